@@ -1,0 +1,5 @@
+"""`python -m service`: the same as `dateline`."""
+
+from service.commands import run
+
+run()

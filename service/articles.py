@@ -1,0 +1,259 @@
+"""Articles: what one is, how it is identified, and its wire form.
+
+Three shapes, in the order in which an article passes through them:
+
+    Entry     as found by a parser or pushed by a client: nothing cleaned, nothing decided
+    Draft     cleaned, identified, hashed (`service.compose`): what storage appends
+    Article   as kept: with revision, first_seen and status, which only storage can give
+
+Rules. `id` is UUIDv5 of (source, guid) and never changes. A changed title, text, date or category
+makes a new revision; anything else does not. Times are aware UTC here and RFC 3339 with
+milliseconds on the wire, of fixed width, so that their order as text is their order in time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import Any
+
+import orjson
+
+from service.categories import Category
+
+# Namespace of article ids. Changing it would change every id: never do.
+NAMESPACE = uuid.UUID("72e9920a-fa45-4833-ab6b-30e1f227a0fe")
+LIVE = "live"
+WITHDRAWN = "withdrawn"
+
+
+class Form(IntEnum):
+    """How much of an article its carrier gives; a richer form is never replaced by a poorer one."""
+
+    TEASER = 0
+    """An entry of a list page: the text may be cut."""
+    FEED = 1
+    """An entry of a feed or of a site's JSON."""
+    RECORD = 2
+    """A push or an export: the publisher's own words on the whole article."""
+    PAGE = 3
+    """The article's own page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Enclosure:
+    """A file that belongs to an article (RSS enclosure, Atom link rel=enclosure)."""
+
+    url: str
+    type: str = "application/octet-stream"
+    """Media type."""
+    length: int = 0
+    """Size in bytes; 0 if not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One article as found. Strings may hold anything; URLs may be relative to `base_url`."""
+
+    guid: str = ""
+    """The publisher's identifier; empty if there is none."""
+    url: str = ""
+    title: str = ""
+    summary: str = ""
+    """Plain text or HTML."""
+    content_html: str = ""
+    authors: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    """Paths of titles or slugs, `Media Center/Coalition News`."""
+    tags: tuple[str, ...] = ()
+    language: str = ""
+    """BCP 47 tag."""
+    image: str = ""
+    enclosures: tuple[Enclosure, ...] = ()
+    attribution: str = ""
+    """Whom the text itself names as its source; read from a closing "(Source: …)" if empty."""
+    published: datetime | None = None
+    raw_published: str = ""
+    """The date as it stood there, readable or not."""
+    updated: datetime | None = None
+    base_url: str = ""
+    """What relative URLs in this entry are relative to."""
+    form: Form = Form.FEED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A cleaned and identified article that storage has not judged yet."""
+
+    id: str
+    source: str
+    """URI of the feed or site it came from."""
+    guid: str
+    url: str
+    title: str
+    summary: str
+    """Plain text."""
+    content_html: str
+    """Sanitised, with absolute URLs."""
+    authors: tuple[str, ...]
+    categories: tuple[Category, ...]
+    tags: tuple[str, ...]
+    language: str
+    image: str
+    enclosures: tuple[Enclosure, ...]
+    attribution: str
+    published: datetime | None
+    """As the source says it, not clamped; None if it says nothing readable."""
+    raw_published: str
+    updated: datetime | None
+    """As the source says it."""
+    content_hash: str
+    form: Form
+
+    def to_doc(self) -> bytes:
+        """The JSON object of an article less the STORED_FIELDS, which storage adds at its end."""
+        return orjson.dumps(
+            {
+                "id": self.id,
+                "source": self.source,
+                "guid": self.guid,
+                "url": self.url,
+                "title": self.title,
+                "summary": self.summary,
+                "content_html": self.content_html,
+                "authors": self.authors,
+                "categories": [category.path for category in self.categories],
+                "tags": self.tags,
+                "language": self.language,
+                "image": self.image,
+                "enclosures": self.enclosures,
+                "attribution": self.attribution,
+                "raw_published": self.raw_published,
+            }
+        )
+
+
+# What storage decides: the end of an article's JSON, written by article.lua in this order.
+STORED_FIELDS = ("published", "updated", "first_seen", "revision", "content_hash", "status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Article:
+    """An article as kept; its JSON is the `data` of events and of /articles/{id}.json."""
+
+    id: str
+    source: str
+    guid: str
+    url: str
+    title: str
+    summary: str
+    content_html: str
+    authors: tuple[str, ...]
+    categories: tuple[str, ...]
+    """Paths."""
+    tags: tuple[str, ...]
+    language: str
+    image: str
+    enclosures: tuple[Enclosure, ...]
+    attribution: str
+    raw_published: str
+    published: datetime
+    """Never later than first_seen."""
+    updated: datetime
+    """Last change: what the source says if that is news, else when the change was seen."""
+    first_seen: datetime
+    revision: int
+    """1 at first, one more at each change."""
+    content_hash: str
+    status: str
+    """LIVE or WITHDRAWN."""
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Article:
+        """Read the wire form; fields that this version does not know are ignored."""
+        return cls.from_dict(orjson.loads(data))
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Article:
+        """The same from a decoded object."""
+        return cls(
+            id=fields["id"],
+            source=fields["source"],
+            guid=fields["guid"],
+            url=fields["url"],
+            title=fields["title"],
+            summary=fields["summary"],
+            content_html=fields["content_html"],
+            authors=tuple(fields["authors"]),
+            categories=tuple(fields["categories"]),
+            tags=tuple(fields["tags"]),
+            language=fields["language"],
+            image=fields["image"],
+            enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
+            attribution=fields["attribution"],
+            raw_published=fields["raw_published"],
+            published=from_rfc3339(fields["published"]),
+            updated=from_rfc3339(fields["updated"]),
+            first_seen=from_rfc3339(fields["first_seen"]),
+            revision=fields["revision"],
+            content_hash=fields["content_hash"],
+            status=fields["status"],
+        )
+
+    def to_json(self) -> bytes:
+        """The wire form: `from_json(a.to_json()) == a`."""
+        return orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+    def withdrawn(self) -> Article:
+        """The same article as withdrawn."""
+        return replace(self, status=WITHDRAWN)
+
+
+def _wire(value: object) -> str:
+    if isinstance(value, datetime):
+        return to_rfc3339(value)
+    raise TypeError(f"no wire form for {type(value).__name__}")
+
+
+def article_id(source: str, guid: str) -> str:
+    """UUIDv5 of (source, guid); the NUL between them keeps ("a", "bc") from being ("ab", "c")."""
+    return str(uuid.uuid5(NAMESPACE, f"{source}\0{guid}"))
+
+
+def content_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:
+    """128 bits in hex over what makes a revision. Spacing and the order of categories do not."""
+    parts = [
+        " ".join(title.split()),
+        " ".join(text.split()),
+        to_rfc3339(date) if date else "",
+        "\n".join(sorted(categories)),
+    ]
+    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
+
+
+def to_rfc3339(moment: datetime) -> str:
+    """`2017-12-22T16:41:07.000Z`: UTC, milliseconds, always 24 characters."""
+    moment = moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+
+
+def from_rfc3339(text: str) -> datetime:
+    """Aware UTC datetime of any RFC 3339 text with a zone. Raises ValueError on anything else."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"no time zone in {text!r}")
+    return moment.astimezone(UTC)
+
+
+def to_ms(moment: datetime) -> int:
+    """Milliseconds since the epoch, exact."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def from_ms(ms: int) -> datetime:
+    """The inverse of `to_ms`."""
+    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)

@@ -1,0 +1,145 @@
+"""From an Entry as found to a Draft that storage can append: clean, identify, hash.
+
+Every way in ends here: files, feeds, pages and pushes. Pure, and total on hostile input: what
+cannot be kept is dropped or refused with the field's name, never passed on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime
+
+from service import categories as category_rules
+from service import clean
+from service.articles import Draft, Enclosure, Entry, article_id, content_hash
+from service.categories import Category
+from service.errors import InvalidInput
+
+# Bounds on what one article may hold; the longest real ones seen are two orders below.
+MAX_CONTENT_CHARS = 2_000_000
+MAX_TITLE_CHARS = 500
+MAX_TITLE_FROM_TEXT_CHARS = 120
+MAX_SUMMARY_CHARS = 500
+MAX_LIST_ITEMS = 50
+MAX_NAME_CHARS = 200
+MAX_GUID_CHARS = 2_000
+OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+# "(Source: Harbour Authority press desk)" as the last words of a text; Arabic in the same place.
+_ATTRIBUTION = re.compile(
+    r"\(\s*(?:source|المصدر)\s*[::]\s*([^()]{2,200}?)\s*\)[\s.]*$", re.IGNORECASE
+)
+# A full stop, question or exclamation mark (also Arabic and CJK) that ends a sentence.
+_SENTENCE_END = re.compile(r"[.!?؟。!?…]+[\"”’»')]*(?=\s|$)|(?<=[。!?])")
+
+
+def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
+    """The draft of an entry.
+
+    Args:
+        entry: as found.
+        source: URI of the feed or site that the guid belongs to.
+        guid: identity within the source, if the caller knows better than the entry.
+
+    Raises:
+        InvalidInput: the entry has neither title nor text, or a value over its bound.
+    """
+    if len(entry.content_html) > MAX_CONTENT_CHARS:
+        raise InvalidInput(
+            "content_html", f"{len(entry.content_html)} characters", f"over {MAX_CONTENT_CHARS}"
+        )
+    content = clean.html(entry.content_html, base_url=entry.base_url)
+    text = clean.plain_text(content)
+    summary = clean.line(entry.summary)
+    title = clean.line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
+    if not title:
+        raise InvalidInput("title", entry.title, "an article needs a title or a text")
+    url = clean.url(entry.url, base_url=entry.base_url)
+    where = _categories(entry.categories)
+    published = _plausible(entry.published)
+    guid = (
+        guid or entry.guid.strip()[:MAX_GUID_CHARS] or url or _fallback_guid(title, published, text)
+    )
+    return Draft(
+        id=article_id(source, guid),
+        source=source,
+        guid=guid,
+        url=url,
+        title=title,
+        summary=shorten(summary or text, MAX_SUMMARY_CHARS),
+        content_html=content or clean.html(entry.summary, base_url=entry.base_url),
+        authors=_names(entry.authors),
+        categories=where,
+        tags=_names(entry.tags),
+        language=entry.language.strip()[:35],
+        image=clean.url(entry.image, base_url=entry.base_url),
+        enclosures=_enclosures(entry),
+        attribution=clean.line(entry.attribution)[:MAX_NAME_CHARS] or attribution(text),
+        published=published,
+        raw_published=clean.line(entry.raw_published)[:MAX_NAME_CHARS],
+        updated=_plausible(entry.updated),
+        content_hash=content_hash(
+            title=title,
+            text=text or summary,
+            date=published,
+            categories=[category.path for category in where],
+        ),
+        form=entry.form,
+    )
+
+
+def first_sentence(text: str) -> str:
+    """The first sentence, cut at a word; for articles without a title."""
+    paragraph = text.strip().split("\n", 1)[0].strip()
+    end = _SENTENCE_END.search(paragraph)
+    sentence = paragraph[: end.end()] if end else paragraph
+    return shorten(sentence, MAX_TITLE_FROM_TEXT_CHARS).removesuffix(".")
+
+
+def shorten(text: str, max_chars: int) -> str:
+    """The text on one line, cut at a word and ended with an ellipsis if it is longer."""
+    text = " ".join(text.split())
+    if len(text) <= max_chars:
+        return text
+    head = text[: max_chars - 1]
+    return (head.rsplit(" ", 1)[0] if " " in head else head).rstrip(" ,;:–-") + "…"
+
+
+def attribution(text: str) -> str:
+    """What a closing "(Source: …)" names; empty if there is none."""
+    found = _ATTRIBUTION.search(text.strip())
+    return found.group(1) if found else ""
+
+
+def _categories(spellings: tuple[str, ...]) -> tuple[Category, ...]:
+    found: dict[str, Category] = {}
+    for spelling in spellings[:MAX_LIST_ITEMS]:
+        category = category_rules.parse(clean.line(spelling))
+        found.setdefault(category.path, category)
+    return tuple(found.values())
+
+
+def _names(values: tuple[str, ...]) -> tuple[str, ...]:
+    cleaned = (clean.line(value)[:MAX_NAME_CHARS] for value in values[:MAX_LIST_ITEMS])
+    return tuple(dict.fromkeys(name for name in cleaned if name))
+
+
+def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
+    found = []
+    for enclosure in entry.enclosures[:MAX_LIST_ITEMS]:
+        url = clean.url(enclosure.url, base_url=entry.base_url)
+        if url:
+            media_type = clean.line(enclosure.type) or "application/octet-stream"
+            found.append(Enclosure(url=url, type=media_type, length=max(0, enclosure.length)))
+    return tuple(found)
+
+
+def _plausible(moment: datetime | None) -> datetime | None:
+    # Feeds that mean "no date" write 0001-01-01, 1899-12-30 or 0 seconds since the epoch.
+    return moment if moment is not None and moment > OLDEST else None
+
+
+def _fallback_guid(title: str, published: datetime | None, text: str) -> str:
+    day = f"{published:%Y-%m-%d}" if published else ""
+    return "urn:sha256:" + hashlib.sha256(f"{title}\0{day}\0{text}".encode()).hexdigest()[:40]

@@ -1,0 +1,72 @@
+"""Every error that crosses a module border, in one tree.
+
+    DatelineError
+    ├── InvalidInput        theirs: a value that cannot be taken; names the field and the value
+    ├── InvalidSettings     the operator's: all wrong settings at once
+    ├── Unavailable         Redis cannot take or give anything now; try again after `retry_after_s`
+    ├── NotFound            no such article, category, page, source or webhook
+    ├── ParseFailed         theirs: a document that nothing can be made of
+    ├── FetchFailed         theirs: a URL could not be had; `permanent` says whether to try again
+    └── StartFailed         ours: a process cannot start (port taken, no redis-server, …)
+
+A message names the thing, the value and, where there is one, the remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class DatelineError(Exception):
+    """Root of the tree; its text is fit to be shown to the person who caused it."""
+
+
+class InvalidInput(DatelineError):
+    """`field` holds `value`, which cannot be taken because of `reason`."""
+
+    def __init__(self, field: str, value: object, reason: str) -> None:
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"{field}: {reason} (got {shown})")
+        self.field = field
+        self.value = shown
+        self.reason = reason
+
+
+class InvalidSettings(DatelineError):
+    """One line for each wrong setting, in `faults`."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class Unavailable(DatelineError):
+    """Storage cannot serve now. Nothing was accepted; the same call may go through later."""
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotFound(DatelineError):
+    """The named thing does not exist here."""
+
+
+class ParseFailed(DatelineError):
+    """Bytes are no document that we know, or are broken beyond reading."""
+
+
+class FetchFailed(DatelineError):
+    """A document could not be had from `url`."""
+
+    def __init__(self, url: str, reason: str, *, permanent: bool = False) -> None:
+        super().__init__(f"{url}: {reason}")
+        self.url = url
+        self.reason = reason
+        self.permanent = permanent
+
+
+class StartFailed(DatelineError):
+    """A process cannot start; the text is the one line that the operator sees."""

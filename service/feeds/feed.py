@@ -1,0 +1,112 @@
+"""What a feed says of itself, whatever its format."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+
+from service import articles as article_rules
+from service import categories
+from service.articles import Article
+from service.pages import Page
+
+MEDIA_TYPES = {
+    "rss": "application/rss+xml",
+    "atom": "application/atom+xml",
+    "json": "application/feed+json",
+}
+GENERATOR = "dateline"
+# What readers may take as their poll interval, for closed days too: minutes.
+TTL_MIN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feed:
+    """The head of a feed: everything but its entries."""
+
+    page: Page
+    site_title: str
+    base_url: str
+    """Without a slash at the end."""
+    titles: Mapping[str, str]
+    """Category path → title, at least of all categories that the entries name."""
+    updated: datetime
+    """Newest change among the entries; for a feed without any, something that does not move."""
+    language: str = ""
+    """Of all entries; empty if they differ."""
+
+    @property
+    def id(self) -> str:
+        """Stays the same under another host name or scheme (liferea #1195)."""
+        return f"urn:uuid:{uuid.uuid5(article_rules.NAMESPACE, f'feed:{self.page}')}"
+
+    @property
+    def title(self) -> str:
+        """`Coalition News: Friday, 22 December 2017 · Site`."""
+        period = self.page.period.title()
+        if self.page.category == categories.ALL:
+            return f"{self.site_title}: {period}" if period else self.site_title
+        name = categories.title_path(self.page.category, self.titles).rsplit("/", 1)[-1]
+        return f"{name}: {period} · {self.site_title}" if period else f"{name} · {self.site_title}"
+
+    @property
+    def description(self) -> str:
+        """One line for lists of feeds."""
+        what = (
+            "All articles"
+            if self.page.category == categories.ALL
+            else categories.title_path(self.page.category, self.titles).replace("/", " / ")
+        )
+        period = self.page.period.title()
+        return f"{what}. Items filtered by date: {period}" if period else what
+
+    @property
+    def html_url(self) -> str:
+        """The page for people."""
+        if self.page == Page(categories.ALL):
+            return f"{self.base_url}/"
+        return self.base_url + self.page.news_path()
+
+    def url(self, extension: str) -> str:
+        """Of this feed in a format."""
+        return self.base_url + self.page.feed_path(extension)
+
+
+def feed_of(
+    page: Page,
+    articles: Sequence[Article],
+    *,
+    site_title: str,
+    base_url: str,
+    titles: Mapping[str, str],
+    zone: tzinfo,
+) -> Feed:
+    """The head that fits these entries."""
+    languages = {article.language for article in articles}
+    return Feed(
+        page=page,
+        site_title=site_title,
+        base_url=base_url,
+        titles=titles,
+        updated=max((a.updated for a in articles), default=_never(page, zone)),
+        language=languages.pop() if len(languages) == 1 else "",
+    )
+
+
+def _never(page: Page, zone: tzinfo) -> datetime:
+    """Atom demands a date of an empty feed, too: the start of its day, so that it never moves."""
+    if page.period.is_live:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+    return page.period.bounds(zone)[0].astimezone(UTC)
+
+
+def entry_id(article: Article) -> str:
+    """The id of an article in all feeds."""
+    return f"urn:uuid:{article.id}"
+
+
+def entry_url(article: Article, base_url: str) -> str:
+    """The article at its publisher's, else our page of it."""
+    return article.url or f"{base_url}/articles/{article.id}"

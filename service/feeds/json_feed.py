@@ -1,0 +1,72 @@
+"""JSON Feed 1.1 (jsonfeed.org/version/1.1) by orjson.
+
+What JSON Feed has no field for is in `_dateline`: category paths, source, guid, attribution,
+revision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from service import categories
+from service.articles import Article, to_rfc3339
+from service.feeds import feed as feeds
+from service.feeds.feed import Feed
+
+VERSION = "https://jsonfeed.org/version/1.1"
+
+
+def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> bytes:
+    """The item object of an article. Empty fields are left out, as the specification advises."""
+    item: dict[str, Any] = {
+        "id": feeds.entry_id(article),
+        "url": feeds.entry_url(article, base_url),
+        "title": article.title,
+        # One of content_html and content_text is required.
+        "content_html" if article.content_html else "content_text": article.content_html
+        or article.summary,
+        "summary": article.summary,
+        "image": article.image,
+        "date_published": to_rfc3339(article.published),
+        "date_modified": to_rfc3339(article.updated),
+        "authors": [{"name": name} for name in article.authors],
+        "tags": [
+            *(
+                categories.title_path(path, titles).rsplit("/", 1)[-1]
+                for path in article.categories
+            ),
+            *article.tags,
+        ],
+        "language": article.language,
+        "attachments": [
+            {"url": e.url, "mime_type": e.type, **({"size_in_bytes": e.length} if e.length else {})}
+            for e in article.enclosures
+        ],
+        "_dateline": {
+            "categories": article.categories,
+            "source": article.source,
+            "guid": article.guid,
+            "attribution": article.attribution,
+            "revision": article.revision,
+        },
+    }
+    return orjson.dumps({name: value for name, value in item.items() if value})
+
+
+def join(feed: Feed, fragments: list[bytes]) -> bytes:
+    """The feed around item objects that are ready."""
+    head: dict[str, Any] = {
+        "version": VERSION,
+        "title": feed.title,
+        "home_page_url": feed.html_url,
+        "feed_url": feed.url("json"),
+        "description": feed.description,
+        "authors": [{"name": feed.site_title, "url": feed.base_url}],
+    }
+    if feed.language:
+        head["language"] = feed.language
+    head["items"] = [orjson.Fragment(item) for item in fragments]
+    return orjson.dumps(head)

@@ -1,0 +1,44 @@
+"""Logs: one line an event, `time level logger event key=value…`, on stdout.
+
+Configured only in the roots. The event text is constant; what varies is in `extra`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import orjson
+
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class KeyValueFormatter(logging.Formatter):
+    """Appends what `extra` held; values are JSON where they have spaces or quotes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line; a traceback follows on its own lines."""
+        extra = {k: v for k, v in vars(record).items() if k not in _OWN}
+        pairs = " ".join(f"{name}={_value(value)}" for name, value in extra.items())
+        head = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}"
+        line = f"{head}: {record.getMessage()}" + (f" {pairs}" if pairs else "")
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+def _value(value: object) -> str:
+    text = str(value)
+    if text and not any(c in text for c in ' "=\n\r\t'):
+        return text
+    return orjson.dumps(text.encode("utf-8", "replace").decode()).decode()
+
+
+def configure(level: str) -> None:
+    """Send everything to stdout from this level up."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(KeyValueFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # One line for each tick and each request says nothing that our own lines do not say.
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

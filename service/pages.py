@@ -1,0 +1,144 @@
+"""Pages: which documents exist, and how their paths are spelled.
+
+A page is a category (or everything) at a period (or live), in one format:
+
+    /feeds/{category}.{rss|atom|json}                    live: the newest PAGE_SIZE articles
+    /feeds/{category}/{yyyy}[/{mm}[/{dd}]].{rss|atom|json}   a year, month or day, whole
+    /news/{category}[/{yyyy}[/{mm}[/{dd}]]]              the same for people
+
+A period is written `2017`, `2017-12`, `2017-12-22`, and `live` where there is none. Days are days
+in the TIMEZONE setting. This module is the grammar that every path passes before anything else.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from urllib.parse import quote
+
+from service import categories
+
+FORMATS = ("rss", "atom", "json")
+LIVE = "live"
+_NUMBER = re.compile(r"[0-9]{1,4}")
+# Years outside are spelling errors or attacks; datetime itself ends at 9999.
+MIN_YEAR, MAX_YEAR = 1970, 9998
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A year, a month or a day; all zero is live."""
+
+    year: int = 0
+    month: int = 0
+    day: int = 0
+
+    @classmethod
+    def of(cls, moment: datetime, zone: tzinfo) -> Period:
+        """The day on which the moment falls."""
+        local = moment.astimezone(zone)
+        return cls(local.year, local.month, local.day)
+
+    @classmethod
+    def parse(cls, text: str) -> Period:
+        """Read the inverse of `str()`. Raises ValueError."""
+        return cls() if text == LIVE else cls(*(int(part) for part in text.split("-")))
+
+    def __str__(self) -> str:
+        if not self.year:
+            return LIVE
+        return "-".join([f"{self.year:04d}", *(f"{n:02d}" for n in (self.month, self.day) if n)])
+
+    @property
+    def is_live(self) -> bool:
+        """Whether this is no period at all."""
+        return not self.year
+
+    def enclosing(self) -> list[Period]:
+        """Live, the year, the month and the day itself, as far as they are given."""
+        found = [Period()]
+        if self.year:
+            found.append(Period(self.year))
+        if self.month:
+            found.append(Period(self.year, self.month))
+        if self.day:
+            found.append(self)
+        return found
+
+    def bounds(self, zone: tzinfo) -> tuple[datetime, datetime]:
+        """First moment, and the first moment after. Not for live."""
+        first = date(self.year, self.month or 1, self.day or 1)
+        if self.day:
+            after = first + timedelta(days=1)
+        elif self.month:
+            after = first + timedelta(days=calendar.monthrange(self.year, self.month)[1])
+        else:
+            after = date(self.year + 1, 1, 1)
+        start, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, after))
+        return start, end
+
+    def title(self) -> str:
+        """`Friday, 22 December 2017`, `December 2017`, `2017`; empty for live."""
+        if self.day:
+            return f"{date(self.year, self.month, self.day):%A, {self.day} %B %Y}"
+        if self.month:
+            return f"{date(self.year, self.month, 1):%B %Y}"
+        return str(self.year) if self.year else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a page shows; its formats share it."""
+
+    category: str
+    """A category path, or `all`."""
+    period: Period = Period()
+
+    def __str__(self) -> str:
+        """The path's middle: `media-center/coalition-news/2017/12/22`."""
+        return self.category if self.period.is_live else f"{self.category}/{self._date()}"
+
+    def _date(self) -> str:
+        return str(self.period).replace("-", "/")
+
+    def feed_path(self, extension: str) -> str:
+        """`/feeds/….{extension}`, percent-encoded."""
+        return f"/feeds/{quote(str(self))}.{extension}"
+
+    def news_path(self) -> str:
+        """`/news/…`, percent-encoded."""
+        return f"/news/{quote(str(self))}"
+
+
+def parse_page(path: str) -> Page | None:
+    """Read a page's path (decoded, without prefix and extension); None if there is no such page.
+
+    Takes near misses (a missing zero, other case) as meant: compare `str(page)` to find them.
+    """
+    steps = path.split("/")
+    numbers: list[int] = []
+    while steps and len(numbers) < 3 and _NUMBER.fullmatch(steps[-1]):
+        numbers.insert(0, int(steps.pop()))
+    category = "/".join(steps)
+    if category != categories.ALL:
+        folded = "/".join(categories.slugify(step) for step in steps)
+        if not categories.is_path(folded) or len(folded.split("/")) != len(steps):
+            return None
+        category = folded
+    if not numbers:
+        return Page(category)
+    period = _period(numbers)
+    return Page(category, period) if period else None
+
+
+def _period(numbers: list[int]) -> Period | None:
+    year, month, day = (*numbers, 1, 1)[:3]
+    if not MIN_YEAR <= year <= MAX_YEAR:
+        return None
+    try:
+        date(year, month, day)
+    except ValueError:
+        return None
+    return Period(*numbers)

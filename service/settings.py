@@ -1,0 +1,163 @@
+"""Settings: environment variables `DATELINE_*` or a `.env` file, read once by each root.
+
+A wrong value, and a `DATELINE_` name that does not exist, stop the start with all faults listed.
+Each field is documented in docs/settings.md (tests/test_docs.py holds the two together).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails
+
+from service.errors import InvalidSettings
+
+PREFIX = "DATELINE_"
+# Not settings, though they carry the prefix: read by the tests and by the benchmarks.
+NOT_SETTINGS = ("DATELINE_TEST_", "DATELINE_BENCH_")
+
+Seconds = Annotated[float, Field(gt=0)]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class Settings(BaseModel):
+    """Everything an operator can set. Names end in their unit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    redis_url: str = ""
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    public_url: str = ""
+    api_token: str = ""
+    timezone: ZoneInfo = ZoneInfo("UTC")
+    allowed_networks: tuple[Network, ...] = ()
+    poll_min_s: Seconds = 300
+    poll_default_s: Seconds = 1800
+    poll_max_s: Seconds = 86_400
+    fetch_timeout_s: Seconds = 30
+    fetch_max_bytes: int = Field(default=20_000_000, gt=0)
+    redirect_confirmations: int = Field(default=3, ge=1)
+    page_size: int = Field(default=50, ge=1, le=1000)
+    stream_max_entries: int = Field(default=100_000, ge=100)
+    stream_retention_s: Seconds = 604_800
+    allow_volatile_redis: bool = False
+    shards: int = Field(default=1, ge=1, le=1024)
+    appendfsync: Literal["always", "everysec", "no"] = "everysec"
+    webhook_retry_schedule_s: tuple[Annotated[float, Field(ge=0)], ...] = (
+        5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400,
+    )  # fmt: skip
+    webhook_timeout_s: Seconds = 20
+    webhook_disable_after_s: Seconds = 432_000
+    recheck_s: Seconds = 5
+    cache_max_bytes: int = Field(default=128_000_000, ge=1_000_000)
+    api_max_bytes: int = Field(default=16_000_000, ge=1000)
+    worker_ordinal: int = Field(default=0, ge=0)
+    drain_s: Seconds = 10
+    site_title: str = "dateline"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @classmethod
+    def from_env(
+        cls, environ: Mapping[str, str], *, env_file: Path | None = Path(".env")
+    ) -> Settings:
+        """Read `environ` over `env_file`.
+
+        Raises:
+            InvalidSettings: with one line for every fault.
+        """
+        values: dict[str, str] = {}
+        if env_file is not None and env_file.is_file():
+            values.update({k: v for k, v in dotenv_values(env_file).items() if v is not None})
+        values.update(environ)
+        given = {
+            name.removeprefix(PREFIX).lower(): value
+            for name, value in values.items()
+            if name.startswith(PREFIX) and not name.startswith(NOT_SETTINGS) and value.strip()
+        }
+        try:
+            return cls.model_validate(given)
+        except ValidationError as exc:
+            faults = dict.fromkeys(_fault(error, given) for error in exc.errors())
+            raise InvalidSettings(list(faults)) from exc
+
+    @field_validator("timezone", mode="before")
+    @classmethod
+    def _zone(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return ZoneInfo(value)
+        except (ValueError, OSError, KeyError) as exc:
+            raise ValueError("is not an IANA time zone such as Europe/Paris") from exc
+
+    @field_validator("allowed_networks", "webhook_retry_schedule_s", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_url(cls, value: str) -> str:
+        if value and not value.startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must start with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return value.rstrip("/")
+
+    @property
+    def base_url(self) -> str:
+        """Where readers reach us, without a slash at the end: PUBLIC_URL, else host and port."""
+        if self.public_url:
+            return self.public_url
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 -- compared, not bound
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """Address family of HOST."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def to_env(self) -> dict[str, str]:
+        """The environment that makes a child process read these same settings."""
+        return {
+            PREFIX + name.upper(): text
+            for name in sorted(self.model_fields_set)
+            if (text := self._text(name))
+        }
+
+    def _text(self, name: str) -> str:
+        value = getattr(self, name)
+        return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _fault(error: ErrorDetails, given: Mapping[str, str]) -> str:
+    field = str(error["loc"][0])
+    name = PREFIX + field.upper()
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(field, Settings.model_fields, n=1)
+        hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see docs/settings.md"
+        return f"{name}: no such setting{hint}"
+    reason = error["msg"].removeprefix("Value error, ")
+    shown = "***" if field in ("api_token", "redis_url") else repr(given.get(field, ""))
+    return f"{name}={shown}: {reason[0].lower()}{reason[1:]}"
+
+
+def load(env_file: Path | None = Path(".env")) -> Settings:
+    """Settings of this process; only the roots call it."""
+    return Settings.from_env(os.environ, env_file=env_file)

@@ -1,0 +1,222 @@
+"""Articles in Redis: append, withdraw, read, index.
+
+One call of `append` is one script call per shard and MAX_BATCH articles: an article and its event
+are kept together or not at all, and a call that is sent twice is done once (append.lua).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from service import articles as rules
+from service.articles import Article, Draft
+from service.indexing import IndexStep
+from service.storage import connecting, keys
+from service.storage.connecting import Client
+
+# A script stops everybody else: 100 articles take about 5 ms.
+MAX_BATCH = 100
+MAX_BATCH_BYTES = 4_000_000
+SCAN_COUNT = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of one article; in the API as it stands here."""
+
+    id: str
+    status: str
+    """created | updated | unchanged | withdrawn"""
+    revision: int
+    event_id: str
+    """Of the event that carried this revision."""
+
+
+class Articles:
+    """The archive."""
+
+    def __init__(self, client: Client, *, shards: int) -> None:
+        self._client = client
+        self._shards = shards
+        self._append = connecting.script(client, "event", "append")
+        self._withdraw = connecting.script(client, "event", "withdraw")
+        self._index = connecting.script(client, "index")
+
+    async def append(
+        self, drafts: Sequence[Draft], *, now: datetime, revive: bool = False
+    ) -> list[Receipt]:
+        """Keep the drafts and announce what is new in them.
+
+        Returns:
+            A receipt for each draft, in order. Those returned are kept; if an exception ends the
+            call, those before it may be kept too, and the same call can be made again.
+        """
+        receipts: dict[int, Receipt] = {}
+        for shard, batch in _batches(drafts, self._shards):
+            answers = await self._append_batch(shard, [d for _, d in batch], now, revive)
+            receipts.update(zip((i for i, _ in batch), answers, strict=True))
+        return [receipts[i] for i in range(len(drafts))]
+
+    async def _append_batch(
+        self, shard: int, drafts: list[Draft], now: datetime, revive: bool
+    ) -> list[Receipt]:
+        titles = {
+            path: title
+            for draft in drafts
+            for category in draft.categories
+            for path, title in category.lineage()
+        }
+        argv: list[str | bytes | int] = [
+            rules.to_rfc3339(now), rules.to_ms(now), uuid.uuid4().hex, "1" if revive else "0",
+            len(titles),
+        ]  # fmt: skip
+        for pair in titles.items():
+            argv.extend(pair)
+        for draft in drafts:
+            argv.extend(_fields(draft))
+        key_names = [
+            keys.stream(shard), keys.dirty(shard), keys.categories(shard),
+            *(keys.article(shard, draft.id) for draft in drafts),
+        ]  # fmt: skip
+        answers = await self._append(keys=key_names, args=argv)
+        return [_receipt(d.id, answer) for d, answer in zip(drafts, answers, strict=True)]
+
+    async def withdraw(self, article_id: str, *, now: datetime) -> Receipt | None:
+        """Take an article out of all feeds; its id stays known. None if there is no such one."""
+        shard = self._shard(article_id)
+        answer = await self._withdraw(
+            keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
+            args=[rules.to_rfc3339(now), rules.to_ms(now), article_id],
+        )
+        return _receipt(article_id, answer) if answer else None
+
+    async def get(self, article_ids: Sequence[str]) -> list[Article | None]:
+        """The articles in the order of the ids, withdrawn ones too; None for unknown ids."""
+        found = await self._read(article_ids, "doc", "head")
+        return [_article(doc, head) if doc and head else None for doc, head in found]
+
+    async def indexed(self, article_ids: Sequence[str]) -> list[bytes]:
+        """What the indexes hold of each article (`idx`, see index.lua); empty if nothing."""
+        return [idx or b"" for (idx,) in await self._read(article_ids, "idx")]
+
+    async def index(self, steps: Sequence[IndexStep]) -> list[bool]:
+        """Apply index steps; False for those whose `before` no longer holds. Idempotent."""
+        pipe = self._client.pipeline(transaction=False)
+        for step in steps:
+            shard = self._shard(step.article_id)
+            key_names = [keys.article(shard, step.article_id), keys.dirty(shard)]
+            argv: list[str | bytes | int] = [
+                step.before, step.after, step.article_id, step.revision, step.stamp_ms,
+            ]  # fmt: skip
+            for touch in step.touches:
+                key_names += [
+                    keys.category(shard, touch.category), keys.versions(shard, touch.category),
+                ]  # fmt: skip
+                argv += ["" if touch.score is None else touch.score, " ".join(touch.periods)]
+            await self._index(keys=key_names, args=argv, client=pipe)
+        return [bool(done) for done in await pipe.execute()]
+
+    async def dirty(self, *, before: datetime, limit: int = 500) -> list[str]:
+        """Ids whose index is behind since before the given time, oldest first."""
+        found: list[str] = []
+        for shard in range(self._shards):
+            ids = await self._client.zrangebyscore(
+                keys.dirty(shard), "-inf", rules.to_ms(before), start=0, num=limit
+            )
+            found += [article_id.decode() for article_id in ids]
+        return found
+
+    async def forget_dirty(self, article_ids: Sequence[str]) -> None:
+        """Strike ids off the list of what is to be indexed, because there is no such article."""
+        pipe = self._client.pipeline(transaction=False)
+        for article_id in article_ids:
+            pipe.zrem(keys.dirty(self._shard(article_id)), article_id)
+        await pipe.execute()
+
+    async def all_ids(self) -> AsyncIterator[list[str]]:
+        """Ids of every article, in no order, some at a time; an id may come twice."""
+        for shard in range(self._shards):
+            prefix = keys.article(shard, "")
+            scan = self._client.scan_iter(match=f"{prefix}*", count=SCAN_COUNT)
+            chunk: list[str] = []
+            async for key in scan:
+                chunk.append(key.decode().removeprefix(prefix))
+                if len(chunk) >= SCAN_COUNT:
+                    yield chunk
+                    chunk = []
+            if chunk:
+                yield chunk
+
+    async def category_titles(self) -> dict[str, str]:
+        """Path → title of every category that an article was ever filed under."""
+        pipe = self._client.pipeline(transaction=False)
+        for shard in range(self._shards):
+            pipe.hgetall(keys.categories(shard))
+        merged: dict[str, str] = {}
+        for titles in reversed(await pipe.execute()):
+            merged.update({path.decode(): title.decode() for path, title in titles.items()})
+        return merged
+
+    async def _read(self, article_ids: Sequence[str], *fields: str) -> list[list[bytes | None]]:
+        if not article_ids:
+            return []
+        pipe = self._client.pipeline(transaction=False)
+        for article_id in article_ids:
+            pipe.hmget(keys.article(self._shard(article_id), article_id), fields)
+        found: list[list[bytes | None]] = await pipe.execute()
+        return found
+
+    def _shard(self, name: str) -> int:
+        return keys.shard_of(name, self._shards)
+
+
+def _batches(drafts: Sequence[Draft], shards: int) -> Iterator[tuple[int, list[tuple[int, Draft]]]]:
+    """(shard, [(place, draft), …]): bounded batches in which no article comes twice."""
+    by_shard: dict[int, list[tuple[int, Draft]]] = {}
+    for place, draft in enumerate(drafts):
+        by_shard.setdefault(keys.shard_of(draft.id, shards), []).append((place, draft))
+    for shard, placed in by_shard.items():
+        batch: list[tuple[int, Draft]] = []
+        ids: set[str] = set()
+        size = 0
+        for place, draft in placed:
+            full = len(batch) == MAX_BATCH or size > MAX_BATCH_BYTES
+            if full or draft.id in ids:
+                yield shard, batch
+                batch, ids, size = [], set(), 0
+            batch.append((place, draft))
+            ids.add(draft.id)
+            size += len(draft.content_html)
+        yield shard, batch
+
+
+def _fields(draft: Draft) -> Iterable[str | bytes | int]:
+    return (
+        draft.id,
+        int(draft.form),
+        draft.content_hash,
+        draft.to_doc(),
+        rules.to_rfc3339(draft.published) if draft.published else "",
+        rules.to_rfc3339(draft.updated) if draft.updated else "",
+    )
+
+
+def _receipt(article_id: str, answer: list[Any]) -> Receipt:
+    status, revision, event_id = answer
+    return Receipt(
+        id=article_id, status=status.decode(), revision=int(revision), event_id=event_id.decode()
+    )
+
+
+def _article(doc: bytes, head: bytes) -> Article:
+    decided = orjson.loads(head)
+    fields = orjson.loads(doc)
+    fields.update((name, decided[name]) for name in rules.STORED_FIELDS if name in decided)
+    fields["content_hash"] = decided["hash"]
+    return Article.from_dict(fields)

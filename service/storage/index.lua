@@ -1,0 +1,33 @@
+-- Bring the category indexes of one article up to one of its revisions.
+--
+-- KEYS  1 article  2 dirty  then for each touched category: its sorted set, its versions
+-- ARGV  1 `idx` as the caller read it ('' if there was none)  2 `idx` to keep  3 article id
+--       4 revision that the caller folded  5 ms of the event
+--       then for each touched category: score ('' takes the article out), periods joined by spaces
+-- Gives 1; 0 if `idx` is not what the caller read: somebody else indexed, read again.
+
+local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
+if (stored[1] or '') ~= ARGV[1] then return 0 end
+for i = 3, #KEYS, 2 do
+  redis.call('ZCARD', KEYS[i])
+  redis.call('HLEN', KEYS[i + 1])
+end
+
+local stamp = tonumber(ARGV[5])
+for i = 3, #KEYS, 2 do
+  local score, periods = ARGV[i + 3], ARGV[i + 4]
+  if score == '' then
+    redis.call('ZREM', KEYS[i], ARGV[3])
+  else
+    redis.call('ZADD', KEYS[i], score, ARGV[3])
+  end
+  for period in string.gmatch(periods, '%S+') do
+    local before = tonumber(redis.call('HGET', KEYS[i + 1], period) or '0')
+    redis.call('HSET', KEYS[i + 1], period, string.format('%.0f', math.max(before + 1, stamp)))
+  end
+end
+redis.call('HSET', KEYS[1], 'idx', ARGV[2])
+if stored[2] and cjson.decode(stored[2]).revision == tonumber(ARGV[4]) then
+  redis.call('ZREM', KEYS[2], ARGV[3])
+end
+return 1

@@ -1,0 +1,116 @@
+"""Every Redis key and channel: its name, type, lifetime, writers and readers.
+
+All keys start with `dateline:{n}:`. `{n}` is the hash tag that keeps what one atomic step touches
+in one slot of a cluster: n = crc32(article id) mod SHARDS for all that belongs to an article, and
+crc32(name) mod SHARDS for pages, sources and endpoints. Keys without TTL and without a cap are
+permanent because they *are* the archive; they are marked so. No key per date.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+# dateline:{0}:layout · hash · permanent · written once by the first process to connect. Field
+# `shards`: the count that all other names depend on; a process with another count refuses to start.
+LAYOUT = "dateline:{0}:layout"
+
+# dateline:{0}:changed · channel · aggregate → servers. JSON [[category, period, version], …].
+CHANGED = "dateline:{0}:changed"
+
+# dateline:{0}:counters · hash · permanent, one field a counter · workers → /metrics.
+COUNTERS = "dateline:{0}:counters"
+
+# dateline:{0}:asked · sorted set · capped at ASKED_MAX · servers → aggregate. Member: page and
+# format, score: ms of the last request that missed or was re-checked.
+ASKED = "dateline:{0}:asked"
+ASKED_MAX = 2_000
+
+# dateline:{0}:endpoints · hash · permanent, one field a webhook (id → its settings as JSON) ·
+# API and CLI → deliver.
+ENDPOINTS = "dateline:{0}:endpoints"
+
+# dateline:{0}:sources · hash · permanent, one field a source (id → its settings as JSON) ·
+# API and CLI → ingest.
+SOURCES = "dateline:{0}:sources"
+
+# dateline:{0}:sources:due · sorted set · one member a source, score: ms when it is due · ingest.
+SOURCES_DUE = "dateline:{0}:sources:due"
+
+# dateline:{0}:sources:polls · hash · one field a source: validators and results as JSON · ingest.
+SOURCES_POLLS = "dateline:{0}:sources:polls"
+
+RENDERED_TTL_S = 86_400
+ATTEMPTS_MAX = 100
+
+
+def shard_of(name: str, shards: int) -> int:
+    """The shard of an article id or of any other name; stable over versions and machines."""
+    return zlib.crc32(name.encode()) % shards
+
+
+def stream(n: int) -> str:
+    """Stream of events · capped by trimming (STREAM_MAX_ENTRIES) · append → every consumer."""
+    return f"dateline:{{{n}}}:events"
+
+
+def article(n: int, article_id: str) -> str:
+    """Hash, one an article · permanent · append, withdraw, index → all.
+
+    `doc` JSON less STORED_FIELDS; `head` JSON of what append decided (see append.lua); `idx` what
+    the category indexes hold of it (see index.lua).
+    """
+    return f"dateline:{{{n}}}:article:{article_id}"
+
+
+def dirty(n: int) -> str:
+    """Sorted set of article ids whose index is behind, score: ms of the append · append →
+    aggregate.
+
+    The net under the stream: an event that was trimmed or deleted unread is found here.
+    """
+    return f"dateline:{{{n}}}:dirty"
+
+
+def categories(n: int) -> str:
+    """Hash, category path → title · permanent, one field a category · append → all."""
+    return f"dateline:{{{n}}}:categories"
+
+
+def category(n: int, path: str) -> str:
+    """Sorted set of the live articles of a category and those below it (`all`: of everything),
+    score: published in ms · permanent · index → servers."""
+    return f"dateline:{{{n}}}:category:{path}"
+
+
+def versions(n: int, path: str) -> str:
+    """Hash, period → version of the category's page in this shard · permanent, one field a day,
+    month and year that ever had an article, and `live` · index → servers.
+
+    A version is the ms of the newest event in it, and always rises.
+    """
+    return f"dateline:{{{n}}}:versions:{path}"
+
+
+def rendered(n: int, page: str, extension: str) -> str:
+    """Hash, a page's bytes and validators · TTL RENDERED_TTL_S · servers, aggregate → servers."""
+    return f"dateline:{{{n}}}:rendered:{page}.{extension}"
+
+
+def lease(name: str) -> str:
+    """String, the holder's token · TTL of the lease · workers."""
+    return f"dateline:{{0}}:lease:{name}"
+
+
+def epoch(name: str) -> str:
+    """Integer, how often the lease changed hands · permanent, one a lease · workers."""
+    return f"dateline:{{0}}:epoch:{name}"
+
+
+def endpoint(endpoint_id: str) -> str:
+    """Hash, a webhook's cursors and retry state · removed with the webhook · deliver."""
+    return f"dateline:{{0}}:endpoint:{endpoint_id}"
+
+
+def attempts(endpoint_id: str) -> str:
+    """Stream of attempts · MAXLEN ATTEMPTS_MAX, removed with the webhook · deliver → API."""
+    return f"dateline:{{0}}:attempts:{endpoint_id}"

@@ -1,0 +1,65 @@
+"""Leases: one holder at a time for work that must not be done twice at once.
+
+A lease can lapse while its holder is stopped (SIGSTOP, a long stall), so what the holder writes is
+guarded by the epoch: a number that rises at each change of hands, checked by the writing script.
+A holder whose lease lapsed while the epoch is still its own takes it again and goes on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.storage import keys
+from service.storage.connecting import Client
+
+_TAKE = """
+-- KEYS 1 lease 2 epoch  ARGV 1 token 2 ttl ms 3 epoch that the caller held, 0 if none
+-- Gives the epoch if the lease is the caller's now, else 0.
+local holder = redis.call('GET', KEYS[1])
+if holder and holder ~= ARGV[1] then return 0 end
+local epoch = tonumber(redis.call('GET', KEYS[2]) or '0')
+if epoch ~= tonumber(ARGV[3]) or epoch == 0 then epoch = redis.call('INCR', KEYS[2]) end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+return epoch
+"""
+
+_GIVE_UP = """
+-- KEYS 1 lease  ARGV 1 token
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A lease as one process holds it."""
+
+    name: str
+    token: str
+    """Of this process, unique."""
+    epoch: int
+    """Goes into every guarded write."""
+
+
+class Leases:
+    """Who may do what alone."""
+
+    def __init__(self, client: Client) -> None:
+        self._take = client.register_script(_TAKE)
+        self._give_up = client.register_script(_GIVE_UP)
+
+    async def take(
+        self, name: str, *, token: str, ttl_ms: int, held: Lease | None = None
+    ) -> Lease | None:
+        """Take or renew a lease; None while another process holds it."""
+        epoch = int(
+            await self._take(
+                keys=[keys.lease(name), keys.epoch(name)],
+                args=[token, ttl_ms, held.epoch if held else 0],
+            )
+        )
+        return Lease(name=name, token=token, epoch=epoch) if epoch else None
+
+    async def give_up(self, lease: Lease) -> None:
+        """Let others have it at once, at an orderly end."""
+        await self._give_up(keys=[keys.lease(lease.name)], args=[lease.token])

@@ -1,0 +1,77 @@
+"""All of storage behind one client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from service.settings import Settings
+from service.storage import connecting, keys
+from service.storage.articles import Articles
+from service.storage.connecting import Client
+from service.storage.deliveries import Deliveries
+from service.storage.leases import Leases
+from service.storage.pages import Pages
+from service.storage.sources import Sources
+from service.storage.stream import Stream
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """What is kept, one attribute a noun."""
+
+    client: Client
+    articles: Articles
+    stream: Stream
+    pages: Pages
+    leases: Leases
+    deliveries: Deliveries
+    sources: Sources
+
+    async def ping(self) -> None:
+        """Raise unless Redis answers."""
+        await self.client.ping()
+
+    async def count(self, counters: Mapping[str, int]) -> None:
+        """Add to counters that /metrics shows; names are lower-case with underscores."""
+        pipe = self.client.pipeline(transaction=False)
+        for name, amount in counters.items():
+            pipe.hincrby(keys.COUNTERS, name, amount)
+        await pipe.execute()
+
+    async def counters(self) -> dict[str, int]:
+        """All counters since the archive began."""
+        found = await self.client.hgetall(keys.COUNTERS)
+        return {name.decode(): int(value) for name, value in found.items()}
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, *, check: bool = True) -> AsyncIterator[Store]:
+    """The store that the settings name, closed at the end.
+
+    Raises:
+        StartFailed, InvalidSettings: if `check` finds a server that is not fit (`check_server`).
+    """
+    client = connecting.connect(settings.redis_url)
+    try:
+        if check:
+            await connecting.check_server(
+                client, shards=settings.shards, allow_volatile=settings.allow_volatile_redis
+            )
+        yield of_client(client, shards=settings.shards)
+    finally:
+        await client.aclose()
+
+
+def of_client(client: Client, *, shards: int) -> Store:
+    """The store behind a client that is open."""
+    return Store(
+        client=client,
+        articles=Articles(client, shards=shards),
+        stream=Stream(client, shards=shards),
+        pages=Pages(client, shards=shards),
+        leases=Leases(client),
+        deliveries=Deliveries(client),
+        sources=Sources(client),
+    )

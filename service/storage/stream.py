@@ -1,0 +1,250 @@
+"""The event stream: read it alone or in a group, acknowledge, trim. The one place that decodes it.
+
+Contract for other services: docs/stream.md. Each event is one stream entry with the attributes of a
+CloudEvent 1.0 as fields. Rules for our own groups: start at id 0, read one's own pending entries
+first, acknowledge after the effect, never trim what a group of ours still needs below the cap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from service.storage import keys
+from service.storage.connecting import BLOCK_MS, Client
+
+# The group whose work the category feeds stand on.
+AGGREGATE = "aggregate"
+OWN_GROUPS = (AGGREGATE,)
+# Above the longest unit of work: a claim from a live worker would only double it.
+CLAIM_IDLE_MS = 15_000
+FIRST = "0-0"
+_FIELDS = {b"id", b"type", b"subject", b"time", b"data"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A CloudEvent as it lies on the stream."""
+
+    entry_id: str
+    """Redis stream id, `ms-seq`: the position, not the identity."""
+    shard: int
+    id: str
+    """CloudEvent id: the same however often the event is read."""
+    type: str
+    subject: str
+    """Article id."""
+    time: str
+    """RFC 3339."""
+    data: bytes
+    """The article as JSON."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """The entry id as numbers, for ordering."""
+        ms, _, sequence = self.entry_id.partition("-")
+        return int(ms), int(sequence)
+
+    def envelope(self) -> dict[str, Any]:
+        """The CloudEvent's attributes, in the structured form's names, without data."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": "/articles",
+            "type": self.type,
+            "subject": self.subject,
+            "time": self.time,
+            "datacontenttype": "application/json",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backlog:
+    """How far a group is behind on one shard."""
+
+    shard: int
+    group: str
+    pending: int
+    """Read, not acknowledged."""
+    lag: int | None
+    """Not read yet; None where Redis cannot say (6.2, or after deletions)."""
+
+
+class Stream:
+    """The streams of all shards."""
+
+    def __init__(self, client: Client, *, shards: int) -> None:
+        self._client = client
+        self.shards = shards
+
+    async def create_group(self, group: str) -> None:
+        """Make the group on every shard, from the very first entry; done already is fine."""
+        for shard in range(self.shards):
+            try:
+                await self._client.xgroup_create(keys.stream(shard), group, id="0", mkstream=True)
+            except ResponseError as exc:
+                if "BUSYGROUP" not in str(exc):
+                    raise
+
+    async def read_group(
+        self, shard: int, group: str, consumer: str, *, count: int, pending: bool = False
+    ) -> list[Event]:
+        """Up to `count` events for this consumer, oldest first; waits up to BLOCK_MS for new ones.
+
+        `pending` reads again what this consumer was given and never acknowledged, without waiting.
+        A group that is gone (the stream was deleted) is made anew.
+        """
+        try:
+            reply = await self._client.xreadgroup(
+                group,
+                consumer,
+                {keys.stream(shard): "0" if pending else ">"},
+                count=count,
+                block=None if pending else BLOCK_MS,
+            )
+        except ResponseError as exc:
+            if "NOGROUP" not in str(exc):
+                raise
+            await self.create_group(group)
+            return []
+        return await self._decode(shard, group, _entries(reply))
+
+    async def claim(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
+        """Take over what other consumers were given CLAIM_IDLE_MS ago and never acknowledged."""
+        reply = await self._client.xautoclaim(
+            keys.stream(shard), group, consumer, min_idle_time=CLAIM_IDLE_MS, count=count
+        )
+        return await self._decode(shard, group, reply[1])
+
+    async def read(
+        self, shard: int, after: str, *, count: int, block_ms: int | None = BLOCK_MS
+    ) -> list[Event]:
+        """Up to `count` events after an entry id (`0-0`: from the start, `$`: only new ones)."""
+        reply = await self._client.xread({keys.stream(shard): after}, count=count, block=block_ms)
+        return await self._decode(shard, None, _entries(reply))
+
+    async def newest(self, shard: int, *, count: int) -> list[Event]:
+        """The newest events still there, oldest first."""
+        entries = await self._client.xrevrange(keys.stream(shard), count=count or 1)
+        return (await self._decode(shard, None, entries[::-1]))[:count]
+
+    async def ack(self, group: str, events: Sequence[Event]) -> None:
+        """Acknowledge, after the effect."""
+        pipe = self._client.pipeline(transaction=False)
+        for shard in range(self.shards):
+            ids = [event.entry_id for event in events if event.shard == shard]
+            if ids:
+                pipe.xack(keys.stream(shard), group, *ids)
+        await pipe.execute()
+
+    async def last_id(self, shard: int) -> str:
+        """Id of the newest entry ever added; `0-0` for a stream that was never written."""
+        found = await self._client.xrevrange(keys.stream(shard), count=1)
+        return found[0][0].decode() if found else FIRST
+
+    async def first_id(self, shard: int) -> str | None:
+        """Id of the oldest entry still there; None if there is none."""
+        found = await self._client.xrange(keys.stream(shard), count=1)
+        return found[0][0].decode() if found else None
+
+    async def length(self, shard: int) -> int:
+        """Entries still there."""
+        return int(await self._client.xlen(keys.stream(shard)))
+
+    async def backlogs(self) -> list[Backlog]:
+        """Of every group on every shard, other people's groups included."""
+        found = []
+        for shard in range(self.shards):
+            try:
+                groups = await self._client.xinfo_groups(keys.stream(shard))
+            except ResponseError as exc:
+                if "no such key" not in str(exc):
+                    raise
+                continue
+            found += [
+                Backlog(
+                    shard=shard,
+                    group=group["name"].decode(),
+                    pending=group["pending"],
+                    lag=group.get("lag"),
+                )
+                for group in groups
+            ]
+        return found
+
+    async def needed_from(self, shard: int, group: str) -> str:
+        """The oldest entry id that the group has not acknowledged; `0-0` if it never read."""
+        pending = await self._client.xpending(keys.stream(shard), group)
+        if pending["pending"]:
+            return str(pending["min"].decode())
+        groups = await self._client.xinfo_groups(keys.stream(shard))
+        last = next((g["last-delivered-id"] for g in groups if g["name"] == group.encode()), b"0-0")
+        return str(last.decode())
+
+    async def trim(self, shard: int, *, min_id: str, max_entries: int) -> tuple[int, int]:
+        """Drop entries before `min_id`, then all over the cap.
+
+        Returns:
+            (entries dropped before min_id, entries dropped only because of the cap).
+        """
+        key = keys.stream(shard)
+        dropped = int(await self._client.xtrim(key, minid=min_id, approximate=True))
+        over = int(await self._client.xlen(key)) - max_entries
+        if over <= 0:
+            return dropped, 0
+        return dropped, int(await self._client.xtrim(key, maxlen=max_entries, approximate=True))
+
+    async def _decode(self, shard: int, group: str | None, entries: Sequence[Any]) -> list[Event]:
+        """Events of raw entries.
+
+        What is no event (trimmed while pending, or somebody's stray XADD) would come back for ever:
+        it is acknowledged and counted.
+        """
+        useless = [entry_id for entry_id, fields in entries if not _is_event(fields)]
+        if useless and group:
+            if None in useless:  # Redis 6.2 does not say which entries are gone.
+                useless = [*filter(None, useless), *await self._vanished(shard, group)]
+            await self._client.xack(keys.stream(shard), group, *(useless or [b"0-0"]))
+            await self._client.hincrby(keys.COUNTERS, f"events_lost_{group}", len(useless))
+        return [
+            _event(shard, entry_id, fields) for entry_id, fields in entries if _is_event(fields)
+        ]
+
+    async def _vanished(self, shard: int, group: str) -> list[bytes]:
+        key = keys.stream(shard)
+        pending = await self._client.xpending_range(key, group, min="-", max="+", count=100)
+        ids = [entry["message_id"] for entry in pending]
+        return [i for i in ids if not await self._client.xrange(key, min=i, max=i)]
+
+
+def _is_event(fields: dict[bytes, bytes] | None) -> bool:
+    return fields is not None and fields.keys() >= _FIELDS
+
+
+def _entries(reply: Any) -> list[Any]:
+    """Entries of the one stream asked for, whatever the protocol's shape of the reply."""
+    if not reply:
+        return []
+    streams = list(reply.values()) if isinstance(reply, dict) else [entries for _, entries in reply]
+    found = streams[0]
+    # RESP3 wraps the entries of a stream in one more list.
+    return (
+        found[0]
+        if found and isinstance(found[0], list) and found[0] and isinstance(found[0][0], tuple)
+        else found
+    )
+
+
+def _event(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
+    return Event(
+        entry_id=entry_id.decode(),
+        shard=shard,
+        id=fields[b"id"].decode(),
+        type=fields[b"type"].decode(),
+        subject=fields[b"subject"].decode(),
+        time=fields[b"time"].decode(),
+        data=fields[b"data"],
+    )

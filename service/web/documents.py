@@ -1,0 +1,186 @@
+"""Documents: pages made ready to be sent, feeds and pages for people alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+from service import categories
+from service.articles import Article
+from service.feeds.feed import MEDIA_TYPES
+from service.pages import FORMATS, Page, Period
+from service.rendering import FeedRenderer
+from service.settings import Settings
+from service.storage.store import Store
+from service.web import html
+from service.web.cache import Held
+from service.web.ready import Document
+
+# What the cache calls a page's formats for people; those of feeds are their extensions.
+HTML, HOME = "html", "home"
+# Readers take max-age as their poll interval; proxies serve the old one while they fetch the new.
+LIVE_MAX_AGE_S = 60
+CLOSED_MAX_AGE_S = 3_600
+STALE_S = 86_400
+# A day takes late arrivals for about this long after its end.
+SETTLES_AFTER = timedelta(days=1)
+HOME_ARTICLES = 20
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; img-src * data:; media-src *; style-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Last-Modified, Link",
+}
+HTML_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+}
+
+
+class Documents:
+    """Loads pages for the cache."""
+
+    def __init__(self, store: Store, settings: Settings, *, now: Callable[[], datetime]) -> None:
+        self.feeds = FeedRenderer(store, settings)
+        self._store = store
+        self._settings = settings
+        self._now = now
+        # Compressing and templates; feedgen has its own thread in FeedRenderer.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="documents")
+
+    def close(self) -> None:
+        """End the threads."""
+        self.feeds.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def load(self, page: Page, extension: str, held: Held | None) -> Held:
+        """The page as it is now (see `cache.Load`)."""
+        # A page for people shows calendar and neighbours, so it follows the whole category.
+        for_people = extension not in FORMATS
+        followed = Page(page.category) if for_people else page
+        version = await self._store.pages.version(followed)
+        if held is not None and held.version == str(version):
+            return held
+        if for_people:
+            body, changed_ms = await self._news(page, extension), 0
+            headers = self._html_headers(page)
+        else:
+            rendered = await self.feeds.render(page, extension, version)
+            body, changed_ms = rendered.body, rendered.changed_ms
+            headers = self._feed_headers(page, extension)
+        loop = asyncio.get_running_loop()
+        document = await loop.run_in_executor(
+            self._thread, lambda: Document.of(body, headers=headers, changed_ms=changed_ms)
+        )
+        return Held(document=document, version=str(version))
+
+    def _feed_headers(self, page: Page, extension: str) -> dict[str, str]:
+        base = self._settings.base_url
+        return {
+            "Content-Type": f"{MEDIA_TYPES[extension]}; charset=utf-8",
+            "Cache-Control": self._cache_control(page),
+            "Link": f'<{base}{page.feed_path(extension)}>; rel="self", '
+            f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
+            "X-Content-Type-Options": "nosniff",
+            **CORS,
+        }
+
+    def _html_headers(self, page: Page) -> dict[str, str]:
+        base = self._settings.base_url
+        links = ", ".join(
+            f'<{base}{page.feed_path(extension)}>; rel="alternate"; type="{MEDIA_TYPES[extension]}"'
+            for extension in FORMATS
+        )
+        return {**HTML_HEADERS, "Cache-Control": self._cache_control(page), "Link": links}
+
+    def _cache_control(self, page: Page) -> str:
+        closed = (
+            not page.period.is_live
+            and page.period.bounds(self._settings.timezone)[1] + SETTLES_AFTER < self._now()
+        )
+        max_age_s = CLOSED_MAX_AGE_S if closed else LIVE_MAX_AGE_S
+        return (
+            f"public, max-age={max_age_s}, stale-while-revalidate={max_age_s}, "
+            f"stale-if-error={STALE_S}"
+        )
+
+    async def _news(self, page: Page, extension: str) -> bytes:
+        articles = await self.feeds.articles(page)
+        paths = {path for article in articles for path in article.categories}
+        titles = await self.feeds.titles(*paths)
+        if extension == HOME:
+            return await self._home(articles[:HOME_ARTICLES], titles)
+        month = self._shown_month(page, articles)
+        zone = self._settings.timezone
+        older, newer = await self._neighbours(page, month)
+        view = html.NewsView(
+            site_title=self._settings.site_title,
+            base_url=self._settings.base_url,
+            page=page,
+            titles=dict(titles),
+            articles=articles,
+            children=_children(page.category, titles),
+            month_days=await self._store.pages.month_days(page.category, month, zone),
+            shown_month=(month.year, month.month),
+            older=older,
+            newer=newer,
+            zone=zone,
+        )
+        return await self._in_thread(lambda: html.render_news(view))
+
+    async def _home(self, articles: Sequence[Article], titles: Mapping[str, str]) -> bytes:
+        everything, zone = Page(categories.ALL), self._settings.timezone
+        month = self._shown_month(everything, articles)
+        older, _ = await self._neighbours(everything, month)
+        view = html.HomeView(
+            site_title=self._settings.site_title,
+            base_url=self._settings.base_url,
+            tree=sorted(titles.items()),
+            titles=dict(titles),
+            articles=articles,
+            zone=zone,
+            month_days=await self._store.pages.month_days(categories.ALL, month, zone),
+            shown_month=(month.year, month.month),
+            older=older,
+        )
+        return await self._in_thread(lambda: html.render_home(view))
+
+    async def _in_thread(self, render: Callable[[], bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, render)
+
+    def _shown_month(self, page: Page, articles: Sequence[Article]) -> Period:
+        """The page's own month, else that of its newest article."""
+        period = page.period
+        if period.month or not articles:
+            today = self._now().astimezone(self._settings.timezone)
+            return Period(
+                period.year or today.year, period.month or (1 if period.year else today.month)
+            )
+        newest = Period.of(articles[0].published, self._settings.timezone)
+        return Period(newest.year, newest.month)
+
+    async def _neighbours(self, page: Page, month: Period) -> tuple[Period | None, Period | None]:
+        """The nearest days with articles before and after what the page shows."""
+        zone = self._settings.timezone
+        start, end = (month if page.period.is_live else page.period).bounds(zone)
+        older = await self._store.pages.neighbour(page.category, start, newer=False)
+        newer = await self._store.pages.neighbour(page.category, end, newer=True)
+        return (
+            Period.of(older, zone) if older else None,
+            Period.of(newer, zone) if newer else None,
+        )
+
+
+def _children(category: str, titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    above = "" if category == categories.ALL else f"{category}/"
+    return sorted(
+        (path, title)
+        for path, title in titles.items()
+        if path.startswith(above) and "/" not in path.removeprefix(above)
+    )

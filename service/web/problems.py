@@ -1,0 +1,102 @@
+"""Errors as answers: problem+json (RFC 9457) for programs, a page for people.
+
+The one place where exceptions become statuses. What is nobody's fault but ours is logged with its
+traceback and shown without it.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.typedefs import Handler
+from aiohttp.web_exceptions import HTTPException
+
+from service.errors import DatelineError, InvalidInput, NotFound, Unavailable
+from service.settings import Settings
+from service.storage.connecting import translated
+from service.web import html
+from service.web.documents import HTML_HEADERS
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+_FOR_PROGRAMS = ("/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/")
+
+
+def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
+    """The members of a problem. `type` is about:blank, so `title` is the status's own phrase."""
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        **members,
+    }
+
+
+def of_error(exc: DatelineError) -> dict[str, Any]:
+    """The problem of one of our own errors."""
+    match exc:
+        case InvalidInput():
+            return problem(400, str(exc), field=exc.field, value=exc.value)
+        case NotFound():
+            return problem(404, str(exc))
+        case Unavailable():
+            return problem(503, str(exc))
+        case _:
+            return problem(500, str(exc))
+
+
+def middleware(settings: Settings) -> Any:
+    """Turn whatever a handler raises into an answer."""
+
+    @web.middleware
+    async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        headers: dict[str, str] = {}
+        try:
+            with translated():
+                return await handler(request)
+        except Unavailable as exc:
+            found = of_error(exc)
+            headers["Retry-After"] = str(exc.retry_after_s)
+        except DatelineError as exc:
+            found = of_error(exc)
+        except HTTPException as exc:
+            if exc.status < 400:
+                raise
+            found = problem(exc.status, exc.text or exc.reason)
+            headers = {n: exc.headers[n] for n in ("Allow", "WWW-Authenticate") if n in exc.headers}
+        except (web.RequestPayloadError, ContentEncodingError) as exc:
+            found = problem(400, f"the body cannot be read: {exc}")
+        except Exception:  # The border: a bug costs one request, not the server.
+            logger.exception("a request failed", extra={"path": request.path})
+            found = problem(500, "an error of ours; it is in the log")
+        return _response(request, found, headers, settings)
+
+    return answer_errors
+
+
+def _response(
+    request: web.Request, found: dict[str, Any], headers: dict[str, str], settings: Settings
+) -> web.Response:
+    status = int(found["status"])
+    headers["Cache-Control"] = "no-store"
+    if request.path.startswith(_FOR_PROGRAMS) or request.path.endswith(".json"):
+        return web.Response(
+            status=status, headers=headers, content_type=MEDIA_TYPE, body=orjson.dumps(found)
+        )
+    view = html.ErrorView(
+        site_title=settings.site_title,
+        base_url=settings.base_url,
+        status=status,
+        heading=str(found["title"]),
+        detail=str(found["detail"]),
+    )
+    return web.Response(
+        status=status, headers={**HTML_HEADERS, **headers}, body=html.render_error(view)
+    )

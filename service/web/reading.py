@@ -1,0 +1,118 @@
+"""Handlers of what people and readers read: feeds, pages, single articles."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from service.articles import Article, to_ms
+from service.errors import NotFound
+from service.feeds import opml
+from service.pages import FORMATS, Page, parse_page
+from service.web import html
+from service.web.documents import CORS, HOME, HTML, HTML_HEADERS, LIVE_MAX_AGE_S
+from service.web.ready import Document
+from service.web.state import CACHE, CLOCK, DOCUMENTS, SETTINGS, STORE
+
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_BRIEFLY = f"public, max-age={LIVE_MAX_AGE_S}"
+
+
+async def show_feed(request: web.Request) -> web.StreamResponse:
+    """`/feeds/{category}[/{date}].{rss|atom|json}`."""
+    path, dot, extension = request.match_info["path"].rpartition(".")
+    if not dot or extension.lower() not in FORMATS:
+        raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
+    page = await _known_page(request, path)
+    return await _show(request, page, extension.lower(), page.feed_path(extension.lower()))
+
+
+async def show_news(request: web.Request) -> web.StreamResponse:
+    """`/news/{category}[/{date}]`."""
+    page = await _known_page(request, request.match_info["path"].rstrip("/"))
+    return await _show(request, page, HTML, page.news_path())
+
+
+async def show_home(request: web.Request) -> web.StreamResponse:
+    """`/`."""
+    return await _show(request, Page("all"), HOME, "/")
+
+
+async def _known_page(request: web.Request, path: str) -> Page:
+    page = parse_page(path)
+    if page is None:
+        raise NotFound(f"{request.path}: no such category or date")
+    if not await request.app[DOCUMENTS].feeds.is_known(page.category):
+        raise NotFound(f"{page.category}: no such category")
+    return page
+
+
+async def _show(
+    request: web.Request, page: Page, extension: str, true_path: str
+) -> web.StreamResponse:
+    # One URL for each page: near misses (case, a missing zero, a slash) are sent there.
+    if request.path != unquote(true_path):
+        query = f"?{request.rel_url.raw_query_string}" if request.query_string else ""
+        raise web.HTTPPermanentRedirect(true_path + query)
+    document = await request.app[CACHE].get(page, extension, raw_path=request.raw_path)
+    return document.answer(request)
+
+
+async def show_opml(request: web.Request) -> web.StreamResponse:
+    """`/feeds.opml`."""
+    app = request.app
+    titles = await app[STORE].articles.category_titles()
+    version = await app[STORE].pages.version(Page("all"))
+    body = opml.render(
+        titles,
+        site_title=app[SETTINGS].site_title,
+        base_url=app[SETTINGS].base_url,
+        changed_ms=version.changed_ms,
+    )
+    headers = {"Content-Type": "text/x-opml; charset=utf-8", "Cache-Control": _BRIEFLY, **CORS}
+    return Document.of(body, headers=headers).answer(request)
+
+
+async def show_article(request: web.Request) -> web.StreamResponse:
+    """`/articles/{id}` for people, `/articles/{id}.json` for machines."""
+    name = request.match_info["name"]
+    article = await find_article(request, name.removesuffix(".json"))
+    headers = {"Cache-Control": _BRIEFLY}
+    if name.endswith(".json"):
+        headers |= {"Content-Type": "application/json; charset=utf-8", **CORS}
+        body = article.to_json()
+    else:
+        titles = await request.app[DOCUMENTS].feeds.titles(*article.categories)
+        headers |= HTML_HEADERS
+        body = html.render_article(
+            html.ArticleView(
+                site_title=request.app[SETTINGS].site_title,
+                base_url=request.app[SETTINGS].base_url,
+                article=article,
+                titles=dict(titles),
+                zone=request.app[SETTINGS].timezone,
+            )
+        )
+    return Document.of(body, headers=headers, changed_ms=to_ms(article.updated)).answer(request)
+
+
+async def find_article(request: web.Request, article_id: str) -> Article:
+    """A live article. Raises NotFound, and HTTPGone for one that was withdrawn."""
+    found = (
+        (await request.app[STORE].articles.get([article_id]))[0]
+        if _ID.fullmatch(article_id)
+        else None
+    )
+    if found is None:
+        raise NotFound(f"{article_id}: no such article")
+    if found.status != "live":
+        raise web.HTTPGone(text=f"{article_id}: this article was withdrawn")
+    return found
+
+
+async def note_readers(request_app: web.Application) -> None:
+    """Tell the aggregate workers what was read since the last call: they render it ahead."""
+    asked = [key for key in request_app[CACHE].take_asked() if key[1] in FORMATS]
+    await request_app[STORE].pages.ask(asked, now=request_app[CLOCK]())

@@ -1,0 +1,157 @@
+"""An article as the templates show it, and the places it stands in.
+
+Rules. `content_html` was sanitised when the article came in: it alone is marked safe. A link leads
+out of the site only over http or https. What the text itself already shows, its image or a closing
+"(Source: …)", is not shown twice. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from html import escape, unescape
+
+from markupsafe import Markup
+
+from service import categories
+from service.articles import Article, Enclosure
+from service.pages import Page, Period
+
+ALL_TITLE = "All articles"
+# Languages written from right to left in their usual script (Unicode CLDR, characterOrder).
+RTL_LANGUAGES = frozenset({
+    "ar", "arc", "ary", "arz", "bgn", "ckb", "dv", "fa", "glk", "he", "iw", "khw", "ks", "lrc",
+    "mzn", "nqo", "pnb", "prs", "ps", "sd", "syr", "ug", "ur", "yi",
+})  # fmt: skip
+RTL_SCRIPTS = frozenset({"adlm", "arab", "hebr", "mand", "nkoo", "rohg", "syrc", "thaa"})
+# Enough of a text's end to hold a closing "(Source: …)" with the tags around it.
+CLOSING_CHARS = 800
+_TAG = re.compile(r"<[^>]*>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """A path or URL, and what is read on it."""
+
+    href: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """An article as the templates show it."""
+
+    href: str
+    title: str
+    language: str
+    direction: str
+    """`rtl` or `ltr`."""
+    moment: str
+    """For `<time datetime>`, RFC 3339 in the site's zone."""
+    day: Link
+    time: str
+    """`16:41`; empty where the source gave a date only."""
+    updated: str
+    """The day of the last change; empty for a first revision."""
+    places: Sequence[Link]
+    authors: str
+    content: Markup
+    image: str
+    enclosures: Sequence[Enclosure]
+    attribution: str
+    """Empty if the text itself closes with it."""
+    original: Link | None
+    """The article at its publisher's; the text is the host name."""
+    json_href: str
+
+
+def category_title(path: str, titles: Mapping[str, str]) -> str:
+    """The title of a category's last step; a guess from the slug if it is not known."""
+    if path == categories.ALL:
+        return ALL_TITLE
+    return titles.get(path) or categories.title_of(path)
+
+
+def crumbs(category: str, titles: Mapping[str, str]) -> list[Link]:
+    """From the top down to the category itself; Home is the template's."""
+    if category == categories.ALL:
+        return [Link(href="/", text=ALL_TITLE)]
+    steps = category.split("/")
+    above = ["/".join(steps[: i + 1]) for i in range(len(steps))]
+    return [Link(href=Page(p).news_path(), text=category_title(p, titles)) for p in above]
+
+
+def story_of(
+    article: Article, titles: Mapping[str, str], zone: tzinfo, *, within: str = ""
+) -> Story:
+    """The article, its date linked to that day in category `within`, else in its own first."""
+    local = article.published.astimezone(zone)
+    category = within or (article.categories[0] if article.categories else categories.ALL)
+    day = Page(category, Period(local.year, local.month, local.day)).news_path()
+    return Story(
+        href=f"/articles/{article.id}",
+        title=article.title,
+        language=article.language.replace("_", "-"),
+        direction=_direction(article),
+        moment=local.isoformat(timespec="seconds"),
+        day=Link(href=day, text=_day_text(local)),
+        time=f"{local:%H:%M}" if (local.hour, local.minute) != (0, 0) else "",
+        updated=_day_text(article.updated.astimezone(zone)) if article.revision > 1 else "",
+        places=[crumbs(path, titles)[-1] for path in article.categories],
+        authors=", ".join(article.authors),
+        content=Markup(article.content_html),  # noqa: S704 -- sanitised at ingest (service.clean)
+        image=_own_image(article),
+        enclosures=[e for e in article.enclosures if _is_web(e.url)],
+        attribution="" if _closes_with_source(article) else article.attribution,
+        original=_original(article.url),
+        json_href=f"/articles/{article.id}.json",
+    )
+
+
+def _day_text(moment: datetime) -> str:
+    return f"{moment.day} {moment:%B %Y}"
+
+
+def _direction(article: Article) -> str:
+    """`rtl` if the language, or the first letter of the title, is written from right to left.
+
+    The letter counts too, because feeds often carry their software's language, not the text's.
+    """
+    steps = article.language.replace("_", "-").casefold().split("-")
+    if steps[0] in RTL_LANGUAGES or RTL_SCRIPTS.intersection(steps[1:]):
+        return "rtl"
+    return next(_strong_directions(article.title), "ltr")
+
+
+def _strong_directions(text: str) -> Iterator[str]:
+    for character in text:
+        kind = unicodedata.bidirectional(character)
+        if kind in ("L", "R", "AL"):
+            yield "ltr" if kind == "L" else "rtl"
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("https://", "http://"))
+
+
+def _original(url: str) -> Link | None:
+    return Link(href=url, text=_host(url)) if _is_web(url) else None
+
+
+def _host(url: str) -> str:
+    # By hand, because urlsplit raises on some of what a browser would follow; without user names.
+    return re.split(r"[/?#\\]", url, maxsplit=3)[2].rpartition("@")[2]
+
+
+def _own_image(article: Article) -> str:
+    """The article's image, unless its text shows it already."""
+    shown = escape(article.image) in article.content_html or article.image in article.content_html
+    return article.image if _is_web(article.image) and not shown else ""
+
+
+def _closes_with_source(article: Article) -> bool:
+    closing = unescape(_TAG.sub("", article.content_html[-CLOSING_CHARS:]))
+    return article.attribution in " ".join(closing.split())

@@ -1,0 +1,140 @@
+"""Shared fixtures: a real redis-server, a store on it, an application on that.
+
+The server is our own embedded one (so it is tested by everything), or DATELINE_TEST_REDIS_URL. Each
+test has it for itself and empty; at its end every key must be one that `keys.py` knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
+
+from service.settings import Settings
+from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.store import Store, open_store
+from service.web.app import create_app
+from tests.keys_known import unknown_keys
+from workers.aggregate import Aggregator
+
+TOKEN = "test-token"
+NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """A server for the whole run."""
+    given = os.environ.get("DATELINE_TEST_REDIS_URL")
+    if given:
+        yield given
+        return
+    # A short path: the socket's must fit 103 bytes.
+    folder = Path(tempfile.mkdtemp(prefix="dateline-"))
+    server = Embedded(binary=find_binary(), folder=folder / "r", appendfsync="no")
+    with asyncio.Runner() as runner:
+        process = runner.run(server.start())
+        yield server.url
+        runner.run(stop(process))
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def settings(redis_url: str, tmp_path: Path) -> Settings:
+    """Settings on the test server, for loopback."""
+    return Settings.from_env(
+        {
+            "DATELINE_REDIS_URL": redis_url,
+            "DATELINE_DATA_DIR": str(tmp_path),
+            "DATELINE_PUBLIC_URL": "http://news.example",
+            "DATELINE_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "DATELINE_SITE_TITLE": "Tern Gazette",
+            "DATELINE_DRAIN_S": "2",
+        },
+        env_file=None,
+    )
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[Store]:
+    """An empty store; afterwards all its keys must be known and bounded."""
+    async with open_store(settings, check=False) as opened:
+        await opened.client.flushdb()
+        yield opened
+        assert [] == await unknown_keys(opened.client)
+
+
+@pytest.fixture
+async def redis(store: Store) -> Redis:
+    """The bare client behind the store."""
+    client: Redis = store.client
+    return client
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.time = NOON
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.time
+
+    def move(self, **parts: float) -> None:
+        """Go on by `timedelta(**parts)`."""
+        self.time += timedelta(**parts)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """Stands at NOON."""
+    return Clock()
+
+
+@pytest.fixture
+async def client(settings: Settings, store: Store, clock: Clock) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
+    """The application behind a real socket."""
+    app = create_app(settings, token=TOKEN, now=clock)
+    async with TestClient(TestServer(app), auto_decompress=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def aggregating(settings: Settings, store: Store) -> AsyncIterator[None]:
+    """An aggregate worker at work."""
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        aggregator = Aggregator(store, settings, now=lambda: datetime.now(UTC))
+        group.create_task(aggregator.run(ended))
+        yield
+        ended.set()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of the test's own."""
+    async with aiohttp.ClientSession(auto_decompress=False) as session:
+        yield session
+
+
+async def wait_until(
+    predicate: Callable[[], Awaitable[object]], *, timeout_s: float = 10.0
+) -> object:
+    """Ask again and again until the answer is true; that answer."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = await predicate()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"still {answer!r} after {timeout_s} s"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,27 @@
+"""Which keys a test may leave behind: those of `service/storage/keys.py`, with its TTLs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Pattern → whether the key must have a TTL.
+KNOWN = {
+    r"dateline:\{0\}:(layout|counters|endpoints|sources|asked|sources:due|sources:polls)": False,
+    r"dateline:\{\d+\}:(events|dirty|categories)": False,
+    r"dateline:\{\d+\}:(article|category|versions):.+": False,
+    r"dateline:\{\d+\}:rendered:.+": True,
+    r"dateline:\{0\}:lease:.+": True,
+    r"dateline:\{0\}:(epoch|endpoint|attempts):.+": False,
+}
+
+
+async def unknown_keys(client: Any) -> list[str]:
+    """Keys that nobody declared, or that live longer than declared."""
+    found = []
+    async for key in client.scan_iter():
+        name = key.decode()
+        ttl = [has for pattern, has in KNOWN.items() if re.fullmatch(pattern, name)]
+        if not ttl or (ttl[0] and await client.ttl(name) == -1):
+            found.append(name)
+    return found

@@ -1,0 +1,1 @@
+"""What happens: the loops that take in, aggregate and deliver."""

@@ -1,0 +1,144 @@
+"""`python -m workers …`: the roots of all worker processes and of one-off work.
+
+Started by `dateline work`, `dateline up` and `dateline import`, which pass their arguments on.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+import orjson
+import uvloop
+
+from service import logs
+from service.errors import DatelineError, InvalidSettings, Unavailable
+from service.settings import Settings, load
+from service.storage.connecting import translated
+from service.storage.store import open_store
+from workers import runtime
+from workers.aggregate import Aggregator
+from workers.deliver import Deliverer
+from workers.demo import Demo
+from workers.ingest.fetch import USER_AGENT
+from workers.ingest.files import Importer, Summary, expand
+from workers.ingest.poll import Poller
+from workers.outbound import open_client
+
+MAX_SHOWN_REJECTS = 20
+# Of the progress bar, for each file or URL.
+STEPS = 100
+# Role → what makes its loop.
+ROLES: dict[str, Callable[..., Any]] = {
+    "ingest": Poller,
+    "aggregate": Aggregator,
+    "deliver": Deliverer,
+}
+
+
+@click.group()
+def main() -> None:
+    """Workers of dateline."""
+
+
+@main.command()
+@click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)))
+def work(roles: tuple[str, ...]) -> None:
+    """Run worker roles until stopped; all of them if none is named."""
+    _run(lambda settings: _work(settings, roles or tuple(ROLES)))
+
+
+async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
+    async with open_store(settings) as store:
+        loops = [ROLES[role](store, settings, now=runtime.now).run for role in roles]
+        await runtime.run(loops, drain_s=settings.drain_s)
+
+
+@main.command()
+def demo() -> None:
+    """Load the demo archive, then publish an article now and then."""
+    _run(_demo)
+
+
+async def _demo(settings: Settings) -> None:
+    async with open_store(settings) as store:
+        await runtime.run([Demo(store, settings, now=runtime.now).run], drain_s=settings.drain_s)
+
+
+@main.command("import")
+@click.argument("targets", nargs=-1, required=True, metavar="PATH-OR-URL…")
+@click.option("--category", default="", help="File everything under this category.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
+    """Take in files, folders and URLs, once.
+
+    Understands RSS, RDF, Atom, JSON Feed, K2 JSON, K2 and other HTML pages, pages saved as text,
+    NDJSON of articles, and OPML (adds its feeds as sources). Exit status 1 if something was
+    rejected.
+    """
+    summary = _run(lambda settings: _import(settings, targets, category))
+    if as_json:
+        click.echo(orjson.dumps({**_counts(summary), "rejects": summary.rejects}).decode())
+    else:
+        _show(summary)
+    sys.exit(1 if summary.counts["rejected"] else 0)
+
+
+async def _import(settings: Settings, targets: tuple[str, ...], category: str) -> Summary:
+    names = list(expand(targets))
+    async with (
+        open_store(settings) as store,
+        open_client(settings, user_agent=USER_AGENT) as client,
+    ):
+        importer = Importer(store, settings, client, now=runtime.now, category=category)
+        with click.progressbar(
+            length=len(names) * STEPS, label="Importing", file=sys.stderr
+        ) as bar:
+            for done, name in enumerate(names, 1):
+                with translated():
+                    await importer.take(name, progress=lambda part: bar.update(int(part * STEPS)))
+                bar.update(done * STEPS - bar.pos)
+        return importer.summary
+
+
+def _counts(summary: Summary) -> dict[str, int]:
+    return {
+        name: summary.counts[name]
+        for name in ("new", "updated", "unchanged", "rejected", "sources")
+    }
+
+
+def _show(summary: Summary) -> None:
+    counts = _counts(summary)
+    sources = counts.pop("sources")
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    if sources:
+        click.echo(f"{sources} sources added; they are polled from now on")
+    for reject in summary.rejects[:MAX_SHOWN_REJECTS]:
+        click.echo(f"  rejected: {reject['where']}: {reject['reason']}", err=True)
+    if len(summary.rejects) > MAX_SHOWN_REJECTS:
+        more = len(summary.rejects) - MAX_SHOWN_REJECTS
+        click.echo(f"  … and {more} more; --json lists all", err=True)
+
+
+def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a root's coroutine with the settings; faults that are not ours to debug are one line."""
+    try:
+        settings = load()
+        logs.configure(settings.log_level)
+        return uvloop.run(make(settings))
+    except InvalidSettings as exc:
+        sys.exit("\n".join(f"dateline: {fault}" for fault in exc.faults))
+    except DatelineError as exc:
+        sys.exit(f"dateline: {exc}")
+    except BaseExceptionGroup as group:
+        away = group.subgroup(Unavailable)
+        if away is not None:
+            sys.exit(f"dateline: {away.exceptions[0]}")
+        raise
+
+
+if __name__ == "__main__":
+    main(prog_name="dateline")

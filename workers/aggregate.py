@@ -1,0 +1,226 @@
+"""Aggregate: events → category indexes → page versions → servers told.
+
+    wake (an event, at once) → read → fold (pure) → index → render what is read → tell → ack
+
+The effect comes before the ack and is idempotent (`service.indexing`), so an event may come twice
+and in any order. The net under the stream is the `dirty` set: an article whose event was trimmed
+or deleted unread is indexed from there at the next tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+from service import articles as article_rules
+from service.articles import Article
+from service.indexing import IndexStep, fold
+from service.pages import FORMATS, Page, Period
+from service.rendering import FeedRenderer
+from service.settings import Settings
+from service.storage.pages import Change
+from service.storage.store import Store
+from service.storage.stream import AGGREGATE, Event
+from workers import runtime
+from workers.runtime import Clock, Stopwatch
+from workers.schedule import ticking
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+# Two processes may index one article at once; one of them reads again.
+MAX_ROUNDS = 5
+SWEEP_EVERY_S = 5.0
+TRIM_EVERY_S = 30.0
+# Older than any event still on its way to us.
+DIRTY_AFTER = timedelta(seconds=10)
+# Pages that were read within this time are rendered ahead.
+READ_LATELY = timedelta(minutes=15)
+MAX_AHEAD = 60
+
+
+class Aggregator:
+    """The loops of one aggregate worker."""
+
+    def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
+        self._store = store
+        self._settings = settings
+        self._now = now
+        self._renderer = FeedRenderer(store, settings)
+        self._consumer = f"{AGGREGATE}-{settings.worker_ordinal}"
+        self._asked: frozenset[str] = frozenset()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Consume every shard and sweep at each tick, until stopped."""
+        try:
+            async with (
+                ticking({"sweep": SWEEP_EVERY_S, "trim": TRIM_EVERY_S}) as ticks,
+                asyncio.TaskGroup() as group,
+            ):
+                for shard in range(self._store.stream.shards):
+                    group.create_task(self._consume(shard, stop))
+                group.create_task(self._tick(ticks["sweep"], self._sweep, stop))
+                group.create_task(self._tick(ticks["trim"], self._trim, stop))
+        finally:
+            self._renderer.close()
+
+    async def _consume(self, shard: int, stop: asyncio.Event) -> None:
+        await runtime.attempt(lambda: self._recover(shard), stop, what="recover")
+
+        async def unit() -> None:
+            await self._apply(
+                await self._store.stream.read_group(shard, AGGREGATE, self._consumer, count=BATCH)
+            )
+
+        await runtime.repeat(unit, stop, what="aggregate")
+
+    async def _tick(self, tick: asyncio.Event, work: runtime.Unit, stop: asyncio.Event) -> None:
+        async def unit() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await tick.wait()
+            if tick.is_set():
+                tick.clear()
+                await work()
+
+        await runtime.repeat(unit, stop, what=work.__name__)
+
+    async def _recover(self, shard: int) -> None:
+        """Finish what this consumer was given before it died, then what dead ones were given."""
+        await self._store.stream.create_group(AGGREGATE)
+        while events := await self._store.stream.read_group(
+            shard, AGGREGATE, self._consumer, count=BATCH, pending=True
+        ):
+            await self._apply(events)
+
+    async def _sweep(self) -> None:
+        """See to what fell through: claims of dead consumers, replies lost, events trimmed."""
+        for shard in range(self._store.stream.shards):
+            await self._apply(
+                await self._store.stream.claim(shard, AGGREGATE, self._consumer, count=BATCH)
+            )
+        await self._index_dirty()
+        now = self._now()
+        self._asked = await self._store.pages.asked(since=now - READ_LATELY)
+
+    async def _index_dirty(self) -> None:
+        now = self._now()
+        ids = await self._store.articles.dirty(before=now - DIRTY_AFTER)
+        if not ids:
+            return
+        found = dict(zip(ids, await self._store.articles.get(ids), strict=True))
+        await self._store.articles.forget_dirty([i for i, article in found.items() if not article])
+        articles = [article for article in found.values() if article]
+        await self._index(articles, {a.id: article_rules.to_ms(now) for a in articles})
+        logger.warning("indexed articles whose events never came", extra={"count": len(ids)})
+        await self._store.count({"articles_swept": len(ids)})
+
+    async def _apply(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        watch = Stopwatch()
+        latest: dict[str, tuple[Article, int]] = {}
+        for event in events:
+            article = _article(event)
+            known = latest.get(event.subject)
+            if article and (known is None or article.revision > known[0].revision):
+                latest[event.subject] = article, event.position[0]
+        changes = await self._index(
+            [article for article, _ in latest.values()],
+            {article_id: stamp for article_id, (_, stamp) in latest.items()},
+        )
+        await self._store.stream.ack(AGGREGATE, events)
+        logger.info(
+            "folded",
+            extra={"events": len(events), "pages": len(changes), "ms": watch.ms},
+        )
+
+    async def _index(self, articles: Sequence[Article], stamps: dict[str, int]) -> set[Change]:
+        """Bring the indexes up to these revisions, and tell the servers."""
+        changes: set[Change] = set()
+        left = list(articles)
+        for _ in range(MAX_ROUNDS):
+            held = await self._store.articles.indexed([article.id for article in left])
+            steps = {
+                article.id: step
+                for article, before in zip(left, held, strict=True)
+                if (step := self._fold(article, before, stamps[article.id]))
+            }
+            done = await self._store.articles.index(list(steps.values()))
+            for step, applied in zip(steps.values(), done, strict=True):
+                if applied:
+                    changes.update(_changes(step))
+            lost = {s.article_id for s, ok in zip(steps.values(), done, strict=True) if not ok}
+            left = [article for article in left if article.id in lost]
+            if not left:
+                break
+        await self._publish(changes)
+        return changes
+
+    def _fold(self, article: Article, before: bytes, stamp_ms: int) -> IndexStep | None:
+        return fold(article, before, stamp_ms=stamp_ms, zone=self._settings.timezone)
+
+    async def _publish(self, changes: set[Change]) -> None:
+        """Render what is read lately, then tell the servers, which find it ready."""
+        await self._render_ahead(changes)
+        await self._store.pages.announce(sorted(changes))
+
+    async def _render_ahead(self, changes: Iterable[Change]) -> None:
+        pages = [Page(category, Period.parse(period)) for category, period in sorted(changes)]
+        wanted = [
+            (page, extension)
+            for page in pages
+            for extension in FORMATS
+            if f"{page}.{extension}" in self._asked
+        ][:MAX_AHEAD]
+        versions = await self._store.pages.versions([page for page, _ in wanted])
+        for (page, extension), version in zip(wanted, versions, strict=True):
+            await self._renderer.render(page, extension, version)
+
+    async def _trim(self) -> None:
+        """Drop events that are old and that none of our own readers needs any more."""
+        oldest_ms = article_rules.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
+        for shard in range(self._store.stream.shards):
+            needed = await self._store.stream.needed_from(shard, AGGREGATE)
+            cursors = await self._store.deliveries.cursors(shard)
+            min_ids = [_position(entry_id) for entry_id in (needed, *cursors)]
+            low = min([*min_ids, (oldest_ms, 0)])
+            _, over = await self._store.stream.trim(
+                shard,
+                min_id=f"{low[0]}-{low[1]}",
+                max_entries=self._settings.stream_max_entries,
+            )
+            if over:
+                logger.info("stream is over its cap", extra={"shard": shard, "dropped": over})
+                await self._store.count({"stream_dropped_over_cap": over})
+                await self._warn_of_loss(shard, min(min_ids))
+
+    async def _warn_of_loss(self, shard: int, needed: tuple[int, int]) -> None:
+        first = await self._store.stream.first_id(shard)
+        if first and _position(first) > needed and needed != (0, 0):
+            logger.error(
+                "STREAM_MAX_ENTRIES dropped events that a reader of ours had not seen",
+                extra={"shard": shard, "needed": f"{needed[0]}-{needed[1]}", "first": first},
+            )
+            await self._store.count({"stream_dropped_unread": 1})
+
+
+def _article(event: Event) -> Article | None:
+    """The event's article; None for an event that somebody else put there and nobody can read."""
+    try:
+        return Article.from_json(event.data)
+    except (ValueError, KeyError, TypeError) as exc:
+        logger.error("unreadable event", extra={"entry": event.entry_id, "reason": repr(exc)})
+        return None
+
+
+def _changes(step: IndexStep) -> list[Change]:
+    return [(touch.category, period) for touch in step.touches for period in touch.periods]
+
+
+def _position(entry_id: str) -> tuple[int, int]:
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)

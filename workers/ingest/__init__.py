@@ -1,0 +1,1 @@
+"""Ingest: fetch → parse → clean → identify → append."""

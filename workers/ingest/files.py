@@ -1,0 +1,155 @@
+"""Import: files, folders and URLs, once. What `dateline import` does.
+
+Each article is kept or rejected by itself, and a file that cannot be read is one reject: nothing is
+left half-done, and importing again changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from service.articles import Article, Draft, to_ms
+from service.errors import DatelineError, Unavailable
+from service.settings import Settings
+from service.sources import make as make_source
+from service.storage.store import Store
+from workers.ingest.fetch import fetch
+from workers.ingest.identify import FILE_SOURCE
+from workers.ingest.parse import Document, parse
+from workers.ingest.poll import compose_all
+from workers.runtime import Clock
+
+CHUNK = 500
+_PARAGRAPH = re.compile(r"</p>\s*")
+
+
+@dataclass(slots=True, kw_only=True)
+class Summary:
+    """What became of everything."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    """new, updated, unchanged, rejected, sources → how many."""
+    rejects: list[dict[str, str]] = field(default_factory=list)
+    """where and reason of each reject."""
+
+    def reject(self, where: str, reason: str) -> None:
+        """Note one."""
+        self.counts["rejected"] += 1
+        self.rejects.append({"where": where, "reason": reason})
+
+
+def expand(targets: Sequence[str]) -> Iterator[str]:
+    """URLs as they are, files, and every file in folders, in the order of their names."""
+    for target in targets:
+        path = Path(target)
+        if _is_url(target) or not path.is_dir():
+            yield target
+        else:
+            yield from (
+                str(found)
+                for found in sorted(path.rglob("*"))
+                if found.is_file() and not any(p.startswith(".") for p in found.parts)
+            )
+
+
+class Importer:
+    """Imports into a store."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        client: aiohttp.ClientSession,
+        *,
+        now: Clock,
+        category: str = "",
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._client = client
+        self._now = now
+        self._category = category
+        self.summary = Summary()
+
+    async def take(self, target: str, *, progress: Callable[[float], None]) -> None:
+        """Import one file or URL; `progress` is told what share of it was done since
+        it was told last."""
+        try:
+            body, url, content_type = await self._read(target)
+            document = await asyncio.to_thread(
+                parse, body, url=url, content_type=content_type, zone=self._settings.timezone
+            )
+            await self._keep(document, target, url, progress)
+        except Unavailable:
+            raise
+        except (DatelineError, OSError) as exc:
+            reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+            self.summary.reject(target, reason)
+
+    async def _read(self, target: str) -> tuple[bytes, str, str]:
+        """(bytes, URL or empty, content type or empty)."""
+        if _is_url(target):
+            fetched = await fetch(self._client, target, self._settings)
+            return fetched.body, fetched.url, fetched.content_type
+        return await asyncio.to_thread(Path(target).read_bytes), "", ""
+
+    async def _keep(
+        self, document: Document, target: str, url: str, progress: Callable[[float], None]
+    ) -> None:
+        for reject in document.rejects:
+            self.summary.reject(f"{target}, {reject.where}", reject.reason)
+        for link in document.feeds:
+            await self._add_source(target, {"url": link.url, "category": link.category})
+        name = target if url else Path(target).name
+        drafts, rejects = await asyncio.to_thread(
+            compose_all, document, name=name, category=self._category, url=url
+        )
+        for exc in rejects:
+            self.summary.reject(target, str(exc))
+        if drafts and drafts[0].source == FILE_SOURCE:
+            drafts = await self._apart(document, drafts, name)
+        for at in range(0, len(drafts), CHUNK):
+            chunk = drafts[at : at + CHUNK]
+            for receipt in await self._store.articles.append(chunk, now=self._now()):
+                self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
+            progress(len(chunk) / len(drafts))
+
+    async def _add_source(self, target: str, fields: dict[str, object]) -> None:
+        now = self._now()
+        try:
+            source = make_source(fields, created=now)
+        except DatelineError as exc:
+            self.summary.reject(target, str(exc))
+            return
+        added = await self._store.sources.add(source, due_ms=to_ms(now))
+        self.summary.counts["sources" if added else "unchanged"] += 1
+
+    async def _apart(self, document: Document, drafts: list[Draft], name: str) -> list[Draft]:
+        """Two pages of one name, category and day that share nothing are two articles, not an
+        edit: the second is then known by its title, too."""
+        stored = await self._store.articles.get([draft.id for draft in drafts])
+        if not any(map(_is_another, stored, drafts)):
+            return drafts
+        found, _ = compose_all(document, name=f"{name}\0{drafts[0].title}", category=self._category)
+        return found
+
+
+def _is_another(stored: Article | None, draft: Draft) -> bool:
+    if stored is None or stored.title == draft.title:
+        return False
+    return _paragraphs(stored.content_html).isdisjoint(_paragraphs(draft.content_html))
+
+
+def _paragraphs(content: str) -> set[str]:
+    return {part.strip() for part in _PARAGRAPH.split(content) if part.strip()}
+
+
+def _is_url(target: str) -> bool:
+    return target.startswith(("http://", "https://"))

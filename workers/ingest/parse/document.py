@@ -1,0 +1,54 @@
+"""What a parser gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.articles import Entry
+
+# No honest feed is longer; the rest is a reject, not silence.
+MAX_ENTRIES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """A part of a document that nothing can be made of."""
+
+    where: str
+    """`item 3`, `line 12`."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedLink:
+    """A feed that a document names (an OPML outline)."""
+
+    url: str
+    title: str = ""
+    category: str = ""
+    """Path of titles; empty if the document has it in none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """A parsed document: entries in their order there."""
+
+    kind: str
+    """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, html, text, records, opml."""
+    url: str = ""
+    """Its own idea of its address, else where it came from; empty if neither is known."""
+    title: str = ""
+    language: str = ""
+    entries: tuple[Entry, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+    feeds: tuple[FeedLink, ...] = ()
+
+
+def bounded(
+    entries: list[Entry], rejects: list[Reject]
+) -> tuple[tuple[Entry, ...], tuple[Reject, ...]]:
+    """The first MAX_ENTRIES, and a reject for the rest."""
+    if len(entries) > MAX_ENTRIES:
+        over = len(entries) - MAX_ENTRIES
+        rejects = [*rejects, Reject(where="the rest", reason=f"{over} entries over {MAX_ENTRIES}")]
+    return tuple(entries[:MAX_ENTRIES]), tuple(rejects)

@@ -1,0 +1,156 @@
+"""HTML pages: K2 lists and items by their classes (k2.py), any other page as one article. Pure.
+
+A page that is no K2 page is read by what it says of itself: JSON-LD and OpenGraph for the facts,
+`<article>` or `<main>` for the text.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import tzinfo
+from typing import Any
+from urllib.parse import urljoin
+
+import orjson
+from lxml import etree
+from lxml import html as lxml_html
+
+from service.articles import Entry, Form
+from service.errors import ParseFailed
+from workers.ingest.parse import k2
+from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse.document import Document
+
+_CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
+_HEADER_CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
+_TYPES = frozenset({"Article", "NewsArticle", "BlogPosting", "Report", "ReportageNewsArticle"})
+# Shorter texts are menus and teasers.
+MIN_TEXT_CHARS = 80
+
+
+def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
+    """The articles of a page. Raises ParseFailed if there is none."""
+    root = _tree(body, content_type)
+    base = urljoin(url, _attribute(root, "//base[@href]", "href"))
+    canonical = urljoin(base, _attribute(root, "//link[@rel='canonical']", "href")) or url
+    facts = _json_ld(root)
+    document = k2.parse_k2(root, base=base or canonical, url=canonical, facts=facts, zone=zone)
+    if document is not None:
+        return document
+    return _single(root, base or canonical, canonical, facts, zone)
+
+
+def _tree(body: bytes, content_type: str) -> Any:
+    declared = _CHARSET.search(body[:4096])
+    header = _HEADER_CHARSET.search(content_type)
+    encodings = [
+        header and header.group(1),
+        declared and declared.group(1).decode(),
+        "utf-8",
+        "cp1252",
+    ]
+    for encoding in filter(None, encodings):
+        try:
+            text = body.decode(encoding)
+            break
+        except (LookupError, UnicodeDecodeError):
+            continue
+    else:
+        text = body.decode("utf-8", "replace")
+    parser = lxml_html.HTMLParser(
+        encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
+    )
+    try:
+        root = lxml_html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as exc:
+        raise ParseFailed(f"HTML that cannot be read: {exc}") from exc
+    return root
+
+
+def _attribute(root: Any, path: str, name: str) -> str:
+    found = root.xpath(path)
+    return str(found[0].get(name) or "").strip() if found else ""
+
+
+def _meta(root: Any, *names: str) -> str:
+    for name in names:
+        found = root.xpath("//meta[@property=$name or @name=$name]/@content", name=name)
+        if found and found[0].strip():
+            return str(found[0]).strip()
+    return ""
+
+
+def _json_ld(root: Any) -> dict[str, Any]:
+    """The first schema.org article on the page; empty if there is none."""
+    for script in root.xpath("//script[@type='application/ld+json']"):
+        try:
+            found = orjson.loads(script.text or "")
+        except orjson.JSONDecodeError:
+            continue
+        graph = found.get("@graph", [found]) if isinstance(found, dict) else found
+        for item in graph if isinstance(graph, list) else []:
+            if isinstance(item, dict) and _TYPES & set(_listed(item.get("@type"))):
+                return item
+    return {}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _single(root: Any, base: str, url: str, facts: dict[str, Any], zone: tzinfo) -> Document:
+    content = _main_content(root)
+    title = str(facts.get("headline") or "") or _meta(root, "og:title") or _title(root)
+    if content is None or not title:
+        raise ParseFailed(
+            "HTML without an article: no K2 list or item, and no <article> or <main> with text"
+        )
+    raw = str(facts.get("datePublished") or "") or _meta(root, "article:published_time", "date")
+    modified = str(facts.get("dateModified") or "") or _meta(root, "article:modified_time")
+    section = str(facts.get("articleSection") or "") or _meta(root, "article:section")
+    entry = Entry(
+        guid=url,
+        url=url,
+        title=title,
+        summary=_meta(root, "og:description", "description"),
+        content_html=content,
+        authors=tuple(_authors(facts)) or tuple(filter(None, [_meta(root, "author")])),
+        categories=() if not section or section.startswith("http") else (section,),
+        language=root.get("lang", ""),
+        image=_meta(root, "og:image"),
+        published=parse_date(raw, zone=zone),
+        raw_published=raw,
+        updated=parse_date(modified, zone=zone),
+        base_url=base,
+        form=Form.PAGE,
+    )
+    return Document(
+        kind="html", url=url, title=title, language=root.get("lang", ""), entries=(entry,)
+    )
+
+
+def _title(root: Any) -> str:
+    for path in ("//h1", "//title"):
+        for element in root.xpath(path):
+            text = " ".join(element.text_content().split())
+            if text:
+                return text
+    return ""
+
+
+def _authors(facts: dict[str, Any]) -> list[str]:
+    found = (a.get("name") if isinstance(a, dict) else a for a in _listed(facts.get("author")))
+    return [name for name in found if isinstance(name, str) and name]
+
+
+def _main_content(root: Any) -> str | None:
+    """Markup of the first of `<article>`, itemprop=articleBody, `<main>` that holds a text."""
+    for path in ("//*[@itemprop='articleBody']", "//article", "//main"):
+        for element in root.xpath(path):
+            for noise in element.xpath(
+                ".//nav|.//aside|.//footer|.//form|.//script|.//style|.//h1"
+            ):
+                noise.drop_tree()
+            if len(element.text_content().strip()) >= MIN_TEXT_CHARS:
+                return k2.inner_html(element)
+    return None

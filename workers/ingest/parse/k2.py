@@ -1,0 +1,191 @@
+"""K2 for Joomla: list and item pages, by the class names of its templates. Pure.
+
+Lists have items of one of a few kinds (`genericItemView` for dates and searches, `catItemView` for
+categories, and so on); the page of one item is `itemView`. All name their parts alike: kind + part,
+as in `catItemTitle`. Sites theme the markup, but keep the classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import tzinfo
+from html import escape
+from typing import Any
+from urllib.parse import urljoin
+
+from lxml import etree
+
+from service.articles import Entry, Form
+from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse.document import Document, Reject, bounded
+from workers.ingest.parse.text import FILTERED
+
+_LIST_KINDS = ("genericItem", "catItem", "tagItem", "userItem", "latestItem")
+_ITEM = "item"
+_WITH_CLASS = ".//*[contains(concat(' ', normalize-space(@class), ' '), $name)]"
+
+
+def parse_k2(
+    root: Any, *, base: str, url: str, facts: dict[str, Any], zone: tzinfo
+) -> Document | None:
+    """The items of a K2 page; None if it is none.
+
+    Args:
+        facts: what JSON-LD on the page says of its article.
+    """
+    crumbs = _crumbs(root)
+    items = _by_class(root, f"{_ITEM}View")
+    if items:
+        entry = _entry(items[0], _ITEM, base, url, crumbs, zone)
+        return _document("k2-item", root, url, [_exact(entry, facts, zone)], [])
+    for kind in _LIST_KINDS:
+        items = _by_class(root, f"{kind}View")
+        if items:
+            return _list(root, items, kind, base, url, crumbs, zone)
+    if _by_class(root, "genericView") or root.get_element_by_id(
+        "genericItemListNothingFound", None
+    ):
+        return _document("k2-list", root, url, [], [])
+    return None
+
+
+def _list(
+    root: Any, items: list[Any], kind: str, base: str, url: str, crumbs: list[str], zone: tzinfo
+) -> Document:
+    entries, rejects = [], []
+    for number, item in enumerate(items, 1):
+        entry = _entry(item, kind, base, "", crumbs, zone)
+        if entry.url:
+            entries.append(entry)
+        else:
+            rejects.append(Reject(where=f"item {number}", reason="has no link to its page"))
+    return _document("k2-list", root, url, entries, rejects)
+
+
+def _document(
+    kind: str, root: Any, url: str, entries: list[Entry], rejects: list[Reject]
+) -> Document:
+    kept, refused = bounded(entries, rejects)
+    titles = root.xpath("//title/text()")
+    return Document(
+        kind=kind,
+        url=url,
+        title=" ".join(titles[0].split()) if titles else "",
+        language=root.get("lang", ""),
+        entries=kept,
+        rejects=refused,
+    )
+
+
+def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: tzinfo) -> Entry:
+    title, link = _title(item, kind)
+    url = urljoin(base, link) if link else url
+    shown = _words(item, f"{kind}DateCreated")
+    modified = _words(item, f"{kind}DateModified").partition(" on ")[2]
+    parts = [*_by_class(item, f"{kind}IntroText")[:1], *_by_class(item, f"{kind}FullText")[:1]]
+    images = [image for block in _by_class(item, f"{kind}Image") for image in block.iter("img")]
+    category = _link_words(item, f"{kind}Category")
+    # The path of an item page may end with the item itself.
+    above = crumbs[:-1] if kind == _ITEM and crumbs[-1:] == [title] else crumbs
+    return Entry(
+        guid=url,
+        url=url,
+        title=title,
+        content_html="\n".join(inner_html(part) for part in parts),
+        authors=tuple(filter(None, [_link_words(item, f"{kind}Author")])),
+        categories=tuple(filter(None, [_path(above, category)])),
+        tags=tuple(_words_of(a) for tags in _by_class(item, f"{kind}Tags") for a in tags.iter("a")),
+        image=str(images[0].get("src") or "") if images else "",
+        published=parse_date(shown, zone=zone),
+        raw_published=shown,
+        updated=parse_date(modified, zone=zone),
+        base_url=base,
+        form=Form.PAGE if kind == _ITEM else Form.TEASER,
+    )
+
+
+def _exact(entry: Entry, facts: dict[str, Any], zone: tzinfo) -> Entry:
+    """The page shows minutes in the site's own zone; JSON-LD has the moment."""
+    published = parse_date(str(facts.get("datePublished") or ""), zone=zone)
+    updated = parse_date(str(facts.get("dateModified") or ""), zone=zone)
+    return replace(entry, published=published or entry.published, updated=updated or entry.updated)
+
+
+def _title(item: Any, kind: str) -> tuple[str, str]:
+    """(title, link): without the "Featured" that K2 puts behind it."""
+    for heading in _by_class(item, f"{kind}Title"):
+        for link in heading.iter("a"):
+            return _words_of(link), str(link.get("href") or "")
+        for mark in heading.xpath(".//sup"):
+            mark.drop_tree()
+        return _words_of(heading), ""
+    links = [str(a.get("href") or "") for a in _by_class(item, "k2ReadMore")]
+    return "", links[0] if links else ""
+
+
+def _crumbs(root: Any) -> list[str]:
+    """The breadcrumb without Home and without the date."""
+    for trail in [*_by_class(root, "breadcrumb"), *_by_class(root, "breadcrumbs")]:
+        steps = trail.xpath(".//li") or trail.xpath("./a|./span")
+        words = [(_first_words(step), step) for step in steps]
+        found = [(text, step) for text, step in words if text]
+        if found and _is_home(found[0][1]):
+            found = found[1:]
+        return [text for text, _ in found if not text.startswith(FILTERED)]
+    return []
+
+
+def _first_words(step: Any) -> str:
+    """A step's own words, not those of the divider after it."""
+    for part in step.xpath(".//a|.//span"):
+        if "divider" not in (part.get("class") or ""):
+            return _words_of(part)
+    return _words_of(step)
+
+
+def _is_home(step: Any) -> bool:
+    links = step.xpath(".//a/@href|self::a/@href")
+    return (bool(links) and links[0] in ("/", "./", "index.php", "/index.php")) or (
+        _first_words(step).casefold() in ("home", "accueil", "startseite", "inicio", "الرئيسية")
+    )
+
+
+def _path(crumbs: list[str], category: str) -> str:
+    """`Media Center/Harbour News`: the breadcrumb down to the category, which it may end with."""
+    if not category:
+        return "/".join(_step(crumb) for crumb in crumbs)
+    above = crumbs[: crumbs.index(category)] if category in crumbs else crumbs
+    return "/".join(_step(title) for title in (*above, category))
+
+
+def _step(title: str) -> str:
+    return title.replace("/", " ")
+
+
+def _by_class(element: Any, name: str) -> list[Any]:
+    found: list[Any] = element.xpath(_WITH_CLASS, name=f" {name} ")
+    return found
+
+
+def _words(element: Any, name: str) -> str:
+    found = _by_class(element, name)
+    return _words_of(found[0]) if found else ""
+
+
+def _link_words(element: Any, name: str) -> str:
+    """The words of the first link in a part, which stands behind a label ("Published in")."""
+    for part in _by_class(element, name):
+        for link in part.iter("a"):
+            return _words_of(link)
+    return ""
+
+
+def _words_of(element: Any) -> str:
+    return " ".join(element.text_content().split())
+
+
+def inner_html(element: Any) -> str:
+    """Markup of what an element holds."""
+    pieces = [escape(element.text or "", quote=False)]
+    pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
+    return "".join(pieces).strip()

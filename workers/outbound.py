@@ -1,0 +1,71 @@
+"""The HTTP client for all that goes out, and its guard against reaching inside (SSRF).
+
+The guard sits where the socket is made, so that it sees every address just before it is connected
+to: of names, of literals in any spelling, of redirects, and of names that change their answer.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from service.settings import Network, Settings
+
+CONNECT_TIMEOUT_S = 10
+MAX_CONNECTIONS = 512
+# `ipaddress` calls these global; they lead inside, to relays, or nowhere.
+_DENIED = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4",
+        "64:ff9b::/96", "64:ff9b:1::/48", "2001::/23", "2002::/16", "3fff::/20", "5f00::/16",
+        "fec0::/10", "ff00::/8",
+    )
+)  # fmt: skip
+
+
+def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether we may connect to an IP address: public ones, and what the operator allows."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    if any(ip in network for network in allowed if network.version == ip.version):
+        return True
+    denied = any(ip in network for network in _DENIED if network.version == ip.version)
+    return ip.is_global and not denied
+
+
+@asynccontextmanager
+async def open_client(
+    settings: Settings, *, user_agent: str
+) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session that keeps no cookies, trusts no environment, and reaches no private network."""
+
+    def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, address = info
+        if not is_allowed(address[0], settings.allowed_networks):
+            raise OSError(
+                errno.EACCES,
+                f"{address[0]} is not a public address; DATELINE_ALLOWED_NETWORKS can allow it",
+            )
+        return socket.socket(family=family, type=kind, proto=protocol)
+
+    connector = aiohttp.TCPConnector(
+        socket_factory=guarded_socket, limit=MAX_CONNECTIONS, ttl_dns_cache=30
+    )
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": user_agent},
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+        trust_env=False,
+        auto_decompress=False,
+        max_line_size=16_384,
+    ) as session:
+        yield session

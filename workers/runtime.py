@@ -1,0 +1,97 @@
+"""What every worker process does around its loops: signals, one task a loop, waiting out Redis.
+
+A loop is `async def loop(stop)`: it blocks for about two seconds at most, looks at `stop` between
+units of work, finishes the unit and returns. The first loop that crashes ends the process, and
+whoever started it starts it again: nothing is lost by that, because effects come before acks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from service.errors import Unavailable
+from service.storage.connecting import translated
+
+logger = logging.getLogger(__name__)
+
+Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
+Unit = Callable[[], Awaitable[None]]
+Clock = Callable[[], datetime]
+# Redis gone: first wait, and the longest one. Its restart takes a second or two.
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+
+
+def now() -> datetime:
+    """The clock of all loops, passed down as an argument."""
+    return datetime.now(UTC)
+
+
+async def run(loops: list[Loop], *, drain_s: float) -> None:
+    """Run loops until SIGTERM or SIGINT; after `drain_s` more they are cancelled."""
+    stop = asyncio.Event()
+    event_loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        event_loop.add_signal_handler(number, stop.set)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(loop(stop)) for loop in loops]
+        group.create_task(_drain(tasks, stop, drain_s))
+
+
+async def _drain(tasks: list[asyncio.Task[None]], stop: asyncio.Event, drain_s: float) -> None:
+    await stop.wait()
+    _, late = await asyncio.wait(tasks, timeout=drain_s)
+    for task in late:
+        logger.warning("a loop did not end in time", extra={"task": task.get_name()})
+        task.cancel()
+
+
+async def sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, or wake at once when the process is to stop."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+
+
+async def repeat(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
+    """Do one unit of work after another until stopped, waiting while Redis is away."""
+    while not stop.is_set():
+        await attempt(unit, stop, what=what)
+
+
+async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
+    """Do one unit of work, however long Redis makes it wait; give up only when stopped."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            with translated():
+                await unit()
+        except Unavailable as exc:
+            failures += 1
+            if failures == 1:
+                logger.warning("waiting for Redis", extra={"loop": what, "reason": str(exc)})
+            delay_s = min(FIRST_WAIT_S * 2 ** min(failures, 10), LONGEST_WAIT_S)
+            await sleep(stop, delay_s * random.uniform(0.5, 1))  # noqa: S311 -- only spreads load
+        else:
+            if failures:
+                logger.info("Redis is back", extra={"loop": what})
+            return
+
+
+class Stopwatch:
+    """Milliseconds since it was made, for log lines."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    @property
+    def ms(self) -> float:
+        """Rounded to microseconds."""
+        return round((time.perf_counter() - self._start) * 1000, 3)
