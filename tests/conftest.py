@@ -21,6 +21,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
 from service.settings import Settings
+from service.storage import stream
 from service.storage.embedded import Embedded, find_binary, stop
 from service.storage.store import Store, open_store
 from service.web.app import create_app
@@ -46,6 +47,12 @@ def redis_url() -> Iterator[str]:
         yield server.url
         runner.run(stop(process))
     shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loops look at their stop event often, so that tests end soon."""
+    monkeypatch.setattr(stream, "BLOCK_MS", 50)
 
 
 @pytest.fixture

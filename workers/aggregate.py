@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from service import articles as article_rules
@@ -35,6 +34,7 @@ BATCH = 200
 MAX_ROUNDS = 5
 SWEEP_EVERY_S = 5.0
 TRIM_EVERY_S = 30.0
+TICK_TIMEOUT_S = 60.0
 # Older than any event still on its way to us.
 DIRTY_AFTER = timedelta(seconds=10)
 # Pages that were read within this time are rendered ahead.
@@ -79,11 +79,7 @@ class Aggregator:
 
     async def _tick(self, tick: asyncio.Event, work: runtime.Unit, stop: asyncio.Event) -> None:
         async def unit() -> None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(1):
-                    await tick.wait()
-            if tick.is_set():
-                tick.clear()
+            if await runtime.woken(tick, stop, timeout_s=TICK_TIMEOUT_S):
                 await work()
 
         await runtime.repeat(unit, stop, what=work.__name__)

@@ -15,7 +15,6 @@ import asyncio
 import logging
 import random
 import uuid
-from contextlib import suppress
 from dataclasses import replace
 
 import aiohttp
@@ -27,7 +26,7 @@ from service.settings import Settings
 from service.storage.deliveries import State, cursor_field
 from service.storage.leases import Lease
 from service.storage.store import Store
-from service.storage.stream import FIRST, Event
+from service.storage.stream import Event
 from service.webhooks import Answer, Verdict, Webhook
 from workers import runtime
 from workers.outbound import open_client
@@ -72,11 +71,8 @@ class Deliverer:
                 group.create_task(self._watch(shard, stop))
 
             async def unit() -> None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await ticks["deliver"].wait()
-                ticks["deliver"].clear()
                 await self._supervise(client, group, stop)
+                await runtime.woken(ticks["deliver"], stop, timeout_s=TICK_S)
 
             await runtime.repeat(unit, stop, what="deliver")
             if self._lease:
@@ -128,16 +124,13 @@ class Deliverer:
         sender = Sender(self._store, self._settings, client, webhook, now=self._now)
 
         async def unit() -> None:
-            wake.clear()
             lease = self._lease
             try:
                 delay_s = await sender.step(lease) if lease else TICK_S
             except _LeaseLost:
                 delay_s = TICK_S
             if delay_s is None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(2 * TICK_S):
-                        await wake.wait()
+                await runtime.woken(wake, stop, timeout_s=2 * TICK_S)
             elif delay_s > 0:
                 await runtime.sleep(stop, min(delay_s, TICK_S))
 
@@ -169,7 +162,8 @@ class Sender:
             Seconds until there is something to do again: 0 at once, None when an event comes.
         """
         state = await self._store.deliveries.state(self._webhook.id)
-        if state.disabled and not state.test:
+        if not state.cursors or (state.disabled and not state.test):
+            # Without a cursor it was removed a moment ago: `_supervise` ends this task.
             return None
         wait_s = (state.next_ms - article_rules.to_ms(self._now())) / 1000
         if wait_s > 0:
@@ -183,8 +177,9 @@ class Sender:
     async def _send_shard(self, lease: Lease, shard: int) -> bool:
         """Send a shard's next events, in order, up to the first failure. False: there are none."""
         state = await self._store.deliveries.state(self._webhook.id)
-        after = state.cursors.get(shard, FIRST)
-        events = await self._store.stream.read(shard, after, count=BATCH, block_ms=None)
+        if shard not in state.cursors:
+            return False
+        events = await self._store.stream.read(shard, state.cursors[shard], count=BATCH, wait=False)
         for event in events:
             if self._matches(event):
                 if not await self._send_event(lease, state, event):

@@ -60,6 +60,20 @@ async def sleep(stop: asyncio.Event, seconds: float) -> None:
             await stop.wait()
 
 
+async def woken(event: asyncio.Event, stop: asyncio.Event, *, timeout_s: float) -> bool:
+    """Wait for an event, which is cleared, or until the process is to stop; whether it came."""
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(event.wait()), group.create_task(stop.wait())]
+        _, pending = await asyncio.wait(
+            waits, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        for wait in pending:
+            wait.cancel()
+    came = event.is_set()
+    event.clear()
+    return came
+
+
 async def repeat(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
     """Do one unit of work after another until stopped, waiting while Redis is away."""
     while not stop.is_set():

@@ -27,10 +27,8 @@ from service.storage import keys
 # awaited; each caller states the shape of the reply that it takes.
 Client: TypeAlias = Any
 
-# A blocking read must end before the socket does, or a quiet stream looks like a dead server.
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
-BLOCK_MS = 2_000
 
 # First words of replies that mean "not now": known by text, because 6.2 sends some of them (OOM
 # inside a script) as plain errors.

@@ -14,8 +14,11 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from service.storage import keys
-from service.storage.connecting import BLOCK_MS, Client
+from service.storage.connecting import Client
 
+# A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
+# and a process that is told to stop waits for it.
+BLOCK_MS = 1_000
 # The group whose work the category feeds stand on.
 AGGREGATE = "aggregate"
 OWN_GROUPS = (AGGREGATE,)
@@ -119,11 +122,10 @@ class Stream:
         )
         return await self._decode(shard, group, reply[1])
 
-    async def read(
-        self, shard: int, after: str, *, count: int, block_ms: int | None = BLOCK_MS
-    ) -> list[Event]:
-        """Up to `count` events after an entry id (`0-0`: from the start, `$`: only new ones)."""
-        reply = await self._client.xread({keys.stream(shard): after}, count=count, block=block_ms)
+    async def read(self, shard: int, after: str, *, count: int, wait: bool = True) -> list[Event]:
+        """Up to `count` events after an entry id (`0-0`: from the start); waits up to BLOCK_MS."""
+        block = BLOCK_MS if wait else None
+        reply = await self._client.xread({keys.stream(shard): after}, count=count, block=block)
         return await self._decode(shard, None, _entries(reply))
 
     async def newest(self, shard: int, *, count: int) -> list[Event]:

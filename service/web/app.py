@@ -19,6 +19,7 @@ from service.web import api, manage, operations, problems, reading
 from service.web.api import authorized
 from service.web.cache import PageCache
 from service.web.documents import Documents
+from service.web.ready import SERVER
 from service.web.state import CACHE, CLOCK, DOCUMENTS, SETTINGS, STORE, TOKEN
 
 logger = logging.getLogger(__name__)
@@ -69,8 +70,14 @@ def create_app(
     app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
     app.cleanup_ctx.append(_resources)
     app.cleanup_ctx.append(_told_of_changes)
+    app.on_response_prepare.append(_sign)
     app.add_routes(ROUTES)
     return app
+
+
+async def _sign(_: web.Request, response: web.StreamResponse) -> None:
+    # Instead of the versions of Python and aiohttp.
+    response.headers["Server"] = SERVER
 
 
 def serve_hot(

@@ -55,7 +55,7 @@ def expand(targets: Sequence[str]) -> Iterator[str]:
             yield from (
                 str(found)
                 for found in sorted(path.rglob("*"))
-                if found.is_file() and not any(p.startswith(".") for p in found.parts)
+                if found.is_file() and not _is_hidden(found.relative_to(path))
             )
 
 
@@ -139,6 +139,10 @@ class Importer:
             return drafts
         found, _ = compose_all(document, name=f"{name}\0{drafts[0].title}", category=self._category)
         return found
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _is_another(stored: Article | None, draft: Draft) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from dataclasses import replace
 from datetime import tzinfo
 
@@ -53,11 +52,8 @@ class Poller:
         ):
 
             async def unit() -> None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(TICK_S):
-                        await ticks["poll"].wait()
-                ticks["poll"].clear()
                 await self._poll_due(client)
+                await runtime.woken(ticks["poll"], stop, timeout_s=TICK_S)
 
             await runtime.repeat(unit, stop, what="poll")
 

