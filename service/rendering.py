@@ -8,12 +8,13 @@ process rendered serves all.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from service import categories
 from service.articles import Article
-from service.feeds.renderer import Renderer
+from service.feeds.renderer import REVISION, Renderer
 from service.pages import Page
 from service.settings import Settings
 from service.storage.pages import Rendered, Version
@@ -28,8 +29,12 @@ class FeedRenderer:
         self._zone = settings.timezone
         self._page_size = settings.page_size
         self._renderer = Renderer(
-            site_title=settings.site_title, base_url=settings.base_url, zone=settings.timezone
+            site_title=settings.site_title,
+            base_url=settings.base_url,
+            language=settings.language,
+            zone=settings.timezone,
         )
+        self._made_by = _fingerprint(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
         self._titles: Mapping[str, str] = {}
 
@@ -54,14 +59,15 @@ class FeedRenderer:
 
     async def render(self, page: Page, extension: str, version: Version) -> Rendered:
         """The page's feed at this version or a later one."""
+        made_of = f"{version}/{self._made_by}"
         shared = await self._store.pages.load(page, extension)
-        if shared and shared.version == str(version):
+        if shared and shared.version == made_of:
             return shared
         body = await self._render(page, extension)
         # Late or repeated events move versions, but validators move only with content.
         same = shared is not None and shared.body == body
         changed_ms = shared.changed_ms if shared and same else version.changed_ms
-        rendered = Rendered(version=str(version), body=body, changed_ms=changed_ms)
+        rendered = Rendered(version=made_of, body=body, changed_ms=changed_ms)
         await self._store.pages.save(page, extension, rendered)
         return rendered
 
@@ -72,6 +78,16 @@ class FeedRenderer:
         return await loop.run_in_executor(
             self._thread, self._renderer.render, page, extension, articles, titles
         )
+
+
+def _fingerprint(settings: Settings) -> str:
+    """Of all that bytes depend on besides the articles: shared bytes outlive a restart, but must
+    not outlive a change of these."""
+    parts = (
+        REVISION, settings.site_title, settings.base_url, settings.language, settings.timezone,
+        settings.page_size,
+    )  # fmt: skip
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
 
 
 def _paths(page: Page, articles: Sequence[Article]) -> set[str]:

@@ -65,6 +65,7 @@ class Settings(BaseModel):
     worker_ordinal: int = Field(default=0, ge=0)
     drain_s: Seconds = 10
     site_title: str = "dateline"
+    language: str = Field(default="en", pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @classmethod

@@ -34,8 +34,8 @@ class Feed:
     """Category path → title, at least of all categories that the entries name."""
     updated: datetime
     """Newest change among the entries; for a feed without any, something that does not move."""
-    language: str = ""
-    """Of all entries; empty if they differ."""
+    language: str
+    """BCP 47 tag: of all entries if they agree, else the site's."""
 
     @property
     def id(self) -> str:
@@ -81,6 +81,7 @@ def feed_of(
     site_title: str,
     base_url: str,
     titles: Mapping[str, str],
+    language: str,
     zone: tzinfo,
 ) -> Feed:
     """The head that fits these entries."""
@@ -91,7 +92,7 @@ def feed_of(
         base_url=base_url,
         titles=titles,
         updated=max((a.updated for a in articles), default=_never(page, zone)),
-        language=languages.pop() if len(languages) == 1 else "",
+        language=(languages.pop() if len(languages) == 1 else "") or language,
     )
 
 

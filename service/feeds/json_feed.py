@@ -65,8 +65,7 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
         "feed_url": feed.url("json"),
         "description": feed.description,
         "authors": [{"name": feed.site_title, "url": feed.base_url}],
+        "language": feed.language,
+        "items": [orjson.Fragment(item) for item in fragments],
     }
-    if feed.language:
-        head["language"] = feed.language
-    head["items"] = [orjson.Fragment(item) for item in fragments]
     return orjson.dumps(head)

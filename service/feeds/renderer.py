@@ -15,6 +15,8 @@ from service.feeds import feed as feeds
 from service.feeds import json_feed, xml
 from service.pages import Page
 
+# Raise it when the same articles come to make other bytes: what was rendered before is then left.
+REVISION = 1
 # 64 MB of fragments are 4 kB articles by the 5,000 in three formats.
 MAX_BYTES = 64_000_000
 
@@ -23,10 +25,17 @@ class Renderer:
     """Renders pages, and keeps the fragments of the articles used last."""
 
     def __init__(
-        self, *, site_title: str, base_url: str, zone: tzinfo, max_bytes: int = MAX_BYTES
+        self,
+        *,
+        site_title: str,
+        base_url: str,
+        language: str,
+        zone: tzinfo,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._site_title = site_title
         self._base_url = base_url
+        self._language = language
         self._zone = zone
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -42,6 +51,7 @@ class Renderer:
             site_title=self._site_title,
             base_url=self._base_url,
             titles=titles,
+            language=self._language,
             zone=self._zone,
         )
         fragments = [self._fragment(article, extension, titles) for article in articles]

@@ -25,6 +25,7 @@ from service.feeds import feed as feeds
 from service.feeds.feed import MEDIA_TYPES, Feed
 
 _ATOM = "http://www.w3.org/2005/Atom"
+_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _DC = "http://purl.org/dc/elements/1.1/"
 # The RSS Advisory Board's profile asks for the specification's address.
 _RSS_DOCS = "https://www.rssboard.org/rss-specification"
@@ -47,10 +48,11 @@ class FeedLinks(BaseExtension):  # type: ignore[misc]  # feedgen has no types
 
 
 class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no types
-    """Links and names of an entry, as they should have been."""
+    """Links, names and language of an entry, as they should have been."""
 
     links: tuple[dict[str, str], ...] = ()
     creators: tuple[str, ...] = ()
+    language: str = ""
 
     def extend_atom(self, entry: Any) -> Any:
         """Replace feedgen's links. Its tree has no namespace in memory, so neither have these."""
@@ -58,12 +60,16 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
             entry.remove(link)
         for link in self.links:
             etree.SubElement(entry, "link", link)
+        if self.language:
+            entry.set(_LANG, self.language)
         return entry
 
     def extend_rss(self, entry: Any) -> Any:
-        """Add names."""
+        """Add names and language."""
         for name in self.creators:
             etree.SubElement(entry, f"{{{_DC}}}creator").text = name
+        if self.language:
+            etree.SubElement(entry, f"{{{_DC}}}language").text = self.language
         return entry
 
 
@@ -89,7 +95,7 @@ def fragment(
     document = _document(generator, extension)
     tag = b"item" if extension == "rss" else b"entry"
     # Text is escaped and CDATA is not used, so the tags stand only where they are markup.
-    return document[document.index(b"<%b>" % tag) : document.rindex(b"</%b>" % tag) + len(tag) + 3]
+    return document[document.index(b"<" + tag) : document.rindex(b"</%b>" % tag) + len(tag) + 3]
 
 
 def whole(feed: Feed, articles: list[Article], extension: str) -> bytes:
@@ -112,8 +118,7 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator.ttl(feeds.TTL_MIN)
     generator.updated(feed.updated)
     generator.lastBuildDate(feed.updated)
-    if feed.language:
-        generator.language(feed.language)
+    generator.language(feed.language)
     page = {"href": feed.html_url, "rel": "alternate", "type": "text/html"}
     media_type = MEDIA_TYPES[extension]
     generator.link(href=feed.url(extension), rel="self", type=media_type)
@@ -156,6 +161,7 @@ def add_entry(
         ),
     )
     entry.links.creators = article.authors
+    entry.links.language = article.language
 
 
 def _document(generator: FeedGenerator, extension: str) -> bytes:

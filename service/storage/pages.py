@@ -43,6 +43,7 @@ class Rendered:
     """A page's bytes in one format."""
 
     version: str
+    """What they were made of and by; opaque here."""
     body: bytes
     changed_ms: int
     """When these bytes came to be different from the ones before: Last-Modified."""
