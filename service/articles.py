@@ -58,6 +58,8 @@ class Enclosure:
 class Entry:
     """One article as found. Strings may hold anything; URLs may be relative to `base_url`."""
 
+    source: str = ""
+    """The source that a record names as its own; feeds and pages have none."""
     guid: str = ""
     """The publisher's identifier; empty if there is none."""
     url: str = ""

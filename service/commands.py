@@ -273,9 +273,8 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--withdrawn", is_flag=True, help="Those that were withdrawn, too.")
-def export(withdrawn: bool) -> None:
-    """Write every article as NDJSON, which `dateline import` takes back."""
+def export() -> None:
+    """Write every live article as NDJSON, which `dateline import` takes back."""
 
     async def work(store: Store) -> None:
         titles = await store.articles.category_titles()
@@ -284,7 +283,7 @@ def export(withdrawn: bool) -> None:
             fresh = [article_id for article_id in dict.fromkeys(ids) if article_id not in seen]
             seen.update(fresh)
             for article in await store.articles.get(fresh):
-                if article and (withdrawn or article.status == LIVE):
+                if article and article.status == LIVE:
                     sys.stdout.buffer.write(_exported(article, titles))
         sys.stdout.buffer.flush()
 

@@ -15,7 +15,7 @@ from service.articles import Enclosure, Entry, Form, from_rfc3339
 from service.errors import InvalidInput
 
 # Written by `export`; storage decides them anew.
-_IGNORED = frozenset({"id", "source", "revision", "first_seen", "status", "content_hash"})
+_IGNORED = frozenset({"id", "revision", "first_seen", "status", "content_hash"})
 MAX_LIST_ITEMS = 50
 
 
@@ -92,6 +92,7 @@ def _enclosures(name: str, value: object) -> tuple[Enclosure, ...]:
 
 
 _TAKE: dict[str, Callable[[str, object], Any]] = {
+    "source": _string,
     "guid": _string,
     "url": _string,
     "title": _string,

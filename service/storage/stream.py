@@ -109,7 +109,8 @@ class Stream:
                 block=None if pending else BLOCK_MS,
             )
         except ResponseError as exc:
-            if "NOGROUP" not in str(exc):
+            # The second is what a reader hears that was waiting when the stream was deleted.
+            if not str(exc).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
             await self.create_group(group)
             return []

@@ -99,10 +99,8 @@ def _draft(item: Any) -> Draft | InvalidInput:
     try:
         if not isinstance(item, dict):
             raise InvalidInput("article", item, "must be a JSON object")
-        source = item.get("source") or PUSH_SOURCE
-        if not isinstance(source, str):
-            raise InvalidInput("source", source, "must be a string")
-        return compose(entries.entry_from_json(item), source=source)
+        entry = entries.entry_from_json(item)
+        return compose(entry, source=entry.source or PUSH_SOURCE)
     except InvalidInput as exc:
         return exc
 

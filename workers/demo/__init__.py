@@ -7,7 +7,6 @@ published every few seconds, each as new, so that feeds, stream and pages visibl
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from functools import partial
 from pathlib import Path
@@ -46,11 +45,13 @@ class Demo:
     async def run(self, stop: asyncio.Event) -> None:
         """Load, then publish until stopped."""
         await runtime.attempt(self._load, stop, what="demo")
-        for story in itertools.cycle(orjson.loads((FOLDER / "wire.json").read_bytes())):
-            await runtime.sleep(stop, self._every_s)
-            if stop.is_set():
-                return
+        stories = orjson.loads((FOLDER / "wire.json").read_bytes())
+        await runtime.sleep(stop, self._every_s)
+        while not stop.is_set():
+            # By the clock, so that a restart goes on instead of beginning again.
+            story = stories[int(self._now().timestamp() / self._every_s) % len(stories)]
             await runtime.attempt(partial(self._publish, story), stop, what="demo")
+            await runtime.sleep(stop, self._every_s)
 
     async def _load(self) -> None:
         async with open_client(self._settings, user_agent=USER_AGENT) as client:

@@ -25,6 +25,9 @@ def identify(document: Document, entry: Entry, *, name: str) -> tuple[str, str]:
     Args:
         name: of the file or URL that the document came from; identity of pages without a link.
     """
+    if entry.source and not document.url:
+        # A record from a file, such as an export; what comes over the network cannot choose.
+        return entry.source, entry.guid
     url = entry.guid or entry.url
     host = _origin(url)
     if host and host == _origin(document.url):
