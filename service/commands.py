@@ -241,12 +241,14 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
         after[shard] = await store.stream.last_id(shard)
         old += await store.stream.newest(shard, count=count)
     for event in sorted(old, key=lambda event: event.position)[-count:] if count else []:
-        yield event, orjson.loads(event.data)
+        if event.type:
+            yield event, orjson.loads(event.data)
     while follow:
         for shard, last in after.items():
             for event in await store.stream.read(shard, last, count=100):
                 after[shard] = event.entry_id
-                yield event, orjson.loads(event.data)
+                if event.type:
+                    yield event, orjson.loads(event.data)
 
 
 @main.command()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from service import categories
@@ -36,21 +36,26 @@ class FeedRenderer:
         )
         self._made_by = _fingerprint(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
-        self._titles: Mapping[str, str] = {}
+        self._titles: dict[str, str] = {}
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def titles(self, *needed: str) -> Mapping[str, str]:
-        """Category path → title; read anew if one of the needed paths is not known yet."""
-        if not self._titles or any(path not in self._titles for path in needed):
-            self._titles = await self._store.articles.category_titles()
+    async def titles(self, needed: Iterable[str]) -> Mapping[str, str]:
+        """Category path → title, of the needed paths and all above them, as far as they exist.
+
+        A title never changes, so each is read once; asking for what does not exist costs one field.
+        """
+        paths = categories.with_ancestors(tuple(needed))
+        missing = [path for path in paths if path not in self._titles]
+        if missing:
+            self._titles.update(await self._store.articles.titles_of(missing))
         return self._titles
 
     async def is_known(self, category: str) -> bool:
         """Whether a category exists; `all` does."""
-        return category == categories.ALL or category in await self.titles(category)
+        return category == categories.ALL or category in await self.titles([category])
 
     async def articles(self, page: Page) -> list[Article]:
         """The live articles of a page, newest first."""
@@ -73,7 +78,7 @@ class FeedRenderer:
 
     async def _render(self, page: Page, extension: str) -> bytes:
         articles = await self.articles(page)
-        titles = await self.titles(*_paths(page, articles))
+        titles = await self.titles(_paths(page, articles))
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._thread, self._renderer.render, page, extension, articles, titles

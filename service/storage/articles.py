@@ -153,6 +153,17 @@ class Articles:
             if chunk:
                 yield chunk
 
+    async def titles_of(self, paths: Sequence[str]) -> dict[str, str]:
+        """Path → title of those of the paths that exist."""
+        pipe = self._client.pipeline(transaction=False)
+        for shard in range(self._shards):
+            pipe.hmget(keys.categories(shard), paths)
+        merged: dict[str, str] = {}
+        for titles in reversed(await pipe.execute()):
+            found = zip(paths, titles, strict=True)
+            merged.update({path: title.decode() for path, title in found if title})
+        return merged
+
     async def category_titles(self) -> dict[str, str]:
         """Path → title of every category that an article was ever filed under."""
         pipe = self._client.pipeline(transaction=False)

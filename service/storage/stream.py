@@ -38,6 +38,7 @@ class Event:
     id: str
     """CloudEvent id: the same however often the event is read."""
     type: str
+    """Empty for an entry that is no event."""
     subject: str
     """Article id."""
     time: str
@@ -203,11 +204,14 @@ class Stream:
     async def _decode(self, shard: int, group: str | None, entries: Sequence[Any]) -> list[Event]:
         """Events of raw entries.
 
-        What is no event (trimmed while pending, or somebody's stray XADD) would come back for ever:
-        it is acknowledged and counted.
+        What is no event (trimmed while pending, or a stray XADD) would come back to a group for
+        ever: it is acknowledged and counted. Without a group it is an event of no type, so
+        that the reader's position passes it.
         """
+        if group is None:
+            return [_event(shard, entry_id, fields) for entry_id, fields in entries]
         useless = [entry_id for entry_id, fields in entries if not _is_event(fields)]
-        if useless and group:
+        if useless:
             if None in useless:  # Redis 6.2 does not say which entries are gone.
                 useless = [*filter(None, useless), *await self._vanished(shard, group)]
             await self._client.xack(keys.stream(shard), group, *(useless or [b"0-0"]))
@@ -245,9 +249,9 @@ def _event(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
     return Event(
         entry_id=entry_id.decode(),
         shard=shard,
-        id=fields[b"id"].decode(),
-        type=fields[b"type"].decode(),
-        subject=fields[b"subject"].decode(),
-        time=fields[b"time"].decode(),
-        data=fields[b"data"],
+        id=fields.get(b"id", b"").decode("utf-8", "replace"),
+        type=fields[b"type"].decode("utf-8", "replace") if _is_event(fields) else "",
+        subject=fields.get(b"subject", b"").decode("utf-8", "replace"),
+        time=fields.get(b"time", b"").decode("utf-8", "replace"),
+        data=fields.get(b"data", b""),
     )

@@ -112,8 +112,7 @@ class Documents:
 
     async def _news(self, page: Page, extension: str) -> bytes:
         articles = await self.feeds.articles(page)
-        paths = {path for article in articles for path in article.categories}
-        titles = await self.feeds.titles(*paths)
+        titles = await self._store.articles.category_titles()
         if extension == HOME:
             return await self._home(articles[:HOME_ARTICLES], titles)
         month = self._shown_month(page, articles)
@@ -123,7 +122,7 @@ class Documents:
             site_title=self._settings.site_title,
             base_url=self._settings.base_url,
             page=page,
-            titles=dict(titles),
+            titles=titles,
             articles=articles,
             children=_children(page.category, titles),
             month_days=await self._store.pages.month_days(page.category, month, zone),
@@ -142,7 +141,7 @@ class Documents:
             site_title=self._settings.site_title,
             base_url=self._settings.base_url,
             tree=sorted(titles.items()),
-            titles=dict(titles),
+            titles=titles,
             articles=articles,
             zone=zone,
             month_days=await self._store.pages.month_days(categories.ALL, month, zone),

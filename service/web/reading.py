@@ -84,7 +84,7 @@ async def show_article(request: web.Request) -> web.StreamResponse:
         headers |= {"Content-Type": "application/json; charset=utf-8", **CORS}
         body = article.to_json()
     else:
-        titles = await request.app[DOCUMENTS].feeds.titles(*article.categories)
+        titles = await request.app[DOCUMENTS].feeds.titles(article.categories)
         headers |= HTML_HEADERS
         body = html.render_article(
             html.ArticleView(
