@@ -18,7 +18,7 @@ import orjson
 
 from service import articles as article_rules
 from service.pages import Page, Period
-from service.storage import keys
+from service.storage import keys, stream
 from service.storage.connecting import Client
 
 
@@ -187,14 +187,14 @@ class Pages:
 
     @asynccontextmanager
     async def announcements(self) -> AsyncIterator[AsyncIterator[list[Change]]]:
-        """What other processes announce, from now on. An empty list each second in between, so that
+        """What other processes announce from now on; an empty list each BLOCK_MS in between, so that
         the reader can see to other things; messages sent while the connection was away are lost."""
         pubsub: Any = self._client.pubsub(ignore_subscribe_messages=True)
         await pubsub.subscribe(keys.CHANGED)
 
         async def messages() -> AsyncIterator[list[Change]]:
             while True:
-                message = await pubsub.get_message(timeout=1.0)
+                message = await pubsub.get_message(timeout=stream.BLOCK_MS / 1000)
                 yield [(c, p) for c, p in orjson.loads(message["data"])] if message else []
 
         try:

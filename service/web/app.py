@@ -15,12 +15,13 @@ from service.pages import FORMATS
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.store import open_store
-from service.web import api, manage, operations, problems, reading
+from service.web import api, events, manage, operations, problems, reading
 from service.web.api import authorized
+from service.web.broadcast import Broadcast
 from service.web.cache import PageCache
 from service.web.documents import Documents
 from service.web.ready import SERVER
-from service.web.state import CACHE, CLOCK, DOCUMENTS, SETTINGS, STORE, TOKEN
+from service.web.state import CACHE, CLOCK, DOCUMENTS, EVENTS, SETTINGS, STORE, TOKEN
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ ROUTES = (
     web.get("/api/v1/sources", authorized(manage.list_sources), name="api-sources"),
     web.get("/api/v1/sources/{id}", authorized(manage.show_source), name="api-source"),
     web.delete("/api/v1/sources/{id}", authorized(manage.remove_source), name="api-unsource"),
+    web.get("/events", events.show_events, name="events"),
     web.get("/livez", operations.livez, name="livez"),
     web.get("/readyz", operations.readyz, name="readyz"),
     web.get("/metrics", operations.metrics, name="metrics"),
@@ -71,8 +73,14 @@ def create_app(
     app.cleanup_ctx.append(_resources)
     app.cleanup_ctx.append(_told_of_changes)
     app.on_response_prepare.append(_sign)
+    app.on_shutdown.append(_end_events)
     app.add_routes(ROUTES)
     return app
+
+
+async def _end_events(app: web.Application) -> None:
+    # These connections never end by themselves, and the server waits for all.
+    app[EVENTS].close()
 
 
 async def _sign(_: web.Request, response: web.StreamResponse) -> None:
@@ -104,6 +112,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[CACHE] = PageCache(
             documents.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
         )
+        app[EVENTS] = Broadcast(store.stream)
         yield
         documents.close()
 
@@ -111,14 +120,18 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
     """Listen to the aggregate workers, and tell them what is read."""
+    # Told to stop rather than cancelled: a cancellation can get lost inside the Redis client.
+    stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(_listen(app))
+        group.create_task(_listen(app, stop))
+        for shard in range(app[STORE].stream.shards):
+            group.create_task(app[EVENTS].run(shard, stop))
         yield
-        task.cancel()
+        stop.set()
 
 
-async def _listen(app: web.Application) -> None:
-    while True:
+async def _listen(app: web.Application, stop: asyncio.Event) -> None:
+    while not stop.is_set():
         with suppress(Unavailable), translated():
             async with app[STORE].pages.announcements() as announcements:
                 # What was announced while nobody listened is unknown.
@@ -126,5 +139,7 @@ async def _listen(app: web.Application) -> None:
                 async for changes in announcements:
                     app[CACHE].changed(changes, FORMATS)
                     await reading.note_readers(app)
+                    if stop.is_set():
+                        return
         app[CACHE].forget_all()
         await asyncio.sleep(RECONNECT_S)

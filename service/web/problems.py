@@ -25,7 +25,7 @@ from service.web.documents import HTML_HEADERS
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_FOR_PROGRAMS = ("/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/")
+_FOR_PROGRAMS = ("/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events")
 
 
 def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:

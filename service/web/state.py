@@ -9,6 +9,7 @@ from aiohttp import web
 
 from service.settings import Settings
 from service.storage.store import Store
+from service.web.broadcast import Broadcast
 from service.web.cache import PageCache
 from service.web.documents import Documents
 
@@ -16,5 +17,6 @@ SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
 DOCUMENTS = web.AppKey("documents", Documents)
 CACHE = web.AppKey("cache", PageCache)
+EVENTS = web.AppKey("events", Broadcast)
 TOKEN = web.AppKey("token", str)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

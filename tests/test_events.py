@@ -1,0 +1,153 @@
+"""/events over a real connection: what comes, what resumes, who is cut off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient
+
+from service.articles import Entry
+from service.compose import compose
+from service.storage.store import Store
+from service.web import broadcast
+from service.web import events as events_handler
+
+Client = TestClient[Any, Any]
+
+
+async def publish(store: Store, *titles: str, category: str = "News") -> list[str]:
+    """Append; the events' ids."""
+    drafts = [compose(Entry(guid=t, title=t, categories=(category,)), source="s") for t in titles]
+    return [r.event_id for r in await store.articles.append(drafts, now=datetime.now(UTC))]
+
+
+async def read(response: ClientResponse, count: int) -> list[dict[str, str]]:
+    """The next events, as field → value; comments are left out."""
+    found: list[dict[str, str]] = []
+    fields: dict[str, str] = {}
+    async with asyncio.timeout(5):
+        while len(found) < count:
+            line = (await response.content.readline()).decode().rstrip("\n")
+            if line:
+                name, _, value = line.partition(": ")
+                fields[name] = value
+            else:
+                if fields.keys() & {"data", "event"}:
+                    found.append(fields)
+                fields = {}
+    return found
+
+
+@asynccontextmanager
+async def reading(client: Client, query: str = "", **headers: str) -> AsyncIterator[ClientResponse]:
+    """An open connection, past its `retry` line."""
+    async with client.get(f"/events{query}", headers=headers) as response:
+        assert 200 == response.status
+        assert "text/event-stream" == response.headers["Content-Type"]
+        assert b"retry: 3000\n" == await response.content.readline()
+        yield response
+
+
+async def test_new_events_come_as_cloudevents(client: Client, store: Store) -> None:
+    """From now on, each with its type, its position as id and the whole CloudEvent as data."""
+    await publish(store, "before")
+    async with reading(client) as response:
+        expected = await publish(store, "a", "b")
+        found = await read(response, 2)
+    events = [orjson.loads(event["data"]) for event in found]
+    assert expected == [event["id"] for event in events]
+    assert ["a", "b"] == [event["data"]["title"] for event in events]
+    assert "dateline.article.published.v1" == found[0]["event"]
+
+
+async def test_last_event_id_resumes(client: Client, store: Store) -> None:
+    """Nothing is left out and nothing comes twice, by header and by query."""
+    async with reading(client) as response:
+        expected = await publish(store, "a", "b", "c")
+        first, *_ = await read(response, 3)
+    async with reading(client, **{"Last-Event-ID": first["id"]}) as response:
+        expected += await publish(store, "d")
+        found = [orjson.loads(event["data"])["id"] for event in await read(response, 3)]
+        assert expected[1:] == found
+    async with reading(client, f"?last-event-id={first['id']}") as response:
+        found = [orjson.loads(event["data"])["id"] for event in await read(response, 3)]
+        assert expected[1:] == found
+
+
+async def test_only_a_category_if_asked_for(client: Client, store: Store) -> None:
+    """With those below it."""
+    async with reading(client, "?category=Media") as response:
+        await publish(store, "no", category="Sports")
+        (expected,) = await publish(store, "yes", category="Media/News")
+        (found,) = await read(response, 1)
+    assert expected == orjson.loads(found["data"])["id"]
+
+
+async def test_a_gap_is_told(client: Client, store: Store) -> None:
+    """Who resumes before the oldest event that is kept hears so first."""
+    await publish(store, "a")
+    first = await store.stream.last_id(0)
+    await publish(store, "b", "c")
+    await store.client.xtrim("dateline:{0}:events", maxlen=1, approximate=False)
+    async with reading(client, **{"Last-Event-ID": first}) as response:
+        gap, kept = await read(response, 2)
+    assert "gap" == gap["event"]
+    assert "c" == orjson.loads(kept["data"])["data"]["title"]
+
+
+@pytest.mark.parametrize("value", ["x", "1-1,2-2", "-", "99999999999999999-1"])
+async def test_a_wrong_last_event_id_is_refused(client: Client, value: str) -> None:
+    """400, naming the field."""
+    async with client.get("/events", headers={"Last-Event-ID": value}) as response:
+        assert (400, "Last-Event-ID") == (response.status, (await response.json())["field"])
+
+
+async def test_an_unknown_parameter_is_refused(client: Client) -> None:
+    """A misspelt filter must not mean everything."""
+    async with client.get("/events?catgory=x") as response:
+        assert 400 == response.status
+
+
+async def test_a_silent_connection_has_heartbeats(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A comment now and then."""
+    monkeypatch.setattr(events_handler, "HEARTBEAT_S", 0.05)
+    async with reading(client) as response, asyncio.timeout(5):
+        while b": still here\n" != await response.content.readline():
+            pass
+
+
+async def test_who_does_not_read_is_cut_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its queue ends; another's goes on."""
+    monkeypatch.setattr(broadcast, "MAX_BEHIND", 3)
+    sender = broadcast.Broadcast(store.stream)
+    async with asyncio.TaskGroup() as group:
+        stop = asyncio.Event()
+        group.create_task(sender.run(0, stop))
+        with sender.subscribed() as slow, sender.subscribed() as quick:
+            await asyncio.sleep(0.1)  # until the reader knows where "now" is
+            for number in range(6):
+                (expected,) = await publish(store, f"n{number}")
+                async with asyncio.timeout(5):
+                    event = await quick.get()
+                assert event
+                assert expected == event.id
+            assert 4 == slow.qsize()
+            assert [False, False, False, True] == [slow.get_nowait() is None for _ in range(4)]
+        stop.set()
+
+
+async def test_the_end_of_the_server_ends_connections(client: Client, store: Store) -> None:
+    """Nobody holds up a shutdown."""
+    async with reading(client) as response, asyncio.TaskGroup() as group:
+        group.create_task(client.server.close())
+        async with asyncio.timeout(5):
+            await response.content.read()
