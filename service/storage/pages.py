@@ -187,7 +187,7 @@ class Pages:
 
     @asynccontextmanager
     async def announcements(self) -> AsyncIterator[AsyncIterator[list[Change]]]:
-        """What other processes announce from now on; an empty list each BLOCK_MS in between, so that
+        """What others announce from now on; an empty list each BLOCK_MS in between, so that
         the reader can see to other things; messages sent while the connection was away are lost."""
         pubsub: Any = self._client.pubsub(ignore_subscribe_messages=True)
         await pubsub.subscribe(keys.CHANGED)

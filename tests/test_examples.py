@@ -1,0 +1,108 @@
+"""The examples do what they say, as processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import aiohttp
+
+from service import webhooks
+from service.articles import Entry
+from service.compose import compose
+from service.settings import Settings
+from service.storage.store import Store
+from tests.conftest import wait_until
+from tests.running import ROOT, free_port
+
+
+@asynccontextmanager
+async def example(name: str, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run an example; ended with SIGTERM."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(ROOT / "examples" / name),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+
+
+async def line(process: asyncio.subprocess.Process) -> str:
+    """The next line that it prints."""
+    assert process.stdout
+    async with asyncio.timeout(10):
+        return (await process.stdout.readline()).decode().rstrip("\n")
+
+
+async def publish(store: Store, title: str) -> str:
+    """Append; the article's id."""
+    draft = compose(Entry(guid=title, title=title, categories=("News",)), source="s")
+    return (await store.articles.append([draft], now=datetime.now(UTC)))[0].id
+
+
+async def test_the_consumer_prints_each_event_once(store: Store, settings: Settings) -> None:
+    """What was there before, what comes, and after a restart only what is new."""
+    arguments = ("consume_stream.py", "--url", settings.redis_url, "--group", "test")
+    first = await publish(store, "One")
+    async with example(*arguments) as process:
+        assert f"dateline.article.published.v1\t{first}\tOne" == await line(process)
+        second = await publish(store, "Two")
+        assert f"dateline.article.published.v1\t{second}\tTwo" == await line(process)
+
+        async def acknowledged() -> bool:
+            return [("test", 0)] == [(b.group, b.pending) for b in await store.stream.backlogs()]
+
+        await wait_until(acknowledged)
+    async with example(*arguments) as process:
+        third = await publish(store, "Three")
+        assert f"dateline.article.published.v1\t{third}\tThree" == await line(process)
+
+
+async def test_the_consumer_finishes_what_it_had_begun(store: Store, settings: Settings) -> None:
+    """Read but never acknowledged (kill -9): it comes again at the next start."""
+    await store.stream.create_group("test")
+    article_id = await publish(store, "One")
+    assert await store.stream.read_group(0, "test", "consumer-0", count=10)
+    arguments = ("consume_stream.py", "--url", settings.redis_url, "--group", "test")
+    async with example(*arguments) as process:
+        assert f"dateline.article.published.v1\t{article_id}\tOne" == await line(process)
+
+
+async def test_the_receiver_takes_our_signatures_and_no_others(http: aiohttp.ClientSession) -> None:
+    """204 for a message signed by us, 401 for another secret, another body or an old timestamp."""
+    secret, port = webhooks.new_secret(), str(free_port())
+    payload = webhooks.body(event_type="t", time="now", data=b'{"title":"One"}')
+    now = datetime.now(UTC)
+
+    def headers(secret: str, when: datetime = now) -> dict[str, str]:
+        return webhooks.headers(secret, message_id="m1", attempted=when, payload=payload)
+
+    async def post(body: bytes, headers: dict[str, str]) -> int:
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            async with http.post(url, data=body, headers=headers) as response:
+                return response.status
+        except aiohttp.ClientConnectorError:
+            return 0
+
+    async with example("receive_webhook.py", "--port", port, "--secret", secret) as process:
+
+        async def up() -> bool:
+            return await post(b"", {}) == 401
+
+        await wait_until(up)
+        assert 204 == await post(payload, headers(secret))
+        assert "t\tOne" == await line(process)
+        assert 401 == await post(payload, headers(webhooks.new_secret()))
+        assert 401 == await post(payload + b" ", headers(secret))
+        assert 401 == await post(payload, headers(secret, datetime(2020, 1, 1, tzinfo=UTC)))
