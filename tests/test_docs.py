@@ -1,0 +1,96 @@
+"""The documents say what there is: settings, routes, commands, keys, links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from service.commands import main
+from service.settings import Settings
+from service.storage import keys
+from service.web.app import ROUTES
+from tests.running import ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+HTTP = (ROOT / "docs" / "http.md").read_text()
+
+
+def default_of(name: str) -> str:
+    """As docs/settings.md writes it."""
+    value = Settings.model_fields[name].default
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
+    if isinstance(value, tuple):
+        return f"`{','.join(f'{v:g}' if v < 1e5 else str(v) for v in value)}`" if value else "empty"
+    return f"`{value}`" if str(value) else "empty"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_every_setting_is_documented_with_its_default(name: str) -> None:
+    """One row each."""
+    assert f"| `DATELINE_{name.upper()}` | {default_of(name)} |" in SETTINGS
+
+
+def test_no_setting_is_documented_that_does_not_exist() -> None:
+    """Nothing is left behind by a change."""
+    rows = re.findall(r"^\| `DATELINE_([A-Z_]+)`", SETTINGS, re.MULTILINE)
+    assert {name.upper() for name in Settings.model_fields} == set(rows)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_is_documented(route: object) -> None:
+    """Method and path, as in the route table."""
+    assert f"`{route.method} {route.path}`" in HTTP  # type: ignore[attr-defined]
+
+
+def commands(group: click.Group, prefix: str = "dateline") -> list[str]:
+    """Every command's words."""
+    found = []
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            found += commands(command, f"{prefix} {name}")
+        else:
+            found.append(f"{prefix} {name}")
+    return found
+
+
+@pytest.mark.parametrize("command", commands(main))
+def test_every_command_is_in_the_readme(command: str) -> None:
+    """By itself, or as `dateline sources add|list|…`."""
+    readme = (ROOT / "README.md").read_text().replace("\\|", "|")
+    _, *words = command.split()
+    if len(words) == 1:
+        assert f"`dateline {words[0]}" in readme
+    else:
+        (listed,) = re.findall(rf"`dateline {words[0]} ([a-z|]+)`", readme)
+        assert words[1] in listed.split("|")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_inside_lead_somewhere(path: Path) -> None:
+    """Relative links name files that exist."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+def test_every_key_is_described() -> None:
+    """keys.py: each function has a docstring with a lifetime, each constant a comment above it."""
+    source = Path(keys.__file__).read_text()
+    for name in re.findall(r"^([A-Z_]+) = \"dateline", source, re.MULTILINE):
+        assert re.search(rf"# dateline:\{{0\}}:[\s\S]*?\n{name} = ", source), name
+    functions = [f for n, f in vars(keys).items() if callable(f) and n != "shard_of"]
+    for function in functions:
+        words = ("permanent", "TTL", "capped", "MAXLEN", "removed", "append →")
+        assert any(word in (function.__doc__ or "") for word in words), function.__name__
+
+
+def test_numbers_of_performance_name_their_command() -> None:
+    """docs/performance.md says how each table was made."""
+    text = (ROOT / "docs" / "performance.md").read_text()
+    for script in sorted((ROOT / "bench").glob("[a-z]*.py")):
+        if script.stem not in ("machine",):
+            assert f"python -m bench.{script.stem}" in text
