@@ -6,23 +6,25 @@ renders has one of.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 
 from service.articles import Article
 from service.feeds import feed as feeds
 from service.feeds import json_feed, xml
+from service.feeds.feed import Feed
 from service.pages import Page
 
 # Raise it when the same articles come to make other bytes: what was rendered before is then left.
 REVISION = 1
 # 64 MB of fragments are 4 kB articles by the 5,000 in three formats.
 MAX_BYTES = 64_000_000
+# A kilobyte each, least recently used first out.
+MAX_SHELLS = 2_000
 
 
 class Renderer:
-    """Renders pages, and keeps the fragments of the articles used last."""
+    """Renders pages, and keeps the fragments of the articles rendered last."""
 
     def __init__(
         self,
@@ -39,7 +41,8 @@ class Renderer:
         self._zone = zone
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._fragments: OrderedDict[tuple[str, int, str], bytes] = OrderedDict()
+        self._shells: dict[tuple[Page, str, str], xml.Shell] = {}
+        self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
         self, page: Page, extension: str, articles: Sequence[Article], titles: Mapping[str, str]
@@ -54,25 +57,34 @@ class Renderer:
             language=self._language,
             zone=self._zone,
         )
-        fragments = [self._fragment(article, extension, titles) for article in articles]
+        kept = self._fragments.get
+        fragments = [
+            kept((article.id, article.revision, extension))
+            or self._make(article, extension, titles)
+            for article in articles
+        ]
         if extension == "json":
             return json_feed.join(feed, fragments)
-        head, tail = xml.shell(feed, extension)
-        return b"".join([head, *fragments, tail])
+        shell = self._shell(feed, extension)
+        return shell.around(fragments, updated=feed.updated, extension=extension)
 
-    def _fragment(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
-        key = (article.id, article.revision, extension)
-        kept = self._fragments.get(key)
-        if kept is not None:
-            self._fragments.move_to_end(key)
-            return kept
+    def _shell(self, feed: Feed, extension: str) -> xml.Shell:
+        # Titles never change, so page and language are all that a shell depends on.
+        key = (feed.page, feed.language, extension)
+        kept = self._shells.pop(key, None) or xml.shell(feed, extension)
+        self._shells[key] = kept
+        if len(self._shells) > MAX_SHELLS:
+            self._shells.pop(next(iter(self._shells)))
+        return kept
+
+    def _make(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
         if extension == "json":
             made = json_feed.fragment(article, base_url=self._base_url, titles=titles)
         else:
             made = xml.fragment(article, extension, base_url=self._base_url, titles=titles)
-        self._fragments[key] = made
+        self._fragments[article.id, article.revision, extension] = made
         self._bytes += len(made)
+        # First in, first out: to note each use would cost more than to make a few anew.
         while self._bytes > self._max_bytes:
-            _, dropped = self._fragments.popitem(last=False)
-            self._bytes -= len(dropped)
+            self._bytes -= len(self._fragments.pop(next(iter(self._fragments))))
         return made

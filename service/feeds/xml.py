@@ -12,9 +12,13 @@ Faults of feedgen 1.0.0 that this module works round, each by the rule that it b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
 from typing import Any
 
+from feedgen.entry import FeedEntry
 from feedgen.ext.base import BaseEntryExtension, BaseExtension
 from feedgen.feed import FeedGenerator
 from lxml import etree
@@ -27,6 +31,16 @@ from service.feeds.feed import MEDIA_TYPES, Feed
 _ATOM = "http://www.w3.org/2005/Atom"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _DC = "http://purl.org/dc/elements/1.1/"
+# What the roots of feedgen's documents declare, in its order; its Atom tree has no namespace.
+_NAMESPACES = {
+    "rss": {"dc": _DC, "atom": _ATOM, "content": "http://purl.org/rss/1.0/modules/content/"},
+    "atom": {"dc": _DC},
+}
+# The same as an element alone states it.
+_DECLARED = {
+    extension: "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
+    for extension, namespaces in _NAMESPACES.items()
+}
 # The RSS Advisory Board's profile asks for the specification's address.
 _RSS_DOCS = "https://www.rssboard.org/rss-specification"
 
@@ -73,36 +87,58 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
         return entry
 
 
-def shell(feed: Feed, extension: str) -> tuple[bytes, bytes]:
-    """What stands before and after the entries of an `rss` or `atom` feed."""
+@dataclass(frozen=True, slots=True)
+class Shell:
+    """A feed without its entries and without its date, the one thing in it that moves."""
+
+    before_date: bytes
+    after_date: bytes
+    tail: bytes
+
+    def around(self, fragments: Sequence[bytes], *, updated: datetime, extension: str) -> bytes:
+        """The feed: the bytes that feedgen would make of the whole."""
+        date = _dated(updated, extension)
+        return b"".join([self.before_date, date, self.after_date, *fragments, self.tail])
+
+
+def shell(feed: Feed, extension: str) -> Shell:
+    """The shell of an `rss` or `atom` feed; good for every date of the feed."""
     document = _document(_generator(feed, extension), extension)
-    end = document.rindex(b"</channel>" if extension == "rss" else b"</feed>")
-    return document[:end], document[end:]
+    before, after = document.split(_dated(feed.updated, extension), 1)
+    end = after.rindex(b"</channel>" if extension == "rss" else b"</feed>")
+    return Shell(before, after[:end], after[end:])
+
+
+def _dated(moment: datetime, extension: str) -> bytes:
+    """The element that says when the feed changed; markup, so no title can look like it."""
+    if extension == "rss":
+        return b"<lastBuildDate>%b</lastBuildDate>" % format_datetime(moment).encode()
+    return b"<updated>%b</updated>" % moment.isoformat().encode()
 
 
 def fragment(
     article: Article, extension: str, *, base_url: str, titles: Mapping[str, str]
 ) -> bytes:
-    """The `<item>` or `<entry>` of an article, as it stands in a feed made by `shell`."""
-    generator = FeedGenerator()
-    generator.register_extension("links", FeedLinks, EntryLinks)
-    generator.id("urn:x")
-    generator.title("x")
-    generator.description("x")
-    generator.link(href="x")
-    generator.updated(article.updated)
-    add_entry(generator, article, base_url=base_url, titles=titles)
-    document = _document(generator, extension)
-    tag = b"item" if extension == "rss" else b"entry"
-    # Text is escaped and CDATA is not used, so the tags stand only where they are markup.
-    return document[document.index(b"<" + tag) : document.rindex(b"</%b>" % tag) + len(tag) + 3]
+    """The `<item>` or `<entry>` of an article, as it stands in a feed made by `shell`.
+
+    feedgen makes the element; it is written out alone, and what an element alone must say of the
+    namespaces around it is taken off again, because in the feed the root says it.
+    """
+    entry = FeedEntry()
+    entry.register_extension("links", EntryLinks)
+    _fill(entry, article, extension, base_url=base_url, titles=titles)
+    root = etree.Element("x", nsmap=_NAMESPACES[extension])
+    root.append(entry.rss_entry() if extension == "rss" else entry.atom_entry())
+    made: bytes = etree.tostring(root[0], encoding="UTF-8", xml_declaration=False)
+    return made.replace(_DECLARED[extension], b"", 1)
 
 
 def whole(feed: Feed, articles: list[Article], extension: str) -> bytes:
     """The feed by feedgen alone; what `shell` and `fragment` are measured and tested against."""
     generator = _generator(feed, extension)
     for article in articles:
-        add_entry(generator, article, base_url=feed.base_url, titles=feed.titles)
+        entry = generator.add_entry(order="append")
+        _fill(entry, article, extension, base_url=feed.base_url, titles=feed.titles)
     return _document(generator, extension)
 
 
@@ -127,40 +163,43 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
     return generator
 
 
-def add_entry(
-    generator: FeedGenerator, article: Article, *, base_url: str, titles: Mapping[str, str]
+def _fill(
+    entry: FeedEntry,
+    article: Article,
+    extension: str,
+    *,
+    base_url: str,
+    titles: Mapping[str, str],
 ) -> None:
-    """Add an article at the end of a feedgen feed that has our extension."""
-    entry = generator.add_entry(order="append")
+    """Give feedgen the article: what this format has, in as few calls as there are kinds of it."""
     url = feeds.entry_url(article, base_url)
-    entry.id(feeds.entry_id(article))
-    entry.guid(feeds.entry_id(article), permalink=False)
+    entry.id(feeds.entry_id(article))  # the guid of RSS, too, and no permalink
     entry.title(article.title)
-    entry.link(href=url)
     entry.published(article.published)
     entry.updated(article.updated)
     if article.content_html:
         entry.content(article.content_html, type="html")
     if article.summary:
         entry.description(article.summary, isSummary=True)
-    for name in article.authors:
-        entry.author(name=name)
-    for path in article.categories:
-        label = categories.title_path(path, titles)
-        entry.category(term=label, label=label.rsplit("/", 1)[-1])
-    for tag in article.tags:
-        entry.category(term=tag)
-    if article.enclosures:
-        first = article.enclosures[0]
-        entry.enclosure(first.url, str(first.length), first.type)
-    entry.links.links = (
-        {"href": url, "rel": "alternate", "type": "text/html"},
-        *(
-            {"href": e.url, "rel": "enclosure", "type": e.type, "length": str(e.length)}
-            for e in article.enclosures
-        ),
-    )
-    entry.links.creators = article.authors
+    labels = [categories.title_path(path, titles) for path in article.categories]
+    terms = [{"term": label, "label": label.rsplit("/", 1)[-1]} for label in labels]
+    if terms or article.tags:
+        entry.category([*terms, *({"term": tag} for tag in article.tags)])
+    entry.link(href=url)
+    if extension == "rss":
+        for enclosure in article.enclosures[:1]:
+            entry.enclosure(enclosure.url, str(enclosure.length), enclosure.type)
+        entry.links.creators = article.authors
+    else:
+        if article.authors:
+            entry.author([{"name": name} for name in article.authors])
+        entry.links.links = (
+            {"href": url, "rel": "alternate", "type": "text/html"},
+            *(
+                {"href": e.url, "rel": "enclosure", "type": e.type, "length": str(e.length)}
+                for e in article.enclosures
+            ),
+        )
     entry.links.language = article.language
 
 
