@@ -306,8 +306,9 @@ def test_rss_items(item: str, field: str, expected: object) -> None:
 def test_any_other_page_is_one_article() -> None:
     """JSON-LD and OpenGraph for the facts, <article> for the text, without its navigation."""
     page = (
-        '<html lang="de"><head><meta property="og:title" content="Titel"><meta name="author" '
-        'content="Pia Lund"><meta property="article:published_time" content="2026-01-05T10:00:00+01:00">'
+        '<html lang="de"><head><meta property="og:title" content="Titel">'
+        '<meta name="author" content="Pia Lund">'
+        '<meta property="article:published_time" content="2026-01-05T10:00:00+01:00">'
         '<meta property="article:section" content="Hafen"><link rel="canonical" href="/a/1"></head>'
         "<body><nav>Menu</nav><article><nav>x</nav><h1>Titel</h1><p>"
         + "Wort " * 40
