@@ -90,9 +90,11 @@ class Poller:
         )
         if fetched.status == 304:
             return self._succeeded(before, fetched, "not modified")
-        drafts, rejects = await asyncio.to_thread(
-            drafts_of, fetched, source, self._settings.timezone
+        document, drafts, rejects = await asyncio.to_thread(
+            read, fetched, source, self._settings.timezone
         )
+        if not document.is_whole:
+            fetched = replace(fetched, etag="", last_modified="")
         receipts = await self._store.articles.append(drafts, now=self._now())
         new = sum(receipt.status != "unchanged" for receipt in receipts)
         result = f"{len(receipts)} articles, {new} new or updated, {len(rejects)} rejected"
@@ -134,12 +136,15 @@ class Poller:
         )
 
 
-def drafts_of(
+def read(
     fetched: Fetched, source: Source, zone: tzinfo
-) -> tuple[list[Draft], list[InvalidInput]]:
-    """What a fetched document holds. Raises ParseFailed if it is nothing that can be read."""
+) -> tuple[Document, list[Draft], list[InvalidInput]]:
+    """What was fetched. Raises ParseFailed if it is nothing that can be read."""
     document = parse(fetched.body, url=fetched.url, content_type=fetched.content_type, zone=zone)
-    return compose_all(document, name=source.url, category=source.category, url=source.url)
+    drafts, rejects = compose_all(
+        document, name=source.url, category=source.category, url=source.url
+    )
+    return document, drafts, rejects
 
 
 def compose_all(

@@ -42,6 +42,8 @@ class Document:
     entries: tuple[Entry, ...] = ()
     rejects: tuple[Reject, ...] = ()
     feeds: tuple[FeedLink, ...] = ()
+    is_whole: bool = True
+    """False if it is so broken that its end may be missing: its validators must not be kept."""
 
 
 def bounded(

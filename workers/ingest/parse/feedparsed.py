@@ -33,7 +33,7 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     found = feedparser.parse(
         io.BytesIO(body), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
     )
-    if not found.entries and not found.version:
+    if not found.entries:
         raise ParseFailed(
             f"no well-formed XML and no feed: {found.get('bozo_exception', 'no reason')}"
         )
@@ -46,6 +46,7 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
         language=feed.get("language", ""),
         entries=entries,
         rejects=rejects,
+        is_whole=False,
     )
 
 

@@ -1,0 +1,229 @@
+"""Fetching over real sockets: validators, redirects, bounds, the guard against reaching inside."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ipaddress
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from service.errors import FetchFailed
+from service.settings import Settings
+from tests.fakes import FakeSite
+from workers.ingest.fetch import USER_AGENT, RateLimited, fetch
+from workers.outbound import is_allowed, open_client
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[FakeSite]:
+    """A site that is up."""
+    async with FakeSite() as opened:
+        yield opened
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Small bounds."""
+    return settings.model_copy(update={"fetch_max_bytes": 10_000, "fetch_timeout_s": 1.0})
+
+
+@pytest.fixture
+async def outbound(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+    """The guarded client."""
+    async with open_client(settings, user_agent=USER_AGENT) as client:
+        yield client
+
+
+async def test_validators_go_and_come_byte_exact(
+    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
+) -> None:
+    """Weak, unquoted and odd ones as they are; a 304 has no body."""
+    site.put("/f", "feed", ETag="W/odd tag", Last_Modified="whenever", Content_Type="text/xml")
+    found = await fetch(outbound, f"{site.url}/f#part", settings)
+    assert (200, b"feed", "W/odd tag", "whenever", "text/xml") == (
+        found.status,
+        found.body,
+        found.etag,
+        found.last_modified,
+        found.content_type,
+    )
+    site.put("/f", status=304)
+    again = await fetch(
+        outbound, f"{site.url}/f", settings, etag=found.etag, last_modified=found.last_modified
+    )
+    assert (304, b"") == (again.status, again.body)
+    headers = site.requests[-1].headers
+    assert ("W/odd tag", "whenever") == (headers["If-None-Match"], headers["If-Modified-Since"])
+    assert "#" not in site.requests[0].raw_path
+
+
+async def test_manners(site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings) -> None:
+    """A name, what we take, no cookies, no referrer."""
+    site.put("/a", status=302, Location="/b", Set_Cookie="a=b")
+    site.put("/b", "x")
+    assert f"{site.url}/b" == (await fetch(outbound, f"{site.url}/a", settings)).url
+    headers = site.requests[-1].headers
+    assert "dateline" in headers["User-Agent"]
+    assert "application/rss+xml" in headers["Accept"]
+    assert {"Cookie", "Referer"}.isdisjoint(headers)
+
+
+async def test_gzip_is_taken(
+    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
+) -> None:
+    """And undone."""
+    site.put("/f", gzip.compress(b"x" * 5_000), Content_Encoding="gzip")
+    assert b"x" * 5_000 == (await fetch(outbound, f"{site.url}/f", settings)).body
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "reason"),
+    [
+        (b"x" * 10_001, {}, "larger than 10000 bytes"),
+        (gzip.compress(b"x" * 1_000_000), {"Content_Encoding": "gzip"}, "larger than 10000 bytes"),
+        (gzip.compress(b"x" * 5_000)[:-9], {"Content_Encoding": "gzip"}, "middle of its gzip"),
+        (b"no gzip at all", {"Content_Encoding": "gzip"}, "broken gzip"),
+        (b"x", {"Content_Encoding": "br"}, "not asked for"),
+    ],
+    ids=["large", "bomb", "cut", "garbage", "coding"],
+)
+async def test_bodies_that_are_refused(
+    site: FakeSite,
+    outbound: aiohttp.ClientSession,
+    settings: Settings,
+    body: bytes,
+    headers: dict[str, str],
+    reason: str,
+) -> None:
+    """A failure with a reason, never a shorter document."""
+    site.put("/f", body, **headers)
+    with pytest.raises(FetchFailed, match=reason):
+        await fetch(outbound, f"{site.url}/f", settings)
+
+
+async def test_a_body_that_is_cut_is_refused(
+    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
+) -> None:
+    """Fewer bytes than Content-Length says."""
+    site.raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: x\r\n\r\nonly this"
+    with pytest.raises(FetchFailed):
+        await fetch(outbound, f"{site.url}/f", settings)
+
+
+@pytest.mark.parametrize(
+    ("status", "permanent"), [(404, True), (410, True), (403, True), (500, False), (408, False)]
+)
+async def test_statuses(
+    site: FakeSite,
+    outbound: aiohttp.ClientSession,
+    settings: Settings,
+    status: int,
+    permanent: bool,
+) -> None:
+    """Whether it is worth asking again soon."""
+    site.put("/f", status=status)
+    with pytest.raises(FetchFailed, match=f"answered {status}") as caught:
+        await fetch(outbound, f"{site.url}/f", settings)
+    assert permanent == caught.value.permanent
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_retry_after_is_passed_on(
+    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings, status: int
+) -> None:
+    """As it stood there."""
+    site.put("/f", status=status, Retry_After="120")
+    with pytest.raises(RateLimited) as caught:
+        await fetch(outbound, f"{site.url}/f", settings)
+    assert "120" == caught.value.retry_after
+
+
+@pytest.mark.parametrize(
+    ("location", "reason"),
+    [("/loop", "more than 8 redirects"), ("ftp://x.example/", "no http"), ("", "no http"),
+     ("http://user@x.example/", "no http")],
+)  # fmt: skip
+async def test_redirects_that_lead_nowhere(
+    site: FakeSite,
+    outbound: aiohttp.ClientSession,
+    settings: Settings,
+    location: str,
+    reason: str,
+) -> None:
+    """Loops, other schemes, credentials."""
+    site.put("/loop", status=301, Location=location)
+    with pytest.raises(FetchFailed, match=reason):
+        await fetch(outbound, f"{site.url}/loop", settings)
+
+
+async def test_a_server_that_hangs_is_left(
+    outbound: aiohttp.ClientSession, settings: Settings
+) -> None:
+    """After FETCH_TIMEOUT_S for all of it."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    quick = settings.model_copy(update={"fetch_timeout_s": 0.1})
+    with pytest.raises(FetchFailed, match=r"no whole answer in 0\.1 s"):
+        await fetch(outbound, f"http://127.0.0.1:{port}/", quick)
+    server.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "127.1"])
+async def test_private_addresses_are_refused_by_whatever_name(
+    site: FakeSite, settings: Settings, host: str
+) -> None:
+    """The guard sees the address that is connected to, not how it was written."""
+    closed = settings.model_copy(update={"allowed_networks": ()})
+    port = site.url.rsplit(":", 1)[1]
+    async with open_client(closed, user_agent="t") as client:
+        with pytest.raises(FetchFailed):
+            await fetch(client, f"http://{host}:{port}/", closed)
+    assert [] == site.requests
+
+
+async def test_a_redirect_inside_is_refused(site: FakeSite, settings: Settings) -> None:
+    """Each hop passes the guard: 127.0.0.1 is allowed here, 127.0.0.2 is not."""
+    one = (ipaddress.ip_network("127.0.0.1/32"),)
+    port = site.url.rsplit(":", 1)[1]
+    site.put("/f", status=302, Location=f"http://127.0.0.2:{port}/g")
+    strict = settings.model_copy(update={"allowed_networks": one})
+    async with open_client(strict, user_agent="t") as client:
+        with pytest.raises(FetchFailed, match="DATELINE_ALLOWED_NETWORKS"):
+            await fetch(client, f"{site.url}/f", strict)
+    assert 1 == len(site.requests)
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [
+        ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("127.0.0.1", False),
+        ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.0.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("255.255.255.255", False),
+        ("192.88.99.1", False), ("192.0.0.8", False), ("::1", False), ("::", False),
+        ("fe80::1%eth0", False), ("fc00::1", False), ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:93.184.216.34", True), ("64:ff9b::7f00:1", False), ("2002:7f00:1::", False),
+        ("2001::1", False), ("3fff::1", False), ("5f00::1", False), ("fec0::1", False),
+    ],
+)  # fmt: skip
+def test_addresses(address: str, allowed: bool) -> None:
+    """Public ones, by unwrapping what hides a private one."""
+    assert allowed == is_allowed(address, ())
+
+
+def test_allowed_networks_open_what_they_name() -> None:
+    """And nothing besides; IPv4 inside IPv6, too."""
+    networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("fc00::/7"))
+    assert is_allowed("127.9.9.9", networks)
+    assert is_allowed("::ffff:127.0.0.1", networks)
+    assert is_allowed("fc00::1", networks)
+    assert not is_allowed("10.0.0.1", networks)
