@@ -22,7 +22,9 @@ import orjson
 
 from service import articles as article_rules
 from service import webhooks as rules
+from service.errors import Unavailable
 from service.settings import Settings
+from service.storage.connecting import translated
 from service.storage.deliveries import State, cursor_field
 from service.storage.leases import Lease
 from service.storage.store import Store
@@ -39,6 +41,7 @@ LEASE = "deliver"
 LEASE_TTL_MS = 5_000
 TICK_S = 1.0
 BATCH = 100
+AFTER_BUG_S = 30.0
 # Kept of an answer, for the attempt log.
 MAX_ANSWER_BYTES = 2_000
 USER_AGENT = "dateline (webhooks)"
@@ -126,13 +129,20 @@ class Deliverer:
         async def unit() -> None:
             lease = self._lease
             try:
-                delay_s = await sender.step(lease) if lease else TICK_S
+                with translated():
+                    delay_s = await sender.step(lease) if lease else TICK_S
+            except Unavailable:
+                raise
             except _LeaseLost:
                 delay_s = TICK_S
-            if delay_s is None:
-                await runtime.woken(wake, stop, timeout_s=2 * TICK_S)
-            elif delay_s > 0:
-                await runtime.sleep(stop, min(delay_s, TICK_S))
+            except Exception:
+                # The border: what our own code stumbles over holds up one webhook, not all.
+                logger.exception("a delivery failed", extra={"webhook": webhook.id})
+                await runtime.sleep(stop, AFTER_BUG_S)
+                return
+            if delay_s != 0:
+                # `_supervise` wakes us at each tick: a test may be asked for while we wait.
+                await runtime.woken(wake, stop, timeout_s=delay_s or 2 * TICK_S)
 
         await runtime.repeat(unit, stop, what=webhook.id)
 

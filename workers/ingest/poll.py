@@ -21,6 +21,7 @@ from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
 from service.retries import retry_after_s
 from service.settings import Settings
 from service.sources import Poll, Source, next_delay_s
+from service.storage.connecting import translated
 from service.storage.store import Store
 from workers import runtime
 from workers.ingest.fetch import USER_AGENT, Fetched, RateLimited, fetch
@@ -71,11 +72,16 @@ class Poller:
         before = await self._store.sources.poll(source_id)
         watch = Stopwatch()
         try:
-            after = await self._take_in(client, source, before)
+            with translated():
+                after = await self._take_in(client, source, before)
         except Unavailable:
             return  # The claim lapses, and the source is due again.
         except DatelineError as exc:
             after = self._failed(before, exc)
+        except Exception as exc:
+            # The border: a document that our own code stumbles over costs its source a poll.
+            logger.exception("a poll failed", extra={"source": source.url})
+            after = self._failed(before, DatelineError(f"an error of ours: {exc!r}"))
         await self._store.sources.finish(source_id, after)
         extra = {"source": source.url, "result": after.result, "ms": watch.ms}
         logger.log(logging.WARNING if after.failures else logging.INFO, "polled", extra=extra)

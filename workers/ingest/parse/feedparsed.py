@@ -53,7 +53,9 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
 def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
     contents = entry.get("content") or []
     content = contents[0].get("value", "") if contents else ""
-    raw = entry.get("published") or entry.get("updated") or ""
+    # `get("updated")` would answer with `published` where there is none, and warn.
+    updated = entry["updated"] if "updated" in entry else ""
+    raw = entry.get("published") or updated
     return Entry(
         guid=entry.get("id", ""),
         url=entry.get("link", ""),
@@ -72,6 +74,6 @@ def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
         ),
         published=parse_date(raw, zone=zone),
         raw_published=raw,
-        updated=parse_date(entry.get("updated", ""), zone=zone),
+        updated=parse_date(updated, zone=zone),
         base_url=feed.get("link", "") or url,
     )
