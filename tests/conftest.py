@@ -112,7 +112,8 @@ def clock() -> Clock:
 async def client(settings: Settings, store: Store, clock: Clock) -> AsyncIterator[TestClient]:  # type: ignore[type-arg]
     """The application behind a real socket."""
     app = create_app(settings, token=TOKEN, now=clock)
-    async with TestClient(TestServer(app), auto_decompress=False) as opened:
+    plain = {"Accept-Encoding": "identity"}
+    async with TestClient(TestServer(app), auto_decompress=False, headers=plain) as opened:
         yield opened
 
 

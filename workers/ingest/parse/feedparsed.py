@@ -54,7 +54,7 @@ def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
     contents = entry.get("content") or []
     content = contents[0].get("value", "") if contents else ""
     # `get("updated")` would answer with `published` where there is none, and warn.
-    updated = entry["updated"] if "updated" in entry else ""
+    updated = entry["updated"] if "updated" in entry else ""  # noqa: SIM401 -- see above
     raw = entry.get("published") or updated
     return Entry(
         guid=entry.get("id", ""),
