@@ -44,12 +44,16 @@ class Category:
 
 def slugify(title: str) -> str:
     """The slug of one step; empty if the title has no letter and no digit."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFKC", title).casefold())
-    kept = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in folded)
+    kept = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in fold(title))
     slug = "-".join(kept.split())
     while len(slug.encode()) > MAX_SLUG_BYTES:
         slug = slug[:-1].rstrip("-")
     return f"no-{slug}" if slug.isdigit() else slug
+
+
+def fold(text: str) -> str:
+    """The text without differences of case and of Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
 
 
 def parse(spelling: str) -> Category:

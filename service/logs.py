@@ -9,8 +9,11 @@ import logging
 import sys
 
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
+from aiohttp.web_protocol import RequestPayloadError
 
+# Their sender's fault, and answered with 400.
+_MALFORMED = (HttpProcessingError, PayloadEncodingError, RequestPayloadError)
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -49,4 +52,4 @@ def configure(level: str) -> None:
 def _without_malformed_requests(record: logging.LogRecord) -> bool:
     """aiohttp logs ten lines with the sender's bytes for each malformed request: a flood on demand.
     The sender gets its 400 all the same."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    return not (record.exc_info and isinstance(record.exc_info[1], _MALFORMED))

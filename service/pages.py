@@ -123,10 +123,9 @@ def parse_page(path: str) -> Page | None:
         numbers.insert(0, int(steps.pop()))
     category = "/".join(steps)
     if category != categories.ALL:
-        folded = "/".join(categories.slugify(step) for step in steps)
-        if not categories.is_path(folded) or len(folded.split("/")) != len(steps):
+        category = "/".join(categories.fold(step) for step in steps)
+        if not categories.is_path(category):
             return None
-        category = folded
     if not numbers:
         return Page(category)
     period = _period(numbers)

@@ -73,6 +73,8 @@ def middleware(settings: Settings) -> Any:
             headers = {n: exc.headers[n] for n in ("Allow", "WWW-Authenticate") if n in exc.headers}
         except (web.RequestPayloadError, ContentEncodingError) as exc:
             found = problem(400, f"the body cannot be read: {exc}")
+            # What is left of the body stands before the next request.
+            headers["Connection"] = "close"
         except Exception:  # The border: a bug costs one request, not the server.
             logger.exception("a request failed", extra={"path": request.path})
             found = problem(500, "an error of ours; it is in the log")
@@ -82,6 +84,15 @@ def middleware(settings: Settings) -> Any:
 
 
 def _response(
+    request: web.Request, found: dict[str, Any], headers: dict[str, str], settings: Settings
+) -> web.Response:
+    answer = _answer(request, found, headers, settings)
+    if headers.pop("Connection", None):
+        answer.force_close()
+    return answer
+
+
+def _answer(
     request: web.Request, found: dict[str, Any], headers: dict[str, str], settings: Settings
 ) -> web.Response:
     status = int(found["status"])
