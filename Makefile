@@ -26,8 +26,9 @@ spelling: $(VENV)/tested
 	$(BIN)/codespell
 
 units: $(VENV)/tested
+	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest
-	$(BIN)/coverage combine --quiet --append
+	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 bench: $(VENV)/tested

@@ -60,7 +60,7 @@ def article(**fields: Any) -> Article:
         revision=st.integers(1, 10**6),
         content_hash=words,
         status=st.sampled_from(["live", "withdrawn"]),
-    )  # fmt: skip
+    )
 )
 def test_the_wire_form_is_exact(given_article: Article) -> None:
     """from_json(to_json(a)) == a."""

@@ -16,8 +16,14 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    ClusterError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.errors import InvalidSettings, StartFailed, Unavailable
@@ -30,6 +36,14 @@ Client: TypeAlias = Any
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
 
+# redis-py takes the first word off the replies that it has a type for.
+_PASSING_TYPES = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ClusterError,
+)
 # First words of replies that mean "not now": known by text, because 6.2 sends some of them (OOM
 # inside a script) as plain errors.
 _PASSING = (
@@ -64,8 +78,8 @@ def translated() -> Iterator[None]:
     """Raise Unavailable instead of what redis-py raises for faults that pass by themselves."""
     try:
         yield
-    except (RedisConnectionError, RedisTimeoutError) as exc:
-        raise Unavailable(f"Redis does not answer: {exc}") from exc
+    except _PASSING_TYPES as exc:
+        raise Unavailable(f"Redis cannot serve now: {exc or type(exc).__name__}") from exc
     except ResponseError as exc:
         if any(word in str(exc)[:200] for word in _PASSING):
             raise Unavailable(f"Redis cannot write now: {exc}") from exc

@@ -1,0 +1,370 @@
+"""Storage on a real Redis: the atomic append above all, and what its readers build on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import pytest
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from service.articles import Article, Draft, Entry, Form, to_ms
+from service.compose import compose
+from service.errors import InvalidSettings, StartFailed, Unavailable
+from service.settings import Settings
+from service.storage import articles as articles_module
+from service.storage import connecting, keys
+from service.storage.store import Store, of_client, open_store
+from service.storage.stream import AGGREGATE
+from tests.conftest import NOON
+from tests.running import free_port
+
+STREAM = "dateline:{0}:events"
+
+
+def draft(guid: str = "g", **fields: Any) -> Draft:
+    """One that says little."""
+    made = {"title": "t", "content_html": "<p>x</p>", "categories": ("A/B",), **fields}
+    return compose(Entry(guid=guid, **made), source="s")
+
+
+async def append(store: Store, *drafts: Draft, now: datetime = NOON, **options: Any) -> list[str]:
+    """The statuses."""
+    return [r.status for r in await store.articles.append(drafts, now=now, **options)]
+
+
+async def only(store: Store) -> Article:
+    """The one article there is."""
+    (found,) = await store.articles.get([draft().id])
+    assert found
+    return found
+
+
+async def test_an_article_and_its_event_are_there_together(store: Store) -> None:
+    """The event's data is the article; the CloudEvent's attributes are fields of the entry."""
+    (receipt,) = await store.articles.append([draft()], now=NOON)
+    ((_, fields),) = await store.client.xrange(STREAM)
+    assert {
+        b"specversion": b"1.0",
+        b"id": receipt.event_id.encode(),
+        b"source": b"/articles",
+        b"type": b"dateline.article.published.v1",
+        b"subject": receipt.id.encode(),
+        b"time": b"2026-01-05T12:00:00.000Z",
+        b"datacontenttype": b"application/json",
+    } == {name: value for name, value in fields.items() if name != b"data"}
+    article = await only(store)
+    assert article == Article.from_json(fields[b"data"])
+    assert orjson.loads(article.to_json()) == orjson.loads(fields[b"data"])
+
+
+async def test_unchanged_updated_and_what_moves(store: Store) -> None:
+    """Only a change is a revision and an event; first_seen stays, updated moves."""
+    assert ["created"] == await append(store, draft())
+    later = NOON + timedelta(hours=1)
+    assert ["unchanged"] == await append(store, draft(tags=("new",)), now=later)
+    assert ["updated"] == await append(store, draft(title="T"), now=later)
+    article = await only(store)
+    assert (2, NOON, NOON, later) == (
+        article.revision,
+        article.first_seen,
+        article.published,
+        article.updated,
+    )
+    assert 2 == await store.stream.length(0)
+
+
+async def test_a_call_that_is_sent_twice_is_done_once(store: Store) -> None:
+    """What redis-py does after a lost reply: the same bytes again, the same answer."""
+    sent: list[tuple[list[Any], list[Any]]] = []
+    script = store.articles._append
+
+    async def recording(keys: list[Any], args: list[Any]) -> Any:
+        sent.append((keys, args))
+        return await script(keys=keys, args=args)
+
+    store.articles._append = recording  # type: ignore[assignment]  # the real script, listened to
+    await append(store, draft("1"), draft("2"))
+    ((key_names, argv),) = sent
+    again = await script(keys=key_names, args=argv)
+    assert [b"created", b"created"] == [answer[0] for answer in again]
+    assert 2 == await store.stream.length(0)
+
+
+async def test_concurrent_appends_of_one_article_make_one(store: Store) -> None:
+    """Twenty clients at once: created once, one event."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(append(store, draft())) for _ in range(20)]
+    statuses = [status for task in tasks for status in task.result()]
+    assert (1, 19) == (statuses.count("created"), statuses.count("unchanged"))
+    assert 1 == await store.stream.length(0)
+
+
+async def test_one_article_twice_in_a_call_is_taken_in_order(store: Store) -> None:
+    """The second sees the first."""
+    statuses = await append(store, draft(), draft("2"), draft(title="T"), draft(title="T"))
+    assert ["created", "created", "updated", "unchanged"] == statuses
+
+
+async def test_large_calls_are_cut_into_batches(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By count and by bytes; the answers are in order all the same."""
+    monkeypatch.setattr(articles_module, "MAX_BATCH", 7)
+    monkeypatch.setattr(articles_module, "MAX_BATCH_BYTES", 20)
+    drafts = [draft(str(n)) for n in range(40)]
+    receipts = await store.articles.append(drafts, now=NOON)
+    assert [d.id for d in drafts] == [receipt.id for receipt in receipts]
+    assert 40 == await store.stream.length(0)
+    assert [] == await store.articles.append([], now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("published", "updated", "expected"),
+    [
+        (None, None, (NOON, NOON)),
+        (NOON - timedelta(days=1), None, (NOON - timedelta(days=1), NOON - timedelta(days=1))),
+        (NOON + timedelta(days=1), None, (NOON, NOON)),
+        (NOON - timedelta(days=2), NOON - timedelta(days=1),
+         (NOON - timedelta(days=2), NOON - timedelta(days=1))),
+        (NOON - timedelta(days=2), NOON + timedelta(days=1), (NOON - timedelta(days=2), NOON)),
+    ],
+)  # fmt: skip
+async def test_dates_are_clamped(
+    store: Store,
+    published: datetime | None,
+    updated: datetime | None,
+    expected: tuple[datetime, datetime],
+) -> None:
+    """Never later than when it was first seen; what a source does not say is decided here."""
+    await append(store, draft(published=published, updated=updated))
+    article = await only(store)
+    assert expected == (article.published, article.updated)
+    later = NOON + timedelta(days=9)
+    assert ["unchanged"] == await append(store, draft(published=published), now=later)
+
+
+@pytest.mark.parametrize(
+    ("forms", "statuses", "title"),
+    [
+        ([(Form.FEED, "f"), (Form.TEASER, "t")], ["created", "unchanged"], "f"),
+        ([(Form.TEASER, "t"), (Form.FEED, "f"), (Form.TEASER, "t")],
+         ["created", "updated", "unchanged"], "f"),
+        ([(Form.PAGE, "p"), (Form.FEED, "f"), (Form.FEED, "f"), (Form.FEED, "f2"),
+          (Form.PAGE, "p")],
+         ["created", "unchanged", "unchanged", "updated", "unchanged"], "f2"),
+        ([(Form.PAGE, "p"), (Form.TEASER, "t"), (Form.TEASER, "t2")],
+         ["created", "unchanged", "unchanged"], "p"),
+        ([(Form.FEED, "same"), (Form.PAGE, "same"), (Form.PAGE, "p")],
+         ["created", "unchanged", "updated"], "p"),
+    ],
+)  # fmt: skip
+async def test_forms_do_not_overwrite_each_other_in_turn(
+    store: Store, forms: list[tuple[Form, str]], statuses: list[str], title: str
+) -> None:
+    """A form is compared with itself; a teaser never replaces a text, an edit of another does."""
+    for (form, text), status in zip(forms, statuses, strict=True):
+        assert [status] == await append(store, draft(title=text, form=form))
+    assert title == (await only(store)).title
+
+
+async def test_withdrawn_and_back(store: Store) -> None:
+    """Only `revive` brings it back; twice withdrawn is once."""
+    await append(store, draft())
+    article_id = draft().id
+    first = await store.articles.withdraw(article_id, now=NOON)
+    second = await store.articles.withdraw(article_id, now=NOON)
+    assert first
+    assert second
+    assert ("withdrawn", "unchanged") == (first.status, second.status)
+    assert ["unchanged"] == await append(store, draft(title="changed"))
+    assert "withdrawn" == (await only(store)).status
+    assert ["updated"] == await append(store, draft(), revive=True)
+    assert ("live", 3) == ((await only(store)).status, (await only(store)).revision)
+    assert None is await store.articles.withdraw("nobody", now=NOON)
+
+
+async def test_a_wrong_type_fails_before_anything_is_written(store: Store) -> None:
+    """A script does not roll back: all reads come first."""
+    await store.client.set(keys.article(0, draft("2").id), "not a hash")
+    with pytest.raises(ResponseError):
+        await store.articles.append([draft("1"), draft("2")], now=NOON)
+    assert [None] == await store.articles.get([draft("1").id])
+    assert 0 == await store.stream.length(0)
+
+
+async def test_titles_are_the_first_spelling(store: Store) -> None:
+    """Of each step of each path."""
+    await append(store, draft("1", categories=("Media Center/News",)))
+    await append(store, draft("2", categories=("media-center/NEWS",)))
+    assert {"media-center": "Media Center", "media-center/news": "News"} == (
+        await store.articles.category_titles()
+    )
+    assert {"media-center": "Media Center"} == await store.articles.titles_of(["media-center", "x"])
+
+
+async def test_shards_share_the_work_and_hide_it(store: Store) -> None:
+    """Articles, streams and indexes are spread; reading puts them together."""
+    sharded = of_client(store.client, shards=3)
+    drafts = [draft(str(n), published=NOON - timedelta(hours=n)) for n in range(30)]
+    await sharded.articles.append(drafts, now=NOON)
+    lengths = [await sharded.stream.length(shard) for shard in range(3)]
+    assert 30 == sum(lengths)
+    assert all(lengths)
+    assert [d.id for d in drafts] == [
+        a.id for a in await sharded.articles.get([d.id for d in drafts]) if a
+    ]
+    assert {"a", "a/b"} == (await sharded.articles.category_titles()).keys()
+    found = [i async for chunk in sharded.articles.all_ids() for i in chunk]
+    assert {d.id for d in drafts} == set(found)
+
+
+async def test_groups_survive_the_streams_deletion(store: Store) -> None:
+    """NOGROUP and UNBLOCKED make it anew; making it twice is fine."""
+    for _ in range(2):
+        await store.stream.create_group(AGGREGATE)
+    await store.client.delete(STREAM)
+    assert [] == await store.stream.read_group(0, AGGREGATE, "c", count=5)
+    await append(store, draft())
+    assert 1 == len(await store.stream.read_group(0, AGGREGATE, "c", count=5))
+
+
+async def test_what_was_trimmed_while_pending_is_acknowledged(store: Store) -> None:
+    """On 6.2 and 7 alike, so that it does not come back for ever; it is counted."""
+    await store.stream.create_group(AGGREGATE)
+    await append(store, draft("1"), draft("2"))
+    taken = await store.stream.read_group(0, AGGREGATE, "dead", count=5)
+    await store.client.xtrim(STREAM, maxlen=0, approximate=False)
+    assert [] == await store.stream.read_group(0, AGGREGATE, "dead", count=5, pending=True)
+    assert (2, 0) == (len(taken), (await store.stream.backlogs())[0].pending)
+    assert 2 == (await store.counters())["events_lost_aggregate"]
+
+
+async def test_claims_take_over_from_the_dead(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another consumer was given and never acknowledged; what vanished meanwhile, too."""
+    monkeypatch.setattr("service.storage.stream.CLAIM_IDLE_MS", 0)
+    await store.stream.create_group(AGGREGATE)
+    await append(store, draft("1"), draft("2"))
+    taken = await store.stream.read_group(0, AGGREGATE, "dead", count=5)
+    await store.client.xdel(STREAM, taken[0].entry_id)
+    claimed = await store.stream.claim(0, AGGREGATE, "living", count=5)
+    assert [taken[1].id] == [event.id for event in claimed]
+    await store.stream.ack(AGGREGATE, claimed)
+    assert [] == await store.stream.claim(0, AGGREGATE, "living", count=5)
+    assert 0 == (await store.stream.backlogs())[0].pending
+
+
+async def test_what_a_group_needs(store: Store) -> None:
+    """Its oldest pending entry, else the last one it was given."""
+    await store.stream.create_group(AGGREGATE)
+    assert "0-0" == await store.stream.needed_from(0, AGGREGATE)
+    await append(store, draft("1"), draft("2"))
+    first, second = await store.stream.read_group(0, AGGREGATE, "c", count=5)
+    assert first.entry_id == await store.stream.needed_from(0, AGGREGATE)
+    await store.stream.ack(AGGREGATE, [first, second])
+    assert second.entry_id == await store.stream.needed_from(0, AGGREGATE)
+
+
+async def test_leases_have_one_holder(store: Store) -> None:
+    """Renewed by its token; the epoch rises at each change of hands only."""
+    first = await store.leases.take("x", token="a", ttl_ms=60_000)
+    assert first
+    assert None is await store.leases.take("x", token="b", ttl_ms=60_000)
+    assert first == await store.leases.take("x", token="a", ttl_ms=60_000, held=first)
+    await store.client.delete(keys.lease("x"))  # lapsed while its holder was stopped
+    assert first == await store.leases.take("x", token="a", ttl_ms=60_000, held=first)
+    await store.leases.give_up(first)
+    second = await store.leases.take("x", token="b", ttl_ms=60_000)
+    assert second
+    assert second.epoch > first.epoch
+    await store.leases.give_up(first)
+    assert None is await store.leases.take("x", token="a", ttl_ms=60_000, held=first)
+
+
+@pytest.fixture
+async def config(store: Store) -> AsyncIterator[Any]:
+    """CONFIG SET, undone at the end."""
+    before = {n: (await store.client.config_get(n))[n] for n in ("appendonly", "maxmemory-policy")}
+    yield store.client.config_set
+    for name, value in before.items():
+        await store.client.config_set(name, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("appendonly", "no"), ("maxmemory-policy", "allkeys-lru")]
+)
+async def test_a_redis_that_would_lose_articles_is_refused(
+    settings: Settings, config: Any, name: str, value: str
+) -> None:
+    """Unless the operator says so."""
+    await config(name, value)
+    with pytest.raises(InvalidSettings, match=name):
+        async with open_store(settings):
+            pass
+    async with open_store(settings.model_copy(update={"allow_volatile_redis": True})):
+        pass
+
+
+async def test_another_number_of_shards_is_refused(store: Store, settings: Settings) -> None:
+    """All names depend on it."""
+    async with open_store(settings):
+        pass
+    with pytest.raises(InvalidSettings, match="the archive was written with 1"):
+        async with open_store(settings.model_copy(update={"shards": 2})):
+            pass
+
+
+async def test_no_redis_is_one_clear_error(settings: Settings) -> None:
+    """At the start."""
+    gone = settings.model_copy(update={"redis_url": f"redis://127.0.0.1:{free_port()}"})
+    with pytest.raises(StartFailed, match="Redis does not let us in"):
+        async with open_store(gone):
+            pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [RedisConnectionError("x"), ResponseError("OOM command not allowed"), OutOfMemoryError("x"),
+     ResponseError("error in script: OOM x"), ResponseError("MISCONF x"), ReadOnlyError("x"),
+     ResponseError("LOADING x"), ClusterDownError("x")],
+)  # fmt: skip
+def test_faults_that_pass_are_told_from_bugs(error: Exception) -> None:
+    """By type, and by text where 6.2 has no type."""
+    with pytest.raises(Unavailable), connecting.translated():
+        raise error
+    with pytest.raises(ResponseError), connecting.translated():
+        raise ResponseError("WRONGTYPE x")
+
+
+async def test_redis_out_of_memory_accepts_nothing(store: Store) -> None:
+    """The script is refused as a whole: 503, not half an article."""
+    await append(store, draft("1"))
+    await store.client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Unavailable), connecting.translated():
+            await store.articles.append([draft("2")], now=NOON)
+        assert [None] == await store.articles.get([draft("2").id])
+    finally:
+        await store.client.config_set("maxmemory", 0)
+    assert 1 == await store.stream.length(0)
+
+
+def test_shards_of_names_never_change() -> None:
+    """Stored data depends on it: these are the values of the first release."""
+    assert [0, 3, 1] == [keys.shard_of("x", 1), keys.shard_of("a", 8), keys.shard_of("b", 8)]
+
+
+async def test_pages_between_times(store: Store) -> None:
+    """The list of the API: newest first, half-open."""
+    now = datetime.now(UTC)
+    await store.client.zadd(
+        keys.category(0, "all"), {f"n{n}": to_ms(now - timedelta(hours=n)) for n in range(5)}
+    )
+    found = await store.pages.between("all", since=now - timedelta(hours=3), until=now, limit=9)
+    assert ["n1", "n2", "n3"] == found
