@@ -163,7 +163,9 @@ def test_status_counts(redis_url: str) -> None:
     found = shown("status")
     assert isinstance(found, dict)
     assert (2, 2, 2) == (found["articles"], found["categories"], found["events"])
-    assert ["aggregate: 0 pending, 0 to read"] == found["groups"]
+    (group,) = found["groups"]
+    # Redis 6.2 does not know how much is left to read.
+    assert group in ("aggregate: 0 pending, 0 to read", "aggregate: 0 pending, ? to read")
     assert "articles       2" in dateline("status").stdout
 
 
