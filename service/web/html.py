@@ -24,14 +24,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service import categories
 from service.articles import WITHDRAWN, Article
+from service.feeds.feed import MEDIA_TYPES
 from service.pages import Page, Period
 from service.web.stories import Link, category_title, crumbs, story_of
 
 # (extension, name, media type), in the order in which they are offered.
-FORMATS = (
-    ("rss", "RSS", "application/rss+xml"),
-    ("atom", "Atom", "application/atom+xml"),
-    ("json", "JSON", "application/feed+json"),
+FORMATS = tuple(
+    (extension, name, MEDIA_TYPES[extension])
+    for extension, name in (("rss", "RSS"), ("atom", "Atom"), ("json", "JSON"))
 )
 
 
