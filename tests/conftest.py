@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
+import hypothesis
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
@@ -27,6 +28,10 @@ from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
 from workers.aggregate import Aggregator
+
+# A slow machine is no fault of a property; and what was found once is found again everywhere.
+hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("dateline")
 
 TOKEN = "test-token"
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
