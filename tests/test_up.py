@@ -73,13 +73,8 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
         sock.listen()
         port = str(sock.getsockname()[1])
         status, _, err = await call("up", "--port", port, cwd=tmp_path)
-    assert (
-        1,
-        f"dateline: port {port} is taken on 127.0.0.1: choose another with --port or DATELINE_PORT\n",
-    ) == (
-        status,
-        err,
-    )
+    remedy = "choose another with --port or DATELINE_PORT"
+    assert (1, f"dateline: port {port} is taken on 127.0.0.1: {remedy}\n") == (status, err)
 
 
 async def test_a_missing_redis_is_one_clear_line(tmp_path: Path) -> None:
