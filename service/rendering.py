@@ -64,6 +64,9 @@ class FeedRenderer:
 
     async def render(self, page: Page, extension: str, version: Version) -> Rendered:
         """The page's feed at this version or a later one."""
+        if not version.changed_ms:
+            # Days on which nothing ever was are without number: not worth a key each.
+            return Rendered(version="", body=await self._render(page, extension), changed_ms=0)
         made_of = f"{version}/{self._made_by}"
         shared = await self._store.pages.load(page, extension)
         if shared and shared.version == made_of:

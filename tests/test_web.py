@@ -11,11 +11,13 @@ import feedparser
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient
+from yarl import URL
 
 from service.articles import Entry
 from service.compose import compose
 from service.pages import Page
 from service.storage.store import Store
+from service.web.state import CACHE
 from tests.conftest import wait_until
 
 Client = TestClient[Any, Any]
@@ -226,6 +228,28 @@ async def test_queries_are_ignored_and_render_nothing_new(client: Client, publis
         async with client.get(f"{PATH}.rss?x={number}") as response:
             tags.add(response.headers["ETag"])
     assert 1 == len(tags)
+
+
+async def test_odd_spellings_of_a_path_fill_nothing(client: Client, publish: Publish) -> None:
+    """Percent-encoded letters are the same page, and are not remembered one by one."""
+    await publish()
+    cache = client.server.app[CACHE]  # type: ignore[attr-defined]  # an application is served here
+    for path in ("/feeds/%61ll.rss", "/feeds/a%6Cl.rss", "/feeds/a%6cl.rss?x", "/feeds/all.rss"):
+        async with client.get(URL(path, encoded=True)) as response:
+            assert 200 == response.status
+    assert ["/feeds/all.rss"] == list(cache._hot)
+
+
+async def test_days_without_articles_take_no_room_in_redis(
+    client: Client, store: Store, publish: Publish
+) -> None:
+    """There are millions of them: only pages that had an article are shared."""
+    await publish()
+    for path in ("/feeds/all/2001/01/01.rss", "/feeds/all/2002.json", f"{PATH}.rss"):
+        async with client.get(path) as response:
+            assert 200 == response.status
+    rendered = [key async for key in store.client.scan_iter(match="*:rendered:*")]
+    assert [f"dateline:{{0}}:rendered:{PATH.removeprefix('/feeds/')}.rss".encode()] == rendered
 
 
 async def test_the_opml_lists_every_feed(client: Client, publish: Publish) -> None:

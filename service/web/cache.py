@@ -69,8 +69,12 @@ class PageCache:
         self.hits += 1
         return found[0]
 
-    async def get(self, page: Page, extension: str, *, raw_path: str) -> Document:
-        """The page, loaded or confirmed. Raises what the load raises, if nothing is held."""
+    async def get(self, page: Page, extension: str, *, hot_path: str) -> Document:
+        """The page, loaded or confirmed. Raises what the load raises, if nothing is held.
+
+        Args:
+            hot_path: raw path to find it by from now on; empty for none.
+        """
         key = (page, extension)
         self.misses += 1
         self._asked.add(key)
@@ -83,7 +87,7 @@ class PageCache:
             # stale-if-error: old news beats none.
             self.stale += 1
             logger.warning("serving what is held", extra={"page": str(page), "reason": str(exc)})
-        self._keep_hot(key, held, raw_path)
+        self._keep_hot(key, held, hot_path)
         return held.document
 
     async def _load_once(self, key: Key, held: Held | None) -> Held:
@@ -121,11 +125,11 @@ class PageCache:
             self._bytes -= oldest.document.size
             self._forget(oldest)
 
-    def _keep_hot(self, key: Key, held: Held, raw_path: str) -> None:
-        if "?" in raw_path or key in self._doubtful or self._held.get(key) is not held:
+    def _keep_hot(self, key: Key, held: Held, path: str) -> None:
+        if not path or key in self._doubtful or self._held.get(key) is not held:
             return
-        held.paths.add(raw_path)
-        self._hot[raw_path] = held.document, time.monotonic() + self._recheck_s
+        held.paths.add(path)
+        self._hot[path] = held.document, time.monotonic() + self._recheck_s
 
     def _forget(self, held: Held) -> None:
         for path in held.paths:

@@ -56,7 +56,9 @@ async def _show(
     if request.path != unquote(true_path):
         query = f"?{request.rel_url.raw_query_string}" if request.query_string else ""
         raise web.HTTPPermanentRedirect(true_path + query)
-    document = await request.app[CACHE].get(page, extension, raw_path=request.raw_path)
+    # Percent-encoding spells one path in thousands of ways: only ours is remembered.
+    hot_path = true_path if request.raw_path == true_path else ""
+    document = await request.app[CACHE].get(page, extension, hot_path=hot_path)
     return document.answer(request)
 
 
