@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import io
 from datetime import UTC, datetime, timedelta
@@ -9,11 +10,13 @@ from typing import Any
 
 import orjson
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from service.articles import article_id
+from service.settings import Settings
 from service.storage.store import Store
 from service.web.api import PUSH_SOURCE
+from service.web.app import create_app
 from tests.conftest import NOON, TOKEN, Clock, wait_until
 
 Client = TestClient[Any, Any]
@@ -141,6 +144,22 @@ async def test_bounds(client: Client) -> None:
     zipped = gzip.compress(orjson.dumps(ONE))
     async with client.post("/api/v1/articles", data=zipped, headers=headers) as response:
         assert 201 == response.status
+
+
+async def test_a_body_that_never_comes(settings: Settings, store: Store, clock: Clock) -> None:
+    """408 after FETCH_TIMEOUT_S."""
+    quick = settings.model_copy(update={"fetch_timeout_s": 0.1})
+    app = create_app(quick, token=TOKEN, now=clock)
+    async with TestServer(app) as server:
+        reader, writer = await asyncio.open_connection(server.host, server.port)
+        writer.write(
+            b"POST /api/v1/articles HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
+            + f"Authorization: Bearer {TOKEN}\r\n\r\n{{".encode()
+        )
+        async with asyncio.timeout(5):
+            answer = await reader.readline()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 408 ")
 
 
 async def test_withdrawing_and_publishing_again(client: Client, store: Store) -> None:

@@ -75,6 +75,9 @@ def middleware(settings: Settings) -> Any:
             found = problem(400, f"the body cannot be read: {exc}")
             # What is left of the body stands before the next request.
             headers["Connection"] = "close"
+        except TimeoutError:
+            found = problem(408, "the body did not come in time")
+            headers["Connection"] = "close"
         except Exception:  # The border: a bug costs one request, not the server.
             logger.exception("a request failed", extra={"path": request.path})
             found = problem(500, "an error of ours; it is in the log")
