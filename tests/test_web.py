@@ -10,15 +10,18 @@ from typing import Any
 import feedparser
 import orjson
 import pytest
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
 from service.articles import Entry
 from service.compose import compose
 from service.pages import Page
+from service.settings import Settings
 from service.storage.store import Store
+from service.web.app import create_app
 from service.web.state import CACHE
-from tests.conftest import wait_until
+from tests.conftest import TOKEN, Clock, wait_until
+from tests.running import free_port
 
 Client = TestClient[Any, Any]
 Publish = Callable[..., Awaitable[str]]
@@ -332,3 +335,20 @@ async def test_who_asked_is_noted_for_rendering_ahead(
         return f"{PATH.removeprefix('/feeds/')}.rss" in asked
 
     await wait_until(noted)
+
+
+async def test_while_redis_is_away(settings: Settings, clock: Clock) -> None:
+    """503 with Retry-After for what is not held, and for writes; alive, but not ready; where Redis
+    should be is nobody's business."""
+    url = f"redis://127.0.0.1:{free_port()}"
+    app = create_app(settings.model_copy(update={"redis_url": url}), token=TOKEN, now=clock)
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with TestClient(TestServer(app), headers=headers) as client:
+        for path in ("/feeds/all.rss", "/readyz", "/metrics"):
+            async with client.get(path) as response:
+                assert (503, "5") == (response.status, response.headers["Retry-After"])
+                assert "127.0.0.1" not in await response.text()
+        async with client.post("/api/v1/articles", json={"title": "t"}) as response:
+            assert 503 == response.status
+        async with client.get("/livez") as response:
+            assert 200 == response.status

@@ -47,7 +47,8 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
         case NotFound():
             return problem(404, str(exc))
         case Unavailable():
-            return problem(503, str(exc))
+            # The text names our Redis; readers need not know where it is.
+            return problem(503, "storage cannot be reached or cannot write; nothing was accepted")
         case _:
             return problem(500, str(exc))
 
@@ -62,6 +63,7 @@ def middleware(settings: Settings) -> Any:
             with translated():
                 return await handler(request)
         except Unavailable as exc:
+            logger.warning("answered 503", extra={"path": request.path, "reason": str(exc)})
             found = of_error(exc)
             headers["Retry-After"] = str(exc.retry_after_s)
         except DatelineError as exc:
