@@ -31,7 +31,7 @@ units: $(VENV)/tested
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(VENV)/tested
+bench: $(VENV)/installed
 	$(BIN)/python -m bench.render
 	$(BIN)/python -m bench.serve
 

@@ -2,8 +2,10 @@
 
 Ours is one real server process on a real embedded Redis. "handler" is aiohttp's low-level server
 with a coroutine that returns one constant body (200) or a constant 304; "router" is the same behind
-an application with one route. All are processes of their own on uvloop, loaded by wrk from one
-thread over loopback: each side once a round, in changing order. Ratios are medians over rounds.
+an application with one route. All are processes of their own on uvloop, loaded over loopback by one
+thread of wrk (by bench.load where there is no wrk): each side once a round, in changing order.
+Ratios are medians over rounds, of requests a second and of the server's CPU time a request, which
+depends less on who else uses the machine.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gzip
+import math
 import os
 import random
 import re
@@ -25,9 +28,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bench.load import CONNECTIONS, PATH
 from bench.machine import header, median, verdict
 from service.articles import Entry
 from service.compose import compose
@@ -38,7 +43,6 @@ from workers.aggregate import Aggregator
 
 AIM = 0.95
 ENTRIES = 50
-CONNECTIONS = 32
 ROOT = Path(__file__).parent.parent
 _BARE = """
 import asyncio, sys, uvloop
@@ -53,7 +57,7 @@ async def handler(request):
     return web.Response(body=body, headers=headers)
 async def main():
     if kind == "handler":
-        runner = web.ServerRunner(web.Server(handler))
+        runner = web.ServerRunner(web.Server(handler, access_log=None))
     else:
         app = web.Application()
         app.router.add_get("/feeds/all.rss", handler)
@@ -84,8 +88,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(command: list[str], port: int, **environ: str) -> Iterator[None]:
-    """Run a server until the block ends; it is ended by its own pid."""
+def process(command: list[str], port: int, **environ: str) -> Iterator[int]:
+    """Run a server until the block ends, and give its pid, by which it is ended."""
     started = subprocess.Popen(
         command, env={**os.environ, **environ}, stdout=subprocess.DEVNULL, cwd=ROOT
     )
@@ -98,10 +102,30 @@ def process(command: list[str], port: int, **environ: str) -> Iterator[None]:
             if started.poll() is not None or time.monotonic() > deadline:
                 raise SystemExit(f"did not start: {' '.join(command)}")
             time.sleep(0.05)
-        yield
+        yield started.pid
     finally:
         started.send_signal(signal.SIGTERM)
-        started.wait(15)
+        try:
+            started.wait(15)
+        except subprocess.TimeoutExpired:
+            started.kill()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU seconds that a process and its children have used; not a number where there is no /proc.
+
+    nginx works in a child.
+    """
+    proc = Path("/proc")
+    if not (proc / "self" / "stat").exists():
+        return math.nan
+    children = (proc / str(pid) / "task" / str(pid) / "children").read_text().split()
+    ticks = 0
+    for one in (str(pid), *children):
+        # After the name in parentheses: utime and stime are fields 14 and 15 of proc(5).
+        fields = (proc / one / "stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def fill(store: Store) -> None:
@@ -137,7 +161,7 @@ async def fill(store: Store) -> None:
 
 
 @contextmanager
-def ours(folder: Path, port: int) -> Iterator[None]:
+def ours(folder: Path, port: int) -> Iterator[int]:
     """One server process on an embedded Redis that holds a page."""
     server = Embedded(binary=find_binary(), folder=folder / "r", appendfsync="no")
 
@@ -155,103 +179,130 @@ def ours(folder: Path, port: int) -> Iterator[None]:
             "DATELINE_DATA_DIR": str(folder),
         }
         try:
-            with process([sys.executable, "-m", "service", "serve"], port, **environ):
-                yield
+            with process([sys.executable, "-m", "service", "serve"], port, **environ) as pid:
+                yield pid
         finally:
             runner.run(stop(redis))
 
 
 def fetch(port: int, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     """(status, body, headers) of the page."""
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/feeds/all.rss")
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{PATH}")
     for name, value in {"Accept-Encoding": "gzip", **headers}.items():
         request.add_header(name.replace("_", "-"), value)
     try:
-        with urllib.request.urlopen(request) as response:
+        with urllib.request.urlopen(request, timeout=10) as response:
             return response.status, response.read(), dict(response.headers)
     except urllib.error.HTTPError as exc:
         return exc.code, b"", dict(exc.headers)
 
 
-def load(port: int, seconds: float, tag: str | None) -> float:
-    """Requests a second."""
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-H", "Accept-Encoding: gzip"]
-    if tag:
-        command += ["-H", f"If-None-Match: {tag}"]
-    command.append(f"http://127.0.0.1:{port}/feeds/all.rss")
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    if "Non-2xx" in said and not tag:
-        raise SystemExit(said)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    assert found, said
-    return float(found.group(1))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A server that runs."""
+
+    port: int
+    pid: int
+    tag: str
+    """Its ETag of the page."""
+
+    def load(self, seconds: int, *, conditional: bool) -> tuple[float, float]:
+        """(requests a second, CPU microseconds a request)."""
+        status, _, _ = fetch(self.port, **({"If_None_Match": self.tag} if conditional else {}))
+        assert status == (304 if conditional else 200), self
+        command = [sys.executable, "-m", "bench.load", str(self.port), str(seconds)]
+        command += [self.tag] if conditional else []
+        if shutil.which("wrk"):
+            command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
+            command += ["-H", "Accept-Encoding: gzip"]
+            command += ["-H", f"If-None-Match: {self.tag}"] if conditional else []
+            command.append(f"http://127.0.0.1:{self.port}{PATH}")
+        before = cpu_s(self.pid)
+        made = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=seconds + 20, cwd=ROOT
+        )
+        used = cpu_s(self.pid) - before
+        number = re.search(r"(\d+) requests in", made.stdout)
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", made.stdout)
+        # To wrk a 304 is fine, too.
+        if not number or not rate or "Non-2xx" in made.stdout:
+            raise SystemExit(made.stdout)
+        return float(rate[1]), used / int(number[1]) * 1e6
 
 
-def start_all(stack: ExitStack, folder: Path) -> dict[str, tuple[int, str]]:
-    """Side → (port, ETag)."""
+def start_all(stack: ExitStack, folder: Path) -> dict[str, Side]:
+    """All sides by name, ours first; each gives the same bytes."""
     port = free_port()
-    stack.enter_context(ours(folder, port))
+    pid = stack.enter_context(ours(folder, port))
     _, body, headers = fetch(port)
     tag = headers["ETag"]
     assert gzip.decompress(body)
-    sides = {"ours": (port, tag)}
-    (folder / "feeds").mkdir()
-    (folder / "feeds" / "all.rss").write_bytes(body)
+    sides = {"ours": Side(port=port, pid=pid, tag=tag)}
+    file = folder / PATH[1:]
+    file.parent.mkdir()
+    file.write_bytes(body)
     for kind in ("handler", "router"):
         port = free_port()
-        file = str(folder / "feeds" / "all.rss")
-        stack.enter_context(
-            process([sys.executable, "-c", _BARE, str(port), file, tag, kind], port)
-        )
-        sides[kind] = port, tag
+        command = [sys.executable, "-c", _BARE, str(port), str(file), tag, kind]
+        pid = stack.enter_context(process(command, port))
+        sides[kind] = Side(port=port, pid=pid, tag=tag)
     if shutil.which("nginx"):
         port = free_port()
         config = folder / "nginx.conf"
         config.write_text(_NGINX.format(folder=folder, port=port))
         folder.chmod(0o755)
-        stack.enter_context(
-            process(
-                ["nginx", "-c", str(config), "-g", f"user {os.environ.get('USER', 'root')};"], port
-            )
-        )
-        sides["nginx"] = port, fetch(port)[2]["ETag"]
+        command = ["nginx", "-c", str(config), "-g", f"user {os.environ.get('USER', 'root')};"]
+        pid = stack.enter_context(process(command, port))
+        sides["nginx"] = Side(port=port, pid=pid, tag=fetch(port)[2]["ETag"])
     return sides
+
+
+def rounds_of(
+    sides: dict[str, Side], *, rounds: int, seconds: int, conditional: bool
+) -> dict[str, list[tuple[float, float]]]:
+    """Side → (requests a second, CPU microseconds a request) of each round."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for number in range(rounds):
+        order = list(sides)
+        random.Random(number).shuffle(order)
+        for name in order:
+            found[name].append(sides[name].load(seconds, conditional=conditional))
+    return found
+
+
+def show(status: str, found: dict[str, list[tuple[float, float]]]) -> None:
+    """Print a line for each side."""
+    for name, figures in found.items():
+        line = f"{status}  {name:8}{median([f[0] for f in figures]):9.0f}/s"
+        line += f"{median([f[1] for f in figures]):9.1f} us"
+        if name != "ours":
+            pairs = list(zip(found["ours"], figures, strict=True))
+            rate = median([mine[0] / other[0] for mine, other in pairs])
+            cpu = median([other[1] / mine[1] for mine, other in pairs])
+            judged = verdict(rate, AIM) if name in ("handler", "router") else ""
+            line += f"{rate:11.2f}{cpu:11.2f}   {judged}"
+        print(line.rstrip())
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=2, help="a side and round")
+    parser.add_argument("--seconds", type=int, default=2, help="whole ones, a side and round")
     options = parser.parse_args()
-    if not shutil.which("wrk"):
-        raise SystemExit("this needs wrk (Debian: apt install wrk)")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db-")))
         sides = start_all(stack, folder)
-        size = (folder / "feeds" / "all.rss").stat().st_size
-        print(header(f"page      {ENTRIES} articles, {size} bytes gzip, {CONNECTIONS} connections"))
-        for name, conditional in (("200", False), ("304", True)):
-            figures: dict[str, list[float]] = {side: [] for side in sides}
-            for number in range(options.rounds):
-                order = list(sides)
-                random.Random(number).shuffle(order)
-                for side in order:
-                    port, tag = sides[side]
-                    assert (304 if conditional else 200) == fetch(
-                        port, **({"If_None_Match": tag} if conditional else {})
-                    )[0], side
-                    rate = load(port, options.seconds, tag if conditional else None)
-                    figures[side].append(rate)
-            for side, rates in figures.items():
-                ratio = median([a / b for a, b in zip(figures["ours"], rates, strict=True)])
-                judged = verdict(ratio, AIM) if side in ("handler", "router") else ""
-                if side == "ours":
-                    print(f"{name}  {side:8}{median(rates):9.0f}/s")
-                    continue
-                print(
-                    f"{name}  {side:8}{median(rates):9.0f}/s   ours/{side:8}{ratio:6.2f}  {judged}"
-                )
+        size = (folder / PATH[1:]).stat().st_size
+        by = "wrk" if shutil.which("wrk") else "bench.load"
+        load = f"{CONNECTIONS} connections by {by}"
+        print(header(f"page      {ENTRIES} articles, {size} bytes gzip; {load}"))
+        print(f"{'':13}{'requests':>11}{'CPU':>12}{'rate ratio':>11}{'CPU ratio':>11}")
+        for status, conditional in (("200", False), ("304", True)):
+            found = rounds_of(
+                sides, rounds=options.rounds, seconds=options.seconds, conditional=conditional
+            )
+            show(status, found)
 
 
 if __name__ == "__main__":
