@@ -1,7 +1,8 @@
 """Clean: make what comes from outside fit to be kept and shown. Pure, and total on hostile input.
 
-    html        sanitised markup with absolute URLs (nh3, after a guard: nh3 is quadratic in depth
-                and in attributes: 50,000 nested divs take it 4 s, 100,000 attributes 2 s)
+    html        sanitised markup with absolute URLs (nh3, after a guard: nh3 is quadratic in depth,
+                in attributes and in ampersands: 50,000 nested divs take it 4 s, 100,000 attributes
+                2 s, a million `&` 6 s)
     plain_text  the words of sanitised markup, paragraph by paragraph
     line        one line of plain text, for titles and names
     url         an absolute http(s) URL, or nothing
@@ -14,14 +15,24 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from html import escape, unescape
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 import nh3
+from lxml import etree
+from lxml import html as lxml_html
 
-# Real articles stay under 40 levels and a few attributes a tag.
-MAX_DEPTH = 200
+# Real articles stay under 40 levels, a few thousand tags and a few attributes a tag.
+MAX_TRUSTED_TAGS = 400
+"""So few cost nothing, however they are nested: nh3 walks 3 ns a level and tag."""
+MAX_TAGS = 12_000
 MAX_ATTRIBUTES = 20_000
+"""Of one tag; about 0.1 s in nh3, and 0.4 s in lxml."""
+MAX_AMPERSANDS = 100_000
+"""0.1 s in nh3."""
+MAX_CHARS_MADE = 2_000_000
+"""Of markup that grows eightfold: a `<b>` left open is written again in each block after it."""
 MAX_URL_CHARS = 4_000
 
 _TAGS = {
@@ -53,20 +64,33 @@ _CONTENT_TOO = {"script", "style", "iframe", "noscript", "object", "template", "
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
 )
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)[^>]*?(/?)>")
-# What a title's markup may be: a name, not `5 < 6`.
-_MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
-_VOID = frozenset({"br", "hr", "img", "col", "source", "track", "wbr", "input", "meta", "link"})
-_BLOCK_END = re.compile(
-    r"</(?:p|div|h[1-6]|li|tr|blockquote|pre|figure|figcaption|dd|dt|table|ul|ol|dl)\s*>"
-    r"|<(?:p|div|h[1-6]|li|hr|blockquote|pre|figure|table|ul|ol|dl)(?:\s[^>]*)?/?>"
+# A title's markup is a name in brackets, not `5 < 6`. Here and below no bracket is inside another:
+# a pattern that looks for an end from every start takes quadratic time on text without ends.
+_MARKUP = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
+_INLINE = {
+    "a", "abbr", "b", "bdi", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark",
+    "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "u", "var", "wbr",
+}  # fmt: skip
+_SILENT = re.compile(
+    r"<(script|style)\b(?:(?!<(?:script|style)\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
-_BREAK = re.compile(r"<br\s*/?>\s*")
-_ANY_TAG = re.compile(r"<[^>]*>")
-_SPACES = re.compile(r"[^\S\n]+")
-_BLANK_LINES = re.compile(r"\s*\n\s*\n\s*")
+_TAG = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
+_BLOCKS = {
+    "blockquote", "caption", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "h1", "h2",
+    "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "summary", "table", "tr", "ul",
+}  # fmt: skip
+# What stands in plain text for a tag; nothing for all others.
+_GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
+    tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
+}
+# What nh3 writes; anything else needs the whole table.
+_OTHER_ENTITY = re.compile(r"&(?!amp;|lt;|gt;|nbsp;|quot;)")
+_BLANK_LINES = re.compile(r"\n{3,}")
 _PIXEL = re.compile(r'<img\b(?=[^>]*\s(?:width|height)="[01](?:px)?")[^>]*>')
-_EMPTY = re.compile(r"(?:<(p|div|span)>\s*</\1>|\s)+")
+# No words, and nothing to see or hear.
+_EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
+_HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def html(text: str, *, base_url: str = "") -> str:
@@ -77,14 +101,30 @@ def html(text: str, *, base_url: str = "") -> str:
     text = characters(text)
     if not text.strip():
         return ""
-    if _is_excessive(text):
-        return paragraphs(plain_text(text))
-    base = urlsplit(base_url)
-    relative: str | tuple[str, str] = (
-        ("rewrite_with_base", base_url) if base.scheme in ("http", "https") else "deny"
-    )
-    made = nh3.clean(
-        text,
+    tamed = _tamed(text)
+    made = _cleaner(base_url).clean(tamed) if tamed else ""
+    if tamed is None or (len(made) > MAX_CHARS_MADE and len(made) > 8 * len(text)):
+        return paragraphs(plain_text(_SILENT.sub("", text)))
+    if "&#" in tamed:
+        # A reference to a control character has become one.
+        made = characters(made)
+    made = _PIXEL.sub("", made).strip()
+    return "" if _EMPTY.fullmatch(made) else made
+
+
+@lru_cache(maxsize=64)
+def _cleaner(base_url: str) -> nh3.Cleaner:
+    """Kept, for making one costs more than cleaning a short article; a feed has few bases."""
+    if base_url[:8].lower().startswith(("http://", "https://")):
+        try:
+            return _cleaner_with(("rewrite_with_base", base_url))
+        except ValueError:
+            pass  # A base that is no URL is none.
+    return _cleaner_with("deny")
+
+
+def _cleaner_with(relative: str | tuple[str, str]) -> nh3.Cleaner:
+    return nh3.Cleaner(
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         clean_content_tags=_CONTENT_TOO,
@@ -92,42 +132,68 @@ def html(text: str, *, base_url: str = "") -> str:
         url_relative=relative,  # type: ignore[arg-type]  # a literal or a pair, as nh3 documents
         link_rel="noopener",
     )
-    made = _PIXEL.sub("", made).strip()
-    return "" if _EMPTY.fullmatch(made) else made
 
 
-def _is_excessive(text: str) -> bool:
-    if text.count("=") > MAX_ATTRIBUTES or len(text) > 20_000_000:
-        return True
-    # Most articles cannot be too deep: they have not that many tags.
-    if text.count("<") <= MAX_DEPTH:
+def _tamed(text: str) -> str | None:
+    """Markup that nh3 is quick with: as it is, or balanced; None if it is too much for that.
+
+    Counting tags cannot tell how deep a tree is: `</div>` in a comment or an attribute closes
+    nothing, `<div/>` opens one. So markup with many tags goes through lxml once, which takes linear
+    time, gives up at 256 levels (libxml2's htmlMaxDepth) and writes each tag with its end.
+    """
+    tags = text.count("<")
+    if tags > MAX_TAGS or text.count("&") > MAX_AMPERSANDS or has_huge_tag(text):
+        return None
+    if tags <= MAX_TRUSTED_TAGS:
+        return text
+    parser = lxml_html.HTMLParser(encoding="utf-8", no_network=True, huge_tree=False)
+    try:
+        root = lxml_html.document_fromstring(f"<body>{text}".encode(), parser=parser)
+    except (etree.ParserError, etree.XMLSyntaxError):
+        return None
+    errors = parser.error_log
+    if errors and errors[-1].type == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
+        return None
+    body = root.find("body")
+    if body is None:  # A frameset.
+        return None
+    pieces = [etree.tostring(part, encoding="unicode", method="html") for part in body]
+    return escape(body.text or "", quote=False) + "".join(pieces)
+
+
+def has_huge_tag(text: str) -> bool:
+    """Whether one tag may have more than MAX_ATTRIBUTES: parsers compare each with each.
+
+    Attributes are told apart by space, `/` or quotes; a tag has no `>` but in quotes.
+    """
+    if len(text) <= 2 * MAX_ATTRIBUTES or "<" not in text:
         return False
-    depth = 0
-    for match in _TAG.finditer(text):
-        closing, name, void = match.groups()
-        if closing:
-            depth = max(0, depth - 1)
-        elif not void and name.lower() not in _VOID:
-            depth += 1
-            if depth > MAX_DEPTH:
-                return True
-    # A tag that never ends is not seen above, and costs nh3 nothing.
-    return False
+    return any(
+        len(run) > 2 * MAX_ATTRIBUTES and sum(map(run.count, " \t\n\r\f\"'")) > MAX_ATTRIBUTES
+        for run in text.replace("/", " ").split(">")
+    )
 
 
 def plain_text(markup: str) -> str:
     """The words: blocks apart by a blank line, `<br>` as a line break, other space as one space."""
-    if "<" not in markup and "&" not in markup:
-        return _tidy(markup)
     text = markup.replace("\n", " ")
-    text = _BREAK.sub("\n", text)
-    text = _BLOCK_END.sub("\n\n", text)
-    return _tidy(unescape(_ANY_TAG.sub("", text)))
+    if "<" in text:
+        parts = _TAG.split(text)
+        # Every second part is the name of a tag, or None for a comment.
+        parts[1::2] = [_GAPS.get(name, "") for name in parts[1::2]]
+        text = "".join(parts)
+    if "&" in text:
+        text = _unescaped(text)
+    lines = [" ".join(line.split()) for line in text.split("\n")]
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
 
 
-def _tidy(text: str) -> str:
-    text = _SPACES.sub(" ", text)
-    return _BLANK_LINES.sub("\n\n", text).strip()
+def _unescaped(text: str) -> str:
+    if _OTHER_ENTITY.search(text):
+        return unescape(text)
+    for entity, character in (("nbsp", " "), ("lt", "<"), ("gt", ">"), ("quot", '"'), ("amp", "&")):
+        text = text.replace(f"&{entity};", character)
+    return text
 
 
 def line(text: str) -> str:
@@ -138,8 +204,14 @@ def line(text: str) -> str:
         if "&" in text:
             text = unescape(text)
     if "<" in text:
-        text = _MARKUP.sub("", text)
+        text = _MARKUP.sub(_gap, text)
     return " ".join(characters(text).split())
+
+
+def _gap(match: re.Match[str]) -> str:
+    """`<p>One</p><p>Two</p>` is two words, `H<sub>2</sub>O` is one."""
+    name = match.group(1)
+    return "" if name is None or name.lower() in _INLINE else " "
 
 
 def characters(text: str) -> str:
@@ -157,24 +229,31 @@ def paragraphs(text: str) -> str:
 
 def url(text: str, *, base_url: str = "") -> str:
     """An absolute http(s) URL without user name, in ASCII (RFC 3987 3.1); else empty."""
-    text = "".join(text.split("\n")).strip()
+    text = text.strip()
     if not text or len(text) > MAX_URL_CHARS:
         return ""
     try:
+        # It takes tabs and line breaks out, as browsers do.
         parts = urlsplit(urljoin(base_url, characters(text)))
-        host = (parts.hostname or "").encode("idna").decode()
+        host = parts.hostname or ""
+        if len(host) > 63 or not host.isascii():
+            host = host.encode("idna").decode()
         port = f":{parts.port}" if parts.port else ""
     except ValueError:  # UnicodeError is one: a host that is none
         return ""
-    if parts.scheme not in ("http", "https") or not host or "@" in parts.netloc:
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or "@" in parts.netloc:
         return ""
     host = f"[{host}]" if ":" in host else host
     return urlunsplit(
         (
             parts.scheme,
             host + port,
-            quote(parts.path, safe="/%:@!$&'()*+,;=~-._"),
-            quote(parts.query, safe="/?%:@!$&'()*+,;=~-._"),
-            quote(parts.fragment, safe="/?%:@!$&'()*+,;=~-._"),
+            _encoded(parts.path, "/%:@!$&'()*+,;=~-._"),
+            _encoded(parts.query, "/?%:@!$&'()*+,;=~-._"),
+            _encoded(parts.fragment, "/?%:@!$&'()*+,;=~-._"),
         )
     )
+
+
+def _encoded(part: str, safe: str) -> str:
+    return quote(_BARE_PERCENT.sub("%25", part) if "%" in part else part, safe=safe)

@@ -27,13 +27,14 @@ def entry_from_json(fields: Mapping[str, Any], *, form: Form = Form.RECORD) -> E
     """
     taken: dict[str, Any] = {}
     for name, value in fields.items():
-        if name in _IGNORED or value is None:
+        if name in _IGNORED:
             continue
         take = _TAKE.get(name)
         if take is None:
             known = ", ".join(sorted(_TAKE))
             raise InvalidInput(name, value, f"no such field; known: {known}")
-        taken[name] = take(name, value)
+        if value is not None:
+            taken[name] = take(name, value)
     text = taken.pop("content_text", "")
     if text and not taken.get("content_html"):
         taken["content_html"] = clean.paragraphs(text)
@@ -51,7 +52,7 @@ def _string(name: str, value: object) -> str:
 def _moment(name: str, value: object) -> datetime:
     try:
         return from_rfc3339(_string(name, value))
-    except ValueError as exc:
+    except (ValueError, OverflowError) as exc:  # The year 0 or 10000, once it is in UTC.
         raise InvalidInput(
             name, value, "must be RFC 3339 with a zone, such as 2017-12-22T16:41:07Z"
         ) from exc

@@ -6,6 +6,7 @@ What a document is, is seen from its first characters; what its sender calls it 
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable
 from datetime import UTC, tzinfo
@@ -40,13 +41,16 @@ def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = 
     Raises:
         ParseFailed: it is empty, unknown, or broken beyond reading.
     """
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        body = body.decode("utf-16", "replace").encode()
+    body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise ParseFailed("is empty")
     return _parser(body)(body, url=url, content_type=content_type, zone=zone)
 
 
 def _parser(body: bytes) -> Parser:
-    head = body[:_SNIFFED].removeprefix(b"\xef\xbb\xbf").lstrip()
+    head = body[:_SNIFFED].lstrip()
     if head.startswith((b"{", b"[")):
         return parse_json
     if not head.startswith(b"<") and b"\x00" not in head[:4]:

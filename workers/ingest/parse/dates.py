@@ -8,6 +8,7 @@ month-day-year in words, in the languages of the table, with an optional time.
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 _MONTHS_BY_LANGUAGE = (
@@ -17,6 +18,7 @@ _MONTHS_BY_LANGUAGE = (
     "- - - - - - - - sept - - -",
     "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
     "janv févr - avr - - juil - - - - déc",
+    "- fevrier - - - - - aout - - - decembre",
     "januar februar märz april mai juni juli august september oktober november dezember",
     "jänner feber mär - - - - - - okt - dez",
     "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
@@ -26,15 +28,20 @@ _MONTHS_BY_LANGUAGE = (
     "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
     "gen - - - mag giu lug - - ott - -",
     "januari februari maart april mei juni juli augustus september oktober november december",
+    "- - mrt - - - - - - - - -",
     "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık",
+    "oca şub - nis - haz tem ağu eyl eki kas ara",
     # Russian (genitive, as in dates; nominative)
     "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
     "январь февраль март апрель май июнь июль август сентябрь октябрь ноябрь декабрь",
+    "янв фев мар апр - июн июл авг сен окт ноя дек",
+    "- февр - - - - - - сент - нояб -",
     # Arabic: Egypt and the Gulf; the Levant and Iraq (two words, joined here); the Maghreb
     "يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر",
     "- - - إبريل - يونيه يوليه اغسطس - اكتوبر - -",
     "كانون-الثاني شباط آذار نيسان أيار حزيران تموز آب أيلول تشرين-الأول تشرين-الثاني كانون-الأول",
     "كانون-ثاني - اذار - ايار - - اب ايلول تشرين-اول تشرين-ثاني كانون-اول",
+    "- - - - - - - - - تشرين-الاول - كانون-الاول",
     "جانفي فيفري - أفريل ماي جوان جويلية أوت - - - -",
 )
 _MONTHS = {
@@ -53,7 +60,9 @@ _ZONES = {
     "nzst": 720, "nzdt": 780,
 }  # fmt: skip
 _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "01234567890123456789")
-_MARKS = dict.fromkeys(map(ord, "\u200e\u200f\u202a\u202b\u202c،,\u0640"), " ")
+_MARKS = dict.fromkeys(
+    map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069،,\u0640"), " "
+)
 
 _ISO = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})"
@@ -67,15 +76,20 @@ _TIME = (
     r"\s*(am|pm|a\.m\.|p\.m\.|ص|م)?)?"
 )
 _ZONE = r"\s*(?:\(?([a-z]{1,5})\)?)?\s*([+-]\d{1,2}:?\d{2})?(?:\s*\([a-z ]{1,40}\))?"
-# Weekday (ignored, whatever its language), day, month, year.
+# Ignored, whatever its language: Friday, sexta-feira.
+_WEEKDAY = r"(?:[^\W\d]+(?:-[^\W\d]+)?\.?\s+)?"
 _DAY_FIRST = re.compile(
-    r"(?:[^\W\d]+\.?\s+)?(\d{1,2})(?:st|nd|rd|th|er|\.|º)?[\s-]+(?:de |of )?"
-    r"([^\W\d]+(?:-[^\W\d]+)*)\.?[\s-]+(?:de )?(\d{4}|\d{2})" + _TIME + _ZONE,
+    _WEEKDAY + r"(\d{1,2})(?:st|nd|rd|th|er|\.|º)?[\s-]+(?:de |of )?"
+    r"([^\W\d]+(?:-[^\W\d]+)*)\.?[\s-]+(?:de )?(\d{4}|\d{2})(?: г\.?| года)?" + _TIME + _ZONE,
     re.IGNORECASE,
 )
 _MONTH_FIRST = re.compile(
-    r"(?:[^\W\d]+\.?\s+)?([^\W\d]+)\.?\s+(\d{1,2})(?:st|nd|rd|th)?\s+(\d{4})" + _TIME + _ZONE,
+    _WEEKDAY + r"([^\W\d]+)\.?\s+(\d{1,2})(?:st|nd|rd|th)?\s+(\d{4})" + _TIME + _ZONE,
     re.IGNORECASE,
+)
+# C's asctime, which RFC 9110 5.6.7 still allows, and `date`, which puts a zone before the year.
+_ASCTIME = re.compile(
+    _WEEKDAY + r"([a-z]+) (\d{1,2}) (\d{2}):(\d{2}):(\d{2})(?: ([a-z]{1,5}))? (\d{4})"
 )
 _TWO_WORDS = re.compile(r"(كانون|تشرين)\s+")
 MAX_CHARS = 80
@@ -87,9 +101,11 @@ def parse_date(text: str, *, zone: tzinfo) -> datetime | None:
     Args:
         zone: of texts that name none; a text without a time is the start of its day there.
     """
-    text = " ".join(text.translate(_MARKS).translate(_DIGITS).split()).lower()
     if not text or len(text) > MAX_CHARS:
         return None
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_DIGITS))
+    text = " ".join(text.translate(_MARKS).split()).lower()
     try:
         return _iso(text, zone) or _in_words(text, zone)
     except (ValueError, OverflowError):
@@ -103,7 +119,8 @@ def _iso(text: str, zone: tzinfo) -> datetime | None:
         return None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
     moment = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0), int(second or 0),
+        int(year), int(month), int(day), int(hour or 0), int(minute or 0),
+        min(int(second or 0), 59),
         int((fraction or "0").ljust(6, "0")[:6]),
         tzinfo=_offset(offset) if offset else zone,
     )  # fmt: skip
@@ -116,6 +133,9 @@ def _in_words(text: str, zone: tzinfo) -> datetime | None:
         day, name, year, *rest = match.groups()
     elif match := _MONTH_FIRST.fullmatch(text):
         name, day, year, *rest = match.groups()
+    elif match := _ASCTIME.fullmatch(text):
+        name, day, hour, minute, second, abbreviation, year = match.groups()
+        rest = [hour, minute, second, None, abbreviation, None]
     else:
         return None
     month = _MONTHS.get(name)

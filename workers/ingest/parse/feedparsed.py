@@ -27,6 +27,10 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
         raise ParseFailed(
             f"no well-formed XML, and with {len(body)} bytes too large to be guessed at"
         )
+    if clean.has_huge_tag(body.decode("latin-1")):
+        raise ParseFailed(
+            f"no well-formed XML, and a tag of over {clean.MAX_ATTRIBUTES} attributes"
+        )
     headers = {"content-location": url} if url else {}
     if content_type:
         headers["content-type"] = content_type

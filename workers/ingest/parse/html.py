@@ -7,19 +7,22 @@ A page that is no K2 page is read by what it says of itself: JSON-LD and OpenGra
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import tzinfo
 from typing import Any
-from urllib.parse import urljoin
 
 import orjson
 from lxml import etree
 from lxml import html as lxml_html
 
+from service import clean
 from service.articles import Entry, Form
 from service.errors import ParseFailed
 from workers.ingest.parse import k2
+from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
+from workers.ingest.parse.links import absolute
 
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
 _HEADER_CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
@@ -31,32 +34,26 @@ MIN_TEXT_CHARS = 80
 def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """The articles of a page. Raises ParseFailed if there is none."""
     root = _tree(body, content_type)
-    base = urljoin(url, _attribute(root, "//base[@href]", "href"))
-    canonical = urljoin(base, _attribute(root, "//link[@rel='canonical']", "href")) or url
+    base = absolute(url, _attribute(root, "//base[@href]", "href"))
+    named = _attribute(root, "//link[@rel='canonical']", "href") or _meta(root, "og:url")
+    own = absolute(base, named) if named else url
     facts = _json_ld(root)
-    document = k2.parse_k2(root, base=base or canonical, url=canonical, facts=facts, zone=zone)
-    if document is not None:
-        return document
-    return _single(root, base or canonical, canonical, facts, zone)
+    document = k2.parse_k2(root, base=base or own, url=own, facts=facts, zone=zone)
+    if document is None:
+        document = _single(root, base or own, own, facts, zone)
+    # Where a page does not say which one it is, its <base> still says whose.
+    return document if document.url else replace(document, url=base)
 
 
 def _tree(body: bytes, content_type: str) -> Any:
-    declared = _CHARSET.search(body[:4096])
-    header = _HEADER_CHARSET.search(content_type)
-    encodings = [
-        header and header.group(1),
-        declared and declared.group(1).decode(),
-        "utf-8",
-        "cp1252",
-    ]
-    for encoding in filter(None, encodings):
-        try:
-            text = body.decode(encoding)
-            break
-        except (LookupError, UnicodeDecodeError):
-            continue
-    else:
-        text = body.decode("utf-8", "replace")
+    header, declared = _HEADER_CHARSET.search(content_type), _CHARSET.search(body[:4096])
+    text = decode(
+        body,
+        header.group(1) if header else "",
+        declared.group(1).decode() if declared else "",
+    )
+    if clean.has_huge_tag(text):
+        raise ParseFailed(f"HTML with a tag of over {clean.MAX_ATTRIBUTES} attributes")
     parser = lxml_html.HTMLParser(
         encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -89,9 +86,16 @@ def _json_ld(root: Any) -> dict[str, Any]:
             continue
         graph = found.get("@graph", [found]) if isinstance(found, dict) else found
         for item in graph if isinstance(graph, list) else []:
-            if isinstance(item, dict) and _TYPES & set(_listed(item.get("@type"))):
+            if isinstance(item, dict) and any(
+                kind in _TYPES for kind in _listed(item.get("@type")) if isinstance(kind, str)
+            ):
                 return item
     return {}
+
+
+def _fact(facts: dict[str, Any], name: str) -> str:
+    value = facts.get(name)
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _listed(value: Any) -> list[Any]:
@@ -100,14 +104,14 @@ def _listed(value: Any) -> list[Any]:
 
 def _single(root: Any, base: str, url: str, facts: dict[str, Any], zone: tzinfo) -> Document:
     content = _main_content(root)
-    title = str(facts.get("headline") or "") or _meta(root, "og:title") or _title(root)
+    title = _fact(facts, "headline") or _meta(root, "og:title") or _title(root)
     if content is None or not title:
         raise ParseFailed(
             "HTML without an article: no K2 list or item, and no <article> or <main> with text"
         )
-    raw = str(facts.get("datePublished") or "") or _meta(root, "article:published_time", "date")
-    modified = str(facts.get("dateModified") or "") or _meta(root, "article:modified_time")
-    section = str(facts.get("articleSection") or "") or _meta(root, "article:section")
+    raw = _fact(facts, "datePublished") or _meta(root, "article:published_time", "date")
+    modified = _fact(facts, "dateModified") or _meta(root, "article:modified_time")
+    section = _fact(facts, "articleSection") or _meta(root, "article:section")
     entry = Entry(
         guid=url,
         url=url,
@@ -125,7 +129,11 @@ def _single(root: Any, base: str, url: str, facts: dict[str, Any], zone: tzinfo)
         form=Form.PAGE,
     )
     return Document(
-        kind="html", url=url, title=title, language=root.get("lang", ""), entries=(entry,)
+        kind="html",
+        url=url,
+        title=clean.line(title),
+        language=root.get("lang", ""),
+        entries=(entry,),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, tzinfo
 from typing import Any
-from urllib.parse import urljoin
 
 import orjson
 
@@ -15,6 +14,7 @@ from service.entries import entry_from_json
 from service.errors import InvalidInput, ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Reject, bounded
+from workers.ingest.parse.links import absolute, resolved
 
 _JSON_FEED = "https://jsonfeed.org/version/1"
 
@@ -26,7 +26,7 @@ def parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
         found = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         if b"\n" in body.strip():
-            return _lines(body)
+            return _lines(body, url)
         raise ParseFailed(f"no JSON: {exc}") from exc
     if isinstance(found, dict) and isinstance(found.get("items"), list):
         if str(found.get("version", "")).startswith(_JSON_FEED):
@@ -34,10 +34,10 @@ def parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
         if isinstance(found.get("site"), dict):
             return _k2(found, url)
     items = found if isinstance(found, list) else [found]
-    return _collect("records", items, _record)
+    return _collect("records", items, entry_from_json, url=url)
 
 
-def _lines(body: bytes) -> Document:
+def _lines(body: bytes, url: str) -> Document:
     """NDJSON: a line that is no JSON is one reject."""
     items: list[Any] = []
     for line in body.splitlines():
@@ -48,7 +48,7 @@ def _lines(body: bytes) -> Document:
                 items.append(ValueError(f"no JSON: {exc}"))
     if all(isinstance(item, ValueError) for item in items):
         raise ParseFailed(f"neither JSON nor lines of JSON: {items[0]}")
-    return _collect("records", items, _record, "line")
+    return _collect("records", items, entry_from_json, "line", url=url)
 
 
 def _collect(
@@ -63,73 +63,71 @@ def _collect(
             if not isinstance(item, dict):
                 raise InvalidInput("article", item, "must be a JSON object")
             entries.append(take(item))
-        except (InvalidInput, ValueError, TypeError, AttributeError) as exc:
+        except (InvalidInput, ValueError) as exc:
             rejects.append(Reject(where=f"{where} {number}", reason=str(exc)))
     kept, refused = bounded(entries, rejects)
     return Document(kind=kind, entries=kept, rejects=refused, **fields)
 
 
-def _record(item: dict[str, Any]) -> Entry:
-    return entry_from_json(item)
-
-
 def _json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
-    own = _string(feed, "feed_url") or url or _string(feed, "home_page_url")
-    language = _string(feed, "language")
+    own = absolute(url or _words(feed, "home_page_url"), _words(feed, "feed_url"))
+    language = _words(feed, "language")
     return _collect(
         "json-feed",
         feed["items"],
         lambda item: _json_item(item, base=own, language=language, zone=zone),
         url=own,
-        title=clean.line(_string(feed, "title")),
+        title=clean.line(_words(feed, "title")),
         language=language,
     )
 
 
 def _json_item(item: dict[str, Any], *, base: str, language: str, zone: tzinfo) -> Entry:
-    authors = item.get("authors") or ([item["author"]] if item.get("author") else [])
+    author = item.get("author")
+    authors = _objects(item, "authors") or ([_object(item, "author")] if author else [])
     raw = _string(item, "date_published")
-    guid = item.get("id", "")
     return Entry(
-        guid=guid if isinstance(guid, str) else str(guid),
+        guid=_identifier(item, "id"),
         url=_string(item, "url") or _string(item, "external_url"),
         title=_string(item, "title"),
         summary=_string(item, "summary"),
         content_html=_string(item, "content_html")
         or clean.paragraphs(_string(item, "content_text")),
-        authors=tuple(author["name"] for author in authors if author.get("name")),
-        categories=tuple(str(tag) for tag in item.get("tags") or ()),
+        authors=tuple(filter(None, (_string(one, "name") for one in authors))),
+        categories=tuple(tag for tag in _list(item, "tags") if isinstance(tag, str)),
         language=_string(item, "language") or language,
         image=_string(item, "image") or _string(item, "banner_image"),
         enclosures=tuple(
             Enclosure(
                 url=_string(attachment, "url"),
                 type=_string(attachment, "mime_type"),
-                length=int(attachment.get("size_in_bytes") or 0),
+                length=_size(attachment.get("size_in_bytes")),
             )
-            for attachment in item.get("attachments") or ()
+            for attachment in _objects(item, "attachments")
         ),
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(_string(item, "date_modified"), zone=zone),
-        base_url=urljoin(base, _string(item, "url")),
+        base_url=absolute(base, _string(item, "url")),
     )
 
 
 def _k2(found: dict[str, Any], url: str) -> Document:
     """`?format=json` of a K2 list: times are UTC, links relative to the site."""
-    site = _string(found["site"], "url").rstrip("/") + "/"
+    site = (_words(found["site"], "url") or url).rstrip("/") + "/"
     return _collect(
         "k2-json",
         found["items"],
         lambda item: _k2_item(item, site),
         url=url or site,
-        title=clean.line(_string(found["site"], "name")),
+        title=clean.line(_words(found["site"], "name")),
     )
 
 
 def _k2_item(item: dict[str, Any], site: str) -> Entry:
-    link = urljoin(site, _string(item, "link"))
+    link = resolved(site, _string(item, "link"))
+    if not link:
+        raise InvalidInput("link", item.get("link"), "must lead to the item: it is its identity")
     created = _string(item, "created")
     parts = (_string(item, "introtext"), _string(item, "fulltext"))
     return Entry(
@@ -137,9 +135,9 @@ def _k2_item(item: dict[str, Any], site: str) -> Entry:
         url=link,
         title=_string(item, "title"),
         content_html="\n".join(part for part in parts if part),
-        authors=tuple(filter(None, [_string(item.get("author") or {}, "name")])),
-        categories=tuple(filter(None, [_string(item.get("category") or {}, "name")])),
-        tags=tuple(_string(tag, "name") for tag in item.get("tags") or ()),
+        authors=tuple(filter(None, [_string(_object(item, "author"), "name")])),
+        categories=tuple(filter(None, [_string(_object(item, "category"), "name")])),
+        tags=tuple(_string(tag, "name") for tag in _objects(item, "tags")),
         # "*" is Joomla's word for all languages.
         language=_string(item, "language").strip("*"),
         image=_string(item, "image"),
@@ -158,3 +156,45 @@ def _string(fields: dict[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise InvalidInput(name, value, "must be a string")
     return value
+
+
+def _words(fields: dict[str, Any], name: str) -> str:
+    """The same of the document itself: its wrong title is no reason to lose its articles."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _identifier(fields: dict[str, Any], name: str) -> str:
+    """JSON Feed 1.1, "id": "if an id is presented as a number, a JSON Feed reader should coerce it
+    to a string"."""
+    value = fields.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return _string(fields, name)
+
+
+def _list(fields: dict[str, Any], name: str) -> list[Any]:
+    value = fields.get(name) or []
+    if not isinstance(value, list):
+        raise InvalidInput(name, value, "must be a list")
+    return value
+
+
+def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    for value in (found := _list(fields, name)):
+        if not isinstance(value, dict):
+            raise InvalidInput(name, value, "must be a list of objects")
+    return found
+
+
+def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    # PHP writes an empty object as [], and one that it does not have as false.
+    value = fields.get(name) or {}
+    if not isinstance(value, dict):
+        raise InvalidInput(name, value, "must be an object")
+    return value
+
+
+def _size(value: object) -> int:
+    """Bytes; 0 for what is no size."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0

@@ -11,13 +11,13 @@ from dataclasses import replace
 from datetime import tzinfo
 from html import escape
 from typing import Any
-from urllib.parse import urljoin
 
 from lxml import etree
 
 from service.articles import Entry, Form
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Reject, bounded
+from workers.ingest.parse.links import resolved
 from workers.ingest.parse.text import FILTERED
 
 _LIST_KINDS = ("genericItem", "catItem", "tagItem", "userItem", "latestItem")
@@ -33,15 +33,14 @@ def parse_k2(
     Args:
         facts: what JSON-LD on the page says of its article.
     """
-    crumbs = _crumbs(root)
     items = _by_class(root, f"{_ITEM}View")
     if items:
-        entry = _entry(items[0], _ITEM, base, url, crumbs, zone)
+        entry = _entry(items[0], _ITEM, base, url, _crumbs(root, _ITEM), zone)
         return _document("k2-item", root, url, [_exact(entry, facts, zone)], [])
     for kind in _LIST_KINDS:
         items = _by_class(root, f"{kind}View")
         if items:
-            return _list(root, items, kind, base, url, crumbs, zone)
+            return _list(root, items, kind, base, url, _crumbs(root, kind), zone)
     if _by_class(root, "genericView") or root.get_element_by_id(
         "genericItemListNothingFound", None
     ):
@@ -79,7 +78,7 @@ def _document(
 
 def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: tzinfo) -> Entry:
     title, link = _title(item, kind)
-    url = urljoin(base, link) if link else url
+    url = url or resolved(base, link)
     shown = _words(item, f"{kind}DateCreated")
     modified = _words(item, f"{kind}DateModified").partition(" on ")[2]
     parts = [*_by_class(item, f"{kind}IntroText")[:1], *_by_class(item, f"{kind}FullText")[:1]]
@@ -106,8 +105,10 @@ def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: t
 
 def _exact(entry: Entry, facts: dict[str, Any], zone: tzinfo) -> Entry:
     """The page shows minutes in the site's own zone; JSON-LD has the moment."""
-    published = parse_date(str(facts.get("datePublished") or ""), zone=zone)
-    updated = parse_date(str(facts.get("dateModified") or ""), zone=zone)
+    dates = (facts.get("datePublished"), facts.get("dateModified"))
+    published, updated = (
+        parse_date(date, zone=zone) if isinstance(date, str) else None for date in dates
+    )
     return replace(entry, published=published or entry.published, updated=updated or entry.updated)
 
 
@@ -116,22 +117,32 @@ def _title(item: Any, kind: str) -> tuple[str, str]:
     for heading in _by_class(item, f"{kind}Title"):
         for link in heading.iter("a"):
             return _words_of(link), str(link.get("href") or "")
-        for mark in heading.xpath(".//sup"):
+        for mark in heading.xpath("./span/sup"):
             mark.drop_tree()
-        return _words_of(heading), ""
+        return _words_of(heading), _read_more(item)
+    return "", _read_more(item)
+
+
+def _read_more(item: Any) -> str:
     links = [str(a.get("href") or "") for a in _by_class(item, "k2ReadMore")]
-    return "", links[0] if links else ""
+    return links[0] if links else ""
 
 
-def _crumbs(root: Any) -> list[str]:
-    """The breadcrumb without Home and without the date."""
+def _crumbs(root: Any, kind: str) -> list[str]:
+    """The breadcrumb from below Home to above the list itself."""
     for trail in [*_by_class(root, "breadcrumb"), *_by_class(root, "breadcrumbs")]:
-        steps = trail.xpath(".//li") or trail.xpath("./a|./span")
-        words = [(_first_words(step), step) for step in steps]
-        found = [(text, step) for text, step in words if text]
-        if found and _is_home(found[0][1]):
-            found = found[1:]
-        return [text for text, _ in found if not text.startswith(FILTERED)]
+        steps = [
+            step for step in trail.xpath(".//li") or trail.xpath("./a|./span") if _first_words(step)
+        ]
+        # Before Home there may be a "You are here:".
+        home = next((place for place, step in enumerate(steps) if _is_home(step)), -1)
+        steps = steps[home + 1 :]
+        # Its last step, without a link, is the list's own title: a day, a tag, an author, and so no
+        # category, in whatever language.
+        if kind not in (_ITEM, "catItem") and steps and not steps[-1].xpath(".//a|self::a"):
+            steps = steps[:-1]
+        titles = map(_first_words, steps)
+        return [title for title in titles if not title.startswith(FILTERED)]
     return []
 
 

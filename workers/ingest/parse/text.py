@@ -18,13 +18,16 @@ from datetime import tzinfo
 from service import clean
 from service.articles import Entry, Form
 from service.errors import ParseFailed
+from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
 
 FILTERED = "Items filtered by date"
 _HOME = re.compile(r"^(?:home|accueil|startseite|inicio|الرئيسية)\b\s*[/>»]?\s*", re.IGNORECASE)
+_DIVIDERS = " />»›"
+# A category ends without a full stop: "20 December 2017 in Geneva they met." is text.
 _DAY_LINE = re.compile(
-    r"^\s*(\d{1,2}\s+[^\W\d]+(?:\s[^\W\d]+)?\s+\d{4})\s+(?:In|in|في)\s+(\S.*?)\s*$"
+    r"(\d{1,2}\s+[^\W\d]+(?:\s[^\W\d]+)?\s+\d{4})\s+(?:In|in|في)\s+(\S.{0,78}(?<![.,;:!?]))"
 )
 # A title above its day line; longer lines are text.
 MAX_HEADING_CHARS = 200
@@ -33,7 +36,7 @@ MAX_HEADING_CHARS = 200
 def parse_text(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """The articles of a saved page. Raises ParseFailed if there is no day line."""
     del content_type
-    lines = _decoded(body).splitlines()
+    lines = decode(body).splitlines()
     crumbs, lines = _split_breadcrumb(lines)
     blocks = list(_blocks(lines))
     if not blocks:
@@ -45,23 +48,14 @@ def parse_text(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
     return Document(kind="text", url=url, title=blocks[0][1], entries=entries)
 
 
-def _decoded(body: bytes) -> str:
-    for encoding in (
-        ("utf-8-sig", "utf-16") if body[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig",)
-    ):
-        try:
-            return body.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    return body.decode("cp1252", "replace")
-
-
 def _split_breadcrumb(lines: list[str]) -> tuple[str, list[str]]:
     """(the breadcrumb between Home and the date, the other lines)."""
     for number, line in enumerate(lines):
         before, found, _ = line.partition(FILTERED)
         if found and (_HOME.match(line.strip()) or not before.strip()):
-            return _HOME.sub("", before.strip()).strip(" />»"), lines[:number] + lines[number + 1 :]
+            return _HOME.sub("", before.strip()).strip(_DIVIDERS), lines[:number] + lines[
+                number + 1 :
+            ]
     return "", lines
 
 
@@ -70,7 +64,7 @@ Block = tuple[str, str, str, list[str]]
 
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
-    starts = [(n, match) for n, line in enumerate(lines) if (match := _DAY_LINE.match(line))]
+    starts = [(n, match) for n, line in enumerate(lines) if (match := _day_line(line))]
     for place, (number, match) in enumerate(starts):
         end = starts[place + 1][0] if place + 1 < len(starts) else len(lines)
         category = " ".join(match.group(2).split())
@@ -80,6 +74,10 @@ def _blocks(lines: list[str]) -> Iterator[Block]:
             lines[:number] if place == 0 else lines[starts[place - 1][0] + 1 : number]
         )[0]
         yield match.group(1), category, "" if title == category else title, lines[number + 1 : end]
+
+
+def _day_line(line: str) -> re.Match[str] | None:
+    return _DAY_LINE.fullmatch(line.strip()) if len(line) <= MAX_HEADING_CHARS else None
 
 
 def _heading(lines: list[str]) -> tuple[str, list[str]]:
@@ -106,5 +104,5 @@ def _entry(block: Block, crumbs: str, zone: tzinfo) -> Entry:
 
 def _path(crumbs: str, category: str) -> str:
     """`Media Center/Coalition News` of `Media Center Coalition News` and `Coalition News`."""
-    above = crumbs.removesuffix(category).strip() if crumbs.endswith(category) else ""
+    above = crumbs.removesuffix(category).strip(_DIVIDERS) if crumbs.endswith(category) else ""
     return f"{above}/{category}" if above else category

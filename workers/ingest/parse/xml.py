@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import tzinfo
 from html.entities import html5
 from typing import Any
-from urllib.parse import urljoin
 
 from lxml import etree
 
@@ -20,16 +19,18 @@ from service import clean
 from service.articles import Enclosure, Entry
 from service.errors import ParseFailed
 from workers.ingest.parse import feedparsed
+from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Reject, bounded
+from workers.ingest.parse.links import absolute, resolved
 from workers.ingest.parse.opml import parse_opml
 
-_ATOM = ("http://www.w3.org/2005/Atom", "http://purl.org/atom/ns#")
 _BASE = "{http://www.w3.org/XML/1998/namespace}base"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 # Namespaces by the prefix that everybody knows; RSS's own are "".
 _PREFIXES = {
     "": "", "http://www.w3.org/2005/Atom": "atom", "http://purl.org/atom/ns#": "atom",
+    "https://www.w3.org/2005/Atom": "atom", "http://blogs.law.harvard.edu/tech/rss": "",
     "http://purl.org/rss/1.0/": "", "http://my.netscape.com/rdf/simple/0.9/": "",
     "http://backend.userland.com/rss2": "", "http://channel.netscape.com/rdf/simple/0.9/": "",
     "http://purl.org/dc/elements/1.1/": "dc", "http://purl.org/dc/terms/": "dcterms",
@@ -38,16 +39,13 @@ _PREFIXES = {
     "http://www.itunes.com/dtds/podcast-1.0.dtd": "itunes",
 }  # fmt: skip
 _RSS_AUTHOR = re.compile(r"^\S+@\S+\s+\((.+)\)$")
-_K2_BLOCKS = re.compile(r'<div class="K2Feed(?!IntroText|FullText)\w+">.*?</div>', re.DOTALL)
-_K2_WRAPPER = re.compile(
-    r'<div class="K2Feed(?:IntroText|FullText)">(.*?)</div>(?=<div class="K2Feed|\s*$)', re.DOTALL
-)
+_K2_BLOCK = '<div class="K2Feed'
+_XHTML = "{http://www.w3.org/1999/xhtml}"
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
-_CDATA = re.compile(r"(<!\[CDATA\[.*?\]\]>)", re.DOTALL)
-_ENTITY = re.compile(r"&(#\d+;|#[xX][0-9a-fA-F]+;|[A-Za-z][A-Za-z0-9]*;)?")
+_ENTITY = re.compile(r"&(#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,40};)?")
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
 
@@ -61,7 +59,11 @@ def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Docu
     name = etree.QName(root).localname.lower()
     if name not in _DIALECTS:
         raise ParseFailed(f"XML with the root <{name}> is no feed that we know")
-    return _DIALECTS[name](root, url, zone)
+    document = _DIALECTS[name](root, url, zone)
+    if document.entries and not any(e.guid or e.url or e.title for e in document.entries):
+        # All of it is in a namespace that we do not know, or in none.
+        return feedparsed.parse(body, url=url, content_type=content_type, zone=zone)
+    return document
 
 
 def _tree(body: bytes, url: str) -> Any:
@@ -81,21 +83,20 @@ def _tree(body: bytes, url: str) -> Any:
 
 def _repair(body: bytes, content_type: str) -> bytes:
     """Charset, named HTML entities, bare ampersands, control characters: the faults that occur."""
-    text = _DECLARATION.sub("", _decode(_DOCTYPE.sub(b"", body, count=1), content_type))
-    parts = _CDATA.split(text.lstrip("\ufeff \t\r\n"))
-    parts[::2] = (_ENTITY.sub(_entity, part) for part in parts[::2])
-    return clean.characters("".join(parts)).encode()
+    declared, header = _ENCODING.match(body), _CHARSET.search(content_type)
+    text = decode(
+        _DOCTYPE.sub(b"", body, count=1),
+        header.group(1) if header else "",
+        declared.group(1).decode() if declared else "",
+    )
+    text = _DECLARATION.sub("", text).lstrip("\ufeff \t\r\n")
+    return clean.characters("]]>".join(map(_with_entities, text.split("]]>")))).encode()
 
 
-def _decode(body: bytes, content_type: str) -> str:
-    declared = _ENCODING.match(body)
-    header = _CHARSET.search(content_type)
-    for encoding in (header and header.group(1), declared and declared.group(1).decode(), "utf-8"):
-        try:
-            return body.decode(encoding or "utf-8")
-        except (LookupError, UnicodeDecodeError):
-            continue
-    return body.decode("cp1252", "replace")
+def _with_entities(piece: str) -> str:
+    """Markup, and the CDATA section that follows it: in there an ampersand is an ampersand."""
+    outside, mark, inside = piece.partition("<![CDATA[")
+    return _ENTITY.sub(_entity, outside) + mark + inside
 
 
 def _entity(match: re.Match[str]) -> str:
@@ -107,9 +108,13 @@ def _entity(match: re.Match[str]) -> str:
     if name.startswith("#"):
         number = int(name[2:-1], 16) if name[1] in "xX" else int(name[1:-1])
         # A reference to a character that XML forbids ends the parse.
-        return f"&{name}" if number in (9, 10, 13) or 32 <= number < 0xD800 else ""
+        return f"&{name}" if number in (9, 10, 13) or (number >= 32 and _is_allowed(number)) else ""
     found = html5.get(name)
     return f"&amp;{name}" if found is None else found.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _is_allowed(number: int) -> bool:
+    return number < 0xD800 or 0xE000 <= number < 0xFFFE or 0x10000 <= number < 0x110000
 
 
 def _rss(root: Any, url: str, zone: tzinfo) -> Document:
@@ -117,16 +122,14 @@ def _rss(root: Any, url: str, zone: tzinfo) -> Document:
     if channel is None:
         channel = root
     fields = _fields(channel)
+    links = [e for e in fields.get("atom:link", []) if e.get("rel") == "self"]
     own = _text(fields, "link")
-    self_link = next(
-        (e.get("href") for e in fields.get("atom:link", []) if e.get("rel") == "self"), ""
-    )
-    document_url = self_link or url or own
+    document_url = absolute(url or own, links[0].get("href", "") if links else "")
     items = [
         *channel.iterfind("{*}item"),
         *(root.iterfind("{*}item") if root is not channel else []),
     ]
-    base = own or document_url
+    base = absolute(document_url, own)
     language = _text(fields, "language") or _text(fields, "dc:language")
     kind = "rdf" if etree.QName(root).localname == "RDF" else "rss"
     return _document(
@@ -137,12 +140,12 @@ def _rss(root: Any, url: str, zone: tzinfo) -> Document:
 def _atom(root: Any, url: str, zone: tzinfo) -> Document:
     fields = _fields(root)
     links = fields.get("atom:link", [])
-    base = urljoin(url, root.get(_BASE, ""))
+    base = absolute(url, root.get(_BASE, ""))
     own = next((e.get("href", "") for e in links if e.get("rel") == "self"), "")
     alternate = next(
         (e.get("href", "") for e in links if e.get("rel", "alternate") == "alternate"), ""
     )
-    document_url = urljoin(base, own) or url or alternate
+    document_url = (own and resolved(base, own)) or url or resolved(base, alternate)
     title, language = _plain(fields, "atom:title"), root.get(_LANG, "")
     entries = [*root.iterfind("{*}entry")]
     return _document(
@@ -203,21 +206,21 @@ def _rss_item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(_first(fields, "atom:updated", "dcterms:modified"), zone=zone),
-        base_url=urljoin(base, item.get(_BASE, "")),
+        base_url=absolute(base, item.get(_BASE, "")),
     )
 
 
 def _atom_entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
     fields = _fields(entry)
-    base = urljoin(base, entry.get(_BASE, ""))
+    base = absolute(base, entry.get(_BASE, ""))
     links = fields.get("atom:link", [])
     raw = _first(fields, "atom:published", "atom:issued", "atom:created", "atom:updated", "dc:date")
     content = fields.get("atom:content", [])
     summary = fields.get("atom:summary", [])
-    content_base = urljoin(base, content[0].get(_BASE, "")) if content else base
+    content_base = absolute(base, content[0].get(_BASE, "")) if content else base
     return Entry(
         guid=_text(fields, "atom:id"),
-        url=urljoin(base, _alternate(links)),
+        url=resolved(base, _alternate(links)),
         title=_plain(fields, "atom:title"),
         summary=_markup(summary[0]) if summary else "",
         content_html=_markup(content[0]) if content else (_markup(summary[0]) if summary else ""),
@@ -231,7 +234,7 @@ def _atom_entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
         image=_image(fields),
         enclosures=tuple(
             Enclosure(
-                url=urljoin(base, e.get("href", "")),
+                url=resolved(base, e.get("href", "")),
                 type=e.get("type", ""),
                 length=_number(e.get("length")),
             )
@@ -341,6 +344,8 @@ def _markup(element: Any) -> str:
     kind = element.get("type", "text").lower()
     if element.get("mode") == "xml" or "xhtml" in kind or len(element):
         inner = element[0] if len(element) == 1 and not (element.text or "").strip() else element
+        for part in inner.iter(f"{_XHTML}*"):
+            part.tag = part.tag.removeprefix(_XHTML)
         pieces = [_escaped(inner.text or "")]
         pieces += [etree.tostring(child, encoding="unicode", method="html") for child in inner]
         return "".join(pieces)
@@ -356,6 +361,12 @@ def _escaped(text: str) -> str:
 
 def _without_k2(markup: str) -> str:
     """K2's feeds wrap intro and full text in blocks of their own; their JSON and pages do not."""
-    if 'class="K2Feed' not in markup:
+    if _K2_BLOCK not in markup:
         return markup
-    return "\n".join(_K2_WRAPPER.findall(_K2_BLOCKS.sub("", markup))) or markup
+    blocks = (block.partition('">') for block in markup.split(_K2_BLOCK)[1:])
+    kept = [
+        inner.rstrip().removesuffix("</div>")
+        for name, _, inner in blocks
+        if name in ("IntroText", "FullText")
+    ]
+    return "\n".join(kept) or markup
