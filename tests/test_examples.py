@@ -15,6 +15,7 @@ from service import webhooks
 from service.articles import Entry
 from service.compose import compose
 from service.settings import Settings
+from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import wait_until
 from tests.running import ROOT, free_port
@@ -76,6 +77,22 @@ async def test_the_consumer_finishes_what_it_had_begun(store: Store, settings: S
     arguments = ("consume_stream.py", "--url", settings.redis_url, "--group", "test")
     async with example(*arguments) as process:
         assert f"dateline.article.published.v1\t{article_id}\tOne" == await line(process)
+
+
+async def test_the_consumer_survives_a_deleted_stream(store: Store, settings: Settings) -> None:
+    """The group went with it: made again, wherever in its round the consumer was."""
+    arguments = ("consume_stream.py", "--url", settings.redis_url, "--group", "test")
+    await publish(store, "One")
+    async with example(*arguments) as process:
+        assert (await line(process)).endswith("\tOne")
+        for number in range(20):
+            await store.client.delete(keys.stream(0))
+            await publish(store, f"Again {number}")
+        # Those between may have been deleted unread; the last one is there to be read.
+        printed = "Again 0"
+        while printed and not printed.endswith("\tAgain 19"):
+            printed = await line(process)
+        assert printed.endswith("\tAgain 19")
 
 
 async def test_the_receiver_takes_our_signatures_and_no_others(http: aiohttp.ClientSession) -> None:

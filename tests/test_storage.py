@@ -368,3 +368,13 @@ async def test_pages_between_times(store: Store) -> None:
     )
     found = await store.pages.between("all", since=now - timedelta(hours=3), until=now, limit=9)
     assert ["n1", "n2", "n3"] == found
+
+
+async def test_a_stream_that_is_gone_has_nothing_to_claim_and_nothing_is_needed(
+    store: Store,
+) -> None:
+    """The sweep and the trim go on; the next read makes the group again."""
+    await store.stream.create_group(AGGREGATE)
+    await store.client.delete(STREAM)
+    assert [] == await store.stream.claim(0, AGGREGATE, "c", count=5)
+    assert "0-0" == await store.stream.needed_from(0, AGGREGATE)

@@ -119,9 +119,15 @@ class Stream:
 
     async def claim(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
         """Take over what other consumers were given CLAIM_IDLE_MS ago and never acknowledged."""
-        reply = await self._client.xautoclaim(
-            keys.stream(shard), group, consumer, min_idle_time=CLAIM_IDLE_MS, count=count
-        )
+        try:
+            reply = await self._client.xautoclaim(
+                keys.stream(shard), group, consumer, min_idle_time=CLAIM_IDLE_MS, count=count
+            )
+        except ResponseError as exc:
+            # The stream was deleted; the next read_group makes the group anew.
+            if not str(exc).startswith("NOGROUP"):
+                raise
+            return []
         return await self._decode(shard, group, reply[1])
 
     async def read(self, shard: int, after: str, *, count: int, wait: bool = True) -> list[Event]:
@@ -181,7 +187,12 @@ class Stream:
 
     async def needed_from(self, shard: int, group: str) -> str:
         """The oldest entry id that the group has not acknowledged; `0-0` if it never read."""
-        pending = await self._client.xpending(keys.stream(shard), group)
+        try:
+            pending = await self._client.xpending(keys.stream(shard), group)
+        except ResponseError as exc:
+            if not str(exc).startswith("NOGROUP"):
+                raise
+            return FIRST
         if pending["pending"]:
             return str(pending["min"].decode())
         groups = await self._client.xinfo_groups(keys.stream(shard))
