@@ -99,8 +99,13 @@ async def test_a_failure_is_retried_under_the_same_id_before_the_next(
     async with delivering(store, settings):
         await delivered(receiver, 2)
         assert [first, first, first, second] == receiver.seen
-        attempts = await store.deliveries.attempts(webhook_id, limit=10)
-    assert ["200", "200", str(failure), str(failure)] == [a["status"] for a in attempts]
+
+        async def statuses() -> bool:
+            # The last is settled a moment after it arrived.
+            attempts = await store.deliveries.attempts(webhook_id, limit=10)
+            return ["200", "200", str(failure), str(failure)] == [a["status"] for a in attempts]
+
+        await wait_until(statuses)
 
 
 async def test_410_disables_and_keeps_the_cursor(
