@@ -51,7 +51,8 @@ def _string(name: str, value: object) -> str:
 
 def _moment(name: str, value: object) -> datetime:
     try:
-        return from_rfc3339(_string(name, value))
+        # RFC 3339 5.6: `t` and `z` may be small.
+        return from_rfc3339(_string(name, value).upper())
     except (ValueError, OverflowError) as exc:  # The year 0 or 10000, once it is in UTC.
         raise InvalidInput(
             name, value, "must be RFC 3339 with a zone, such as 2017-12-22T16:41:07Z"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -35,6 +36,17 @@ BASE = "http://s.example/a/b.html"
         ("plain & simple", "plain &amp; simple"),
         ("<p>a\x00\x0b\ufffe\ud800b</p>", "<p>ab</p>"),
         ("<p>cafe\u0301</p>", "<p>caf\u00e9</p>"),
+        ("<p>a&#1;&#x1f;&#xfffe;b cafe&#769;</p>", "<p>ab caf\u00e9</p>"),
+        ("<p>a\r\nb</p>", "<p>a\nb</p>"),
+        ("<p>&nbsp;</p>", ""),
+        ("<div><p><br></p></div><hr>", ""),
+        ("<p title='5 > 3 < 4'>a</p>", '<p title="5 &gt; 3 &lt; 4">a</p>'),
+        ("<a href='mailto:a@b.example'>m</a>", '<a href="mailto:a@b.example" rel="noopener">m</a>'),
+        ("<a href='ftp://x.example/'>f</a>", '<a rel="noopener">f</a>'),
+        ("<img src='data:image/png;base64,AA'>", "<img>"),
+        ("<figure><img src='i.png' alt='A'><figcaption>c</figcaption></figure>",
+         '<figure><img src="http://s.example/a/i.png" alt="A"><figcaption>c</figcaption></figure>'),
+        ("<input><button>b</button>", "b"),
         ("<table><tr><td colspan='2'>a</td></tr></table>",
          '<table><tbody><tr><td colspan="2">a</td></tr></tbody></table>'),
     ],
@@ -50,19 +62,80 @@ def test_relative_urls_without_a_base_go() -> None:
 
 
 @pytest.mark.parametrize(
-    "markup",
-    ["<div>" * 5_000 + "words", "<p " + "a='1' " * 30_000 + ">words</p>"],
-    ids=["deep", "attributes"],
+    "base", ["", "x", "http://[x", "http://", "http://a b/", "https://x:99999/"]
 )
+def test_a_base_that_is_no_url_is_none(base: str) -> None:
+    """It costs the relative links, not the article."""
+    assert '<a rel="noopener">a</a>' == clean.html("<a href='x.html'>a</a>", base_url=base)
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<div>" * 5_000 + "words",
+        "<div></b>" * 5_000 + "words",
+        "<div><!--</div>-->" * 5_000 + "words",
+        "<div title='></div>'>" * 5_000 + "words",
+        "<p " + "a='1' " * 30_000 + ">words</p>",
+        "<p " + " ".join(f"a{i}" for i in range(30_000)) + ">words</p>",
+        "<p x='>'" + "".join(f'a{i}="1"' for i in range(30_000)) + ">words</p>",
+        "<script>1</script>" + "<p>" * 13_000 + "words",
+        "words" + "<!--" * 13_000,
+        "words" + "<frameset>" * 500,
+    ],
+    ids=["deep", "stray ends", "ends in comments", "ends in attributes", "attributes", "bare",
+         "without spaces", "tags", "comments", "frames"],
+)  # fmt: skip
 def test_excessive_markup_keeps_its_words_only(markup: str) -> None:
     """Without asking nh3, which is quadratic here."""
-    assert "<p>words</p>" == clean.html(markup)
+    made = clean.html(markup)
+    assert "words" in made
+    assert made.count("<") == made.count("<p>") + made.count("</p>")
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<div/>" * 50_000,
+        "<p " + " ".join(f"a{i}" for i in range(100_000)) + ">",
+        "&" * 1_000_000,
+        "&a " * 200_000,
+        "<" * 1_000_000,
+        "<a " * 200_000,
+        "=" * 30_000 + "<p " * 200_000,
+        "<!--" * 200_000,
+        "<script" * 100_000,
+        "<p>" + "".join(f"<b title={i}>" for i in range(200)) + "</p>" + "<p>x</p>" * 20_000,
+        "<table>" + "".join(f"<b title={i}>" for i in range(190)) + "x<tr>" * 5_000,
+        "<img " + "width " * 20_000 + ">",
+    ],
+)
+def test_hostile_markup_takes_no_time(markup: str) -> None:
+    """Each was quadratic in nh3, in lxml or in a pattern of ours; nor does any grow much."""
+    start = time.process_time()
+    made = clean.html(markup)
+    assert len(made) < max(8 * len(markup), clean.MAX_CHARS_MADE)
+    for text in (clean.plain_text(markup), clean.line(markup)):
+        assert len(text) <= len(markup)
+    assert time.process_time() - start < 3
 
 
 def test_long_articles_are_not_excessive() -> None:
     """Thousands of tags side by side, void ones among them, are an article."""
     markup = "<p>a<br>b</p>" * 2_000 + "<ul>" + "<li>x</li>" * 500 + "</ul>"
     assert 2_000 == clean.html(markup).count("<p>")
+
+
+def test_long_and_short_articles_are_cleaned_alike() -> None:
+    """The detour of long ones through lxml changes no more than nh3 does: text at the top, open
+    and void tags, entities, tables, links, what is not Latin."""
+    piece = (
+        "text &amp; &lt; <p>é “ü” <a href='/x?a=1&amp;b=2'>l</a><br>نص<ul><li>a<li>b</ul>"
+        "<table><tr><td>1<td>2</table><img src='i.png' alt='&quot;'><pre>\n a\n  b</pre>"
+        "<script>1 < 2</script><o:p></o:p><h2 onclick='x'>h</h2>tail "
+    )
+    short = clean.html(piece, base_url=BASE)
+    assert (f"{short} " * 40).strip() == clean.html(piece * 40, base_url=BASE)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +147,18 @@ def test_long_articles_are_not_excessive() -> None:
         ("<ul><li>a</li><li>b <b>c</b></li></ul>", "a\n\nb c"),
         ("a  b", "a b"),
         ("<p>5 &lt; 6</p>", "5 < 6"),
+        ("<p>&amp;lt; &eacute; &#8217;</p>", "&lt; é ’"),
+        ("<p>&amp;lt; &quot;</p>", '&lt; "'),
+        ("<table><tbody><tr><td>a</td><td>b</td></tr><tr><th>c</th></tr></tbody></table>",
+         "a b\n\nc"),
+        ("<p>a</p><hr>\n\n<h2>b</h2>c<br><br>d", "a\n\nb\n\nc\n\nd"),
+        ("<p>a <br> b</p>", "a\nb"),
+        ("<figure><img alt='x'><figcaption>c</figcaption></figure>d", "c\n\nd"),
+        ("a<!-- b --><wbr>c", "ac"),
+        ("<p>  </p>", ""),
         ("", ""),
     ],
-)
+)  # fmt: skip
 def test_plain_text(markup: str, expected: str) -> None:
     """Words, paragraph by paragraph."""
     assert expected == clean.plain_text(markup)
@@ -92,6 +174,13 @@ def test_plain_text(markup: str, expected: str) -> None:
         ("5 < 6 and 7 > 3", "5 < 6 and 7 > 3"),
         ("a<!-- no -->b", "ab"),
         ("a\x00\u0007b", "ab"),
+        ("a\ud800&#7;b\ufffe", "ab"),
+        ("<p>One.</p><p>Two.</p>", "One. Two."),
+        ("a<br/>b", "a b"),
+        ("H<sub>2</sub>O", "H2O"),
+        ("&lt;i&gt;a&lt;/i&gt;", "a"),
+        ("I <3 you", "I <3 you"),
+        ("cafe\u0301\u00a0&nbsp;x", "café x"),
         ("כותרת", "כותרת"),
     ],
 )
@@ -110,6 +199,19 @@ def test_line(text: str, expected: str) -> None:
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
         ("http://x.example:8080/", "http://x.example:8080/"),
         ("http://[::1]/", "http://[::1]/"),
+        ("HTTP://X.Example/A", "http://x.example/A"),
+        ("http://x.example/a\tb\nc", "http://x.example/abc"),
+        ("http://x.example/100% sure%zz", "http://x.example/100%25%20sure%25zz"),
+        ("http://x.example/?a[]=<1>", "http://x.example/?a%5B%5D=%3C1%3E"),
+        ("http://x_y.example./", "http://x_y.example./"),
+        ("http://exa mple.example/", ""),
+        ('http://x".example/', ""),
+        ("http://a<b>.example/", ""),
+        ("http://x.example\\@y.example/", ""),
+        ("http://" + "a" * 64 + ".example/", ""),
+        ("http://[x", ""),
+        ("mailto:a@b.example", ""),
+        ("https:///x", ""),
         ("http://user:pass@x.example/", ""),
         ("ftp://x.example/", ""),
         ("javascript:alert(1)", ""),
@@ -136,6 +238,22 @@ def test_whatever_comes_xml_can_hold_it(text: str) -> None:
         element = etree.Element("x")
         element.text = made
         assert unicodedata.is_normalized("NFC", made)
+
+
+@given(st.from_regex(r"https?://[a-z.-]{1,9}[a-z](/[a-z0-9/:@?=&.~_-]{0,9})?", fullmatch=True))
+def test_a_url_twice_is_the_same(text: str) -> None:
+    """Whether it takes the short way or the long one."""
+    once = clean.url(text)
+    assert once == clean.url(once)
+    assert once == clean.url(f"{text}#").rstrip("#")
+
+
+@given(st.text(alphabet="<>/&;#=\"' abpbr!-1x\n\x01"))
+def test_tag_soup(text: str) -> None:
+    """Whatever brackets do, the result is stable and fit for XML."""
+    once = clean.html(text, base_url=BASE)
+    assert once == clean.html(once, base_url=BASE)
+    etree.Element("x").text = once + clean.plain_text(once) + clean.line(text)
 
 
 @given(st.text())

@@ -40,7 +40,10 @@ def identify(document: Document, entry: Entry, *, name: str) -> tuple[str, str]:
 
 
 def _origin(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # `http://[x`
+        return ""
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return ""
     # http and https of one host are one site: ids must survive the change.

@@ -67,10 +67,12 @@ _MARKS = dict.fromkeys(
 _ISO = re.compile(
     r"(\d{4})-(\d{1,2})-(\d{1,2})"
     r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?"
-    r"\s*(z|utc|gmt|[+-]\d{2}:?\d{2}|[+-]\d{2})?",
+    r"\s*([a-z]{1,5})?\s*([+-]\d{2}:?\d{2}|[+-]\d{2})?(?: [a-z]{1,5})?",
     re.IGNORECASE,
 )
-_COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?()\s*(z)?", re.IGNORECASE)
+_COMPACT = re.compile(
+    r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?()\s*(z)?()", re.IGNORECASE
+)
 _TIME = (
     r"(?:\s+(?:at |um |à |- |, )?(\d{1,2})[:.h](\d{2})(?:[:.](\d{2}))?"
     r"\s*(am|pm|a\.m\.|p\.m\.|ص|م)?)?"
@@ -117,12 +119,13 @@ def _iso(text: str, zone: tzinfo) -> datetime | None:
     match = _ISO.fullmatch(text) or _COMPACT.fullmatch(text)
     if not match:
         return None
-    year, month, day, hour, minute, second, fraction, offset = match.groups()
+    year, month, day, hour, minute, second, fraction, abbreviation, offset = match.groups()
+    known = _zone(abbreviation, offset, zone)
+    if known is None:
+        return None
     moment = datetime(
         int(year), int(month), int(day), int(hour or 0), int(minute or 0),
-        min(int(second or 0), 59),
-        int((fraction or "0").ljust(6, "0")[:6]),
-        tzinfo=_offset(offset) if offset else zone,
+        min(int(second or 0), 59), int((fraction or "0").ljust(6, "0")[:6]), tzinfo=known,
     )  # fmt: skip
     return moment.astimezone(UTC)
 
@@ -178,8 +181,6 @@ def _zone(abbreviation: str | None, offset: str | None, zone: tzinfo) -> tzinfo 
 
 
 def _offset(text: str) -> tzinfo:
-    if text[0] not in "+-":
-        return UTC
     digits = text[1:].replace(":", "")
     hours, minutes = (int(digits), 0) if len(digits) <= 2 else (int(digits[:-2]), int(digits[-2:]))
     sign = -1 if text[0] == "-" else 1

@@ -119,7 +119,7 @@ def _k2(found: dict[str, Any], url: str) -> Document:
         "k2-json",
         found["items"],
         lambda item: _k2_item(item, site),
-        url=url or site,
+        url=url or _words(found["site"], "url"),
         title=clean.line(_words(found["site"], "name")),
     )
 

@@ -1,23 +1,23 @@
-"""Links: one that cannot be read costs itself, not the entry or page that it stands in. Pure."""
+"""Links: a bad one costs itself, not the entry or the page that it stands in. Pure."""
 
 from __future__ import annotations
 
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 
 def absolute(base: str, link: str) -> str:
-    """The link, resolved against the base; the base if the link is empty or cannot be resolved."""
-    try:
-        return urljoin(base, link.strip())
-    except ValueError:
-        # `http://[x`: brackets that hold no IPv6 address.
-        return base
+    """The link, resolved against the base; the base if the link is empty or cannot be read."""
+    return resolved(base, link) or base
 
 
 def resolved(base: str, link: str) -> str:
-    """The same for links that name something themselves; empty if that cannot be told."""
+    """The link, resolved against the base; empty if it is empty or cannot be read."""
     link = link.strip()
+    if not link:
+        return ""
     try:
-        return urljoin(base, link) if link else ""
+        # `http://[x`: brackets that hold no IPv6 address. `urljoin` does not look without a base.
+        urlsplit(link)
+        return urljoin(base, link)
     except ValueError:
         return ""

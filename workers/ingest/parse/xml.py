@@ -42,6 +42,7 @@ _RSS_AUTHOR = re.compile(r"^\S+@\S+\s+\((.+)\)$")
 _K2_BLOCK = '<div class="K2Feed'
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
+_MAX_PROLOGUE = 8_192
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
@@ -60,17 +61,20 @@ def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Docu
     if name not in _DIALECTS:
         raise ParseFailed(f"XML with the root <{name}> is no feed that we know")
     document = _DIALECTS[name](root, url, zone)
-    if document.entries and not any(e.guid or e.url or e.title for e in document.entries):
+    if document.entries and not any(map(_says_something, document.entries)):
         # All of it is in a namespace that we do not know, or in none.
         return feedparsed.parse(body, url=url, content_type=content_type, zone=zone)
     return document
 
 
+def _says_something(entry: Entry) -> bool:
+    return bool(entry.guid or entry.url or entry.title or entry.content_html)
+
+
 def _tree(body: bytes, url: str) -> Any:
     """The root, or None if the document is not well-formed."""
     # A DOCTYPE can only declare entities or point elsewhere; undeclared ones are for the repair.
-    if b"<!DOCTYPE" in body[:4096] or b"<!doctype" in body[:4096]:
-        body = _DOCTYPE.sub(b"", body, count=1)
+    body = _without_doctype(body)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False,
         remove_comments=True, remove_pis=True, strip_cdata=True,
@@ -81,11 +85,18 @@ def _tree(body: bytes, url: str) -> Any:
         return None
 
 
+def _without_doctype(body: bytes) -> bytes:
+    # Looked for in one place only: from each of many, the pattern would take quadratic time.
+    start = body[:_MAX_PROLOGUE].upper().find(b"<!DOCTYPE")
+    found = _DOCTYPE.match(body, start) if start >= 0 else None
+    return body[: found.start()] + body[found.end() :] if found else body
+
+
 def _repair(body: bytes, content_type: str) -> bytes:
     """Charset, named HTML entities, bare ampersands, control characters: the faults that occur."""
     declared, header = _ENCODING.match(body), _CHARSET.search(content_type)
     text = decode(
-        _DOCTYPE.sub(b"", body, count=1),
+        _without_doctype(body),
         header.group(1) if header else "",
         declared.group(1).decode() if declared else "",
     )
@@ -108,13 +119,19 @@ def _entity(match: re.Match[str]) -> str:
     if name.startswith("#"):
         number = int(name[2:-1], 16) if name[1] in "xX" else int(name[1:-1])
         # A reference to a character that XML forbids ends the parse.
-        return f"&{name}" if number in (9, 10, 13) or (number >= 32 and _is_allowed(number)) else ""
+        return f"&{name}" if _is_allowed(number) else ""
     found = html5.get(name)
     return f"&amp;{name}" if found is None else found.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _is_allowed(number: int) -> bool:
-    return number < 0xD800 or 0xE000 <= number < 0xFFFE or 0x10000 <= number < 0x110000
+    """XML 1.0 2.2, Char."""
+    return (
+        number in (9, 10, 13)
+        or 0x20 <= number < 0xD800
+        or 0xE000 <= number < 0xFFFE
+        or 0x10000 <= number < 0x110000
+    )
 
 
 def _rss(root: Any, url: str, zone: tzinfo) -> Document:
