@@ -12,13 +12,13 @@ from collections.abc import Callable
 from datetime import UTC, tzinfo
 
 from service.errors import ParseFailed
-from workers.ingest.parse.document import Document, FeedLink, Reject
+from workers.ingest.parse.document import Document, FeedLink, Hints, Reject
 from workers.ingest.parse.html import parse_html
 from workers.ingest.parse.jsons import parse_json
 from workers.ingest.parse.text import parse_text
 from workers.ingest.parse.xml import parse_xml
 
-__all__ = ["Document", "FeedLink", "Reject", "parse"]
+__all__ = ["Document", "FeedLink", "Hints", "Reject", "parse"]
 
 # The first tag after declaration, comments and DOCTYPE.
 _ROOT = re.compile(rb"<\s*([A-Za-z][\w:.-]*)")

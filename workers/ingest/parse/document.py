@@ -30,11 +30,28 @@ class FeedLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hints:
+    """How often a feed says it may be polled (RSS ttl, skipHours, skipDays; RDF syndication)."""
+
+    interval_s: int = 0
+    """The longer of `ttl` and `sy:updatePeriod` / `sy:updateFrequency`; 0 if it names neither."""
+    skip_hours: tuple[int, ...] = ()
+    """Hours of the day in UTC, 0 to 23, sorted; 24 as written means 0."""
+    skip_days: tuple[int, ...] = ()
+    """Days of the week in UTC, 0 is Monday, sorted."""
+    hub: str = ""
+    """WebSub: the first link rel=hub, absolute."""
+    topic: str = ""
+    """WebSub: the link rel=self, absolute; what one subscribes to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A parsed document: entries in their order there."""
 
     kind: str
-    """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, html, text, records, opml."""
+    """rss, atom, rdf, cdf, json-feed, k2-json, k2-list, k2-item, sitemap, html (a page that says
+    that it is an article), html-guess (one that does not), text, records, opml."""
     url: str = ""
     """Its own idea of its address, else where it came from; empty if neither is known."""
     title: str = ""
@@ -42,6 +59,10 @@ class Document:
     entries: tuple[Entry, ...] = ()
     rejects: tuple[Reject, ...] = ()
     feeds: tuple[FeedLink, ...] = ()
+    """Of an OPML document."""
+    alternates: tuple[FeedLink, ...] = ()
+    """Feeds that a page names as its own (link rel=alternate), in its order."""
+    hints: Hints = Hints()
     is_whole: bool = True
     """False if it is so broken that its end may be missing: its validators must not be kept."""
 
