@@ -174,17 +174,17 @@ def serve() -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def work(arguments: tuple[str, ...]) -> None:
     """Run worker roles: ingest, aggregate, deliver; all if none is named."""
-    _pass_on("work", arguments)
+    pass_on("work", arguments)
 
 
 @main.command("import", context_settings=_PASSED_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def import_(arguments: tuple[str, ...]) -> None:
     """Take in files, folders and URLs, once."""
-    _pass_on("import", arguments)
+    pass_on("import", arguments)
 
 
-def _pass_on(command: str, arguments: tuple[str, ...]) -> None:
+def pass_on(command: str, arguments: tuple[str, ...]) -> None:
     """Become `python -m workers`, on the Redis that this command line would use."""
     environ = dict(os.environ)
     if not {"--help", "-h"} & set(arguments):

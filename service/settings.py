@@ -45,6 +45,8 @@ class Settings(BaseModel):
     poll_min_s: Seconds = 300
     poll_default_s: Seconds = 1800
     poll_max_s: Seconds = 86_400
+    poll_spacing_s: float = Field(default=0.25, ge=0)
+    parse_processes: int = Field(default=2, ge=1, le=64)
     fetch_timeout_s: Seconds = 30
     fetch_max_bytes: int = Field(default=20_000_000, gt=0)
     redirect_confirmations: int = Field(default=3, ge=1)

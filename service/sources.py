@@ -1,20 +1,39 @@
-"""Sources: what is polled, and when next. Pure."""
+"""Sources: what is polled, as an operator sets it up; what polls leave is in `polling`. Pure.
+
+A source keeps the id and the `added_url` that it was added with: they make the identity of its
+articles, which must survive that the feed moves (a permanent redirect, a feed found on a page).
+"""
 
 from __future__ import annotations
 
+import base64
+import re
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from service import articles as article_rules
 from service import categories
 from service.errors import InvalidInput
-from service.settings import Settings
 
 MAX_URL_CHARS = 2_000
-_FIELDS = ("url", "category")
+MAX_RULES = 200
+MAX_HEADERS = 20
+MAX_HEADER_CHARS = 4_000
+_FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
+# RFC 9110 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What the poller itself decides in each request; a fixed value would break it.
+_OURS = frozenset(
+    {
+        "a-im", "accept-encoding", "connection", "content-length", "cookie", "expect", "host",
+        "if-modified-since", "if-none-match", "referer", "te", "trailer", "transfer-encoding",
+        "upgrade",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,41 +42,51 @@ class Source:
 
     id: str
     url: str
+    added_url: str = ""
+    """The URL it was added with."""
+    host: str = ""
+    """Whom the politeness of polling is owed to, see `host_of`."""
     category: str = ""
-    """Category for its articles instead of those that they name; empty: theirs."""
+    """Where its articles go, see `mapping.placed`; empty: to the categories that they name."""
+    mapping: dict[str, str] = field(default_factory=dict)
+    """Category as the source names it → category path of ours; see `mapping.placed`."""
+    interval_s: float = 0
+    """Seconds between polls as the operator wants them; 0 if the source's own habits decide."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with each request to its own host and to no other. Secret: never shown."""
     paused: bool = False
+    note: str = ""
+    """Why it is paused or where it moved to, in words; empty if there is nothing to say."""
+    title: str = ""
+    """As the feed calls itself; empty before the first poll."""
     created: str = ""
     """RFC 3339."""
 
     def shown(self) -> dict[str, Any]:
-        """As API and CLI show it."""
+        """As API and CLI show it: of headers the names alone."""
         return {
             "id": self.id,
             "url": self.url,
+            "added_url": self.added_url or self.url,
+            "title": self.title,
             "category": self.category,
+            "mapping": self.mapping,
+            "interval_s": self.interval_s or None,
+            "headers": sorted(self.headers),
             "paused": self.paused,
+            "note": self.note,
             "created": self.created,
         }
 
-    def with_paused(self, paused: bool) -> Source:
+    def with_paused(self, paused: bool, note: str = "") -> Source:
         """The same source, paused or not."""
-        return replace(self, paused=paused)
+        return replace(self, paused=paused, note=note)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Poll:
-    """What the polls of a source left behind."""
-
-    etag: str = ""
-    """Validators of the last document that was taken in whole, byte-exact."""
-    last_modified: str = ""
-    failures: int = 0
-    """In a row."""
-    polled: str = ""
-    """When, RFC 3339."""
-    result: str = ""
-    """In words."""
-    due_ms: int = 0
+    def moved(self, url: str, note: str) -> Source:
+        """The same source at another URL. What was secret to one host is not told to another."""
+        host = host_of(url)
+        headers = self.headers if host == self.host else {}
+        return replace(self, url=url, host=host, headers=headers, note=note)
 
 
 def make(fields: Mapping[str, object], *, created: datetime) -> Source:
@@ -66,38 +95,119 @@ def make(fields: Mapping[str, object], *, created: datetime) -> Source:
     Raises:
         InvalidInput: naming the field.
     """
+    url = _url(fields.get("url"))
+    source = Source(
+        id=f"src_{uuid.uuid5(article_rules.NAMESPACE, f'source:{url}').hex}",
+        url=url,
+        added_url=url,
+        host=host_of(url),
+        created=article_rules.to_rfc3339(created),
+    )
+    return changed(source, {name: value for name, value in fields.items() if name != "url"})
+
+
+def changed(source: Source, fields: Mapping[str, object]) -> Source:
+    """The source with other settings; those not named stay.
+
+    Raises:
+        InvalidInput: naming the field.
+    """
     for name in fields:
         if name not in _FIELDS:
             raise InvalidInput(name, fields[name], f"no such field; known: {', '.join(_FIELDS)}")
-    url, category = fields.get("url"), fields.get("category") or ""
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise InvalidInput("url", url, "must be an http:// or https:// URL")
-    url = url.partition("#")[0]
-    if len(url) > MAX_URL_CHARS or "@" in url.split("/", 3)[2]:
-        raise InvalidInput("url", url, f"no user name, and at most {MAX_URL_CHARS} characters")
-    if not isinstance(category, str):
-        raise InvalidInput("category", category, "must be a string")
-    if category:
-        categories.parse(category)
-    return Source(
-        id=f"src_{uuid.uuid5(article_rules.NAMESPACE, f'source:{url}').hex}",
-        url=url,
-        category=category,
-        created=article_rules.to_rfc3339(created),
-    )
+    if "url" in fields:
+        raise InvalidInput("url", fields["url"], "makes the source's identity: add a new one")
+    values: dict[str, Any] = {name: _CHECKS[name](value) for name, value in fields.items()}
+    authorization = values.pop("auth", None)
+    if authorization is not None:
+        kept = values.get("headers", source.headers)
+        values["headers"] = {**kept, **authorization}
+    if "paused" in values:
+        values["note"] = ""
+    return replace(source, **values)
 
 
-def next_delay_s(
-    *, failures: int, retry_after_s: float, settings: Settings, chance: float
-) -> float:
-    """Seconds until the next poll: the default after a success, doubled at each failure, never
-    under what the server asks for, never given up.
+def host_of(url: str) -> str:
+    """`example.org`, `example.org:8080`: lower case, without the default ports."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().rpartition("@")[2].removesuffix(":443").removesuffix(":80")
 
-    Args:
-        failures: in a row; 0 after a success.
-        retry_after_s: of a 429 or 503; 0 if not given.
-        chance: from 0 to 1, evenly spread; the jitter of ± 10 %.
-    """
-    delay = min(settings.poll_default_s * 2.0 ** min(failures, 16), settings.poll_max_s)
-    delay = max(delay, settings.poll_min_s, min(retry_after_s, settings.poll_max_s))
-    return delay * (0.9 + 0.2 * chance)
+
+def _url(value: object) -> str:
+    if not isinstance(value, str) or not value.strip().startswith(("http://", "https://")):
+        raise InvalidInput("url", value, "must be an http:// or https:// URL")
+    url = value.strip().partition("#")[0]
+    if len(url) > MAX_URL_CHARS or any(c.isspace() or not c.isprintable() for c in url):
+        raise InvalidInput("url", url, f"no spaces, and at most {MAX_URL_CHARS} characters")
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname and (parts.port is None or parts.port)
+    except ValueError as exc:
+        raise InvalidInput("url", url, f"is no URL: {exc}") from exc
+    if not named:
+        raise InvalidInput("url", url, "names no host")
+    if "@" in parts.netloc:
+        # The value is a secret: it is not repeated.
+        raise InvalidInput("url", parts.hostname, 'no user name in a URL: give "auth" instead')
+    return url
+
+
+def _category(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput("category", value, "must be a string")
+    if value:
+        categories.parse(value)
+    return value
+
+
+def _mapping(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > MAX_RULES:
+        raise InvalidInput("mapping", value, f"must be an object of at most {MAX_RULES} rules")
+    for theirs, ours in value.items():
+        if not isinstance(ours, str) or not isinstance(theirs, str) or not theirs.strip():
+            raise InvalidInput("mapping", {theirs: ours}, "must be names of categories")
+        if ours:
+            categories.parse(ours)
+    return value
+
+
+def _interval_s(value: object) -> float:
+    if value is None:
+        return 0.0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e8:
+        raise InvalidInput("interval_s", value, "must be seconds, 0 or null for none")
+    return float(value)
+
+
+def _headers(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or len(value) > MAX_HEADERS:
+        raise InvalidInput("headers", "…", f"must be an object of at most {MAX_HEADERS} headers")
+    for name, text in value.items():
+        if not isinstance(name, str) or not _TOKEN.fullmatch(name) or name.lower() in _OURS:
+            raise InvalidInput("headers", name, "is no header that can be set")
+        if not isinstance(text, str) or len(text) > MAX_HEADER_CHARS or not text.isprintable():
+            raise InvalidInput("headers", name, f"one line of at most {MAX_HEADER_CHARS}")
+    return value
+
+
+def _auth(value: object) -> dict[str, str]:
+    """HTTP Basic (RFC 7617) of `name:password`, as a header."""
+    if not isinstance(value, str) or ":" not in value or not value.isprintable():
+        raise InvalidInput("auth", "…", "must be name:password")
+    return {"Authorization": "Basic " + base64.b64encode(value.encode()).decode()}
+
+
+def _paused(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput("paused", value, "must be true or false")
+    return value
+
+
+_CHECKS = {
+    "category": _category,
+    "mapping": _mapping,
+    "interval_s": _interval_s,
+    "headers": _headers,
+    "auth": _auth,
+    "paused": _paused,
+}

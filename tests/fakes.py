@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 from aiohttp import web
 
-Answer = Callable[[web.BaseRequest], web.StreamResponse]
+Answer = Callable[[web.BaseRequest], web.StreamResponse | Awaitable[web.StreamResponse]]
 
 
 class FakeSite:
@@ -38,12 +38,16 @@ class FakeSite:
             request.transport.write(self.raw)
             request.transport.close()
         answer = self.answers.get(request.path)
-        return answer(request) if answer else web.Response(status=404)
+        if answer is None:
+            return web.Response(status=404)
+        made = answer(request)
+        return made if isinstance(made, web.StreamResponse) else await made
 
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(web.Server(self._answer))
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        # Any address of 127.0.0.0/8 is another host.
+        await web.TCPSite(self._runner, "0.0.0.0", 0).start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 

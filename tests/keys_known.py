@@ -7,9 +7,10 @@ from typing import Any
 
 # Pattern → whether the key must have a TTL.
 KNOWN = {
-    r"dateline:\{0\}:(layout|counters|endpoints|sources|asked|sources:due|sources:polls)": False,
+    r"dateline:\{0\}:(layout|counters|endpoints|asked|subscriptions|pushes)": False,
+    r"dateline:\{0\}:sources(:(due|polls|hosts))?": False,
     r"dateline:\{\d+\}:(events|dirty|categories)": False,
-    r"dateline:\{\d+\}:(article|category|versions):.+": False,
+    r"dateline:\{\d+\}:(article|category|versions|aliases):.+": False,
     r"dateline:\{\d+\}:rendered:.+": True,
     r"dateline:\{0\}:lease:.+": True,
     r"dateline:\{0\}:(epoch|endpoint|attempts):.+": False,

@@ -277,7 +277,7 @@ async def test_sources(client: Client) -> None:
     assert (200, made["id"]) == (status, again["id"])
     path = f"/api/v1/sources/{made['id']}"
     async with client.get(path, headers=AUTH) as response:
-        assert "" == (await response.json())["poll"]["result"]
+        assert "" == (await response.json())["result"]
     async with client.get("/api/v1/sources", headers=AUTH) as response:
         assert [made["id"]] == [source["id"] for source in await response.json()]
     for expected in (204, 404):

@@ -95,7 +95,11 @@ def test_sources_are_managed() -> None:
     """Add, list, show, pause, resume, refresh, remove."""
     added = shown("sources", "add", "http://site.example/feed", "--category", "News")
     assert isinstance(added, dict)
-    assert [added] == shown("sources", "list")
+    assert isinstance(listed := shown("sources", "list"), list)
+    assert added == {name: listed[0][name] for name in added}
+    line = dateline("sources", "list").stdout
+    assert line.startswith(f"{added['id']}  new ")
+    assert line.endswith("  http://site.example/feed\n")
     assert 0 == dateline("sources", "pause", added["id"]).exit_code
     assert isinstance(paused := shown("sources", "show", added["id"]), dict)
     assert (True, "News") == (paused["paused"], paused["category"])
@@ -103,6 +107,14 @@ def test_sources_are_managed() -> None:
     assert 0 == dateline("sources", "refresh", added["id"]).exit_code
     assert isinstance(resumed := shown("sources", "show", added["id"]), dict)
     assert resumed["paused"] is False
+    options = ("--map", "Port*=Harbour", "--every", "15m", "--header", "X-Key: s", "--user", "a:b")
+    changed = shown("sources", "set", "http://site.example/feed", *options)
+    assert isinstance(changed, dict)
+    assert ({"Port*": "Harbour"}, 900) == (changed["mapping"], changed["interval_s"])
+    assert ["Authorization", "X-Key"] == changed["headers"]
+    again = dateline("sources", "add", "http://site.example/feed", "--every", "1h")
+    assert "is a source already" in again.stderr
+    assert b'xmlUrl="http://site.example/feed"' in dateline("sources", "export").stdout_bytes
     assert 0 == dateline("sources", "remove", added["id"]).exit_code
     assert [] == shown("sources", "list")
 

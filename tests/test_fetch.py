@@ -13,7 +13,7 @@ import pytest
 from service.errors import FetchFailed
 from service.settings import Settings
 from tests.fakes import FakeSite
-from workers.ingest.fetch import USER_AGENT, RateLimited, fetch
+from workers.ingest.fetch import Refused, fetch, user_agent
 from workers.outbound import is_allowed, open_client
 
 
@@ -33,7 +33,9 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 async def outbound(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
     """The guarded client."""
-    async with open_client(settings, user_agent=USER_AGENT) as client:
+    async with open_client(
+        settings, user_agent=user_agent(settings.base_url, subscribers=2)
+    ) as client:
         yield client
 
 
@@ -84,11 +86,16 @@ async def test_gzip_is_taken(
     [
         (b"x" * 10_001, {}, "larger than 10000 bytes"),
         (gzip.compress(b"x" * 1_000_000), {"Content_Encoding": "gzip"}, "larger than 10000 bytes"),
-        (gzip.compress(b"x" * 5_000)[:-9], {"Content_Encoding": "gzip"}, "middle of its gzip"),
+        (
+            gzip.compress(b"x" * 5_000)[:-9],
+            {"Content_Encoding": "gzip"},
+            "middle of its compressed",
+        ),
         (b"no gzip at all", {"Content_Encoding": "gzip"}, "broken gzip"),
-        (b"x", {"Content_Encoding": "br"}, "not asked for"),
+        (b"x" * 9, {"Content_Encoding": "br"}, "broken brotli"),
+        (b"x", {"Content_Encoding": "zstd"}, "not asked for"),
     ],
-    ids=["large", "bomb", "cut", "garbage", "coding"],
+    ids=["large", "bomb", "cut", "garbage", "brotli", "coding"],
 )
 async def test_bodies_that_are_refused(
     site: FakeSite,
@@ -136,15 +143,15 @@ async def test_retry_after_is_passed_on(
 ) -> None:
     """As it stood there."""
     site.put("/f", status=status, Retry_After="120")
-    with pytest.raises(RateLimited) as caught:
+    with pytest.raises(Refused) as caught:
         await fetch(outbound, f"{site.url}/f", settings)
     assert "120" == caught.value.retry_after
 
 
 @pytest.mark.parametrize(
     ("location", "reason"),
-    [("/loop", "more than 8 redirects"), ("ftp://x.example/", "no http"), ("", "no http"),
-     ("http://user@x.example/", "no http")],
+    [("/loop", "in a circle"), ("/1", "more than 8 redirects"), ("ftp://x.example/", "no http"),
+     ("", "no http"), ("http://user@x.example/", "no http")],
 )  # fmt: skip
 async def test_redirects_that_lead_nowhere(
     site: FakeSite,
@@ -155,6 +162,8 @@ async def test_redirects_that_lead_nowhere(
 ) -> None:
     """Loops, other schemes, credentials."""
     site.put("/loop", status=301, Location=location)
+    for number in range(1, 10):
+        site.put(f"/{number}", status=302, Location=f"/{number + 1}")
     with pytest.raises(FetchFailed, match=reason):
         await fetch(outbound, f"{site.url}/loop", settings)
 

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from service import sources
-from service.articles import to_ms
 from service.settings import Settings
-from service.sources import Poll
 from service.storage.store import Store
-from tests.conftest import Clock, wait_until
 from tests.fakes import FakeSite
 from workers.ingest.files import Importer, Summary, expand
-from workers.ingest.poll import Poller
 from workers.outbound import open_client
 
 DATA = Path(__file__).parent / "data"
@@ -130,136 +123,3 @@ async def test_a_url_is_imported(store: Store, settings: Settings, site: FakeSit
     assert {"new": 1} == dict((await take(store, settings, f"{site.url}/f")).counts)
     summary = await take(store, settings, f"{site.url}/nope")
     assert f"{site.url}/nope: answered 404" == summary.rejects[0]["reason"]
-
-
-@asynccontextmanager
-async def polling(store: Store, settings: Settings, clock: Clock) -> AsyncIterator[None]:
-    """An ingest worker at work."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Poller(store, settings, now=clock).run(ended))
-        yield
-        ended.set()
-
-
-async def add(store: Store, url: str, clock: Clock) -> str:
-    """A source that is due."""
-    source = sources.make({"url": url}, created=clock())
-    await store.sources.add(source, due_ms=to_ms(clock()))
-    return source.id
-
-
-async def polled(store: Store, source_id: str, text: str) -> Poll:
-    """The last poll, once its result contains a text."""
-
-    async def done() -> Poll | None:
-        poll = await store.sources.poll(source_id)
-        return poll if text in poll.result else None
-
-    found = await wait_until(done)
-    assert isinstance(found, Poll)
-    return found
-
-
-async def test_a_source_is_polled_when_due_and_not_before(
-    store: Store, settings: Settings, site: FakeSite, clock: Clock
-) -> None:
-    """First at once; then, with its validators, after about POLL_DEFAULT_S."""
-    site.put("/f", RSS, ETag='"1"', Last_Modified="Mon, 05 Jan 2026 10:30:20 GMT")
-    async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        poll = await polled(store, source_id, "1 articles, 1 new")
-        assert ('"1"', 0) == (poll.etag, poll.failures)
-        due_s = (poll.due_ms - to_ms(clock())) / 1000
-        assert 0.9 * settings.poll_default_s <= due_s <= 1.1 * settings.poll_default_s
-        site.put("/f", status=304)
-        clock.move(seconds=due_s - 1)
-        await asyncio.sleep(1.2)  # a tick passes
-        assert 1 == len(site.requests)
-        clock.move(seconds=2)
-        await polled(store, source_id, "not modified")
-    headers = site.requests[1].headers
-    assert '"1"' == headers["If-None-Match"]
-    assert "Mon, 05 Jan 2026 10:30:20 GMT" == headers["If-Modified-Since"]
-    assert '"1"' == (await store.sources.poll(source_id)).etag
-
-
-async def test_a_feed_that_is_cut_is_read_but_its_validators_are_not_kept(
-    store: Store, settings: Settings, site: FakeSite, clock: Clock
-) -> None:
-    """What is there is taken in; the rest comes with the next poll."""
-    site.put("/f", RSS[: RSS.index("</channel>")], ETag='"cut"')
-    async with polling(store, settings, clock):
-        poll = await polled(store, await add(store, f"{site.url}/f", clock), "1 new")
-    assert ("", 0) == (poll.etag, poll.failures)
-
-
-@pytest.mark.parametrize("body", ["", "no feed", RSS[:200]])
-async def test_validators_of_what_cannot_be_read_are_not_kept(
-    store: Store, settings: Settings, site: FakeSite, clock: Clock, body: str
-) -> None:
-    """Or the next poll would be told that nothing changed."""
-    site.put("/f", body, ETag='"broken"')
-    async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-
-        async def failed() -> bool:
-            return (await store.sources.poll(source_id)).failures > 0
-
-        await wait_until(failed)
-    assert "" == (await store.sources.poll(source_id)).etag
-
-
-async def test_retry_after_is_obeyed(
-    store: Store, settings: Settings, site: FakeSite, clock: Clock
-) -> None:
-    """429 for four hours: not before that."""
-    site.put("/f", status=429, Retry_After="14400")
-    async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        poll = await polled(store, source_id, "answered 429")
-    assert (poll.due_ms - to_ms(clock())) / 1000 >= 0.9 * 14_400
-
-
-async def test_a_paused_or_removed_source_is_left_alone(
-    store: Store, settings: Settings, site: FakeSite, clock: Clock
-) -> None:
-    """Neither is fetched, nor does a poll under way bring it back."""
-    site.put("/f", RSS)
-    paused = sources.make({"url": f"{site.url}/f"}, created=clock())
-    await store.sources.add(paused.with_paused(True), due_ms=0)
-    removed = await add(store, f"{site.url}/g", clock)
-    await store.sources.remove(removed)
-    await store.sources.finish(removed, Poll(due_ms=5))
-    async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f?x", clock)
-        await polled(store, source_id, "1 new")
-    assert ["/f?x"] == [request.raw_path for request in site.requests]
-    assert None is await store.sources.get(removed)
-
-
-async def test_a_claim_goes_to_one_worker_and_lapses(store: Store, clock: Clock) -> None:
-    """Two workers never poll one source at once; after a kill -9 it is due again."""
-    source_id = await add(store, "http://x.example/", clock)
-    now = to_ms(clock())
-    assert [source_id] == await store.sources.claim(now_ms=now, limit=5)
-    assert [] == await store.sources.claim(now_ms=now, limit=5)
-    assert [source_id] == await store.sources.claim(now_ms=now + 120_000, limit=5)
-
-
-@pytest.mark.parametrize(
-    ("failures", "retry_after_s", "low", "high"),
-    [(0, 0, 1_800, 1_800), (1, 0, 3_600, 3_600), (3, 0, 14_400, 14_400), (99, 0, 86_400, 86_400),
-     (0, 50_000, 50_000, 50_000), (1, 9e9, 86_400, 86_400)],
-)  # fmt: skip
-def test_delays(
-    settings: Settings, failures: int, retry_after_s: float, low: float, high: float
-) -> None:
-    """Doubled at each failure, capped, never given up, ± 10 %."""
-
-    def delay(chance: float) -> float:
-        return sources.next_delay_s(
-            failures=failures, retry_after_s=retry_after_s, settings=settings, chance=chance
-        )
-
-    assert (pytest.approx(0.9 * low), pytest.approx(1.1 * high)) == (delay(0), delay(1))

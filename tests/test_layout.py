@@ -34,13 +34,15 @@ ONLY_IN = {
         "workers/deliver.py",
     ),
     "nh3": ("service/clean.py",),
-    "click": ("service/cli.py", "service/commands.py", "workers/__main__.py"),
+    "click": ("service/cli.py", "service/commands/", "workers/__main__.py"),
 }
 # Values in, values out: none of these may do I/O or know a clock.
 PURE = (
-    "service/articles.py", "service/categories.py", "service/clean.py", "service/compose.py",
-    "service/entries.py", "service/indexing.py", "service/pages.py", "service/retries.py",
-    "service/sources.py", "service/webhooks.py", "service/feeds/", "service/web/conditional.py",
+    "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py", "service/compose.py",
+    "service/entries.py", "service/indexing.py", "service/mapping.py", "service/packing.py",
+    "service/pages.py", "service/polling.py", "service/retries.py", "service/sources.py",
+    "service/webhooks.py", "service/websub.py", "workers/ingest/decoding.py",
+    "workers/ingest/discover.py", "workers/ingest/reading.py", "service/feeds/", "service/web/conditional.py",
     "service/web/html.py", "service/web/stories.py", "workers/ingest/identify.py",
     "workers/ingest/parse/",
 )  # fmt: skip

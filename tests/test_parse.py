@@ -12,9 +12,9 @@ import pytest
 
 from service.articles import Enclosure, Entry, Form
 from service.errors import ParseFailed
+from tests.composing import compose_all
 from workers.ingest.parse import Document, FeedLink, parse
 from workers.ingest.parse import document as document_module
-from workers.ingest.poll import compose_all
 
 DATA = Path(__file__).parent / "data"
 OSLO = ZoneInfo("Europe/Oslo")

@@ -10,8 +10,8 @@ import pytest
 
 from service.articles import Entry, Form
 from service.errors import ParseFailed
+from tests.composing import compose_all
 from workers.ingest.parse import Document, parse
-from workers.ingest.poll import compose_all
 
 VERSION = "https://jsonfeed.org/version/1.1"
 URL = "http://j.example/dir/feed.json"

@@ -10,8 +10,8 @@ import pytest
 from service import clean
 from service.articles import Entry
 from service.errors import ParseFailed
+from tests.composing import compose_all
 from workers.ingest.parse import Document, parse
-from workers.ingest.poll import compose_all
 
 ATOM = "http://www.w3.org/2005/Atom"
 URL = "http://s.example/dir/feed"

@@ -5,6 +5,8 @@ Started by `dateline work`, `dateline up` and `dateline import`, which pass thei
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -14,7 +16,7 @@ import orjson
 import uvloop
 
 from service import logs
-from service.errors import DatelineError, InvalidSettings, Unavailable
+from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
 from service.storage.connecting import translated
 from service.storage.store import open_store
@@ -22,9 +24,12 @@ from workers import runtime
 from workers.aggregate import Aggregator
 from workers.deliver import Deliverer
 from workers.demo import Demo
-from workers.ingest.fetch import USER_AGENT
+from workers.ingest.discover import candidates
+from workers.ingest.fetch import Fetched, fetch, user_agent
 from workers.ingest.files import Importer, Summary, expand
+from workers.ingest.parse import Document, parse
 from workers.ingest.poll import Poller
+from workers.ingest.taking import FEEDS
 from workers.outbound import open_client
 
 MAX_SHOWN_REJECTS = 20
@@ -90,7 +95,7 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
     names = list(expand(targets))
     async with (
         open_store(settings) as store,
-        open_client(settings, user_agent=USER_AGENT) as client,
+        open_client(settings, user_agent=user_agent(settings.base_url, subscribers=1)) as client,
     ):
         importer = Importer(store, settings, client, now=runtime.now, category=category)
         with click.progressbar(
@@ -101,6 +106,55 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
                     await importer.take(name, progress=lambda part: bar.update(int(part * STEPS)))
                 bar.update(done * STEPS - bar.pos)
         return importer.summary
+
+
+@main.command()
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def discover(url: str, as_json: bool) -> None:
+    """List the feeds of a site."""
+    found = _run(lambda settings: _discover(settings, url))
+    if as_json:
+        click.echo(orjson.dumps(found).decode())
+    for feed in () if as_json else found:
+        click.echo(
+            f"{feed['kind']:<10} {feed['entries']:>4} entries  {feed['url']}  {feed['title']}"
+        )
+    if not found:
+        sys.exit(f"dateline: {url}: no feed found")
+
+
+async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
+    """Every candidate that is a feed; the URL itself, if it is one."""
+    agent = user_agent(settings.base_url, subscribers=1)
+    found = []
+    async with open_client(settings, user_agent=agent) as client:
+        page = await fetch(client, url, settings)
+        document = await asyncio.to_thread(_parsed, page)
+        alternates = document.alternates if document else ()
+        urls = [] if document and document.entries else candidates(page.url, alternates)
+        for candidate in [url, *urls]:
+            with contextlib.suppress(FetchFailed):
+                page = await fetch(client, candidate, settings) if candidate != url else page
+                document = await asyncio.to_thread(_parsed, page)
+                if document and document.kind in FEEDS:
+                    entries = len(document.entries)
+                    found.append(
+                        {
+                            "url": page.url,
+                            "kind": document.kind,
+                            "title": document.title,
+                            "entries": entries,
+                        }
+                    )
+    return found
+
+
+def _parsed(page: Fetched) -> Document | None:
+    try:
+        return parse(page.body, url=page.url, content_type=page.content_type)
+    except ParseFailed:
+        return None
 
 
 def _counts(summary: Summary) -> dict[str, int]:

@@ -1,14 +1,33 @@
-"""OPML 2.0: the list of all feeds, for a reader's import."""
+"""OPML 2.0: the list of all feeds, for a reader's import; and lists of sources, in and out. Pure.
+
+In a list of sources, the folders above a feed are its category.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from email.utils import formatdate
+from typing import Any
 
 from lxml import etree
 
 from service import categories
+from service.errors import InvalidInput
 from service.pages import Page
+
+MAX_DEPTH = 8
+MAX_OUTLINES = 100_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """A feed in a list of feeds."""
+
+    url: str
+    title: str = ""
+    category: str = ""
+    """Path of titles; empty if it is in no folder."""
 
 
 def render(titles: Mapping[str, str], *, site_title: str, base_url: str, changed_ms: int) -> bytes:
@@ -45,3 +64,55 @@ def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> e
         xmlUrl=base_url + page.feed_path("rss"),
         htmlUrl=base_url + page.news_path(),
     )
+
+
+def read(body: bytes) -> list[Outline]:
+    """The feeds of an OPML document, in its order. Raises InvalidInput if it is none."""
+    parser = etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+    )
+    try:
+        root = etree.fromstring(body, parser)
+    except (etree.XMLSyntaxError, ValueError) as exc:
+        raise InvalidInput("body", body[:60], f"is no OPML: {exc}") from exc
+    if etree.QName(root).localname.lower() != "opml":
+        raise InvalidInput("body", body[:60], "is XML, but no OPML")
+    return outlines(root)
+
+
+def outlines(root: Any) -> list[Outline]:
+    """The feeds of an <opml> element, the first MAX_OUTLINES."""
+    body = root.find("{*}body")
+    found = _feeds(body, ()) if body is not None else iter(())
+    return [outline for _, outline in zip(range(MAX_OUTLINES), found, strict=False)]
+
+
+def _feeds(parent: Any, above: tuple[str, ...]) -> Iterator[Outline]:
+    for outline in parent.iterfind("{*}outline"):
+        title = (outline.get("title") or outline.get("text") or "").replace("/", " ").strip()
+        url = (outline.get("xmlUrl") or "").strip()
+        if url:
+            yield Outline(url=url, title=title, category="/".join(above))
+        if len(outline) and len(above) < MAX_DEPTH:
+            yield from _feeds(outline, (*above, title) if title else above)
+
+
+def write(feeds: Sequence[Outline], *, title: str) -> bytes:
+    """A list of feeds, in folders by their categories; `read` gives the same feeds back."""
+    root = etree.Element("opml", version="2.0")
+    etree.SubElement(etree.SubElement(root, "head"), "title").text = title
+    folders = {"": etree.SubElement(root, "body")}
+    for feed in sorted(feeds, key=lambda feed: feed.category):
+        parent = _folder(folders, feed.category)
+        name = feed.title or feed.url
+        etree.SubElement(parent, "outline", type="rss", text=name, title=name, xmlUrl=feed.url)
+    made: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
+    return made
+
+
+def _folder(folders: dict[str, etree._Element], path: str) -> etree._Element:
+    if path not in folders:
+        above, _, title = path.rpartition("/")
+        parent = _folder(folders, above)
+        folders[path] = etree.SubElement(parent, "outline", text=title, title=title)
+    return folders[path]

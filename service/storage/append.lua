@@ -10,6 +10,7 @@
 -- All reads come before the first write: a wrong type fails the call with nothing written.
 --
 -- `head` of an article, JSON: revision, hash, published, updated, first_seen, status, event, call,
+-- said: the `updated` that its source last gave, quiet: changes since without a later one,
 -- and forms: the content hash last seen in each form. A form is compared with the same form seen
 -- before, so that a site's list, feed and page of one article do not overwrite each other in turn.
 
@@ -26,8 +27,16 @@ local function known_richer(forms, form)
   return false
 end
 
+-- Pages with a clock, a counter or an advertisement in the text change for ever: after so many changes
+-- that their source does not own up to, no more are told of. A record (form 2) is somebody's word.
+local MAX_QUIET = 24
+
+local function is_quiet(head, form, updated)
+  return form ~= '2' and (updated == '' or updated <= (head.said or ''))
+end
+
 -- created | updated | unchanged | noted (unchanged, but this form is new to us)
-local function judge(head, form, hash)
+local function judge(head, form, hash, updated)
   if not head then return 'created' end
   if head.status == 'withdrawn' then
     if revive then return 'updated' end
@@ -37,15 +46,22 @@ local function judge(head, form, hash)
   if seen == hash then return 'unchanged' end
   if head.hash == hash then return 'noted' end
   if known_richer(head.forms, form) and (not seen or form == '0') then return 'noted' end
+  if is_quiet(head, form, updated) and (head.quiet or 0) >= MAX_QUIET then return 'noted' end
   return 'updated'
 end
 
-local function revise(head, published, updated)
+local function revise(head, form, published, updated)
   if not head then
+    local said = updated
     published = published ~= '' and earlier(published, now) or now
     updated = updated ~= '' and earlier(updated, now) or published
-    return {revision = 1, published = published, updated = updated, first_seen = now, forms = {}}
+    return {
+      revision = 1, published = published, updated = updated, first_seen = now, said = said,
+      forms = {},
+    }
   end
+  head.quiet = is_quiet(head, form, updated) and (head.quiet or 0) + 1 or nil
+  if updated > (head.said or '') then head.said = updated end
   head.revision = head.revision + 1
   if published ~= '' then head.published = earlier(published, head.first_seen) end
   head.updated = updated > head.updated and earlier(updated, now) or now
@@ -72,9 +88,9 @@ for i = 4, #KEYS do
   if head and head.call == call then
     status = head.revision == 1 and 'created' or 'updated'
   else
-    status = judge(head, form, hash)
+    status = judge(head, form, hash, ARGV[at + 6])
     if status == 'created' or status == 'updated' then
-      head = revise(head, ARGV[at + 5], ARGV[at + 6])
+      head = revise(head, form, ARGV[at + 5], ARGV[at + 6])
       head.hash, head.status, head.call = hash, 'live', call
       head.forms[form] = hash
       emit(KEYS[1], status == 'created' and 'published' or 'updated', id, doc, head, now)

@@ -7,7 +7,7 @@ are kept together or not at all, and a call that is sent twice is done once (app
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,9 @@ import orjson
 from service import articles as rules
 from service.articles import Article, Draft
 from service.indexing import IndexStep
+from service.packing import Packed, pack
 from service.storage import connecting, keys
+from service.storage.aliases import Aliases
 from service.storage.connecting import Client
 
 # A script stops everybody else: 100 articles take about 5 ms.
@@ -44,12 +46,13 @@ class Articles:
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
+        self._aliases = Aliases(client, shards=shards)
         self._append = connecting.script(client, "event", "append")
         self._withdraw = connecting.script(client, "event", "withdraw")
         self._index = connecting.script(client, "index")
 
     async def append(
-        self, drafts: Sequence[Draft], *, now: datetime, revive: bool = False
+        self, drafts: Sequence[Draft | Packed], *, now: datetime, revive: bool = False
     ) -> list[Receipt]:
         """Keep the drafts and announce what is new in them.
 
@@ -57,35 +60,35 @@ class Articles:
             A receipt for each draft, in order. Those returned are kept; if an exception ends the
             call, those before it may be kept too, and the same call can be made again.
         """
+        packed = [pack(draft) if isinstance(draft, Draft) else draft for draft in drafts]
+        packed = await self._aliases.resolve(packed)
         receipts: dict[int, Receipt] = {}
-        for shard, batch in _batches(drafts, self._shards):
+        for shard, batch in _batches(packed, self._shards):
             answers = await self._append_batch(shard, [d for _, d in batch], now, revive)
             receipts.update(zip((i for i, _ in batch), answers, strict=True))
         return [receipts[i] for i in range(len(drafts))]
 
     async def _append_batch(
-        self, shard: int, drafts: list[Draft], now: datetime, revive: bool
+        self, shard: int, batch: list[Packed], now: datetime, revive: bool
     ) -> list[Receipt]:
-        titles = {
-            path: title
-            for draft in drafts
-            for category in draft.categories
-            for path, title in category.lineage()
-        }
+        titles = {path: title for packed in batch for path, title in packed.titles}
         argv: list[str | bytes | int] = [
             rules.to_rfc3339(now), rules.to_ms(now), uuid.uuid4().hex, "1" if revive else "0",
             len(titles),
         ]  # fmt: skip
         for pair in titles.items():
             argv.extend(pair)
-        for draft in drafts:
-            argv.extend(_fields(draft))
+        for packed in batch:
+            argv += [
+                packed.id, packed.form, packed.content_hash, packed.doc, packed.published,
+                packed.updated,
+            ]  # fmt: skip
         key_names = [
             keys.stream(shard), keys.dirty(shard), keys.categories(shard),
-            *(keys.article(shard, draft.id) for draft in drafts),
+            *(keys.article(shard, packed.id) for packed in batch),
         ]  # fmt: skip
         answers = await self._append(keys=key_names, args=argv)
-        return [_receipt(d.id, answer) for d, answer in zip(drafts, answers, strict=True)]
+        return [_receipt(p.id, answer) for p, answer in zip(batch, answers, strict=True)]
 
     async def withdraw(self, article_id: str, *, now: datetime) -> Receipt | None:
         """Take an article out of all feeds; its id stays known. None if there is no such one."""
@@ -187,13 +190,15 @@ class Articles:
         return keys.shard_of(name, self._shards)
 
 
-def _batches(drafts: Sequence[Draft], shards: int) -> Iterator[tuple[int, list[tuple[int, Draft]]]]:
+def _batches(
+    drafts: Sequence[Packed], shards: int
+) -> Iterator[tuple[int, list[tuple[int, Packed]]]]:
     """(shard, [(place, draft), …]): bounded batches in which no article comes twice."""
-    by_shard: dict[int, list[tuple[int, Draft]]] = {}
+    by_shard: dict[int, list[tuple[int, Packed]]] = {}
     for place, draft in enumerate(drafts):
         by_shard.setdefault(keys.shard_of(draft.id, shards), []).append((place, draft))
     for shard, placed in by_shard.items():
-        batch: list[tuple[int, Draft]] = []
+        batch: list[tuple[int, Packed]] = []
         ids: set[str] = set()
         size = 0
         for place, draft in placed:
@@ -203,19 +208,8 @@ def _batches(drafts: Sequence[Draft], shards: int) -> Iterator[tuple[int, list[t
                 batch, ids, size = [], set(), 0
             batch.append((place, draft))
             ids.add(draft.id)
-            size += len(draft.content_html)
+            size += len(draft.doc)
         yield shard, batch
-
-
-def _fields(draft: Draft) -> Iterable[str | bytes | int]:
-    return (
-        draft.id,
-        int(draft.form),
-        draft.content_hash,
-        draft.to_doc(),
-        rules.to_rfc3339(draft.published) if draft.published else "",
-        rules.to_rfc3339(draft.updated) if draft.updated else "",
-    )
 
 
 def _receipt(article_id: str, answer: list[Any]) -> Receipt:

@@ -1,8 +1,59 @@
--- Claim sources that are due: each goes to one worker, and comes back if that worker dies.
+-- Claim sources that are due, as far as their hosts may be asked now. Each goes to one worker, and
+-- comes back if that worker dies. One whose host is busy is put off to a turn of its own, so that
+-- the next calls need not look at it again and again.
 --
--- KEYS  1 due  ARGV  1 now (ms)  2 at most so many  3 ms until an unfinished claim is due again
--- Gives the ids.
+-- KEYS  1 due  2 sources  3 polls  4 hosts
+-- ARGV  1 now (ms)  2 at most so many  3 ms when an unfinished claim is due again
+--       4 ms between two requests to one host  5 requests at once to one host
+-- Gives {ms when the next one is due or '', id, source, poll or '', id, …}.
 
-local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', ARGV[1], 'LIMIT', 0, ARGV[2])
-for _, id in ipairs(ids) do redis.call('ZADD', KEYS[1], ARGV[1] + ARGV[3], id) end
-return ids
+local now, limit, lapse = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local spacing, at_once = tonumber(ARGV[4]), tonumber(ARGV[5])
+local hosts, put_off, found = {}, {}, {''}
+
+local function host_of(name)
+  if not hosts[name] then
+    local kept = redis.call('HGET', KEYS[4], name)
+    local host = kept and cjson.decode(kept) or {n = 0, f = {}}
+    local busy = 0
+    for id, until_ms in pairs(host.f) do
+      if until_ms > now then busy = busy + 1 else host.f[id] = nil end
+    end
+    host.busy = busy
+    hosts[name] = host
+  end
+  return hosts[name]
+end
+
+local function turn(name, host)
+  local number = put_off[name] or 0
+  put_off[name] = number + 1
+  if host.busy < at_once then return host.n + number * spacing end
+  -- Nobody knows when it is free again.
+  return math.max(host.n, now) + (number + 1) * math.max(spacing, 50)
+end
+
+local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit * 4)
+for _, id in ipairs(ids) do
+  local source = redis.call('HGET', KEYS[2], id)
+  local name = source and string.match(source, '"host":"(.-)"') or ''
+  local host = host_of(name)
+  if not source then
+    redis.call('ZREM', KEYS[1], id)
+  elseif host.f[id] then
+    redis.call('ZADD', KEYS[1], now + 1000, id)
+  elseif host.n > now or host.busy >= at_once then
+    redis.call('ZADD', KEYS[1], turn(name, host), id)
+  else
+    host.f[id], host.n, host.busy = lapse, now + spacing, host.busy + 1
+    redis.call('ZADD', KEYS[1], lapse, id)
+    redis.call('HSET', KEYS[4], name, cjson.encode({n = host.n, f = host.f}))
+    found[#found + 1] = id
+    found[#found + 1] = source
+    found[#found + 1] = redis.call('HGET', KEYS[3], id) or ''
+    if #found > limit * 3 then break end
+  end
+end
+local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if first[2] then found[1] = first[2] end
+return found

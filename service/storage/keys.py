@@ -30,14 +30,28 @@ ASKED_MAX = 2_000
 ENDPOINTS = "dateline:{0}:endpoints"
 
 # dateline:{0}:sources · hash · permanent, one field a source (id → its settings as JSON) ·
-# API and CLI → ingest.
+# API, CLI and ingest → ingest.
 SOURCES = "dateline:{0}:sources"
 
-# dateline:{0}:sources:due · sorted set · one member a source, score: ms when it is due · ingest.
+# dateline:{0}:sources:due · sorted set · one member a source that is not paused, score: ms when it
+# is due, or until when a worker has claimed it · API, CLI, ingest → ingest.
 SOURCES_DUE = "dateline:{0}:sources:due"
 
-# dateline:{0}:sources:polls · hash · one field a source: validators and results as JSON · ingest.
+# dateline:{0}:sources:polls · hash · one field a source: what its polls left, as JSON · ingest.
 SOURCES_POLLS = "dateline:{0}:sources:polls"
+
+# dateline:{0}:sources:hosts · hash · one field a host that is being asked or spared: JSON of `n`,
+# ms from when on it may be asked, and `f`, source id → ms until when its claim holds · ingest.
+SOURCES_HOSTS = "dateline:{0}:sources:hosts"
+
+# dateline:{0}:subscriptions · hash · one field a WebSub subscription (id in its callback → JSON);
+# removed when its lease ended · ingest, servers → servers, ingest.
+SUBSCRIPTIONS = "dateline:{0}:subscriptions"
+
+# dateline:{0}:pushes · stream · at most PUSHES_MAX entries of PUSH_MAX_BYTES, deleted when they
+# were taken in; what does not fit is polled instead · servers → ingest. Fields: source, body, type.
+PUSHES = "dateline:{0}:pushes"
+PUSHES_MAX, PUSH_MAX_BYTES = 100, 2_000_000
 
 RENDERED_TTL_S = 86_400
 ATTEMPTS_MAX = 100
@@ -69,6 +83,19 @@ def dirty(n: int) -> str:
     The net under the stream: an event that was trimmed or deleted unread is found here.
     """
     return f"dateline:{{{n}}}:dirty"
+
+
+ALIAS_BUCKETS = 65_536
+
+
+def aliases(n: int, bucket: int) -> str:
+    """Hash, alias of 8 bytes → the id of its article in 16 bytes and its likeness · permanent ·
+    append → append.
+
+    In buckets, because small hashes are packed: 40 bytes an alias up to 500 a bucket, that is 30
+    million aliases a shard.
+    """
+    return f"dateline:{{{n}}}:aliases:{bucket:04x}"
 
 
 def categories(n: int) -> str:

@@ -1,14 +1,51 @@
-"""Sources in Redis: what to poll, when it is due, and what the last poll left."""
+"""Sources in Redis: what to poll, when it is due, and what the polls left.
+
+Any number of ingest workers share the work by claims: claim.lua hands out each source that is due
+to one of them, no more than AT_ONCE at a time for one host and spaced, whoever asks; finish.lua
+takes the result. What a call costs depends on how many are due, not on how many there are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
 import orjson
 
-from service.sources import Poll, Source
+from service.polling import Poll
+from service.sources import Source
 from service.storage import connecting, keys
 from service.storage.connecting import Client
 
-CLAIM_MS = 120_000
+# Of one host (RFC 9112 9.4 says no number any more; browsers take 6, good pollers 2).
+AT_ONCE = 2
+_POLL_FIELDS = frozenset(field.name for field in fields(Poll))
+_SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A source that is one worker's to poll until the claim lapses."""
+
+    source: Source
+    poll: Poll
+    lapse_ms: int
+    kept: bytes
+    """The source as it is stored."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What became of a claim."""
+
+    claim: Claim
+    poll: Poll
+    due_ms: int | None
+    """None: it is not polled any more."""
+    source: Source | None = None
+    """As it is from now on; None if it did not change."""
+    spare_ms: int = 0
+    """Until when nobody asks its host; 0 if it may be asked."""
 
 
 class Sources:
@@ -17,24 +54,36 @@ class Sources:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._claim = connecting.script(client, "claim")
+        self._finish = connecting.script(client, "finish")
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
         """Keep a source; False if its id is known already (nothing is changed then)."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hsetnx(keys.SOURCES, source.id, orjson.dumps(source))
-        pipe.zadd(keys.SOURCES_DUE, {source.id: due_ms}, nx=True)
-        added, _ = await pipe.execute()
+        if not source.paused:
+            pipe.zadd(keys.SOURCES_DUE, {source.id: due_ms}, nx=True)
+        added, *_ = await pipe.execute()
         return bool(added)
 
-    async def replace(self, source: Source, *, due_ms: int | None) -> None:
-        """Keep a changed source; `due_ms` None takes it out of the polling."""
+    async def replace(self, source: Source, *, now_ms: int) -> None:
+        """Keep a changed source; a paused one is not due any more, one that was is due now."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(keys.SOURCES, source.id, orjson.dumps(source))
-        if due_ms is None:
+        if source.paused:
             pipe.zrem(keys.SOURCES_DUE, source.id)
         else:
-            pipe.zadd(keys.SOURCES_DUE, {source.id: due_ms})
+            pipe.zadd(keys.SOURCES_DUE, {source.id: now_ms}, nx=True)
         await pipe.execute()
+
+    async def wake(self, source_id: str, *, due_ms: int) -> None:
+        """Have a source polled no later than this, unless it is paused."""
+        await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
+
+    async def start_afresh(self, source_id: str) -> None:
+        """Have the next poll take in everything again: its articles belong elsewhere now."""
+        poll = await self.poll(source_id)
+        fresh = replace(poll, etag="", last_modified="", body_hash="")
+        await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
 
     async def remove(self, source_id: str) -> bool:
         """Forget a source; its articles stay. False if there was none."""
@@ -48,29 +97,74 @@ class Sources:
     async def get(self, source_id: str) -> Source | None:
         """One source."""
         kept = await self._client.hget(keys.SOURCES, source_id)
-        return Source(**orjson.loads(kept)) if kept else None
+        return _source(kept) if kept else None
+
+    async def count(self) -> int:
+        """How many there are, paused ones too."""
+        return int(await self._client.hlen(keys.SOURCES))
 
     async def all(self) -> list[Source]:
         """Every source, in the order of their making."""
-        kept = await self._client.hvals(keys.SOURCES)
-        found = (Source(**orjson.loads(data)) for data in kept)
+        found = map(_source, await self._client.hvals(keys.SOURCES))
         return sorted(found, key=lambda s: (s.created, s.id))
 
     async def poll(self, source_id: str) -> Poll:
         """What the last poll left; empty before the first."""
-        kept = await self._client.hget(keys.SOURCES_POLLS, source_id)
-        return Poll(**orjson.loads(kept)) if kept else Poll()
+        return _poll(await self._client.hget(keys.SOURCES_POLLS, source_id))
 
-    async def claim(self, *, now_ms: int, limit: int) -> list[str]:
-        """Ids of sources that are due, for this caller alone; call `finish` with each."""
-        ids = await self._claim(keys=[keys.SOURCES_DUE], args=[now_ms, limit, CLAIM_MS])
-        return [source_id.decode() for source_id in ids]
+    async def claim(
+        self, *, now_ms: int, limit: int, claim_ms: int, spacing_ms: int
+    ) -> tuple[list[Claim], int | None]:
+        """Sources that are due, for this caller alone; call `finish` with each of them.
 
-    async def finish(self, source_id: str, poll: Poll) -> None:
-        """Note a poll's result and the next due time, unless the source was removed or paused."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(poll))
-        pipe.zadd(keys.SOURCES_DUE, {source_id: poll.due_ms}, xx=True)
-        await pipe.execute()
-        if not await self._client.hexists(keys.SOURCES, source_id):
-            await self.remove(source_id)
+        Args:
+            claim_ms: after so long it is due again.
+            spacing_ms: between the starts of two requests to one host.
+
+        Returns:
+            The claims, and when the next source is due in ms (None if there is none at all).
+        """
+        lapse_ms = now_ms + claim_ms
+        next_ms, *flat = await self._claim(
+            keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE]
+        )
+        claims = [
+            Claim(source=_source(kept), poll=_poll(poll), lapse_ms=lapse_ms, kept=kept)
+            for _, kept, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+        ]
+        return claims, int(float(next_ms)) if next_ms else None
+
+    async def finish(self, results: Sequence[Finished], *, now_ms: int) -> None:
+        """Note the results of polls. Those of sources that were removed, paused or claimed by
+        another worker in the meantime are dropped."""
+        argv: list[str | bytes | int] = [now_ms]
+        for result in results:
+            claim = result.claim
+            argv += [
+                claim.source.id,
+                claim.source.host,
+                claim.lapse_ms,
+                orjson.dumps(result.poll),
+                "" if result.due_ms is None else result.due_ms,
+                claim.kept,
+                orjson.dumps(result.source) if result.source else "",
+                result.spare_ms,
+            ]
+        await self._finish(keys=_KEYS, args=argv)
+
+
+_KEYS = (keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS)
+
+
+def _source(kept: bytes) -> Source:
+    found = orjson.loads(kept)
+    return Source(**{name: found[name] for name in found if name in _SOURCE_FIELDS})
+
+
+def _poll(kept: bytes | None) -> Poll:
+    if not kept:
+        return Poll()
+    found = orjson.loads(kept)
+    for name in ("skip_hours", "skip_days"):
+        found[name] = tuple(found.get(name, ()))
+    return Poll(**{name: found[name] for name in found if name in _POLL_FIELDS})

@@ -15,6 +15,7 @@ from service.storage.leases import Leases
 from service.storage.pages import Pages
 from service.storage.sources import Sources
 from service.storage.stream import Stream
+from service.storage.subscriptions import Subscriptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class Store:
     leases: Leases
     deliveries: Deliveries
     sources: Sources
+    subscriptions: Subscriptions
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
@@ -74,4 +76,5 @@ def of_client(client: Client, *, shards: int) -> Store:
         leases=Leases(client),
         deliveries=Deliveries(client),
         sources=Sources(client),
+        subscriptions=Subscriptions(client),
     )

@@ -15,7 +15,7 @@ from service.pages import FORMATS
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.store import open_store
-from service.web import api, events, manage, operations, problems, reading
+from service.web import api, events, manage, operations, problems, reading, websub
 from service.web.api import authorized
 from service.web.broadcast import Broadcast
 from service.web.cache import PageCache
@@ -45,8 +45,13 @@ ROUTES = (
     web.post("/api/v1/webhooks/{id}/test", authorized(manage.test_webhook), name="api-test"),
     web.post("/api/v1/sources", authorized(manage.add_source), name="api-add-source"),
     web.get("/api/v1/sources", authorized(manage.list_sources), name="api-sources"),
+    web.get("/api/v1/sources.opml", authorized(manage.export_sources), name="api-sources-opml"),
     web.get("/api/v1/sources/{id}", authorized(manage.show_source), name="api-source"),
+    web.patch("/api/v1/sources/{id}", authorized(manage.change_source), name="api-set-source"),
+    web.post("/api/v1/sources/{id}/refresh", authorized(manage.refresh_source), name="api-refresh"),
     web.delete("/api/v1/sources/{id}", authorized(manage.remove_source), name="api-unsource"),
+    web.get("/websub/{id}", websub.verify, name="websub-verify", allow_head=False),
+    web.post("/websub/{id}", websub.deliver, name="websub-deliver"),
     web.get("/events", events.show_events, name="events"),
     web.get("/livez", operations.livez, name="livez"),
     web.get("/readyz", operations.readyz, name="readyz"),

@@ -7,10 +7,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service import endpoints
-from service import sources as source_rules
-from service.articles import to_ms
-from service.errors import InvalidInput, NotFound
+from service import catalogue, endpoints
+from service.errors import InvalidInput
 from service.web.api import json_response, read_body
 from service.web.state import CLOCK, STORE
 
@@ -54,10 +52,12 @@ async def test_webhook(request: web.Request) -> web.StreamResponse:
 
 
 async def add_source(request: web.Request) -> web.StreamResponse:
-    """POST: 201 with the id; 200 if it was there."""
-    now = request.app[CLOCK]()
-    source = source_rules.make(await _object(request), created=now)
-    added = await request.app[STORE].sources.add(source, due_ms=to_ms(now))
+    """POST: 201 with the id; 200 if it was there. An OPML document adds all of its feeds: 200 with
+    what became of each."""
+    store, now = request.app[STORE], request.app[CLOCK]()
+    if any(word in request.content_type for word in ("opml", "xml")):
+        return json_response(await catalogue.add_all(store, await read_body(request), now=now))
+    source, added = await catalogue.add(store, await _object(request), now=now)
     return json_response(source.shown(), status=201 if added else 200)
 
 
@@ -66,20 +66,38 @@ async def list_sources(request: web.Request) -> web.StreamResponse:
     return json_response([source.shown() for source in await request.app[STORE].sources.all()])
 
 
+async def export_sources(request: web.Request) -> web.StreamResponse:
+    """GET: all of them, as OPML."""
+    body = await catalogue.exported(request.app[STORE])
+    headers = {"Cache-Control": "no-store", "Content-Type": "text/x-opml; charset=utf-8"}
+    return web.Response(body=body, headers=headers)
+
+
 async def show_source(request: web.Request) -> web.StreamResponse:
-    """GET one, with what its last poll left."""
+    """GET one, with what its polls left."""
+    store = request.app[STORE]
+    source = await catalogue.find(store, request.match_info["id"])
+    return json_response(await catalogue.shown(store, source, now=request.app[CLOCK]()))
+
+
+async def change_source(request: web.Request) -> web.StreamResponse:
+    """PATCH: change the named fields (RFC 7396, but `mapping` and `headers` are replaced whole)."""
+    fields = await _object(request)
     store, source_id = request.app[STORE], request.match_info["id"]
-    source = await store.sources.get(source_id)
-    if source is None:
-        raise NotFound(f"{source_id}: no such source")
-    return json_response({**source.shown(), "poll": await store.sources.poll(source_id)})
+    source = await catalogue.change(store, source_id, fields, now=request.app[CLOCK]())
+    return json_response(source.shown())
+
+
+async def refresh_source(request: web.Request) -> web.StreamResponse:
+    """POST: 202; it is polled now."""
+    store, source_id = request.app[STORE], request.match_info["id"]
+    source = await catalogue.refresh(store, source_id, now=request.app[CLOCK]())
+    return json_response(source.shown(), status=202)
 
 
 async def remove_source(request: web.Request) -> web.StreamResponse:
     """DELETE; its articles stay."""
-    source_id = request.match_info["id"]
-    if not await request.app[STORE].sources.remove(source_id):
-        raise NotFound(f"{source_id}: no such source")
+    await catalogue.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)
 
 

@@ -19,7 +19,7 @@ from service.entries import entry_from_json
 from service.settings import Settings
 from service.storage.store import Store
 from workers import runtime
-from workers.ingest.fetch import USER_AGENT
+from workers.ingest.fetch import user_agent
 from workers.ingest.files import Importer, expand
 from workers.outbound import open_client
 from workers.runtime import Clock
@@ -54,7 +54,8 @@ class Demo:
             await runtime.sleep(stop, self._every_s)
 
     async def _load(self) -> None:
-        async with open_client(self._settings, user_agent=USER_AGENT) as client:
+        agent = user_agent(self._settings.base_url, subscribers=1)
+        async with open_client(self._settings, user_agent=agent) as client:
             importer = Importer(self._store, self._settings, client, now=self._now)
             for name in expand([str(FOLDER / "archive")]):
                 await importer.take(name, progress=lambda _: None)

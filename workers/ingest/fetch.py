@@ -1,32 +1,48 @@
 """Fetch: one document over HTTP, bounded in everything. I/O only: what it means is for others.
 
-Bounds: FETCH_TIMEOUT_S for all of it, FETCH_MAX_BYTES as sent and as decompressed, MAX_REDIRECTS.
-A body that is cut, too large or wrongly coded is a failure, never a shorter document: validators of
-such a body must not be kept, or its end is never seen (facts on pollers).
+Bounds: FETCH_TIMEOUT_S for all of it, FETCH_MAX_BYTES as sent and as decompressed, MAX_REDIRECTS,
+and the caller's on how many bodies over LARGE_BYTES there may be at once. A body that is cut, too
+large or wrongly coded is a failure, never a shorter document: validators of such a body must not be
+kept, or its end is never seen (facts on pollers).
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import aiohttp
 
 from service.errors import FetchFailed
 from service.settings import Settings
+from service.sources import host_of
+from workers.ingest.decoding import ACCEPTED, Decoder
 
-USER_AGENT = "dateline/0.1 (feed reader)"
 ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml;q=0.9, "
     "application/xml;q=0.8, text/xml;q=0.8, application/json;q=0.8, text/html;q=0.7, */*;q=0.5"
 )
 MAX_REDIRECTS = 8
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# From here on a body needs its caller's leave (`on_large`), which bounds what all of them hold.
+LARGE_BYTES = 1_000_000
+CHUNK_BYTES = 65_536
+# The loop gets a turn after so much was unpacked.
+TURN_BYTES = 1_000_000
+# RFC 3229 as feeds use it: the answer may hold only what is new since the ETag.
+A_IM = "feed"
+_PERMANENT = frozenset({301, 308})
+_REDIRECTS = _PERMANENT | {302, 303, 307}
 # Statuses that say "come back later", by themselves no fault of the URL.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+OnLarge = Callable[[], Awaitable[None]]
+
+
+def user_agent(base_url: str, *, subscribers: int) -> str:
+    """Who asks, where to complain, and for how many; publishers count readers by that."""
+    return f"dateline/{version('dateline')} (+{base_url}; {subscribers} subscribers)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,23 +50,34 @@ class Fetched:
     """What came back."""
 
     status: int
-    """200 or 304."""
+    """200, 226 (only what is new, RFC 3229) or 304."""
     url: str
     """Where it came from after redirects."""
+    moved_to: str = ""
+    """Where permanent redirects alone lead from the URL asked for; empty if the first was none."""
     body: bytes
     """Decompressed; empty for 304."""
-    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the answer; looked up in any case."""
     etag: str
     """Validators, byte-exact; empty if there are none."""
     last_modified: str
 
+    @property
+    def content_type(self) -> str:
+        """The header, empty if there is none."""
+        return self.headers.get("Content-Type", "")
 
-class RateLimited(FetchFailed):
-    """429 or 503 with Retry-After."""
+
+class Refused(FetchFailed):
+    """An answer that is neither a document nor a redirect."""
 
     def __init__(self, url: str, status: int, retry_after: str) -> None:
-        super().__init__(url, f"answered {status}, Retry-After: {retry_after or 'not given'}")
-        self.retry_after = retry_after
+        asked = f", Retry-After: {retry_after[:80]}" if retry_after else ""
+        lasting = 400 <= status < 500 and status not in _PASSING
+        super().__init__(url, f"answered {status}{asked}", permanent=lasting)
+        self.status = status
+        self.retry_after = retry_after if status in (429, 503) else ""
 
 
 async def fetch(
@@ -60,20 +87,29 @@ async def fetch(
     *,
     etag: str = "",
     last_modified: str = "",
+    private: Mapping[str, str] | None = None,
+    on_large: OnLarge | None = None,
 ) -> Fetched:
     """The document at a URL, unless the validators still hold (then status 304, no body).
 
+    Args:
+        private: headers for the URL's own host alone: redirects elsewhere go without.
+        on_large: awaited once before a body grows over LARGE_BYTES.
+
     Raises:
-        FetchFailed: with the reason; `permanent` if asking again is no use. RateLimited is one.
+        FetchFailed: with the reason; `permanent` if asking again is no use. Refused is one.
     """
-    headers = {"Accept": ACCEPT, "Accept-Encoding": "gzip"}
+    headers = {"Accept": ACCEPT, "Accept-Encoding": ACCEPTED}
     if etag:
         headers["If-None-Match"] = etag
+        headers["A-IM"] = A_IM
     if last_modified:
         headers["If-Modified-Since"] = last_modified
     try:
         async with asyncio.timeout(settings.fetch_timeout_s):
-            return await _follow(client, _without_fragment(url), headers, settings.fetch_max_bytes)
+            return await _follow(
+                client, _without_fragment(url), headers, private or {}, settings, on_large
+            )
     except TimeoutError as exc:
         raise FetchFailed(url, f"no whole answer in {settings.fetch_timeout_s:g} s") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
@@ -81,70 +117,85 @@ async def fetch(
 
 
 async def _follow(
-    client: aiohttp.ClientSession, url: str, headers: dict[str, str], max_bytes: int
-) -> Fetched:
-    for _ in range(MAX_REDIRECTS + 1):
-        async with client.get(url, headers=headers, allow_redirects=False) as response:
+    client: aiohttp.ClientSession, url: str, headers: dict[str, str], private: Mapping[str, str],
+    settings: Settings, on_large: OnLarge | None,
+) -> Fetched:  # fmt: skip
+    first, moved_to, permanent, seen = url, "", True, {url}
+    while True:
+        sent = {**headers, **private} if private and _is_own(first, url) else headers
+        async with client.get(url, headers=sent, allow_redirects=False) as response:
             if response.status not in _REDIRECTS:
-                return await _take(response, url, max_bytes)
+                return await _take(response, url, moved_to, settings, on_large)
             url = _target(url, response.headers.get("Location", ""))
-    raise FetchFailed(url, f"more than {MAX_REDIRECTS} redirects")
+            permanent = permanent and response.status in _PERMANENT
+        moved_to = url if permanent else moved_to
+        if url in seen:
+            raise FetchFailed(first, f"redirects in a circle, over {url}")
+        seen.add(url)
+        if len(seen) > MAX_REDIRECTS + 1:
+            raise FetchFailed(first, f"more than {MAX_REDIRECTS} redirects")
+
+
+def _is_own(first: str, url: str) -> bool:
+    is_downgrade = first.startswith("https:") and not url.startswith("https:")
+    return host_of(first) == host_of(url) and not is_downgrade
 
 
 def _target(url: str, location: str) -> str:
     target = _without_fragment(urljoin(url, location))
     parts = urlsplit(target)
     if parts.scheme not in ("http", "https") or not location or "@" in parts.netloc:
-        raise FetchFailed(url, f"redirects to {location!r}, which is no http(s) URL")
+        raise FetchFailed(url, f"redirects to {location[:200]!r}, which is no http(s) URL")
     return target
 
 
-async def _take(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> Fetched:
-    if response.status in (429, 503):
-        raise RateLimited(url, response.status, response.headers.get("Retry-After", ""))
-    if response.status not in (200, 304):
-        permanent = 400 <= response.status < 500 and response.status not in _PASSING
-        raise FetchFailed(url, f"answered {response.status}", permanent=permanent)
-    body = b"" if response.status == 304 else await _read(response, url, max_bytes)
+async def _take(
+    response: aiohttp.ClientResponse, url: str, moved_to: str, settings: Settings,
+    on_large: OnLarge | None,
+) -> Fetched:  # fmt: skip
+    headers = response.headers
+    if response.status not in (200, 226, 304):
+        raise Refused(url, response.status, headers.get("Retry-After", ""))
+    body = b""
+    if response.status != 304:
+        body = await _read(response, url, settings.fetch_max_bytes, on_large)
     return Fetched(
         status=response.status,
         url=url,
+        moved_to=moved_to,
         body=body,
-        content_type=response.headers.get("Content-Type", ""),
-        etag=response.headers.get("ETag", ""),
-        last_modified=response.headers.get("Last-Modified", ""),
+        headers=headers,
+        etag=_sendable(headers.get("ETag", "")),
+        last_modified=_sendable(headers.get("Last-Modified", "")),
     )
 
 
-async def _read(response: aiohttp.ClientResponse, url: str, max_bytes: int) -> bytes:
-    coding = response.headers.get("Content-Encoding", "identity").strip().lower()
-    if coding not in ("identity", "gzip", "x-gzip", ""):
-        raise FetchFailed(url, f"is coded as {coding!r}, which was not asked for")
-    decode, is_whole = _decoder("gzip" in coding, max_bytes)
-    received, decoded = 0, bytearray()
-    async for chunk in response.content.iter_chunked(65_536):
+def _sendable(validator: str) -> str:
+    """A validator that can be sent back as it came, byte for byte; empty if it cannot."""
+    # Bytes that are no UTF-8 come as lone surrogates, which neither headers nor JSON can carry.
+    return validator if validator.isprintable() else ""
+
+
+async def _read(
+    response: aiohttp.ClientResponse, url: str, max_bytes: int, on_large: OnLarge | None
+) -> bytes:
+    decoder = Decoder(response.headers.get("Content-Encoding", ""))
+    received, body, turn = 0, bytearray(), TURN_BYTES
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
         received += len(chunk)
-        decoded += decode(chunk)
-        if received > max_bytes or len(decoded) > max_bytes:
-            raise FetchFailed(url, f"is larger than {max_bytes} bytes (FETCH_MAX_BYTES)")
-    if not is_whole():
-        raise FetchFailed(url, "ends in the middle of its gzip data")
-    return bytes(decoded)
-
-
-def _decoder(gzipped: bool, max_bytes: int) -> tuple[Callable[[bytes], bytes], Callable[[], bool]]:
-    """(decode a chunk, whether the end was seen); a bomb gives one byte too many, not more."""
-    if not gzipped:
-        return bytes, lambda: True
-    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-
-    def decode(chunk: bytes) -> bytes:
-        try:
-            return inflater.decompress(chunk, max_bytes + 1)
-        except zlib.error as exc:
-            raise ValueError(f"has broken gzip data: {exc}") from exc
-
-    return decode, lambda: inflater.eof
+        for step in decoder.decode(chunk):
+            body += step
+            if received > max_bytes or len(body) > max_bytes:
+                raise FetchFailed(url, f"is larger than {max_bytes} bytes (FETCH_MAX_BYTES)")
+            if on_large is not None and len(body) > LARGE_BYTES:
+                await on_large()
+                on_large = None
+            if len(body) > turn:
+                turn += TURN_BYTES
+                await asyncio.sleep(0)
+    if not decoder.is_whole:
+        raise FetchFailed(url, "ends in the middle of its compressed data")
+    return bytes(body)
 
 
 def _without_fragment(url: str) -> str:

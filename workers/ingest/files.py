@@ -15,18 +15,19 @@ from pathlib import Path
 
 import aiohttp
 
-from service.articles import Article, Draft, to_ms
-from service.errors import DatelineError, Unavailable
+from service.articles import Article, Draft, Entry, to_ms
+from service.errors import DatelineError, InvalidInput, Unavailable
 from service.settings import Settings
 from service.sources import make as make_source
 from service.storage.store import Store
 from workers.ingest.fetch import fetch
 from workers.ingest.identify import FILE_SOURCE
 from workers.ingest.parse import Document, parse
-from workers.ingest.poll import compose_all
+from workers.ingest.reading import Job, drafts_of, packer
 from workers.runtime import Clock
 
 CHUNK = 500
+Drafts = list[tuple[Entry, Draft]]
 _PARAGRAPH = re.compile(r"</p>\s*")
 
 
@@ -108,15 +109,17 @@ class Importer:
         for link in document.feeds:
             await self._add_source(target, {"url": link.url, "category": link.category})
         name = target if url else Path(target).name
-        drafts, rejects = await asyncio.to_thread(
-            compose_all, document, name=name, category=self._category, url=url
-        )
-        for exc in rejects:
-            self.summary.reject(target, str(exc))
-        if drafts and drafts[0].source == FILE_SOURCE:
+        job = Job(url=url, added_url=url, category=self._category)
+        found = await asyncio.to_thread(list, drafts_of(document, job, name=name))
+        for _, exc in found:
+            if isinstance(exc, InvalidInput):
+                self.summary.reject(target, str(exc))
+        drafts = [(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
+        if drafts and drafts[0][1].source == FILE_SOURCE:
             drafts = await self._apart(document, drafts, name)
+        packed = packer(document)
         for at in range(0, len(drafts), CHUNK):
-            chunk = drafts[at : at + CHUNK]
+            chunk = [packed(entry, draft) for entry, draft in drafts[at : at + CHUNK]]
             for receipt in await self._store.articles.append(chunk, now=self._now()):
                 self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
             progress(len(chunk) / len(drafts))
@@ -131,14 +134,15 @@ class Importer:
         added = await self._store.sources.add(source, due_ms=to_ms(now))
         self.summary.counts["sources" if added else "unchanged"] += 1
 
-    async def _apart(self, document: Document, drafts: list[Draft], name: str) -> list[Draft]:
+    async def _apart(self, document: Document, drafts: Drafts, name: str) -> Drafts:
         """Two pages of one name, category and day that share nothing are two articles, not an
         edit: the second is then known by its title, too."""
-        stored = await self._store.articles.get([draft.id for draft in drafts])
-        if not any(map(_is_another, stored, drafts)):
+        stored = await self._store.articles.get([draft.id for _, draft in drafts])
+        if not any(map(_is_another, stored, (draft for _, draft in drafts))):
             return drafts
-        found, _ = compose_all(document, name=f"{name}\0{drafts[0].title}", category=self._category)
-        return found
+        job = Job(url="", category=self._category)
+        found = drafts_of(document, job, name=f"{name}\0{drafts[0][1].title}")
+        return [(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
 
 
 def _is_hidden(path: Path) -> bool:

@@ -19,24 +19,45 @@ from workers.ingest.parse import Document
 FILE_SOURCE = "urn:dateline:file"
 
 
-def identify(document: Document, entry: Entry, *, name: str) -> tuple[str, str]:
+def identify(
+    document: Document,
+    entry: Entry,
+    *,
+    name: str,
+    also: str = "",
+    ambiguous: frozenset[str] = frozenset(),
+) -> tuple[str, str]:
     """(source, guid) of an entry; an empty guid leaves it to the text.
 
     Args:
         name: of the file or URL that the document came from; identity of pages without a link.
+        also: another URL that the document speaks for: where its source has moved to.
+        ambiguous: guids that say nothing, see `ambiguous_guids`.
     """
     if entry.source and not document.url:
         # A record from a file, such as an export; what comes over the network cannot choose.
         return entry.source, entry.guid
     url = entry.guid or entry.url
     host = _origin(url)
-    if host and host == _origin(document.url):
+    if entry.guid in ambiguous:
+        url = f"{entry.guid} {entry.url}"
+    if host and host in (_origin(document.url), _origin(also)):
         return host, url
     if document.url:
         return document.url, url
     if entry.guid or entry.url:
         return FILE_SOURCE, url
     return FILE_SOURCE, _guid_of_file(document, entry, name)
+
+
+def ambiguous_guids(document: Document) -> frozenset[str]:
+    """Guids that entries with different links share: some feeds give all their items one."""
+    links: dict[str, str] = {}
+    found = set()
+    for entry in document.entries:
+        if entry.guid and links.setdefault(entry.guid, entry.url) != entry.url:
+            found.add(entry.guid)
+    return frozenset(found)
 
 
 def _origin(url: str) -> str:

@@ -1,32 +1,28 @@
-"""Poll: sources that are due → fetch → parse → clean → identify → append.
+"""Poll: claim what is due → poll it (taking.py) → note what came of it.
 
-Each poll is claimed by one worker; a claim that is not finished (kill -9) is due again later.
-Validators are kept only of a document that was taken in whole.
+One slow source holds one of AT_ONCE places and nobody up. Claims and results go to Redis many at a
+time. A claim that is not finished (kill -9) lapses, and its source is due again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from dataclasses import replace
-from datetime import tzinfo
+from collections import Counter
+from contextlib import suppress
 
-import aiohttp
-
-from service import articles as article_rules
-from service.articles import Draft
-from service.compose import compose
-from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
-from service.retries import retry_after_s
+from service.articles import to_ms
+from service.errors import Unavailable
 from service.settings import Settings
-from service.sources import Poll, Source, next_delay_s
 from service.storage.connecting import translated
+from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers import runtime
-from workers.ingest.fetch import USER_AGENT, Fetched, RateLimited, fetch
-from workers.ingest.identify import identify
-from workers.ingest.parse import Document, parse
+from workers.ingest.fetch import user_agent
+from workers.ingest.pushed import Pushed
+from workers.ingest.reader import CPU_S
+from workers.ingest.readers import open_readers
+from workers.ingest.taking import Outcome, Taker
 from workers.outbound import open_client
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
@@ -34,7 +30,14 @@ from workers.schedule import ticking
 logger = logging.getLogger(__name__)
 
 TICK_S = 1.0
-AT_ONCE = 16
+COUNT_SUBSCRIBERS_S = 600.0
+AT_ONCE = 256
+CLAIM = 64
+"""So many places are waited for before more is claimed, for a moment."""
+MOMENT_S = 0.02
+FINISH = 500
+# On top of what fetching and reading may take, before somebody else may poll a source.
+CLAIM_SLACK_S = 60
 
 
 class Poller:
@@ -44,133 +47,135 @@ class Poller:
         self._store = store
         self._settings = settings
         self._now = now
+        self._polls: set[asyncio.Task[None]] = set()
+        self._place = asyncio.Event()
+        self._finished: list[Finished] = []
+        self._counts: Counter[str] = Counter()
+        self._some_finished = asyncio.Event()
+        self._claim_ms = int((settings.fetch_timeout_s + 4 * CPU_S + CLAIM_SLACK_S) * 1000)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll what is due, until stopped."""
+        agent = await self._user_agent()
         async with (
-            open_client(self._settings, user_agent=USER_AGENT) as client,
-            ticking({"poll": TICK_S}) as ticks,
+            open_client(self._settings, user_agent=agent) as client,
+            open_readers(self._settings.parse_processes) as readers,
+            ticking({"poll": TICK_S, "subscribers": COUNT_SUBSCRIBERS_S}) as ticks,
         ):
-
-            async def unit() -> None:
-                await self._poll_due(client)
-                await runtime.woken(ticks["poll"], stop, timeout_s=TICK_S)
-
-            await runtime.repeat(unit, stop, what="poll")
-
-    async def _poll_due(self, client: aiohttp.ClientSession) -> None:
-        now_ms = article_rules.to_ms(self._now())
-        while ids := await self._store.sources.claim(now_ms=now_ms, limit=AT_ONCE):
+            taker = Taker(self._store, self._settings, client, readers, now=self._now)
+            drained = asyncio.Event()
             async with asyncio.TaskGroup() as group:
-                for source_id in ids:
-                    group.create_task(self._poll_one(client, source_id))
+                group.create_task(self._note_results(drained))
+                pushed = Pushed(
+                    self._store, taker, ordinal=self._settings.worker_ordinal, now=self._now
+                )
+                group.create_task(pushed.run(stop))
 
-    async def _poll_one(self, client: aiohttp.ClientSession, source_id: str) -> None:
-        source = await self._store.sources.get(source_id)
-        if source is None or source.paused:
-            return
-        before = await self._store.sources.poll(source_id)
+                async def unit() -> None:
+                    await self._claim_some(taker, group, ticks["poll"], stop)
+                    if ticks["subscribers"].is_set():
+                        ticks["subscribers"].clear()
+                        client.headers["User-Agent"] = await self._user_agent()
+
+                await runtime.repeat(unit, stop, what="poll")
+                await self._drain()
+                drained.set()
+                self._some_finished.set()
+
+    async def _user_agent(self) -> str:
+        """With us as one subscriber, and each webhook as one more."""
+        subscribers = 1
+        with suppress(Unavailable), translated():
+            subscribers += len(await self._store.deliveries.all())
+        return user_agent(self._settings.base_url, subscribers=subscribers)
+
+    async def _claim_some(
+        self, taker: Taker, group: asyncio.TaskGroup, tick: asyncio.Event, stop: asyncio.Event
+    ) -> None:
+        free = AT_ONCE - len(self._polls)
+        if free < CLAIM:
+            self._place.clear()
+            await runtime.woken(self._place, stop, timeout_s=MOMENT_S if free else TICK_S)
+            free = AT_ONCE - len(self._polls)
+        now_ms = to_ms(self._now())
+        claims, next_ms = await self._store.sources.claim(
+            now_ms=now_ms,
+            limit=max(free, 0),
+            claim_ms=self._claim_ms,
+            spacing_ms=int(self._settings.poll_spacing_s * 1000),
+        )
+        for claim in claims:
+            task = group.create_task(self._poll(taker, claim))
+            self._polls.add(task)
+            task.add_done_callback(self._leave)
+        if not claims:
+            wait_s = TICK_S if next_ms is None else (next_ms - now_ms) / 1000
+            await runtime.woken(tick, stop, timeout_s=min(max(wait_s, MOMENT_S), TICK_S))
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
+        self._polls.discard(task)
+        if AT_ONCE - len(self._polls) >= CLAIM:
+            self._place.set()
+
+    async def _poll(self, taker: Taker, claim: Claim) -> None:
         watch = Stopwatch()
         try:
-            with translated():
-                after = await self._take_in(client, source, before)
+            outcome = await taker.take(claim)
         except Unavailable:
             return  # The claim lapses, and the source is due again.
-        except DatelineError as exc:
-            after = self._failed(before, exc)
-        except Exception as exc:
-            # The border: a document that our own code stumbles over costs its source a poll.
-            logger.exception("a poll failed", extra={"source": source.url})
-            after = self._failed(before, DatelineError(f"an error of ours: {exc!r}"))
-        await self._store.sources.finish(source_id, after)
-        extra = {"source": source.url, "result": after.result, "ms": watch.ms}
-        logger.log(logging.WARNING if after.failures else logging.INFO, "polled", extra=extra)
-
-    async def _take_in(self, client: aiohttp.ClientSession, source: Source, before: Poll) -> Poll:
-        fetched = await fetch(
-            client,
-            source.url,
-            self._settings,
-            etag=before.etag,
-            last_modified=before.last_modified,
+        except asyncio.CancelledError:
+            # The worker stops: somebody else may have it at once.
+            self._finish(Finished(claim=claim, poll=claim.poll, due_ms=to_ms(self._now())))
+            raise
+        self._finish(outcome.finished)
+        self._counts.update(
+            polls=1,
+            polls_failed=int(outcome.is_failure),
+            polls_unchanged=int(outcome.is_unchanged),
         )
-        if fetched.status == 304:
-            return self._succeeded(before, fetched, "not modified")
-        document, drafts, rejects = await asyncio.to_thread(
-            read, fetched, source, self._settings.timezone
-        )
-        if not document.is_whole:
-            fetched = replace(fetched, etag="", last_modified="")
-        receipts = await self._store.articles.append(drafts, now=self._now())
-        new = sum(receipt.status != "unchanged" for receipt in receipts)
-        result = f"{len(receipts)} articles, {new} new or updated, {len(rejects)} rejected"
-        return self._succeeded(before, fetched, result)
+        self._log(outcome, watch)
 
-    def _succeeded(self, before: Poll, fetched: Fetched, result: str) -> Poll:
-        return self._due(
-            replace(
-                before,
-                # A 304 may leave validators out; those we have still hold then.
-                etag=fetched.etag or (before.etag if fetched.status == 304 else ""),
-                last_modified=fetched.last_modified
-                or (before.last_modified if fetched.status == 304 else ""),
-                failures=0,
-                result=result,
-            )
-        )
+    def _finish(self, finished: Finished) -> None:
+        self._finished.append(finished)
+        self._some_finished.set()
 
-    def _failed(self, before: Poll, exc: DatelineError) -> Poll:
-        asked_s = isinstance(exc, RateLimited) and retry_after_s(exc.retry_after, self._now())
-        failures = before.failures + 1
-        if isinstance(exc, FetchFailed) and exc.permanent:
-            # Asked again rarely, but asked: sites come back after years.
-            failures += 3
-        return self._due(replace(before, failures=failures, result=str(exc)), asked_s or 0.0)
+    def _log(self, outcome: Outcome, watch: Stopwatch) -> None:
+        level = logging.WARNING if outcome.is_failure else logging.INFO
+        # Most polls find nothing, and lines about nothing hide the others.
+        level = logging.DEBUG if outcome.is_unchanged else level
+        if logger.isEnabledFor(level):
+            finished = outcome.finished
+            extra = {
+                "source": finished.claim.source.url,
+                "result": finished.poll.result,
+                "ms": watch.ms,
+            }
+            logger.log(level, "polled", extra=extra)
 
-    def _due(self, poll: Poll, retry_after_s: float = 0.0) -> Poll:
-        now = self._now()
-        delay_s = next_delay_s(
-            failures=poll.failures,
-            retry_after_s=retry_after_s,
-            settings=self._settings,
-            chance=random.random(),  # noqa: S311 -- jitter
-        )
-        return replace(
-            poll,
-            polled=article_rules.to_rfc3339(now),
-            due_ms=article_rules.to_ms(now) + int(delay_s * 1000),
-        )
+    async def _note_results(self, drained: asyncio.Event) -> None:
+        """Write results down, many at a time, as long as there may be some."""
+        never = asyncio.Event()
+        while self._finished or not drained.is_set():
+            await self._some_finished.wait()
+            self._some_finished.clear()
+            await asyncio.sleep(MOMENT_S)
+            while batch := self._finished[:FINISH]:
 
+                async def write(batch: list[Finished] = batch) -> None:
+                    await self._store.sources.finish(batch, now_ms=to_ms(self._now()))
 
-def read(
-    fetched: Fetched, source: Source, zone: tzinfo
-) -> tuple[Document, list[Draft], list[InvalidInput]]:
-    """What was fetched. Raises ParseFailed if it is nothing that can be read."""
-    document = parse(fetched.body, url=fetched.url, content_type=fetched.content_type, zone=zone)
-    drafts, rejects = compose_all(
-        document, name=source.url, category=source.category, url=source.url
-    )
-    return document, drafts, rejects
+                await runtime.attempt(write, never, what="poll results")
+                del self._finished[: len(batch)]
+            with suppress(Unavailable), translated():
+                # A figure for /metrics, no more: not worth waiting for.
+                counts, self._counts = self._counts, Counter()
+                await self._store.count(counts)
 
-
-def compose_all(
-    document: Document, *, name: str, category: str = "", url: str = ""
-) -> tuple[list[Draft], list[InvalidInput]]:
-    """Drafts of a document's entries, and why the others are none.
-
-    Args:
-        name: of the file or URL, for pages without a link.
-        category: instead of those that the entries name.
-        url: where the document was asked for; decides for it who it may speak for.
-    """
-    document = replace(document, url=url or document.url)
-    drafts, rejects = [], []
-    for entry in document.entries:
-        source, guid = identify(document, entry, name=name)
-        if category:
-            entry = replace(entry, categories=(category,))
-        try:
-            drafts.append(compose(entry, source=source, guid=guid))
-        except InvalidInput as exc:
-            rejects.append(exc)
-    return drafts, rejects
+    async def _drain(self) -> None:
+        """Let polls end that are about to, and give the others back."""
+        if self._polls:
+            await asyncio.wait(self._polls, timeout=self._settings.drain_s / 2)
+        for task in self._polls:
+            task.cancel()
+        if self._polls:
+            await asyncio.wait(self._polls)

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
+from service.feeds import opml
 from workers.ingest.parse.document import Document, FeedLink
-
-MAX_DEPTH = 8
 
 
 def parse_opml(root: Any, url: str) -> Document:
     """The outlines that have an xmlUrl."""
-    body = root.find("{*}body")
-    feeds = tuple(_outlines(body, ())) if body is not None else ()
+    feeds = tuple(
+        FeedLink(url=found.url, title=found.title, category=found.category)
+        for found in opml.outlines(root)
+    )
     return Document(kind="opml", url=url, feeds=feeds)
-
-
-def _outlines(parent: Any, above: tuple[str, ...]) -> Iterator[FeedLink]:
-    for outline in parent.iterfind("{*}outline"):
-        title = (outline.get("title") or outline.get("text") or "").replace("/", " ").strip()
-        feed_url = (outline.get("xmlUrl") or "").strip()
-        if feed_url:
-            yield FeedLink(url=feed_url, title=title, category="/".join(above))
-        if len(outline) and len(above) < MAX_DEPTH:
-            yield from _outlines(outline, (*above, title) if title else above)

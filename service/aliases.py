@@ -1,0 +1,57 @@
+"""Aliases: by what else an article of one source is known, when its guid changes. Pure.
+
+Publishers change guids (a new CMS, a corrected slug, http to https), and an edited headline must
+not become a second article. What stays then is the link, or the number in a K2 link. A link alone
+is not enough, for some pages are rewritten in place every day: the date must be the old one, too,
+or the title where there is no date.
+
+An alias only ever joins articles of one `source`; no feed can take over another's articles by it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import urlsplit
+
+from service.articles import Draft, to_rfc3339
+from service.duplicates import canonical
+
+# K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
+_K2_ITEM = re.compile(r"/item/(\d{1,12})-")
+ALIAS_BYTES = 10
+"""Two of the source, so that all of its aliases are kept together, and eight of the alias."""
+# Half for the title, half for the date; zeros if there is none.
+LIKENESS_BYTES = 8
+
+
+def kin_of(draft: Draft, *, is_own_link: bool) -> tuple[tuple[bytes, bytes], ...]:
+    """(alias, likeness) of a draft, the surest first. An empty likeness: the alias is enough.
+
+    Args:
+        is_own_link: whether no other entry of its document has the same link.
+    """
+    found = []
+    number = _K2_ITEM.search(draft.url)
+    if number and "/" not in draft.source:
+        # Its source is a host, so the link is on it (see identify).
+        found.append((_digest(draft.source, "k2", number.group(1)), b""))
+    if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
+        found.append((_digest(draft.source, "link", canonical(draft.url)), _likeness(draft)))
+    return tuple(found)
+
+
+def _digest(source: str, *parts: str) -> bytes:
+    whose = hashlib.blake2b(source.encode(), digest_size=2).digest()
+    what = "\0".join((source, *parts)).encode()
+    return whose + hashlib.blake2b(what, digest_size=ALIAS_BYTES - 2).digest()
+
+
+def _likeness(draft: Draft) -> bytes:
+    size = LIKENESS_BYTES // 2
+    date = to_rfc3339(draft.published) if draft.published else ""
+    parts = (" ".join(draft.title.split()).casefold(), date)
+    return b"".join(
+        hashlib.blake2b(part.encode(), digest_size=size).digest() if part else bytes(size)
+        for part in parts
+    )

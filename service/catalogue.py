@@ -1,0 +1,108 @@
+"""The catalogue of sources, as API and CLI manage it: add, change, show, and OPML in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from service import sources as rules
+from service.articles import from_ms, to_ms, to_rfc3339
+from service.errors import InvalidInput, NotFound
+from service.feeds import opml
+from service.sources import Source
+from service.storage.store import Store
+
+# What of a source decides where its articles belong.
+_PLACING = frozenset({"category", "mapping"})
+
+
+async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
+    """(the source, whether it is new). One that is known stays as it is. Raises InvalidInput."""
+    source = rules.make(fields, created=now)
+    added = await store.sources.add(source, due_ms=to_ms(now))
+    return (source if added else await find(store, source.id)), added
+
+
+async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str, Any]]:
+    """Add the feeds of an OPML document, each by itself; what became of each, in its order.
+
+    Raises:
+        InvalidInput: it is no OPML.
+    """
+    answers = []
+    for outline in opml.read(body):
+        fields = {"url": outline.url, "category": outline.category}
+        try:
+            source, added = await add(store, fields, now=now)
+        except InvalidInput as exc:
+            answers.append({"status": "rejected", "url": outline.url, "error": str(exc)})
+        else:
+            status = "created" if added else "unchanged"
+            answers.append({"status": status, "url": source.url, "id": source.id})
+    return answers
+
+
+async def find(store: Store, name: str) -> Source:
+    """A source by its id or its URL. Raises NotFound."""
+    source = await store.sources.get(name)
+    if source is None and name.startswith(("http://", "https://")):
+        named = (s for s in await store.sources.all() if name in (s.url, s.added_url))
+        source = next(named, None)
+    if source is None:
+        raise NotFound(f"{name}: no such source; `dateline sources list` names them")
+    return source
+
+
+async def change(store: Store, name: str, fields: Mapping[str, object], *, now: datetime) -> Source:
+    """Change some settings of a source. Raises NotFound, InvalidInput."""
+    before = await find(store, name)
+    source = rules.changed(before, fields)
+    await store.sources.replace(source, now_ms=to_ms(now))
+    if any(getattr(before, field) != getattr(source, field) for field in _PLACING):
+        await store.sources.start_afresh(source.id)
+        await store.sources.wake(source.id, due_ms=to_ms(now))
+    return source
+
+
+async def refresh(store: Store, name: str, *, now: datetime) -> Source:
+    """Have a source polled now. Raises NotFound, or InvalidInput if it is paused."""
+    source = await find(store, name)
+    if source.paused:
+        raise InvalidInput("source", name, "is paused; resume it")
+    await store.sources.wake(source.id, due_ms=to_ms(now))
+    return source
+
+
+async def remove(store: Store, name: str) -> None:
+    """Forget a source; its articles stay. Raises NotFound."""
+    source = await find(store, name)
+    await store.sources.remove(source.id)
+
+
+async def shown(store: Store, source: Source, *, now: datetime) -> dict[str, Any]:
+    """A source with what its polls left, as API and CLI show it."""
+    poll = await store.sources.poll(source.id)
+    subscription = await store.subscriptions.get(poll.subscription) if poll.subscription else None
+    is_live = subscription is not None and subscription.is_live(to_ms(now))
+    return {
+        **source.shown(),
+        "kind": poll.kind,
+        "polled": poll.polled or None,
+        "result": poll.result,
+        "failures": poll.failures,
+        "due": to_rfc3339(from_ms(poll.due_ms)) if poll.due_ms and not source.paused else None,
+        "hub": poll.hub or None,
+        "hub_until": (
+            to_rfc3339(from_ms(subscription.expires_ms)) if subscription and is_live else None
+        ),
+    }
+
+
+async def exported(store: Store) -> bytes:
+    """All sources as OPML 2.0, in folders by their categories; no headers, they are secret."""
+    outlines = [
+        opml.Outline(url=source.url, title=source.title, category=source.category)
+        for source in await store.sources.all()
+    ]
+    return opml.write(outlines, title="Sources of dateline")

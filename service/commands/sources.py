@@ -1,0 +1,213 @@
+"""`dateline sources …`: what is polled. As the API (service/web/manage.py)."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from service import catalogue
+from service.cli import main, pass_on, settings_from, with_store
+from service.commands.showing import AS_JSON, show
+from service.errors import InvalidInput
+from service.storage.store import Store
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+@main.group()
+def sources() -> None:
+    """What is polled. A source is named by its id or its URL."""
+
+
+class Duration(click.ParamType[float]):
+    """`90`, `15m`, `2h`, `1d`: seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Seconds of a text."""
+        text = str(value).strip().lower()
+        number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
+        try:
+            return float(number) * _UNITS[unit]
+        except ValueError:
+            self.fail(f"{value!r} is no duration such as 90, 15m, 2h or 1d", param, ctx)
+
+
+def settings_of_source(command: Any) -> Any:
+    """The options that `add` and `set` have in common."""
+    for option in reversed(
+        (
+            click.option("--category", help="File its articles here, whatever they say."),
+            click.option("--map", "rules", multiple=True, metavar="THEIRS=OURS",
+                         help="File its category THEIRS (* and ? stand for anything) under OURS; "
+                              "nothing after = drops it. May be repeated; then --category is for "
+                              "what no rule names."),
+            click.option("--every", type=Duration(), help="Poll so often: 90, 15m, 2h, 1d."),
+            click.option("--header", "headers", multiple=True, metavar="NAME:VALUE",
+                         help="Send this to its host. May be repeated."),
+            click.option("--user", metavar="NAME:PASSWORD", help="HTTP Basic, for its host."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _fields(
+    category: str | None, rules: tuple[str, ...], every: float | None, headers: tuple[str, ...],
+    user: str | None,
+) -> dict[str, object]:  # fmt: skip
+    fields: dict[str, object] = {}
+    if category is not None:
+        fields["category"] = category
+    if rules:
+        fields["mapping"] = dict(_pair("--map", rule, "=") for rule in rules)
+    if every is not None:
+        fields["interval_s"] = every
+    if headers:
+        fields["headers"] = dict(_pair("--header", header, ":") for header in headers)
+    if user is not None:
+        fields["auth"] = user
+    return fields
+
+
+def _pair(option: str, text: str, mark: str) -> tuple[str, str]:
+    name, found, value = text.partition(mark)
+    if not found or not name.strip():
+        raise click.BadParameter(f"needs a {mark!r}, as in NAME{mark}VALUE", param_hint=option)
+    return name.strip(), value.strip()
+
+
+@sources.command("add")
+@click.argument("url")
+@settings_of_source
+@AS_JSON
+def add_source(url: str, as_json: bool, **options: Any) -> None:
+    """Poll a feed or page from now on. For a site's address, the first poll looks for its feed."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> dict[str, Any]:
+        source, added = await catalogue.add(store, {"url": url, **_fields(**options)}, now=now)
+        if not added and _fields(**options):
+            raise InvalidInput("url", url, "is a source already; `dateline sources set` changes it")
+        return source.shown()
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@sources.command("set")
+@click.argument("source")
+@settings_of_source
+@AS_JSON
+def set_source(source: str, as_json: bool, **options: Any) -> None:
+    """Change settings of a source; those not named stay."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> dict[str, Any]:
+        return (await catalogue.change(store, source, _fields(**options), now=now)).shown()
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@sources.command("list")
+@AS_JSON
+def list_sources(as_json: bool) -> None:
+    """All sources, one a line: id, state, when it is due, URL."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> list[dict[str, Any]]:
+        return [await catalogue.shown(store, s, now=now) for s in await store.sources.all()]
+
+    found = with_store(settings_from(), work)
+    if as_json:
+        show(found, as_json=True)
+        return
+    for source in found:
+        due = (source["due"] or "-")[:19]
+        click.echo(f"{source['id']}  {_state(source):<8}  {due:<19}  {source['url']}")
+
+
+def _state(source: dict[str, Any]) -> str:
+    if source["paused"]:
+        return "paused"
+    if source["failures"]:
+        return "failing"
+    if not source["polled"]:
+        return "new"
+    return "live" if source["hub_until"] else "ok"
+
+
+@sources.command("show")
+@click.argument("source")
+@AS_JSON
+def show_source(source: str, as_json: bool) -> None:
+    """One source and its last poll."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> dict[str, Any]:
+        return await catalogue.shown(store, await catalogue.find(store, source), now=now)
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@sources.command("pause")
+@click.argument("source")
+def pause_source(source: str) -> None:
+    """Poll it no more until it is resumed."""
+    _set_paused(source, paused=True)
+
+
+@sources.command("resume")
+@click.argument("source")
+def resume_source(source: str) -> None:
+    """Poll it again, now."""
+    _set_paused(source, paused=False)
+
+
+def _set_paused(source: str, *, paused: bool) -> None:
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> None:
+        await catalogue.change(store, source, {"paused": paused}, now=now)
+
+    with_store(settings_from(), work)
+
+
+@sources.command("refresh")
+@click.argument("source")
+def refresh_source(source: str) -> None:
+    """Poll it now."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> None:
+        await catalogue.refresh(store, source, now=now)
+
+    with_store(settings_from(), work)
+
+
+@sources.command("remove")
+@click.argument("source")
+def remove_source(source: str) -> None:
+    """Forget a source; its articles stay."""
+
+    async def work(store: Store) -> None:
+        await catalogue.remove(store, source)
+
+    with_store(settings_from(), work)
+
+
+@sources.command("export")
+def export_sources() -> None:
+    """Write all sources as OPML, which `dateline import` takes back."""
+    sys.stdout.buffer.write(with_store(settings_from(), catalogue.exported))
+
+
+@sources.command("discover")
+@click.argument("url")
+@AS_JSON
+def discover_feeds(url: str, as_json: bool) -> None:
+    """List the feeds of a site, without adding any."""
+    pass_on("discover", (url, *(["--json"] if as_json else [])))

@@ -1,0 +1,111 @@
+"""`dateline tail`, `status`, `export`: look at a running dateline."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import click
+import orjson
+
+from service import categories, webhooks
+from service.articles import LIVE, Article
+from service.cli import main, settings_from, with_store
+from service.commands.showing import AS_JSON, show
+from service.storage.store import Store
+
+TAIL_COUNT = 10
+
+
+@main.command()
+@click.option("--category", default="", help="Only this category and those below it.")
+@click.option("-n", "count", default=TAIL_COUNT, show_default=True, help="So many old ones first.")
+@click.option("--follow/--no-follow", default=True, help="Wait for new ones.")
+@AS_JSON
+def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
+    """Print events of the stream as they come, one a line."""
+    path = categories.parse(category).path if category else ""
+
+    async def work(store: Store) -> None:
+        async for event, data in _events(store, count=count, follow=follow):
+            paths = data["categories"]
+            if path and not webhooks.is_within(path, paths):
+                continue
+            if as_json:
+                click.echo(orjson.dumps({**event.envelope(), "data": data}))
+            else:
+                kind = event.type.split(".")[2]
+                click.echo(f"{event.time}  {kind:<9}  {', '.join(paths)}  {data['title']}")
+            sys.stdout.flush()
+
+    try:
+        with_store(settings_from(), work)
+    except KeyboardInterrupt:
+        return
+
+
+async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tuple[Any, Any]]:
+    """(event, article as an object), the newest `count` first in their order, then new ones."""
+    after = {}
+    old = []
+    for shard in range(store.stream.shards):
+        after[shard] = await store.stream.last_id(shard)
+        old += await store.stream.newest(shard, count=count)
+    for event in sorted(old, key=lambda event: event.position)[-count:] if count else []:
+        if event.type:
+            yield event, orjson.loads(event.data)
+    while follow:
+        for shard, last in after.items():
+            for event in await store.stream.read(shard, last, count=100):
+                after[shard] = event.entry_id
+                if event.type:
+                    yield event, orjson.loads(event.data)
+
+
+@main.command()
+@AS_JSON
+def status(as_json: bool) -> None:
+    """How much there is, and how far the readers of the stream are behind."""
+
+    async def work(store: Store) -> dict[str, Any]:
+        shards = range(store.stream.shards)
+        return {
+            "articles": await store.pages.count(categories.ALL),
+            "categories": len(await store.articles.category_titles()),
+            "events": sum([await store.stream.length(shard) for shard in shards]),
+            "groups": [
+                f"{b.group}: {b.pending} pending, {'?' if b.lag is None else b.lag} to read"
+                for b in await store.stream.backlogs()
+            ],
+            "sources": await store.sources.count(),
+            "webhooks": len(await store.deliveries.all()),
+            "counters": [f"{n} {v}" for n, v in sorted((await store.counters()).items())],
+        }
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@main.command()
+def export() -> None:
+    """Write every live article as NDJSON, which `dateline import` takes back."""
+
+    async def work(store: Store) -> None:
+        titles = await store.articles.category_titles()
+        seen: set[str] = set()
+        async for ids in store.articles.all_ids():
+            fresh = [article_id for article_id in dict.fromkeys(ids) if article_id not in seen]
+            seen.update(fresh)
+            for article in await store.articles.get(fresh):
+                if article and article.status == LIVE:
+                    sys.stdout.buffer.write(_exported(article, titles))
+        sys.stdout.buffer.flush()
+
+    with_store(settings_from(), work)
+
+
+def _exported(article: Article, titles: dict[str, str]) -> bytes:
+    fields = orjson.loads(article.to_json())
+    # Titles, not slugs: their spelling is to come back, too.
+    fields["categories"] = [categories.title_path(path, titles) for path in article.categories]
+    return orjson.dumps(fields) + b"\n"

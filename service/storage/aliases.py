@@ -1,0 +1,74 @@
+"""Aliases in Redis: the id of the article that a new guid belongs to (service/aliases.py)."""
+
+from __future__ import annotations
+
+import uuid
+import zlib
+from collections.abc import Sequence
+
+from service.packing import Packed
+from service.storage import connecting, keys
+from service.storage.connecting import Client
+
+# A script stops everybody else: an alias takes it some 3 µs.
+MAX_BATCH = 200
+_SOURCE_BYTES = 2
+
+
+class Aliases:
+    """By what else articles are known."""
+
+    def __init__(self, client: Client, *, shards: int) -> None:
+        self._client = client
+        self._shards = shards
+        self._alias = connecting.script(client, "alias")
+
+    async def resolve(self, articles: Sequence[Packed]) -> list[Packed]:
+        """The articles, those with a new guid under the id that they already have.
+
+        Aliases of new articles are noted before the articles are appended: of two workers that
+        append one article under two guids, the second learns the first one's id. If nothing is
+        appended after all, the next call gives the same answer.
+        """
+        found = list(articles)
+        unknown = await self._unknown([i for i, a in enumerate(found) if a.kin], found)
+        by_shard: dict[int, list[int]] = {}
+        for i in unknown:
+            by_shard.setdefault(self._shard(found[i].kin[0][0]), []).append(i)
+        for shard, places in by_shard.items():
+            for at in range(0, len(places), MAX_BATCH):
+                await self._resolve(shard, places[at : at + MAX_BATCH], found)
+        return found
+
+    async def _unknown(self, places: list[int], articles: list[Packed]) -> list[int]:
+        """Only what is new can be something else by another name."""
+        if not places:
+            return []
+        pipe = self._client.pipeline(transaction=False)
+        for i in places:
+            shard = keys.shard_of(articles[i].id, self._shards)
+            pipe.hexists(keys.article(shard, articles[i].id), "head")
+        known = await pipe.execute()
+        return [i for i, is_known in zip(places, known, strict=True) if not is_known]
+
+    async def _resolve(self, shard: int, places: list[int], articles: list[Packed]) -> None:
+        key_names: list[str] = []
+        argv: list[bytes | int] = []
+        for i in places:
+            article = articles[i]
+            argv += [uuid.UUID(article.id).bytes, len(article.kin)]
+            for alias, likeness in article.kin:
+                key_names.append(keys.aliases(shard, _bucket(alias)))
+                argv += [alias[_SOURCE_BYTES:], likeness]
+        ids = await self._alias(keys=key_names, args=argv)
+        for i, found in zip(places, ids, strict=True):
+            article_id = str(uuid.UUID(bytes=found))
+            if article_id != articles[i].id:
+                articles[i] = articles[i].with_id(article_id)
+
+    def _shard(self, alias: bytes) -> int:
+        return zlib.crc32(alias[:_SOURCE_BYTES]) % self._shards
+
+
+def _bucket(alias: bytes) -> int:
+    return zlib.crc32(alias[_SOURCE_BYTES:]) % keys.ALIAS_BUCKETS

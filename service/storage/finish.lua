@@ -1,0 +1,38 @@
+-- Note what polls left, and when their sources are due next, unless somebody decided otherwise in
+-- the meantime: removed or paused (no score), asked for at once (an earlier one), claimed by another
+-- worker after the claim lapsed (a later one). Safe to send twice.
+--
+-- KEYS  1 due  2 sources  3 polls  4 hosts
+-- ARGV  1 now (ms)  then for each poll 8: id, host, ms when the claim lapses, poll, ms when it is
+--       due ('' for never), source as it was claimed, source as it is to be ('' if unchanged),
+--       ms until when its host is to be spared
+
+local now = tonumber(ARGV[1])
+
+local function release(name, id, spared)
+  local kept = redis.call('HGET', KEYS[4], name)
+  local host = kept and cjson.decode(kept) or {n = 0, f = {}}
+  host.f[id] = nil
+  host.n = math.max(host.n, spared)
+  if next(host.f) or host.n > now then
+    redis.call('HSET', KEYS[4], name, cjson.encode(host))
+  else
+    redis.call('HDEL', KEYS[4], name)
+  end
+end
+
+for i = 2, #ARGV, 8 do
+  local id, lapse, due, before, after = ARGV[i], ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
+  local score = tonumber(redis.call('ZSCORE', KEYS[1], id) or nil)
+  if score and score <= tonumber(lapse) then
+    redis.call('HSET', KEYS[3], id, ARGV[i + 3])
+    if after ~= '' and redis.call('HGET', KEYS[2], id) == before then
+      redis.call('HSET', KEYS[2], id, after)
+    end
+    if score == tonumber(lapse) then
+      if due == '' then redis.call('ZREM', KEYS[1], id) else redis.call('ZADD', KEYS[1], due, id) end
+    end
+  end
+  release(ARGV[i + 1], id, tonumber(ARGV[i + 7]))
+end
+return #ARGV

@@ -1,0 +1,103 @@
+"""WebSub subscriptions in Redis, and what hubs pushed until a worker has taken it in.
+
+Pushes are a stream with one group: a push goes to one ingest worker, and to another if that one
+dies; it is deleted when it was taken in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from redis.exceptions import ResponseError
+
+from service.storage import keys
+from service.storage.connecting import Client
+from service.websub import Subscription
+
+GROUP = "ingest"
+# Longer than a document may take to be read.
+RECLAIM_MS = 180_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Push:
+    """The bytes of a topic, as its hub sent them."""
+
+    entry_id: str
+    source_id: str
+    body: bytes
+    content_type: str
+
+
+class Subscriptions:
+    """What hubs were asked for, and what they sent."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def put(self, subscription: Subscription) -> None:
+        """Keep one."""
+        await self._client.hset(keys.SUBSCRIPTIONS, subscription.id, orjson.dumps(subscription))
+
+    async def get(self, subscription_id: str) -> Subscription | None:
+        """One, also if its lease has ended."""
+        kept = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
+        return Subscription(**orjson.loads(kept)) if kept else None
+
+    async def remove(self, subscription_id: str) -> None:
+        """Forget one: its callback knows nothing any more."""
+        await self._client.hdel(keys.SUBSCRIPTIONS, subscription_id)
+
+    async def push(self, source_id: str, body: bytes, content_type: str) -> bool:
+        """Keep what a hub sent; False if there is no room: then the source should be polled."""
+        if len(body) > keys.PUSH_MAX_BYTES:
+            return False
+        if await self._client.xlen(keys.PUSHES) >= keys.PUSHES_MAX:
+            return False
+        fields = {"source": source_id, "body": body, "type": content_type}
+        await self._client.xadd(keys.PUSHES, fields)
+        return True
+
+    async def pushes(self, consumer: str, *, count: int, block_ms: int) -> list[Push]:
+        """Pushes for this caller alone; call `taken` with each. Those first that another left."""
+        try:
+            left = await self._client.xautoclaim(
+                keys.PUSHES, GROUP, consumer, RECLAIM_MS, "0-0", count=count
+            )
+            entries = left[1]
+            if not entries:
+                fresh = await self._client.xreadgroup(
+                    GROUP, consumer, {keys.PUSHES: ">"}, count=count, block=block_ms
+                )
+                entries = fresh[0][1] if fresh else []
+        except ResponseError as exc:
+            if "NOGROUP" not in str(exc):
+                raise
+            await self._make_group()
+            return []
+        return [_push(entry_id, fields) for entry_id, fields in entries if fields]
+
+    async def taken(self, push: Push) -> None:
+        """Forget a push."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.xack(keys.PUSHES, GROUP, push.entry_id)
+        pipe.xdel(keys.PUSHES, push.entry_id)
+        await pipe.execute()
+
+    async def _make_group(self) -> None:
+        try:
+            await self._client.xgroup_create(keys.PUSHES, GROUP, id="0", mkstream=True)
+        except ResponseError as exc:
+            if "BUSYGROUP" not in str(exc):
+                raise
+
+
+def _push(entry_id: bytes, fields: dict[bytes, Any]) -> Push:
+    return Push(
+        entry_id=entry_id.decode(),
+        source_id=fields[b"source"].decode(),
+        body=fields[b"body"],
+        content_type=fields[b"type"].decode(),
+    )

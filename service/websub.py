@@ -1,0 +1,88 @@
+"""WebSub (W3C REC 2018-01-23), as a subscriber: subscriptions, verification, signatures. Pure.
+
+A callback is unguessable and new at each renewal; what comes to it counts only if it is signed with
+the secret that only the hub was told.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from urllib.parse import urljoin
+
+# 10 days, what most hubs give.
+LEASE_S = 864_000
+# A lease is renewed when so much of it has passed; the rest is for hubs that are away.
+RENEW_AT = 0.8
+# Until a hub verifies, and after one refused: doubled at each failure.
+FIRST_RETRY_S, LONGEST_RETRY_S = 300, 86_400
+# Section 7.1: methods recognised; SHA-1 is weak and still what old hubs send.
+_METHODS = ("sha1", "sha256", "sha384", "sha512")
+_LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
+_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscription:
+    """What we asked of a hub, and what it said."""
+
+    id: str
+    """The unguessable end of its callback URL."""
+    source_id: str
+    hub: str
+    topic: str
+    secret: str
+    expires_ms: int = 0
+    """End of the lease; 0 until the hub has verified."""
+    renew_ms: int = 0
+    """When to ask again."""
+    failures: int = 0
+    """In a row, of this one and those before it."""
+    replaces: str = ""
+    """Id of the subscription before it, to be ended once this one is verified."""
+    is_ending: bool = False
+    """Whether we asked the hub to end it."""
+
+    def is_live(self, now_ms: int) -> bool:
+        """Whether the hub tells us of news."""
+        return self.expires_ms > now_ms and not self.is_ending
+
+    def asked(self, now_ms: int) -> Subscription:
+        """As it is after the hub was asked: to be asked again if it does not verify."""
+        wait_s = min(FIRST_RETRY_S * 2.0 ** min(self.failures, 16), LONGEST_RETRY_S)
+        return replace(self, renew_ms=now_ms + int(wait_s * 1000), failures=self.failures + 1)
+
+    def ended(self) -> Subscription:
+        """As it is after the hub has ended it by itself."""
+        return replace(self, expires_ms=0)
+
+    def verified(self, lease_s: int, now_ms: int) -> Subscription:
+        """As it is after the hub has verified it, for this long."""
+        return replace(
+            self,
+            expires_ms=now_ms + lease_s * 1000,
+            renew_ms=now_ms + int(lease_s * RENEW_AT * 1000),
+            failures=0,
+        )
+
+
+def is_signed(body: bytes, *, signature: str, secret: str) -> bool:
+    """Whether an X-Hub-Signature (`method=hex`) is that of the body (section 7.1)."""
+    method, _, digest = signature.strip().partition("=")
+    if method not in _METHODS:
+        return False
+    made = hmac.new(secret.encode(), body, getattr(hashlib, method)).hexdigest()
+    return hmac.compare_digest(made.encode(), digest.lower().encode("utf-8", "replace"))
+
+
+def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
+    """(hub, topic) that Link headers name (RFC 8288), absolute; empty if they do not."""
+    found: dict[str, str] = {}
+    for target, parameters in (match for value in headers for match in _LINK.findall(value)):
+        rel = _REL.search(parameters)
+        for name in (rel.group(1) or rel.group(2) or "").lower().split() if rel else ():
+            found.setdefault(name, urljoin(base_url, target.strip()))
+    return found.get("hub", ""), found.get("self", "")

@@ -1,0 +1,179 @@
+"""One article by several names: changed guids, shared guids, changed slugs; and endless edits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from service.aliases import kin_of
+from service.articles import Article, Draft, Entry, Form
+from service.compose import compose
+from service.storage.articles import Receipt
+from service.storage.store import Store
+from tests.conftest import NOON
+from workers.ingest.identify import ambiguous_guids, identify
+from workers.ingest.parse import Document
+from workers.ingest.reading import Job, drafts_of, packer
+
+URL = "http://news.example/feed"
+FIRST = Entry(
+    guid="1",
+    url="http://news.example/a",
+    title="Crane stands again",
+    content_html="<p>It does.</p>",
+    published=datetime(2026, 1, 5, 10, 30, tzinfo=UTC),
+)
+
+
+async def append(store: Store, *entries: Entry, kind: str = "rss") -> list[Receipt]:
+    """As the poller does with a document."""
+    document = Document(kind=kind, url=URL, entries=entries)
+    packed = packer(document)
+    found = drafts_of(document, Job(url=URL, added_url=URL), name="")
+    articles = [packed(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
+    return await store.articles.append(articles, now=NOON)
+
+
+async def article(store: Store, receipt: Receipt) -> Article:
+    """As kept."""
+    (found,) = await store.articles.get([receipt.id])
+    assert found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({"guid": "2"}, True),
+        ({"guid": "2", "title": "Crane stands"}, True),
+        ({"guid": "2", "url": "https://www.news.example/a/?utm_source=x"}, True),
+        ({"guid": "2", "content_html": "<p>Again.</p>"}, True),
+        ({"guid": "2", "published": datetime(2026, 1, 6, tzinfo=UTC)}, False),
+        ({"guid": "2", "published": None}, True),
+        ({"guid": "2", "published": None, "title": "Another"}, False),
+        ({"guid": "2", "url": "http://news.example/b"}, False),
+        ({"url": "http://news.example/b", "title": "Another"}, True),
+    ],
+)
+async def test_a_new_guid_is_no_new_article(
+    store: Store, changes: dict[str, object], is_same: bool
+) -> None:
+    """If link and date are the old ones, or link and title where a date is missing."""
+    (first,) = await append(store, FIRST)
+    (second,) = await append(store, replace(FIRST, **changes))  # type: ignore[arg-type]
+    assert is_same == (first.id == second.id)
+    assert second.id == (await article(store, second)).id
+
+
+async def test_guids_may_change_again_and_again(store: Store) -> None:
+    """All of them are the first article; an old one that comes back, too."""
+    ids = {
+        (await append(store, replace(FIRST, guid=guid)))[0].id for guid in ("1", "2", "3", "2", "1")
+    }
+    assert 1 == len(ids)
+
+
+async def test_a_link_that_all_items_share_joins_nothing(store: Store) -> None:
+    """Nor does the site's front page, or the feed's own address."""
+    shared = [replace(FIRST, guid=guid, title=f"T{guid}") for guid in "123"]
+    assert 3 == len({receipt.id for receipt in await append(store, *shared)})
+    for url in ("http://news.example/", URL):
+        (one,) = await append(store, replace(FIRST, guid=f"a{url}", url=url))
+        (two,) = await append(store, replace(FIRST, guid=f"b{url}", url=url))
+        assert one.id != two.id
+
+
+async def test_a_page_that_is_rewritten_every_day_is_many_articles(store: Store) -> None:
+    """One link and one title; only the date tells them apart."""
+    ids = set()
+    for day in (5, 6, 7):
+        moment = datetime(2026, 1, day, tzinfo=UTC)
+        (receipt,) = await append(store, replace(FIRST, guid=f"w{day}", published=moment))
+        ids.add(receipt.id)
+    assert 3 == len(ids)
+
+
+async def test_another_source_joins_nothing(store: Store) -> None:
+    """Whatever it says of its links: no feed takes over another's articles."""
+    (mine,) = await append(store, FIRST)
+    stolen = compose(replace(FIRST, title="Mine now"), source="http://thief.example/f", guid="9")
+    assert not set(kin_of(stolen, is_own_link=True)) & set(
+        kin_of(compose(FIRST, source=URL), is_own_link=True)
+    )
+    (theirs,) = await store.articles.append([stolen], now=NOON)
+    assert mine.id != theirs.id
+
+
+async def test_the_number_of_a_k2_item_survives_its_slug(store: Store) -> None:
+    """The slug changes with the headline, and guid and link with it."""
+    item = replace(FIRST, guid="", url="http://news.example/x/item/1412-crane-stands-again")
+    (first,) = await append(store, item)
+    edited = replace(
+        item, url="http://news.example/x/item/1412-crane-fell", title="Crane fell", published=None
+    )
+    (second,) = await append(store, edited)
+    assert (first.id, "updated") == (second.id, second.status)
+    other = replace(item, url="http://news.example/x/item/1413-crane-stands-again")
+    assert first.id != (await append(store, other))[0].id
+
+
+async def test_one_guid_for_several_articles(store: Store) -> None:
+    """Some feeds do that: the links tell them apart, and the first one stays what it was."""
+    (first,) = await append(store, FIRST)
+    second = replace(FIRST, url="http://news.example/b", title="Another")
+    new, old = await append(store, second, FIRST)
+    assert (first.id, "unchanged") == (old.id, old.status)
+    assert ("created", True) == (new.status, new.id != old.id)
+    assert [new.id, old.id] == [r.id for r in await append(store, second, FIRST)]
+
+
+def test_ambiguous_guids() -> None:
+    """Used with different links; twice the same entry is not."""
+    entries = (FIRST, replace(FIRST, url="http://news.example/b"), replace(FIRST, guid="2"))
+    document = Document(kind="rss", url=URL, entries=(*entries, entries[2]))
+    assert {"1"} == ambiguous_guids(document)
+
+
+def test_a_feed_that_moved_speaks_for_both_hosts() -> None:
+    """The one that it was added with, and the one that it is on now; for no third."""
+    document = Document(kind="rss", url="http://old.example/f")
+
+    def source(guid: str) -> str:
+        entry = replace(FIRST, guid=guid)
+        found, _ = identify(
+            document, entry, name="", also="http://new.example/f", ambiguous=frozenset()
+        )
+        return found
+
+    assert "old.example" == source("http://old.example/1")
+    assert "new.example" == source("http://new.example/1")
+    assert "http://old.example/f" == source("http://third.example/1")
+
+
+async def test_endless_edits_end(store: Store) -> None:
+    """A page with a clock in it: 24 revisions that its source does not own up to, then silence; one
+    that it dates is told of."""
+    await append(store, FIRST)
+    statuses = []
+    for number in range(30):
+        edited = replace(FIRST, content_html=f"<p>It is {number} o'clock.</p>")
+        statuses.append((await append(store, edited))[0].status)
+    assert ["updated"] * 24 + ["unchanged"] * 6 == statuses
+    moment = datetime(2026, 1, 5, 11, tzinfo=UTC)
+    owned = replace(FIRST, content_html="<p>Owned.</p>", updated=moment)
+    (receipt,) = await append(store, owned)
+    assert "updated" == receipt.status
+    (after,) = await append(store, replace(owned, content_html="<p>And more.</p>"))
+    assert "updated" == after.status
+    found = await article(store, after)
+    assert "And more" in found.content_html
+
+
+async def test_a_publishers_own_pushes_are_never_too_many(store: Store) -> None:
+    """Somebody means each of them."""
+    for number in range(40):
+        entry = replace(FIRST, title=f"T{number}", form=Form.RECORD)
+        (receipt,) = await store.articles.append([compose(entry, source="me")], now=NOON)
+    assert 40 == receipt.revision

@@ -1,0 +1,216 @@
+"""Reader processes: what they answer, and that nothing that they read can hurt the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from service.articles import Draft, Entry
+from service.compose import compose
+from service.errors import ParseFailed
+from service.packing import Packed, pack
+from workers.ingest import reader, readers
+from workers.ingest.parse import FeedLink, Hints
+from workers.ingest.readers import Readers, open_readers
+from workers.ingest.reading import BATCH, Job, Report, read
+
+RSS = (Path(__file__).parent / "data" / "k2.rss").read_bytes()
+JOB = Job(url="http://x.example/f", added_url="http://x.example/f")
+URL = "http://x.example/f"
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[Readers]:
+    """One reader."""
+    async with open_readers(1) as opened:
+        yield opened
+
+
+async def taken(
+    pool: Readers, body: bytes, job: Job = JOB
+) -> tuple[Report, list[Packed], list[str]]:
+    """(report, articles, reasons of rejects)."""
+    found: list[Packed] = []
+
+    async def take(articles: list[Packed]) -> None:
+        assert len(articles) <= BATCH
+        found.extend(articles)
+
+    report, reasons = await pool.read(job, body, take=take)
+    return report, found, reasons
+
+
+def feed(count: int, *, text: str = "A story of the harbour.") -> bytes:
+    """RSS with so many items."""
+    items = (
+        f"<item><guid>{n}</guid><title>Story {n}</title><description>{text}</description></item>"
+        for n in range(count)
+    )
+    return f"<rss version='2.0'><channel>{''.join(items)}</channel></rss>".encode()
+
+
+async def test_a_feed_is_read(pool: Readers) -> None:
+    """Report, articles, rejects; the second document by the same process."""
+    for _ in range(2):
+        report, articles, reasons = await taken(pool, RSS)
+        assert ("rss", True, "") == (report.kind, report.is_whole, report.error)
+        assert (1, []) == (len(articles), reasons)
+    (direct,) = [part for part in read(JOB, RSS) if isinstance(part, list) and part]
+    assert direct == articles
+
+
+async def test_a_large_feed_comes_in_pieces(pool: Readers) -> None:
+    """In order."""
+    _, articles, _ = await taken(pool, feed(1_050))
+    assert 1_050 == len(articles) == len({article.id for article in articles})
+
+
+async def test_what_is_no_document_is_reported(pool: Readers) -> None:
+    """And refused kinds are, too; their feeds are named all the same."""
+    report, articles, _ = await taken(pool, b"\x00\x01")
+    assert (True, []) == (bool(report.error), articles)
+    report, articles, _ = await taken(pool, RSS, replace(JOB, refused=("rss",)))
+    assert (True, []) == (bool(report.error), articles)
+
+
+async def test_rejects_have_reasons(pool: Readers) -> None:
+    """The others are kept."""
+    body = b'{"title": "One"}\n{"titel": 1}\n{"title": "Two"}'
+    _, articles, reasons = await taken(pool, body)
+    assert (2, 1) == (len(articles), len(reasons))
+    assert reasons[0].startswith("line 2: titel")
+
+
+async def test_a_reader_that_is_killed_is_replaced(
+    pool: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The document that it held fails, the next is read."""
+    await taken(pool, RSS)
+    process = pool._idle._queue[0]  # type: ignore[attr-defined]
+    process.kill()
+    with pytest.raises(ParseFailed):
+        await taken(pool, feed(10))
+    assert 1 == len((await taken(pool, RSS))[1])
+    assert process.returncode is not None
+
+
+async def test_a_reader_that_does_not_answer_is_killed(
+    pool: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time, whatever it does; and the loop goes on meanwhile."""
+    await taken(pool, RSS)
+    monkeypatch.setattr(readers, "FRAME_TIMEOUT_S", 0.3)
+    process = pool._idle._queue[0]  # type: ignore[attr-defined]
+    process.send_signal(19)  # SIGSTOP
+    with pytest.raises(ParseFailed, match="takes more than"):
+        await taken(pool, feed(10))
+    assert -9 == process.returncode
+    monkeypatch.setattr(readers, "FRAME_TIMEOUT_S", 20)
+    assert 1 == len((await taken(pool, RSS))[1])
+
+
+async def test_a_cancelled_poll_leaves_no_reader_behind(pool: Readers) -> None:
+    """A half-read answer would be the next document's."""
+    entered = asyncio.Event()
+
+    async def hang(_: list[Packed]) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(pool.read(JOB, feed(500), take=hang))
+        await entered.wait()
+        task.cancel()
+    assert 3 == len((await taken(pool, feed(3)))[1])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<rss><channel>" + b"<item>" * 200_000,
+        b"<rss " + b" ".join(b'a%d="1"' % n for n in range(300_000)) + b"/>",
+        b"<rss><channel><item><description>" + b"<!--" * 500_000,
+        b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'>"
+        + b"".join(b"<!ENTITY %c '%s'>" % (98 + n, b"&%c;" % (97 + n) * 10) for n in range(9))
+        + b"]><rss><channel><item><title>&j;</title></item></channel></rss>",
+        b"<html>" + b"<div>" * 300_000,
+        b"[" * 1_000_000,
+        b"x " * 5_000_000,
+    ],
+    ids=["deep", "attributes", "comments", "entities", "html", "json", "text"],
+)
+async def test_attacks_end_soon(pool: Readers, body: bytes) -> None:
+    """Read, refused, or killed; the loop never waits for it."""
+    worst_s, stop = 0.0, asyncio.Event()
+
+    async def feel() -> None:
+        nonlocal worst_s
+        while not stop.is_set():
+            before = time.perf_counter()
+            await asyncio.sleep(0.005)
+            worst_s = max(worst_s, time.perf_counter() - before - 0.005)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(feel())
+        try:
+            async with asyncio.timeout(25):
+                await taken(pool, body)
+        except ParseFailed:
+            pass
+        finally:
+            stop.set()
+    # Generous: the machine may be busy. bench/ingest.py measures it.
+    assert worst_s < 0.5
+    assert 1 == len((await taken(pool, RSS))[1])
+
+
+def test_the_wire() -> None:
+    """What goes over it comes back the same."""
+    job = Job(url="u", content_type="t", mapping={"a": "b"}, refused=("html",))
+    assert job == Job.from_wire(job.to_wire())
+    report = Report(
+        kind="rss",
+        hints=Hints(interval_s=5, skip_hours=(1,), skip_days=(0, 6), hub="h", topic="t"),
+        alternates=(FeedLink(url="u", title="t"),),
+        rejected=3,
+    )
+    assert report == Report.from_wire(report.to_wire())
+    packed = pack(draft(), kin=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
+    assert packed == Packed.from_wire(packed.to_wire())
+
+
+def draft() -> Draft:
+    """Any."""
+    entry = Entry(
+        guid="g", title="T", categories=("A/B",), published=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    return compose(entry, source="http://x.example/f")
+
+
+def test_another_id_is_in_the_document_too() -> None:
+    """An article that is known by another guid."""
+    packed = pack(draft())
+    other = "00000000-0000-5000-8000-000000000000"
+    moved = packed.with_id(other)
+    assert other == moved.id
+    assert packed.doc.replace(packed.id.encode(), other.encode()) == moved.doc
+
+
+def test_an_error_of_ours_costs_one_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The reader says so, with a traceback for the log, and lives."""
+
+    def broken(*_: object) -> None:
+        raise KeyError("bug")
+
+    monkeypatch.setattr(reader, "read", broken)
+    (frame,) = reader.answer(JOB.to_wire(), b"")
+    assert frame.startswith(b"ean error of ours: KeyError")
+    assert "Traceback" in capsys.readouterr().err

@@ -1,0 +1,264 @@
+"""Sources: what may be asked for, where their articles go, and who polls them when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+
+from service import catalogue, sources
+from service.articles import to_ms
+from service.errors import InvalidInput, NotFound
+from service.mapping import placed
+from service.polling import Poll
+from service.storage.sources import Claim, Finished
+from service.storage.store import Store
+from tests.conftest import NOON, Clock
+
+NOW_MS = to_ms(NOON)
+WHEN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "url"),
+        ({"url": "ftp://x.example/"}, "url"),
+        ({"url": "http://"}, "url"),
+        ({"url": "http://[x/"}, "url"),
+        ({"url": "http://x.example:99999/"}, "url"),
+        ({"url": "http://a:secret@x.example/"}, "url"),
+        ({"url": "http://x.example/a b"}, "url"),
+        ({"url": "http://x.example/" + "a" * 2_000}, "url"),
+        ({"url": "http://x.example/", "titel": 1}, "titel"),
+        ({"url": "http://x.example/", "category": 7}, "category"),
+        ({"url": "http://x.example/", "category": "…"}, "category"),
+        ({"url": "http://x.example/", "mapping": []}, "mapping"),
+        ({"url": "http://x.example/", "mapping": {"a": 1}}, "mapping"),
+        ({"url": "http://x.example/", "interval_s": -1}, "interval_s"),
+        ({"url": "http://x.example/", "interval_s": True}, "interval_s"),
+        ({"url": "http://x.example/", "headers": {"If-None-Match": "x"}}, "headers"),
+        ({"url": "http://x.example/", "headers": {"X": "a\r\nHost: b"}}, "headers"),
+        ({"url": "http://x.example/", "headers": {"a b": "c"}}, "headers"),
+        ({"url": "http://x.example/", "auth": "nobody"}, "auth"),
+        ({"url": "http://x.example/", "paused": 1}, "paused"),
+    ],
+)
+def test_what_is_refused(fields: dict[str, object], field: str) -> None:
+    """With the field's name, and no secret in the message."""
+    with pytest.raises(InvalidInput) as caught:
+        sources.make(fields, created=WHEN)
+    assert field == caught.value.field
+    assert "secret" not in str(caught.value)
+
+
+def test_secrets_are_never_shown() -> None:
+    """Only the names of headers are."""
+    source = sources.make(
+        {"url": "http://x.example/f", "auth": "me:secret", "headers": {"X-Key": "secret"}},
+        created=WHEN,
+    )
+    assert {"Authorization": "Basic bWU6c2VjcmV0", "X-Key": "secret"} == source.headers
+    assert ["Authorization", "X-Key"] == source.shown()["headers"]
+    assert b"secret" not in orjson.dumps(source.shown())
+
+
+def test_a_source_that_moves_keeps_its_id_and_no_secrets() -> None:
+    """They belong to the host that they were given for."""
+    source = sources.make({"url": "http://x.example/f", "auth": "me:secret"}, created=WHEN)
+    same, other = source.moved("http://x.example/g", ""), source.moved("http://y.example/f", "")
+    assert (source.id, source.url) == (other.id, other.added_url)
+    assert (source.headers, {}) == (same.headers, other.headers)
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("http://X.example/a", "x.example"), ("https://x.example:443/", "x.example"),
+     ("http://x.example:8080/", "x.example:8080"), ("http://[::1]:80/", "[::1]")],
+)  # fmt: skip
+def test_hosts(url: str, host: str) -> None:
+    """Default ports are one host with none."""
+    assert host == sources.host_of(url)
+
+
+@pytest.mark.parametrize(
+    ("names", "category", "mapping", "expected"),
+    [
+        (("A", "B"), "", {}, ("A", "B")),
+        (("A", "B"), "News", {}, ("News",)),
+        ((), "News", {}, ("News",)),
+        (("Port news", "B"), "", {"port*": "Harbour"}, ("Harbour", "B")),
+        (("Port news", "B"), "News", {"Port*": "Harbour"}, ("Harbour",)),
+        (("B",), "News", {"Port*": "Harbour"}, ("News",)),
+        (("Ads", "B"), "", {"ADS": ""}, ("B",)),
+        (("Ads",), "News", {"ads": ""}, ("News",)),
+        (("A", "B"), "", {"?": "One"}, ("One",)),
+        (("A [x]", "Ax"), "", {"A [x]": "One"}, ("One", "Ax")),
+        (("  Port   news ",), "", {"port news": "First", "port*": "Second"}, ("First",)),
+    ],
+)
+def test_mapping(
+    names: tuple[str, ...], category: str, mapping: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    """Rules in their order; the category alone replaces all, with rules it is the default."""
+    assert expected == placed(names, category=category, mapping=mapping)
+
+
+async def add(store: Store, url: str, *, due_ms: int = NOW_MS) -> str:
+    """A source."""
+    source = sources.make({"url": url}, created=NOON)
+    await store.sources.add(source, due_ms=due_ms)
+    return source.id
+
+
+async def claim(store: Store, now_ms: int = NOW_MS, *, limit: int = 99) -> list[Claim]:
+    """What a worker gets."""
+    claims, _ = await store.sources.claim(
+        now_ms=now_ms, limit=limit, claim_ms=60_000, spacing_ms=1_000
+    )
+    return claims
+
+
+async def finish(store: Store, claim: Claim, *, now_ms: int = NOW_MS, **given: object) -> None:
+    """A poll's end; due in an hour."""
+    result = {"poll": Poll(etag="e"), "due_ms": now_ms + 3_600_000, **given}
+    await store.sources.finish([Finished(claim=claim, **result)], now_ms=now_ms)  # type: ignore[arg-type]
+
+
+async def test_a_claim_goes_to_one_worker_and_lapses(store: Store) -> None:
+    """Two workers never poll one source at once; after a kill -9 it is due again."""
+    source_id = await add(store, "http://x.example/")
+    assert [source_id] == [c.source.id for c in await claim(store)]
+    assert [] == await claim(store)
+    assert [] == await claim(store, NOW_MS + 59_000)
+    assert [source_id] == [c.source.id for c in await claim(store, NOW_MS + 60_000)]
+
+
+async def test_a_poll_that_is_finished_is_due_when_it_says(store: Store) -> None:
+    """And carries what it left."""
+    await add(store, "http://x.example/")
+    (held,) = await claim(store)
+    await finish(store, held)
+    assert [] == await claim(store, NOW_MS + 3_599_000)
+    (again,) = await claim(store, NOW_MS + 3_600_000)
+    assert "e" == again.poll.etag
+
+
+async def test_a_host_is_asked_twice_at_once_and_spaced(store: Store) -> None:
+    """Whoever asks, and however many of its sources are due; others are not held up."""
+    for number in range(6):
+        await add(store, f"http://x.example/{number}")
+    other = await add(store, "http://y.example/")
+    first = await claim(store)
+    assert 2 == len(first)
+    assert {"x.example", "y.example"} == {c.source.host for c in first}
+    (second,) = await claim(store, NOW_MS + 1_000)
+    assert [] == await claim(store, NOW_MS + 30_000)
+    (mine,) = [c for c in first if c.source.id != other]
+    await finish(store, mine, now_ms=NOW_MS + 30_000)
+    assert 1 == len(await claim(store, NOW_MS + 40_000))
+    await finish(store, second, now_ms=NOW_MS + 40_000)
+    assert 1 == len(await claim(store, NOW_MS + 50_000))
+
+
+async def test_many_sources_of_one_host_get_their_turns(store: Store) -> None:
+    """Each is polled once, a second apart; looking for work costs no more for those that wait."""
+    for number in range(40):
+        await add(store, f"http://x.example/{number}")
+    seen = []
+    for second in range(80):
+        now_ms = NOW_MS + second * 1_000
+        for held in await claim(store, now_ms, limit=5):
+            seen.append((held.source.id, second))
+            await finish(store, held, now_ms=now_ms)
+    assert 40 == len({source_id for source_id, _ in seen}) == len(seen)
+    assert len(seen) == len({second for _, second in seen})
+
+
+async def test_a_spared_host_is_left_alone(store: Store) -> None:
+    """After a 429, all of its sources wait."""
+    await add(store, "http://x.example/1")
+    await add(store, "http://x.example/2", due_ms=NOW_MS + 5_000)
+    await add(store, "http://y.example/", due_ms=NOW_MS + 5_000)
+    (held,) = await claim(store)
+    await finish(store, held, spare_ms=NOW_MS + 100_000)
+    assert ["y.example"] == [c.source.host for c in await claim(store, NOW_MS + 99_000)]
+    assert ["x.example"] == [c.source.host for c in await claim(store, NOW_MS + 100_000)]
+
+
+async def test_what_happened_meanwhile_wins(store: Store) -> None:
+    """A removed or paused source does not come back, a refresh is not forgotten, and a worker whose
+    claim lapsed does not undo the next one's."""
+    ids = [await add(store, f"http://{name}.example/") for name in "abcd"]
+    held = {c.source.id: c for c in await claim(store)}
+    removed, paused, woken, lapsed = (held[source_id] for source_id in ids)
+    await store.sources.remove(removed.source.id)
+    await store.sources.replace(replace(paused.source, paused=True), now_ms=NOW_MS)
+    await store.sources.wake(woken.source.id, due_ms=NOW_MS + 2_000)
+    await claim(store, NOW_MS + 60_000, limit=9)
+    for old in (removed, paused, woken, lapsed):
+        await finish(store, old, due_ms=NOW_MS + 500_000)
+    assert None is await store.sources.get(removed.source.id)
+    assert Poll() == await store.sources.poll(lapsed.source.id)
+    again = [c.source.id for c in await claim(store, NOW_MS + 130_000)]
+    assert {woken.source.id, lapsed.source.id} == set(again)
+
+
+async def test_a_source_that_changed_during_its_poll_keeps_the_change(store: Store) -> None:
+    """What the poller found out about it is dropped then."""
+    await add(store, "http://x.example/")
+    (held,) = await claim(store)
+    changed = replace(held.source, category="Mine")
+    await store.sources.replace(changed, now_ms=NOW_MS)
+    await finish(store, held, source=replace(held.source, title="T"))
+    assert changed == await store.sources.get(held.source.id)
+
+
+async def test_nothing_is_polled_by_waking_a_paused_source(store: Store) -> None:
+    """Hubs and operators cannot revive it by accident."""
+    source = sources.make({"url": "http://x.example/", "paused": True}, created=NOON)
+    await store.sources.add(source, due_ms=NOW_MS)
+    await store.sources.wake(source.id, due_ms=NOW_MS)
+    assert [] == await claim(store)
+    with pytest.raises(InvalidInput, match="paused"):
+        await catalogue.refresh(store, source.id, now=NOON)
+    await catalogue.change(store, source.id, {"paused": False}, now=NOON)
+    assert 1 == len(await claim(store))
+
+
+async def test_another_category_takes_everything_in_again(store: Store, clock: Clock) -> None:
+    """The articles that there are belong elsewhere now, and a 304 would not bring them."""
+    source_id = await add(store, "http://x.example/")
+    (held,) = await claim(store)
+    await finish(store, held, poll=Poll(etag="e", last_modified="l", body_hash="b", kind="rss"))
+    await catalogue.change(store, "http://x.example/", {"category": "News"}, now=clock())
+    (again,) = await claim(store, NOW_MS + 1_000)
+    assert Poll(kind="rss") == again.poll
+    assert "News" == again.source.category
+    with pytest.raises(NotFound, match="no such source"):
+        await catalogue.change(store, source_id + "x", {}, now=clock())
+
+
+async def test_opml_goes_out_and_comes_back(store: Store) -> None:
+    """URL, title and category survive; wrong ones are told apart; headers never leave."""
+    for fields in (
+        {"url": "http://a.example/f?x=1&y=2", "category": "News/Boats & Ships"},
+        {"url": "http://b.example/f", "auth": "me:secret"},
+    ):
+        await catalogue.add(store, fields, now=NOON)
+    document = await catalogue.exported(store)
+    assert b"secret" not in document
+    before = [(s.url, s.category) for s in await store.sources.all()]
+    for source in await store.sources.all():
+        await store.sources.remove(source.id)
+    answers = await catalogue.add_all(store, document, now=NOON)
+    assert ["created", "created"] == [answer["status"] for answer in answers]
+    assert set(before) == {(s.url, s.category) for s in await store.sources.all()}
+    wrong = document.replace(b"http://a", b"ftp://a")
+    answers = await catalogue.add_all(store, wrong, now=NOON)
+    assert {"unchanged", "rejected"} == {answer["status"] for answer in answers}
+    for body in (b"no xml", b"<rss/>"):
+        with pytest.raises(InvalidInput, match="OPML"):
+            await catalogue.add_all(store, body, now=NOON)

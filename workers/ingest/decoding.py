@@ -1,0 +1,99 @@
+"""Decoding: content codings of HTTP (RFC 9110 8.4), undone in small steps and within bounds. Pure.
+
+A bomb is told by its ratio long before it is large; what follows it is never unpacked.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+
+import brotli
+
+# What one step gives at most: about a millisecond of work.
+STEP_BYTES = 262_144
+# Feeds shrink to a tenth, the most repetitive ones seen to a sixtieth.
+MAX_RATIO = 200
+TRUSTED_BYTES = 1_000_000
+"""Up to here no ratio is a bomb."""
+ACCEPTED = "gzip, br"
+
+
+class Undecodable(ValueError):
+    """A body that is coded wrongly, unknown, or a bomb."""
+
+
+class Decoder:
+    """Undoes one content coding, chunk by chunk."""
+
+    def __init__(self, coding: str) -> None:
+        """Raises Undecodable for a coding that is not known."""
+        make = _CODINGS.get(coding.strip().lower())
+        if make is None:
+            raise Undecodable(f"is coded as {coding!r}, which was not asked for")
+        self._steps, self._is_whole = make()
+        self._received = self._decoded = 0
+
+    def decode(self, chunk: bytes) -> Iterator[bytes]:
+        """The decoded bytes, at most about STEP_BYTES at a time. Raises Undecodable."""
+        self._received += len(chunk)
+        for step in self._steps(chunk):
+            self._decoded += len(step)
+            if self._decoded > max(TRUSTED_BYTES, self._received * MAX_RATIO):
+                raise Undecodable(f"unpacks to more than {MAX_RATIO} times its size")
+            yield step
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the end of the coded data was seen."""
+        return self._is_whole()
+
+
+_Steps = Callable[[bytes], Iterator[bytes]]
+_Coding = tuple[_Steps, Callable[[], bool]]
+
+
+def _identity() -> _Coding:
+    def steps(chunk: bytes) -> Iterator[bytes]:
+        yield chunk
+
+    return steps, lambda: True
+
+
+def _gzip() -> _Coding:
+    # 32: gzip or zlib, whichever it begins with; `deflate` is the second by its definition.
+    inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
+
+    def steps(chunk: bytes) -> Iterator[bytes]:
+        try:
+            while chunk:
+                yield inflater.decompress(chunk, STEP_BYTES)
+                chunk = inflater.unconsumed_tail
+        except zlib.error as exc:
+            raise Undecodable(f"has broken gzip data: {exc}") from exc
+
+    return steps, lambda: inflater.eof
+
+
+def _brotli() -> _Coding:
+    decompressor = brotli.Decompressor()
+
+    def steps(chunk: bytes) -> Iterator[bytes]:
+        try:
+            yield decompressor.process(chunk, output_buffer_limit=STEP_BYTES)
+            while not decompressor.can_accept_more_data() and not decompressor.is_finished():
+                yield decompressor.process(b"", output_buffer_limit=STEP_BYTES)
+        except brotli.error as exc:
+            raise Undecodable(f"has broken brotli data: {exc}") from exc
+
+    return steps, decompressor.is_finished
+
+
+_CODINGS: dict[str, Callable[[], _Coding]] = {
+    "": _identity,
+    "identity": _identity,
+    "gzip": _gzip,
+    "x-gzip": _gzip,
+    "deflate": _gzip,
+    "br": _brotli,
+}

@@ -1,0 +1,102 @@
+"""A reader: the process that does what hostile documents can hurt, and nothing else.
+
+It reads jobs from its standard input and writes frames to its standard output, one job at a time,
+until its input ends. It has no secrets, no network and no store; each document gets CPU_S seconds
+and the process MEMORY_BYTES. When it dies, its pool (readers.py) starts another.
+
+Wire, both ways: frames of 4 bytes of length (big endian) and as many bytes. A job is two frames,
+`Job` and body. An answer is a `Report` (`r` and JSON), then articles in batches (`a` and msgpack of
+`Packed.to_wire`), and at last the reasons of rejects (`z` and JSON), or why it broke off (`e`).
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import struct
+import sys
+import traceback
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import msgpack
+import orjson
+
+from service.packing import Packed
+from workers.ingest.reading import Job, Report, read
+
+CPU_S = 10
+MEMORY_BYTES = 1_000_000_000
+# A leak in a library ends with its process.
+MAX_DOCUMENTS = 5_000
+HEADER = struct.Struct(">I")
+
+
+def main() -> None:
+    """Read documents until there are no more."""
+    _bound_process()
+    jobs, answers = sys.stdin.buffer, sys.stdout.buffer
+    for _ in range(MAX_DOCUMENTS):
+        job, body = _frame(jobs), _frame(jobs)
+        if job is None or body is None:
+            return
+        _bound_cpu()
+        for frame in answer(job, body):
+            answers.write(HEADER.pack(len(frame)))
+            answers.write(frame)
+            answers.flush()
+
+
+def answer(job: bytes, body: bytes) -> Iterator[bytes]:
+    """The frames that answer a job."""
+    try:
+        for part in read(Job.from_wire(job), body):
+            yield _wire(part)
+    except MemoryError:
+        yield b"e" + f"needs more than {MEMORY_BYTES} bytes of memory to be read".encode()
+    except Exception as exc:  # noqa: BLE001 -- the border: one document, not the reader
+        traceback.print_exc()
+        yield b"e" + f"an error of ours: {exc!r}".encode("utf-8", "replace")
+
+
+def _wire(part: Report | list[Packed] | list[str]) -> bytes:
+    if isinstance(part, Report):
+        return b"r" + part.to_wire()
+    if part and isinstance(part[0], Packed):
+        packed: bytes = msgpack.packb([p.to_wire() for p in part if isinstance(p, Packed)])
+        return b"a" + packed
+    return b"z" + orjson.dumps(part)
+
+
+def _frame(stream: BinaryIO) -> bytes | None:
+    header = stream.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return None
+    (size,) = HEADER.unpack(header)
+    found = stream.read(size)
+    return found if len(found) == size else None
+
+
+def _bound_process() -> None:
+    # The terminal's Ctrl-C is for the worker, which ends its readers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Behind the loops that others wait for.
+    os.nice(5)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    # No files are written, and no core of somebody's articles.
+    for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+        resource.setrlimit(limit, (0, 0))
+
+
+def _bound_cpu() -> None:
+    """The limit counts from the start of the process: it is moved on with each document. What goes
+    over it is ended by the kernel, in whatever C code it hangs."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    used_s = int(usage.ru_utime + usage.ru_stime) + 1
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (used_s + CPU_S, hard))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Reading: bytes in, packed articles out: parse → place → identify → compose → pack. Pure.
+
+The whole of what is done with a document between fetching and appending it. Reader processes run it
+(reader.py); so does `dateline import`, in a thread.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+
+from service.aliases import kin_of
+from service.articles import Draft, Entry
+from service.compose import compose
+from service.errors import InvalidInput, ParseFailed
+from service.mapping import placed
+from service.packing import Packed, pack
+from workers.ingest.identify import ambiguous_guids, identify
+from workers.ingest.parse import Document, FeedLink, Hints, parse
+
+# What the loop of a worker unpacks and appends at a time.
+BATCH = 100
+BATCH_BYTES = 262_144
+MAX_SHOWN_REJECTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A document to read."""
+
+    url: str
+    """Where it came from after redirects; empty for a file."""
+    content_type: str = ""
+    zone: str = "UTC"
+    """IANA name; of times that name none."""
+    added_url: str = ""
+    """Of its source; makes the identity of its articles."""
+    source_url: str = ""
+    """Of its source now; it speaks for this host, too."""
+    category: str = ""
+    """With `mapping`, see `mapping.placed`."""
+    mapping: dict[str, str] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
+
+    def to_wire(self) -> bytes:
+        """JSON."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def from_wire(cls, data: bytes) -> Job:
+        """The inverse."""
+        fields = orjson.loads(data)
+        return cls(**{**fields, "refused": tuple(fields["refused"])})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a document turned out to be."""
+
+    kind: str = ""
+    title: str = ""
+    is_whole: bool = True
+    hints: Hints = field(default_factory=Hints)
+    alternates: tuple[FeedLink, ...] = ()
+    rejected: int = 0
+    """Entries that are no articles, as far as parsing could tell."""
+    error: str = ""
+    """Why nothing can be made of it; empty if something can."""
+
+    def to_wire(self) -> bytes:
+        """JSON."""
+        return orjson.dumps(self)
+
+    @classmethod
+    def from_wire(cls, data: bytes) -> Report:
+        """The inverse."""
+        fields: dict[str, Any] = orjson.loads(data)
+        hints = fields["hints"]
+        days = {name: tuple(hints[name]) for name in ("skip_hours", "skip_days")}
+        fields["hints"] = Hints(**{**hints, **days})
+        fields["alternates"] = tuple(FeedLink(**link) for link in fields["alternates"])
+        return cls(**fields)
+
+
+def read(job: Job, body: bytes) -> Iterator[Report | list[Packed] | list[str]]:
+    """A Report; then, unless it has an error, batches of articles, and last the reasons of rejects
+    (the first MAX_SHOWN_REJECTS, each a line)."""
+    try:
+        document = parse(body, url=job.url, content_type=job.content_type, zone=ZoneInfo(job.zone))
+    except ParseFailed as exc:
+        yield Report(error=str(exc))
+        return
+    yield _report(document, job)
+    if _refusal(document, job):
+        return
+    reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
+    batch: list[Packed] = []
+    size = 0
+    for found in packed_all(document, job):
+        if isinstance(found, InvalidInput):
+            reasons.append(str(found))
+            continue
+        batch.append(found)
+        size += len(found.doc)
+        if len(batch) == BATCH or size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+    yield reasons
+
+
+def _report(document: Document, job: Job) -> Report:
+    return Report(
+        kind=document.kind,
+        title=document.title[:200],
+        is_whole=document.is_whole,
+        hints=document.hints,
+        alternates=document.alternates,
+        rejected=len(document.rejects),
+        error=_refusal(document, job),
+    )
+
+
+def _refusal(document: Document, job: Job) -> str:
+    if document.feeds:
+        return "a list of feeds (OPML), which `dateline import` adds as sources"
+    if document.kind in job.refused or (not document.entries and document.alternates):
+        return "a page that is neither a feed nor an article"
+    return ""
+
+
+def packed_all(document: Document, job: Job) -> Iterator[Packed | InvalidInput]:
+    """Each article of a document, or why an entry is none."""
+    packed = packer(document)
+    for entry, found in drafts_of(document, job, name=job.added_url):
+        yield found if isinstance(found, InvalidInput) else packed(entry, found)
+
+
+def packer(document: Document) -> Callable[[Entry, Draft], Packed]:
+    """What packs the drafts of a document's entries."""
+    times = Counter(entry.url for entry in document.entries)
+
+    def packed(entry: Entry, draft: Draft) -> Packed:
+        # A link to the site's front page in every item says nothing of any.
+        is_own = times[entry.url] == 1 and entry.url != document.url
+        return pack(draft, kin=kin_of(draft, is_own_link=is_own))
+
+    return packed
+
+
+def drafts_of(
+    document: Document, job: Job, *, name: str
+) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
+    """Each entry with its draft, or why it is none.
+
+    Args:
+        name: of the file or URL, for pages without a link.
+    """
+    ambiguous = ambiguous_guids(document)
+    # Where the document was asked for decides for whom it may speak, not what it calls itself.
+    document = replace(document, url=job.added_url or document.url)
+    for entry in document.entries:
+        source, guid = identify(
+            document, entry, name=name, also=job.source_url, ambiguous=ambiguous
+        )
+        try:
+            draft = compose(_placed(entry, job.category, job.mapping), source=source, guid=guid)
+        except InvalidInput as exc:
+            yield entry, exc
+        else:
+            yield entry, draft
+
+
+def _placed(entry: Entry, category: str, mapping: Mapping[str, str]) -> Entry:
+    if not category and not mapping:
+        return entry
+    names = placed(entry.categories, category=category, mapping=mapping)
+    return replace(entry, categories=names)
