@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
+from functools import lru_cache
 from urllib.parse import urlsplit
 
-from service.articles import Draft, to_rfc3339
+from service.articles import Draft
 from service.duplicates import canonical
 
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
 ALIAS_BYTES = 10
 """Two of the source, so that all of its aliases are kept together, and eight of the alias."""
-# Half for the title, half for the date; zeros if there is none.
 LIKENESS_BYTES = 8
+"""Four of the title, four of the date, zeros if there is none."""
 
 
 def kin_of(draft: Draft, *, is_own_link: bool) -> tuple[tuple[bytes, bytes], ...]:
@@ -41,17 +43,17 @@ def kin_of(draft: Draft, *, is_own_link: bool) -> tuple[tuple[bytes, bytes], ...
     return tuple(found)
 
 
-def _digest(source: str, *parts: str) -> bytes:
-    whose = hashlib.blake2b(source.encode(), digest_size=2).digest()
-    what = "\0".join((source, *parts)).encode()
-    return whose + hashlib.blake2b(what, digest_size=ALIAS_BYTES - 2).digest()
+def _digest(source: str, kind: str, value: str) -> bytes:
+    what = f"{source}\0{kind}\0{value}".encode()
+    return _whose(source) + hashlib.blake2b(what, digest_size=ALIAS_BYTES - 2).digest()
+
+
+@lru_cache(maxsize=64)
+def _whose(source: str) -> bytes:
+    return hashlib.blake2b(source.encode(), digest_size=2).digest()
 
 
 def _likeness(draft: Draft) -> bytes:
-    size = LIKENESS_BYTES // 2
-    date = to_rfc3339(draft.published) if draft.published else ""
-    parts = (" ".join(draft.title.split()).casefold(), date)
-    return b"".join(
-        hashlib.blake2b(part.encode(), digest_size=size).digest() if part else bytes(size)
-        for part in parts
-    )
+    title = zlib.crc32(draft.title.casefold().encode())
+    date = int(draft.published.timestamp()) & 0xFFFFFFFF if draft.published else 0
+    return title.to_bytes(4, "big") + date.to_bytes(4, "big")

@@ -226,10 +226,15 @@ def article_id(source: str, guid: str) -> str:
 
 
 def content_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:
-    """128 bits in hex over what makes a revision. Spacing and the order of categories do not."""
+    """128 bits in hex over what makes a revision. Breaks of lines and the order of categories do
+    not.
+
+    Args:
+        title, text: cleaned (`clean.line`, `clean.plain_text`): one space at most between words.
+    """
     parts = [
-        " ".join(title.split()),
-        " ".join(text.split()),
+        title,
+        text.replace("\n\n", " ").replace("\n", " "),
         to_rfc3339(date) if date else "",
         "\n".join(sorted(categories)),
     ]
@@ -238,8 +243,7 @@ def content_hash(*, title: str, text: str, date: datetime | None, categories: li
 
 def to_rfc3339(moment: datetime) -> str:
     """`2017-12-22T16:41:07.000Z`: UTC, milliseconds, always 24 characters."""
-    moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
 def from_rfc3339(text: str) -> datetime:

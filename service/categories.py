@@ -14,6 +14,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from service.errors import InvalidInput
 
@@ -56,6 +57,7 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFKC", text).casefold())
 
 
+@lru_cache(maxsize=4_096)
 def parse(spelling: str) -> Category:
     """Read `Media Center/Coalition News`, or the same in slugs.
 

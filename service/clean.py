@@ -83,9 +83,7 @@ _BLOCKS = {
 _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
     tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
 }
-# What nh3 writes; anything else needs the whole table.
-_OTHER_ENTITY = re.compile(r"&(?!amp;|lt;|gt;|nbsp;|quot;)")
-_BLANK_LINES = re.compile(r"\n{3,}")
+_BLANK_LINES = re.compile("\n\n\n+")
 _PIXEL = re.compile(r'<img\b(?=[^>]*\s(?:width|height)="[01](?:px)?")[^>]*>')
 # No words, and nothing to see or hear.
 _EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
@@ -188,21 +186,29 @@ def plain_text(markup: str) -> str:
         parts[1::2] = [_GAPS.get(name, "") for name in parts[1::2]]
         text = "".join(parts)
     if "&" in text:
-        text = _unescaped(text)
-    lines = [" ".join(line.split()) for line in text.split("\n")]
-    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+        text = unescape(text)
+    text = "\n".join([" ".join(line.split()) if line else "" for line in text.split("\n")])
+    return _BLANK_LINES.sub("\n\n", text).strip()
 
 
-def _unescaped(text: str) -> str:
-    if _OTHER_ENTITY.search(text):
-        return unescape(text)
-    for entity, character in (("nbsp", " "), ("lt", "<"), ("gt", ">"), ("quot", '"'), ("amp", "&")):
-        text = text.replace(f"&{entity};", character)
+def spaces(text: str) -> str:
+    """The text with one space for each run of white space, and none at its ends."""
+    flat = text.replace("\n", " ").replace("\xa0", " ")
+    return _single(flat).strip() if flat.isprintable() else " ".join(text.split())
+
+
+def _single(text: str) -> str:
+    while "  " in text:
+        text = text.replace("  ", " ")
     return text
 
 
 def line(text: str) -> str:
     """One line of plain text. Titles come with markup and with entities escaped twice."""
+    if text.isprintable() and not ("&" in text or "<" in text or "  " in text):
+        # Most of them.
+        text = text.strip()
+        return text if text.isascii() else unicodedata.normalize("NFC", text)
     if "&" in text:
         text = unescape(text)
         # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
@@ -210,7 +216,7 @@ def line(text: str) -> str:
             text = unescape(text)
     if "<" in text:
         text = _MARKUP.sub(_gap, text)
-    return " ".join(characters(text).split())
+    return spaces(characters(text))
 
 
 def _gap(match: re.Match[str]) -> str:

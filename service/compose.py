@@ -99,7 +99,8 @@ def first_sentence(text: str) -> str:
 
 def shorten(text: str, max_chars: int) -> str:
     """The text on one line, cut at a word and ended with an ellipsis if it is longer."""
-    text = " ".join(text.split())
+    # Cut first: nobody needs the spaces of a whole book.
+    text = clean.spaces(text[: 2 * max_chars])
     if len(text) <= max_chars:
         return text
     head = text[: max_chars - 1]

@@ -55,8 +55,8 @@ class Packed:
         )  # fmt: skip
 
     @classmethod
-    def from_wire(cls, values: Any) -> Packed:
-        """The inverse of `to_wire`; sequences may be of any kind."""
+    def from_wire(cls, values: tuple[Any, ...]) -> Packed:
+        """The inverse of `to_wire`."""
         article_id, form, content_hash, doc, published, updated, titles, kin = values
         return cls(
             id=article_id,
@@ -65,8 +65,8 @@ class Packed:
             doc=doc,
             published=published,
             updated=updated,
-            titles=tuple((path, title) for path, title in titles),
-            kin=tuple((alias, likeness) for alias, likeness in kin),
+            titles=titles,
+            kin=kin,
         )
 
 

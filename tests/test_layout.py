@@ -38,13 +38,13 @@ ONLY_IN = {
 }
 # Values in, values out: none of these may do I/O or know a clock.
 PURE = (
-    "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py", "service/compose.py",
-    "service/entries.py", "service/indexing.py", "service/mapping.py", "service/packing.py",
-    "service/pages.py", "service/polling.py", "service/retries.py", "service/sources.py",
-    "service/webhooks.py", "service/websub.py", "workers/ingest/decoding.py",
-    "workers/ingest/discover.py", "workers/ingest/reading.py", "service/feeds/", "service/web/conditional.py",
-    "service/web/html.py", "service/web/stories.py", "workers/ingest/identify.py",
-    "workers/ingest/parse/",
+    "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py",
+    "service/compose.py", "service/entries.py", "service/indexing.py", "service/mapping.py",
+    "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
+    "service/sources.py", "service/webhooks.py", "service/websub.py", "service/feeds/",
+    "service/web/conditional.py", "service/web/html.py", "service/web/stories.py",
+    "workers/ingest/decoding.py", "workers/ingest/discover.py", "workers/ingest/identify.py",
+    "workers/ingest/parse/", "workers/ingest/reading.py",
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")
 # Loops meet on the stream and in Redis, never in code.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -55,7 +56,7 @@ _SCRIPTS = Path(__file__).parent
 
 def connect(url: str) -> Client:
     """A client for `redis://`, `rediss://` or `unix://`; nothing is sent before the first use."""
-    return Redis.from_url(
+    client = Redis.from_url(
         url,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -64,6 +65,25 @@ def connect(url: str) -> Client:
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
+    pool = client.connection_pool
+    pool.connection_class = type("Packing", (_PackingInC, pool.connection_class), {})
+    return client
+
+
+class _PackingInC:
+    """A connection that has hiredis write commands as well as read replies; redis-py's blocking
+    client does that by itself, its asyncio one does it in Python, at 3 µs an argument."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The command in RESP; some names, such as SCRIPT LOAD, are two arguments."""
+        name, *others = args
+        words = name.split() if isinstance(name, bytes) else name.encode().split()
+        packed: bytes = hiredis.pack_command((*words, *others))
+        return [packed]
+
+    def pack_commands(self, commands: Any) -> list[bytes]:
+        """Commands of a pipeline, to be sent at once."""
+        return [b"".join([part for args in commands for part in self.pack_command(*args)])]
 
 
 def script(client: Client, *names: str) -> AsyncScript:

@@ -10,11 +10,13 @@ source; so no feed can speak for another host.
 from __future__ import annotations
 
 import hashlib
-from urllib.parse import urlsplit
+import re
 
 from service.articles import Entry
 from workers.ingest.parse import Document
 
+# RFC 3986 3.2, without a user name; what is in brackets must look like an IPv6 address.
+_ORIGIN = re.compile(r"https?://((?:[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?)(?=[/?#]|$)", re.I)
 # Where a document says nothing of its origin: a file that somebody saved.
 FILE_SOURCE = "urn:dateline:file"
 
@@ -61,14 +63,9 @@ def ambiguous_guids(document: Document) -> frozenset[str]:
 
 
 def _origin(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # `http://[x`
-        return ""
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return ""
+    found = _ORIGIN.match(url)
     # http and https of one host are one site: ids must survive the change.
-    return parts.netloc.lower().removesuffix(":443").removesuffix(":80")
+    return found.group(1).lower().removesuffix(":443").removesuffix(":80") if found else ""
 
 
 def _guid_of_file(document: Document, entry: Entry, name: str) -> str:

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 # Twice what the kernel leaves it, for machines that are busy with something else.
 FRAME_TIMEOUT_S = 2.0 * CPU_S
 MAX_FRAME_BYTES = 64_000_000
+# Batches of a document that wait for `take`; more, and the reader waits, too.
+HELD = 4
 Take = Callable[[list[Packed]], Awaitable[None]]
 
 
@@ -54,7 +56,7 @@ class Readers:
         process = await self._idle.get()
         try:
             process = process or await _start()
-            answer = await _converse(process, job, body, take)
+            report, reasons, held = await _converse(process, job, body, take)
         except BaseException as exc:
             if process is not None and not isinstance(exc, _Told):
                 await _end(process)
@@ -64,7 +66,10 @@ class Readers:
             if process is not None and process.returncode is not None:
                 process = None
             self._idle.put_nowait(process)
-        return answer
+        # The reader has its next document while these are appended.
+        for articles in held:
+            await take(articles)
+        return report, reasons
 
     async def close(self) -> None:
         """End those that are idle; those that read are ended by their caller's cancellation."""
@@ -105,8 +110,10 @@ async def _end(process: Process) -> None:
 
 async def _converse(
     process: Process, job: Job, body: bytes, take: Take
-) -> tuple[Report, list[str]]:
+) -> tuple[Report, list[str], list[list[Packed]]]:
+    """(report, why parts were rejected, what `take` has not got yet)."""
     report = Report()
+    held: list[list[Packed]] = []
     try:
         await _send(process, job.to_wire(), body)
         while True:
@@ -114,11 +121,14 @@ async def _converse(
             if kind == b"r":
                 report = Report.from_wire(data)
                 if report.error:
-                    return report, []
+                    return report, [], []
             elif kind == b"a":
-                await take([Packed.from_wire(values) for values in msgpack.unpackb(data)])
+                if len(held) == HELD:
+                    await take(held.pop(0))
+                found = msgpack.unpackb(data, use_list=False)
+                held.append([Packed.from_wire(values) for values in found])
             elif kind == b"z":
-                return report, orjson.loads(data)
+                return report, orjson.loads(data), held
             else:
                 raise _Told(data.decode("utf-8", "replace"))
     except TimeoutError as exc:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import tzinfo
+from functools import lru_cache
 from html.entities import html5
 from typing import Any
 
@@ -269,18 +270,36 @@ def _fields(element: Any) -> dict[str, list[Any]]:
     """`prefix:name` → elements, names of RSS in lower case; unknown namespaces are left out."""
     found: dict[str, list[Any]] = {}
     for child in element:
-        if not isinstance(child.tag, str):
+        name = _name(child.tag)
+        if not name:
             continue
-        namespace, _, local = child.tag.rpartition("}")
-        prefix = _PREFIXES.get(namespace[1:])
-        if prefix is not None:
-            found.setdefault(f"{prefix}:{local}" if prefix else local.lower(), []).append(child)
+        if name in found:
+            found[name].append(child)
+        else:
+            found[name] = [child]
     return found
+
+
+@lru_cache(maxsize=1_024)
+def _name(tag: Any) -> str:
+    """`prefix:name` of a tag, empty for what is not ours."""
+    if not isinstance(tag, str):
+        return ""
+    namespace, _, local = tag.rpartition("}")
+    prefix = _PREFIXES.get(namespace[1:])
+    if prefix is None:
+        return ""
+    return f"{prefix}:{local}" if prefix else local.lower()
 
 
 def _text(fields: dict[str, list[Any]], name: str) -> str:
     elements = fields.get(name)
-    return "".join(elements[0].itertext()).strip() if elements else ""
+    return _inner_text(elements[0]) if elements else ""
+
+
+def _inner_text(element: Any) -> str:
+    # Nearly all have one text and nothing else.
+    return (("".join(element.itertext()) if len(element) else element.text) or "").strip()
 
 
 def _first(fields: dict[str, list[Any]], *names: str) -> str:
@@ -294,8 +313,7 @@ def _first(fields: dict[str, list[Any]], *names: str) -> str:
 
 
 def _all(fields: dict[str, list[Any]], name: str) -> list[str]:
-    texts = ("".join(element.itertext()).strip() for element in fields.get(name, []))
-    return [text for text in texts if text]
+    return [text for element in fields.get(name, ()) if (text := _inner_text(element))]
 
 
 def _alternate(links: list[Any]) -> str:

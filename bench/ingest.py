@@ -1,0 +1,257 @@
+"""Articles a second from bytes to Redis: parse → clean → identify → pack → append, all new.
+
+Sides, in one run, each on an embedded Redis of its own that begins empty:
+
+    ours, 1 process        reading and appending in one process
+    ours, as shipped       one ingest worker: its loop appends, PARSE_PROCESSES=2 readers read
+    ours, 2 processes      two of the first, sharing the feeds
+    feedparser, 1 and 2    the same processes with feedparser (with its sanitiser, as it comes) for
+                           the parser, and everything after it the same
+
+feedparser has no JSON Feed, so both sides get the XML feeds alone. Memory is the largest VmHWM
+(resident set) that each process of a side has reached, added up; Redis not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import io
+import multiprocessing
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import feedparser
+import uvloop
+
+from bench.feeds import ENTRIES, feeds
+from bench.machine import header, median, verdict
+from service.articles import Entry
+from service.compose import compose
+from service.packing import Packed, pack
+from service.settings import Settings
+from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.store import Store, open_store
+from workers.ingest.parse.dates import parse_date
+from workers.ingest.readers import open_readers
+from workers.ingest.reading import Job, read
+
+READERS = 2
+AIM_RATIO, AIM_RATE, AIM_BYTES = 10.0, 10_000, 300_000_000
+_PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One side, once."""
+
+    articles: int
+    seconds: float
+    resident_bytes: int
+
+    @property
+    def rate(self) -> float:
+        """Articles a second."""
+        return self.articles / self.seconds
+
+
+def ours(body: bytes, url: str) -> Iterator[list[Packed]]:
+    """Batches of a document."""
+    for part in read(Job(url=url, added_url=url), body):
+        if isinstance(part, list) and part and isinstance(part[0], Packed):
+            yield part  # type: ignore[misc]  # a list of Packed, as its first
+
+
+def theirs(body: bytes, url: str) -> Iterator[list[Packed]]:
+    """The same with feedparser."""
+    found = feedparser.parse(io.BytesIO(body), response_headers={"content-location": url})
+    drafts = (compose(_entry(e), source=url, guid=e.get("id", "")) for e in found.entries)
+    yield [pack(draft) for draft in drafts]
+
+
+def _entry(entry: Any) -> Entry:
+    content = entry.content[0].value if "content" in entry else entry.get("summary", "")
+    raw = entry.get("published") or entry.get("updated", "")
+    return Entry(
+        guid=entry.get("id", ""),
+        url=entry.get("link", ""),
+        title=entry.get("title", ""),
+        summary=entry.get("summary", "") if "content" in entry else "",
+        content_html=content,
+        authors=tuple(a["name"] for a in entry.get("authors", []) if a.get("name")),
+        categories=tuple(t["term"] for t in entry.get("tags", []) if t.get("term")),
+        published=parse_date(raw, zone=UTC),
+        raw_published=raw,
+        base_url=entry.get("link", ""),
+    )
+
+
+SIDES = {"ours": ours, "feedparser": theirs}
+
+
+async def alone(store: Store, side: str, bodies: list[tuple[str, bytes]]) -> int:
+    """Read and append in this process; Redis takes a batch while the next is read."""
+    count = 0
+
+    async def append(batch: list[Packed]) -> None:
+        nonlocal count
+        count += len(await store.articles.append(batch, now=datetime.now(UTC)))
+
+    before = None
+    async with asyncio.TaskGroup() as group:
+        for url, body in bodies:
+            for batch in SIDES[side](body, url):
+                if before is not None:
+                    await before
+                before = group.create_task(append(batch))
+                await asyncio.sleep(0)
+    return count
+
+
+async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> int:
+    """Read in reader processes, append in this one."""
+    count = 0
+
+    async def append(batch: list[Packed]) -> None:
+        nonlocal count
+        count += len(await store.articles.append(batch, now=datetime.now(UTC)))
+
+    waiting = iter(bodies)
+    async with open_readers(READERS) as readers:
+        # A worker that has been running: its readers are there.
+        async with asyncio.TaskGroup() as group:
+            for _ in range(READERS):
+                group.create_task(readers.read(Job(url=""), b"Not yet.", take=append))
+        _STARTED["at"] = time.monotonic()
+
+        async def take() -> None:
+            for url, body in waiting:
+                await readers.read(Job(url=url, added_url=url), body, take=append)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2 * READERS):
+                group.create_task(take())
+        # The readers are this process's children as long as the pool is open.
+        _RESIDENT["readers"] = sum(map(peak, children()))
+    return count
+
+
+_RESIDENT: dict[str, int] = {}
+_STARTED: dict[str, float] = {}
+
+
+def children() -> list[int]:
+    """Pids of this process's children; none where there is no /proc."""
+    listed = Path(f"/proc/self/task/{os.getpid()}/children")
+    return [int(pid) for pid in listed.read_text().split()] if listed.exists() else []
+
+
+def peak(pid: int) -> int:
+    """Largest resident set of a process so far, in bytes; 0 where there is no /proc."""
+    try:
+        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        return 0
+    return int(found[1]) * 1024 if found else 0
+
+
+def process(
+    url: str, side: str, way: str, bodies: list[tuple[str, bytes]], start: Any, told: Any
+) -> None:
+    """The body of one measured process: (articles, seconds, peak bytes) to `told`."""
+
+    async def work() -> None:
+        settings = Settings.from_env({"DATELINE_REDIS_URL": url}, env_file=None)
+        async with open_store(settings, check=False) as store:
+            await store.ping()
+            # Its rewriting begins at 64 MB, which only the faster sides would reach.
+            await store.client.config_set("auto-aof-rewrite-percentage", "0")
+            # Imports, tables and caches are warm in a worker that has been running.
+            warm = feeds(1, first=10_000, xml_only=True)
+            await alone(store, side, [("https://warm.example/f", warm[0])])
+            start.wait()
+            began = time.monotonic()
+            ways = {"alone": alone, "as shipped": as_shipped}
+            count = await ways[way](store, side, bodies)
+            told.put(
+                (count, began, time.monotonic(), peak(os.getpid()) + _RESIDENT.get("readers", 0))
+            )
+
+    uvloop.run(work())
+
+
+def measure(side: str, way: str, count: int, bodies: list[tuple[str, bytes]]) -> Run:
+    """One side on an empty Redis, with so many processes."""
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="dateline-") as folder, asyncio.Runner() as runner:
+        server = Embedded(binary=find_binary(), folder=Path(folder) / "r", appendfsync="everysec")
+        redis = runner.run(server.start())
+        try:
+            start, told = context.Barrier(count), context.Queue()
+            processes = [
+                context.Process(
+                    target=process, args=(server.url, side, way, bodies[n::count], start, told)
+                )
+                for n in range(count)
+            ]
+            for one in processes:
+                one.start()
+            found = [told.get(timeout=300) for _ in processes]
+            for one in processes:
+                one.join()
+        finally:
+            runner.run(stop(redis))
+    seconds = max(end for _, _, end, _ in found) - min(begin for _, begin, _, _ in found)
+    return Run(
+        articles=sum(articles for articles, *_ in found),
+        seconds=seconds,
+        resident_bytes=sum(resident for *_, resident in found),
+    )
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--feeds", type=int, default=600, help="of ours; feedparser gets a tenth")
+    given = options.parse_args()
+    bodies = feeds(given.feeds, xml_only=True)
+    made = [(f"https://f{n}.example/feed", body) for n, body in enumerate(bodies)]
+    size = sum(map(len, bodies)) / len(made) / ENTRIES
+    print(header(f"feeds     {len(made)} of {ENTRIES} entries, {size:.0f} bytes an entry"))
+    sides = [
+        ("ours", "alone", 1, made), ("ours", "as shipped", 1, made), ("ours", "alone", 2, made),
+        ("feedparser", "alone", 1, made[::10]), ("feedparser", "alone", 2, made[::10]),
+    ]  # fmt: skip
+    runs: dict[tuple[str, str, int], list[Run]] = {}
+    for _ in range(given.rounds):
+        for side, way, count, bodies in sides:
+            runs.setdefault((side, way, count), []).append(measure(side, way, count, bodies))
+    print(f"{'side':<24}{'articles/s':>12}{'MB':>8}   each round")
+    rate = {}
+    for (side, way, count), found in runs.items():
+        name = f"{side}, {way if way != 'alone' else f'{count} process' + 'es' * (count > 1)}"
+        rate[side, way, count] = median([run.rate for run in found])
+        resident = max(run.resident_bytes for run in found) / 1e6
+        each = "  ".join(f"{run.rate:.0f}" for run in found)
+        print(f"{name:<24}{rate[side, way, count]:>12.0f}{resident:>8.0f}   {each}")
+    one = rate["ours", "alone", 1] / rate["feedparser", "alone", 1]
+    two = rate["ours", "as shipped", 1] / rate["feedparser", "alone", 2]
+    shipped = rate["ours", "as shipped", 1]
+    most = max(run.resident_bytes for run in runs["ours", "as shipped", 1])
+    print(f"\none process against one      {one:.1f}x   {verdict(one, AIM_RATIO)}")
+    print(f"as shipped against two       {two:.1f}x   {verdict(two, AIM_RATIO)}")
+    print(f"as shipped, articles/s       {shipped:.0f}   {verdict(shipped, AIM_RATE)}")
+    met = "met" if most < AIM_BYTES else "MISSED"
+    print(f"as shipped, memory           {most / 1e6:.0f} MB   aim < {AIM_BYTES / 1e6:.0f}: {met}")
+
+
+if __name__ == "__main__":
+    main()
