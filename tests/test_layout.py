@@ -25,6 +25,7 @@ ONLY_IN = {
     "apscheduler": ("workers/schedule.py",),
     "jinja2": ("service/web/",),
     "feedparser": ("workers/ingest/parse/",),
+    "trafilatura": ("workers/ingest/parse/extract.py",),
     "aiohttp.web": ("service/web/",),
     "aiohttp": (
         "service/web/",

@@ -26,7 +26,9 @@ _PROLOGUE = re.compile(
     rb"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE
 )
 _SNIFFED = 8_192
-_XML_ROOTS = frozenset({b"rss", b"feed", b"rdf", b"channel", b"opml", b"xml"})
+_XML_ROOTS = frozenset(
+    {b"rss", b"feed", b"rdf", b"channel", b"opml", b"xml", b"urlset", b"sitemapindex"}
+)
 Parser = Callable[..., Document]
 
 

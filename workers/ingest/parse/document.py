@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from service import clean
 from service.articles import Entry
 
 # No honest feed is longer; the rest is a reject, not silence.
@@ -75,3 +78,17 @@ def bounded(
         over = len(entries) - MAX_ENTRIES
         rejects = [*rejects, Reject(where="the rest", reason=f"{over} entries over {MAX_ENTRIES}")]
     return tuple(entries[:MAX_ENTRIES]), tuple(rejects)
+
+
+def collected(
+    kind: str, items: list[Any], take: Callable[[Any], Entry], *, title: str = "", **fields: Any
+) -> Document:
+    """A document of the items that `take` can make entries of; a ValueError is a reject."""
+    entries, rejects = [], []
+    for number, item in enumerate(items, 1):
+        try:
+            entries.append(take(item))
+        except ValueError as exc:
+            rejects.append(Reject(where=f"item {number}", reason=str(exc)))
+    kept, refused = bounded(entries, rejects)
+    return Document(kind=kind, title=clean.line(title), entries=kept, rejects=refused, **fields)

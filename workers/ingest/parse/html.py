@@ -1,7 +1,8 @@
 """HTML pages: K2 lists and items by their classes (k2.py), any other page as one article. Pure.
 
 A page that is no K2 page is read by what it says of itself: JSON-LD and OpenGraph for the facts,
-`<article>` or `<main>` for the text.
+`<article>` or `<main>` for the text, and an extractor (extract.py) where there is neither. Whatever
+it is, it may name the feeds of its site (alternates.py).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from service import clean
 from service.articles import Entry, Form
 from service.errors import ParseFailed
 from workers.ingest.parse import k2
+from workers.ingest.parse.alternates import alternates_of, hints_of_page
 from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
+from workers.ingest.parse.extract import extracted
 from workers.ingest.parse.links import absolute
 
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
@@ -33,25 +36,36 @@ MIN_TEXT_CHARS = 80
 
 def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """The articles of a page. Raises ParseFailed if there is none."""
-    root = _tree(body, content_type)
+    text = _decoded(body, content_type)
+    root = _tree(text)
     base = absolute(url, _attribute(root, "//base[@href]", "href"))
     named = _attribute(root, "//link[@rel='canonical']", "href") or _meta(root, "og:url")
     own = absolute(base, named) if named else url
     facts = _json_ld(root)
+    alternates = alternates_of(root, base=base or own, url=url)
+    hints = hints_of_page(root, base=base or own)
     document = k2.parse_k2(root, base=base or own, url=own, facts=facts, zone=zone)
     if document is None:
-        document = _single(root, base or own, own, facts, zone)
+        document = _single(root, text, base or own, own, facts, zone)
+    if document is None and not alternates:
+        raise ParseFailed(
+            "HTML without an article: no K2 list or item, and no text of its own that stands out"
+        )
+    document = document or Document(kind="html-guess", title=clean.line(_title(root)))
     # Where a page does not say which one it is, its <base> still says whose.
-    return document if document.url else replace(document, url=base)
+    return replace(document, url=own or base, alternates=alternates, hints=hints)
 
 
-def _tree(body: bytes, content_type: str) -> Any:
+def _decoded(body: bytes, content_type: str) -> str:
     header, declared = _HEADER_CHARSET.search(content_type), _CHARSET.search(body[:4096])
-    text = decode(
+    return decode(
         body,
         header.group(1) if header else "",
         declared.group(1).decode() if declared else "",
     )
+
+
+def _tree(text: str) -> Any:
     if clean.has_huge_tag(text):
         raise ParseFailed(f"HTML with a tag of over {clean.MAX_ATTRIBUTES} attributes")
     parser = lxml_html.HTMLParser(
@@ -102,13 +116,19 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _single(root: Any, base: str, url: str, facts: dict[str, Any], zone: tzinfo) -> Document:
-    content = _main_content(root)
+def _single(
+    root: Any, text: str, base: str, url: str, facts: dict[str, Any], zone: tzinfo
+) -> Document | None:
+    """The page as one article; None if it has no text that stands out."""
+    is_article = (
+        bool(facts)
+        or _meta(root, "og:type").lower() == "article"
+        or bool(_meta(root, "article:published_time"))
+    )
     title = _fact(facts, "headline") or _meta(root, "og:title") or _title(root)
-    if content is None or not title:
-        raise ParseFailed(
-            "HTML without an article: no K2 list or item, and no <article> or <main> with text"
-        )
+    content = _main_content(root) or extracted(text, url=url)
+    if not content or not title:
+        return None
     raw = _fact(facts, "datePublished") or _meta(root, "article:published_time", "date")
     modified = _fact(facts, "dateModified") or _meta(root, "article:modified_time")
     section = _fact(facts, "articleSection") or _meta(root, "article:section")
@@ -129,7 +149,7 @@ def _single(root: Any, base: str, url: str, facts: dict[str, Any], zone: tzinfo)
         form=Form.PAGE,
     )
     return Document(
-        kind="html",
+        kind="html" if is_article else "html-guess",
         url=url,
         title=clean.line(title),
         language=root.get("lang", ""),

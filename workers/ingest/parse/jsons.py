@@ -13,8 +13,8 @@ from service.articles import Enclosure, Entry
 from service.entries import entry_from_json
 from service.errors import InvalidInput, ParseFailed
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document, Reject, bounded
-from workers.ingest.parse.links import absolute, resolved
+from workers.ingest.parse.document import Document, Hints, Reject, bounded
+from workers.ingest.parse.links import absolute, resolved, web_url
 
 _JSON_FEED = "https://jsonfeed.org/version/1"
 
@@ -79,7 +79,17 @@ def _json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
         url=own,
         title=clean.line(_words(feed, "title")),
         language=language,
+        hints=Hints(hub=_hub(feed, own), topic=web_url(own, _words(feed, "feed_url"))),
     )
+
+
+def _hub(feed: dict[str, Any], base: str) -> str:
+    """JSON Feed 1.1, "hubs": [{"type": "WebSub", "url": …}]."""
+    hubs = feed.get("hubs")
+    for hub in hubs if isinstance(hubs, list) else ():
+        if isinstance(hub, dict) and _words(hub, "type").lower() in ("websub", "pubsubhubbub"):
+            return web_url(base, _words(hub, "url"))
+    return ""
 
 
 def _json_item(item: dict[str, Any], *, base: str, language: str, zone: tzinfo) -> Entry:

@@ -21,3 +21,9 @@ def resolved(base: str, link: str) -> str:
         return urljoin(base, link)
     except ValueError:
         return ""
+
+
+def web_url(base: str, link: str) -> str:
+    """The link, resolved against the base; empty if that is no http(s) URL."""
+    found = resolved(base, link)
+    return found if found.startswith(("http://", "https://")) else ""

@@ -1,0 +1,148 @@
+"""Atom 0.3 and 1.0 (RFC 4287). Pure."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from html import escape
+from typing import Any
+
+from lxml import etree
+
+from service import categories, clean
+from service.articles import Entry
+from service.errors import InvalidInput
+from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse.document import Document, collected
+from workers.ingest.parse.fields import (
+    BASE,
+    LANG,
+    Fields,
+    authors,
+    enclosure,
+    fields_of,
+    first,
+    image,
+    inner_text,
+    linked,
+    relations,
+    text,
+)
+from workers.ingest.parse.hints import hints_of
+from workers.ingest.parse.links import absolute, resolved
+
+_XHTML = "{http://www.w3.org/1999/xhtml}"
+_DATES = (
+    "atom:published",
+    "atom:issued",
+    "atom:created",
+    "atom:updated",
+    "atom:modified",
+    "dc:date",
+)
+
+
+def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
+    """The entries of a feed."""
+    fields = fields_of(root)
+    links = fields.get("atom:link", [])
+    base = absolute(url, root.get(BASE, ""))
+    document_url = (
+        resolved(base, linked(links, "self")) or url or resolved(base, linked(links, "alternate"))
+    )
+    language = root.get(LANG, "")
+    entry_base = base or document_url
+    return collected(
+        "atom",
+        [*root.iterfind("{*}entry")],
+        lambda entry: _entry(entry, entry_base, language, zone),
+        url=document_url,
+        title=plain(fields, "atom:title"),
+        language=language,
+        hints=hints_of(fields, base=entry_base),
+    )
+
+
+def _entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
+    fields = fields_of(entry)
+    base = absolute(base, entry.get(BASE, ""))
+    links = fields.get("atom:link", [])
+    raw = first(fields, *_DATES)
+    content, summary = fields.get("atom:content", []), fields.get("atom:summary", [])
+    text_element = (content or summary or [None])[0]
+    content_base = absolute(base, text_element.get(BASE, "")) if text_element is not None else base
+    return Entry(
+        guid=text(fields, "atom:id"),
+        url=resolved(_base_of_link(links, base), linked(links, "alternate")),
+        title=plain(fields, "atom:title") or text(fields, "dc:title"),
+        summary=markup(summary[0]) if summary and content else "",
+        content_html="" if text_element is None else markup(text_element),
+        authors=authors(fields),
+        categories=tuple(filter(None, map(_category, fields.get("atom:category", ())))),
+        language=entry.get(LANG, "") or language,
+        image=image(fields),
+        enclosures=tuple(
+            enclosure(link, resolved(base, link.get("href", "")))
+            for link in links
+            if "enclosure" in relations(link)
+        ),
+        published=parse_date(raw, zone=zone),
+        raw_published=raw,
+        updated=parse_date(first(fields, "atom:updated", "atom:modified"), zone=zone),
+        base_url=content_base,
+    )
+
+
+def _base_of_link(links: list[Any], base: str) -> str:
+    for link in links:
+        if "alternate" in relations(link) and link.get(BASE):
+            return absolute(base, link.get(BASE))
+    return base
+
+
+def _category(element: Any) -> str:
+    """The label, which is for people; of a term that is a path, such as ours, the path with it."""
+    term, label = (element.get("term") or "").strip(), (element.get("label") or "").strip()
+    if not label or "/" not in term:
+        # RSS's way, by those who did not read RFC 4287.
+        return label or term or inner_text(element)
+    try:
+        above, _, last = categories.parse(term).path.rpartition("/")
+        if above and categories.parse(label).path == last:
+            return f"{term.rpartition('/')[0]}/{label}"
+    except InvalidInput:
+        pass
+    return label
+
+
+def plain(fields: Fields, name: str) -> str:
+    """A text construct as text for `clean.line` (RFC 4287 3.1): type=text is no markup."""
+    elements = fields.get(name)
+    if not elements:
+        return ""
+    element = elements[0]
+    found = inner_text(element)
+    kind, mode = element.get("type", "text").lower(), element.get("mode", "")
+    if kind in ("text", "text/plain") and mode != "escaped" and not len(element):
+        return found.replace("<", "&lt;") if "<" in found else found
+    return found
+
+
+def markup(element: Any) -> str:
+    """A text construct or content as HTML (RFC 4287 3.1, 4.1.3)."""
+    kind = element.get("type", "text").lower()
+    if element.get("mode") == "xml" or "xhtml" in kind or len(element):
+        is_wrapped = len(element) == 1 and not (element.text or "").strip()
+        return inner_markup(element[0] if is_wrapped else element)
+    found = inner_text(element)
+    if kind in ("text", "text/plain") and element.get("mode") != "escaped":
+        return clean.paragraphs(found)
+    return found
+
+
+def inner_markup(element: Any) -> str:
+    """What is in an element of XHTML, as HTML."""
+    for part in element.iter(f"{_XHTML}*"):
+        part.tag = part.tag.removeprefix(_XHTML)
+    pieces = [escape(element.text or "", quote=False)]
+    pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
+    return "".join(pieces)

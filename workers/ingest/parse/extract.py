@@ -1,0 +1,38 @@
+"""Extract: the article on a page that does not mark it, by trafilatura. Pure.
+
+The last resort, as feedparser is for feeds: pages that say what they are do not come here.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+
+MAX_CHARS = 3_000_000
+# Less is a menu, a cookie banner, a login form.
+MIN_TEXT_CHARS = 200
+_BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL)
+_TAG = re.compile(r"<[^<>]*>")
+
+
+def extracted(text: str, *, url: str) -> str:
+    """Markup of the article; empty if there is none."""
+    if len(text) > MAX_CHARS:
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        # Imported here: it costs half a second and 40 MB, and few documents need it.
+        import trafilatura
+
+        found = trafilatura.extract(
+            text,
+            url=url or None,
+            output_format="html",
+            fast=True,
+            include_comments=False,
+            include_images=True,
+            include_links=True,
+        )
+    body = _BODY.search(found or "")
+    markup = body.group(1).strip() if body else ""
+    return markup if len(_TAG.sub("", markup).strip()) >= MIN_TEXT_CHARS else ""

@@ -1,0 +1,163 @@
+"""RSS 0.9x, 1.0 (RDF) and 2.0, with what other namespaces add to them. Pure."""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+from lxml import etree
+
+from service.articles import Entry
+from workers.ingest.parse import atom
+from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse.document import Document, collected
+from workers.ingest.parse.fields import (
+    BASE,
+    Fields,
+    authors,
+    enclosures,
+    fields_of,
+    first,
+    image,
+    inner_text,
+    linked,
+    text,
+    texts,
+)
+from workers.ingest.parse.hints import hints_of
+from workers.ingest.parse.links import absolute
+
+_ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
+_K2_BLOCK = '<div class="K2Feed'
+_DATES = ("pubdate", "dc:date", "atom:published", "dcterms:issued", "dcterms:created")
+
+
+def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
+    """The items of a channel, or beside it as RSS 0.9 and 1.0 have them."""
+    channel = root.find("{*}channel")
+    if channel is None:
+        channel = root
+    fields = fields_of(channel)
+    own = text(fields, "link")
+    document_url = absolute(url or own, linked(fields.get("atom:link", []), "self"))
+    items = [
+        *channel.iterfind("{*}item"),
+        *(root.iterfind("{*}item") if root is not channel else []),
+    ]
+    base = absolute(document_url, own)
+    language = text(fields, "language") or text(fields, "dc:language")
+    return collected(
+        "rdf" if etree.QName(root).localname == "RDF" else "rss",
+        items,
+        lambda item: _item(item, base, language, zone),
+        url=document_url,
+        title=text(fields, "title"),
+        language=language,
+        hints=hints_of(fields, base=document_url),
+    )
+
+
+def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
+    fields = fields_of(item)
+    raw = first(fields, *_DATES)
+    content = _content(fields)
+    description = first(fields, "description", "dc:description") or _atom_text(fields, "summary")
+    guid = text(fields, "guid") or text(fields, "atom:id")
+    link = text(fields, "link") or linked(fields.get("atom:link", []), "alternate")
+    if not link and guid.startswith(("http://", "https://")) and _is_permalink(fields):
+        link = guid
+    return Entry(
+        guid=guid or item.get(_ABOUT, ""),
+        url=link,
+        title=first(fields, "title", "dc:title", "media:title"),
+        summary=description if content else "",
+        content_html=_without_k2(content or description or first(fields, "itunes:summary")),
+        authors=authors(fields),
+        categories=tuple(texts(fields, "category") or texts(fields, "dc:subject")),
+        language=text(fields, "dc:language") or language,
+        image=image(fields),
+        enclosures=enclosures(fields),
+        published=parse_date(raw, zone=zone),
+        raw_published=raw,
+        updated=parse_date(first(fields, "atom:updated", "dcterms:modified"), zone=zone),
+        base_url=absolute(base, item.get(BASE, "")),
+    )
+
+
+def _content(fields: Fields) -> str:
+    found = text(fields, "content:encoded") or _atom_text(fields, "content")
+    if found:
+        return found
+    # <xhtml:body> or <xhtml:div>, once a way to avoid escaping.
+    for element in (*fields.get("xhtml:body", ()), *fields.get("xhtml:div", ())):
+        return atom.inner_markup(element)
+    return text(fields, "fulltext")
+
+
+def _atom_text(fields: Fields, name: str) -> str:
+    elements = fields.get(f"atom:{name}")
+    return atom.markup(elements[0]) if elements else ""
+
+
+def _is_permalink(fields: Fields) -> bool:
+    guids = fields.get("guid")
+    if not guids:
+        return False
+    return str(guids[0].get("isPermaLink", "true")).strip().lower() != "false"
+
+
+def _without_k2(markup: str) -> str:
+    """K2's feeds wrap intro and full text in blocks of their own; their JSON and pages do not."""
+    if _K2_BLOCK not in markup:
+        return markup
+    blocks = (block.partition('">') for block in markup.split(_K2_BLOCK)[1:])
+    kept = [
+        inner.rstrip().removesuffix("</div>")
+        for name, _, inner in blocks
+        if name in ("IntroText", "FullText")
+    ]
+    return "\n".join(kept) or markup
+
+
+def parse_cdf(root: Any, url: str, zone: tzinfo) -> Document:
+    """Microsoft's Channel Definition Format of 1997: names in capitals, links as HREF."""
+    items = [element for element in root.iter() if _local(element) == "item"]
+    return collected(
+        "cdf",
+        items,
+        lambda item: _cdf_item(item, absolute(url, _attribute(root, "href")), zone),
+        url=url or _attribute(root, "href"),
+        title=_child(root, "title"),
+    )
+
+
+def is_cdf(root: Any) -> bool:
+    """Early RSS has a channel as its root, too, but never an address on it."""
+    return bool(_attribute(root, "href")) or any(
+        _local(child) == "item" and _attribute(child, "href") for child in root
+    )
+
+
+def _cdf_item(item: Any, base: str, zone: tzinfo) -> Entry:
+    raw = _attribute(item, "lastmod")
+    return Entry(
+        guid=absolute(base, _attribute(item, "href")),
+        url=absolute(base, _attribute(item, "href")),
+        title=_child(item, "title"),
+        content_html=_child(item, "abstract"),
+        published=parse_date(raw, zone=zone),
+        raw_published=raw,
+        base_url=base,
+    )
+
+
+def _local(element: Any) -> str:
+    return etree.QName(element).localname.lower() if isinstance(element.tag, str) else ""
+
+
+def _attribute(element: Any, name: str) -> str:
+    return next((v.strip() for key, v in element.attrib.items() if key.lower() == name), "")
+
+
+def _child(element: Any, name: str) -> str:
+    return next((inner_text(child) for child in element if _local(child) == name), "")

@@ -1,0 +1,66 @@
+"""Sitemaps with the news extension (sitemaps.org; Google's sitemap-news 0.9). Pure.
+
+A sitemap names pages; only what its news extension says of a page makes an article, without text.
+"""
+
+from __future__ import annotations
+
+from datetime import tzinfo
+from typing import Any
+
+from service.articles import Entry, Form
+from service.errors import ParseFailed
+from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse.document import Document, FeedLink, Reject, bounded
+from workers.ingest.parse.fields import inner_text
+from workers.ingest.parse.links import resolved
+
+MAX_NAMED = 3
+
+
+def parse_sitemap(root: Any, url: str, zone: tzinfo) -> Document:
+    """The pages that are news. Raises ParseFailed if none is."""
+    pages = root.findall("{*}url")
+    found = [(page, page.find("{*}news")) for page in pages]
+    entries = [_entry(page, news, url, zone) for page, news in found if news is not None]
+    if not entries:
+        raise ParseFailed(f"a sitemap of {len(pages)} pages, of which none is news (news:news)")
+    others = len(pages) - len(entries)
+    rejects = [Reject(where="others", reason=f"{others} pages without news:news")] if others else []
+    kept, refused = bounded(entries, rejects)
+    return Document(kind="sitemap", url=url, entries=kept, rejects=refused)
+
+
+def parse_sitemap_index(root: Any, url: str, zone: tzinfo) -> Document:
+    """No article, but the news sitemaps in it are where a source may look. Raises ParseFailed."""
+    del zone
+    named = [resolved(url, _child(sitemap, "loc")) for sitemap in root.findall("{*}sitemap")]
+    news = tuple(FeedLink(url=found) for found in named if "news" in found.lower())
+    if not news:
+        shown = ", ".join(named[:MAX_NAMED])
+        raise ParseFailed(f"an index of {len(named)} sitemaps, none of news, first {shown}")
+    return Document(kind="sitemap", url=url, alternates=news)
+
+
+def _entry(page: Any, news: Any, url: str, zone: tzinfo) -> Entry:
+    location = resolved(url, _child(page, "loc"))
+    raw = _child(news, "publication_date")
+    image = page.find("{*}image")
+    keywords = _child(news, "keywords").split(",")
+    return Entry(
+        guid=location,
+        url=location,
+        title=_child(news, "title"),
+        tags=tuple(filter(None, (keyword.strip() for keyword in keywords))),
+        language=_child(news.find("{*}publication"), "language"),
+        image=_child(image, "loc"),
+        published=parse_date(raw, zone=zone),
+        raw_published=raw,
+        base_url=location,
+        form=Form.TEASER,
+    )
+
+
+def _child(element: Any, name: str) -> str:
+    found = None if element is None else element.find(f"{{*}}{name}")
+    return "" if found is None else inner_text(found)
