@@ -74,6 +74,7 @@ _INLINE = {
 _SILENT = re.compile(
     r"<(script|style)\b(?:(?!<(?:script|style)\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
+_UNCLOSED_COMMENT = re.compile(r"<!--(?!.*-->).*", re.DOTALL)
 _TAG = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _BLOCKS = {
     "blockquote", "caption", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "h1", "h2",
@@ -215,7 +216,7 @@ def line(text: str) -> str:
         if "&" in text:
             text = unescape(text)
     if "<" in text:
-        text = _MARKUP.sub(_gap, text)
+        text = _MARKUP.sub(_gap, _UNCLOSED_COMMENT.sub("", _SILENT.sub("", text)))
     return spaces(characters(text))
 
 

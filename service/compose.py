@@ -72,7 +72,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         authors=_names(entry.authors),
         categories=where,
         tags=_names(entry.tags),
-        language=entry.language.strip()[:35],
+        language=entry.language.strip().replace("_", "-")[:35],
         image=clean.url(entry.image, base_url=entry.base_url),
         enclosures=_enclosures(entry),
         attribution=clean.line(entry.attribution)[:MAX_NAME_CHARS] or attribution(text),

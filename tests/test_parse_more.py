@@ -251,3 +251,45 @@ def test_categories_of_atom(element: str, expected: str) -> None:
     feed = f'<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>1</id>{element}</entry></feed>'
     (entry,) = read(feed).entries
     assert (expected,) == entry.categories
+
+
+@pytest.mark.parametrize("root", ["feed", 'feed xmlns="http://purl.org/echo/"'])
+def test_atom_before_it_had_its_name(root: str) -> None:
+    """Without a namespace, or in one of its first drafts."""
+    name = root.split(" ")[0]
+    (entry,) = read(f"<{root}><entry><id>1</id><title>T</title></entry></{name}>").entries
+    assert ("1", "T") == (entry.guid, entry.title)
+
+
+@pytest.mark.parametrize("attribute", ['mode="base64"', 'type="application/octet-stream"'])
+def test_coded_text(attribute: str) -> None:
+    """Atom 0.3 by its mode, RFC 4287 4.1.3.3 by its media type; what is no text is left out."""
+    feed = '<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>1</id>{}</entry></feed>'
+    text = feed.format(f"<title>T</title><content {attribute}>PGI+SGk8L2I+</content>")
+    assert "<b>Hi</b>" == read(text).entries[0].content_html
+    picture = feed.format(f"<title>T</title><content {attribute}>/9j/4A==</content>")
+    assert "" == read(picture).entries[0].content_html
+
+
+def test_entities_that_a_feed_declares_itself() -> None:
+    """Short and plain ones; nothing that grows, nothing from outside."""
+    declared = (
+        '<!ENTITY site "http://x.example/"><!ENTITY a "&site;&site;"><!ENTITY b SYSTEM "file:///x">'
+    )
+    item = "<item><guid>&site;1</guid><title>&a;|&b;</title></item>"
+    feed = f"<!DOCTYPE rss [{declared}]><rss><channel>{item}</channel></rss>"
+    (entry,) = read(feed).entries
+    assert ("http://x.example/1", "&a;|&b;") == (entry.guid, entry.title)
+
+
+def test_scripts_in_titles() -> None:
+    """Neither run nor read."""
+    title = "Safe&lt;script&gt;alert(1)&lt;/script&gt; words&lt;!-- and no end"
+    (entry,) = rss(item=f"<title>{title}</title>").entries
+    assert "Safe words" == clean.line(entry.title)
+
+
+def test_json_feeds_of_any_version() -> None:
+    """An object with items is a feed; K2's has a site."""
+    document = read('{"version": "1.0", "title": "T", "items": [{"id": 7, "content_text": "Hi"}]}')
+    assert ("json-feed", "T", "7") == (document.kind, document.title, document.entries[0].guid)

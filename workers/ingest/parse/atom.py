@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import tzinfo
 from html import escape
 from typing import Any
@@ -23,6 +24,7 @@ from workers.ingest.parse.fields import (
     first,
     image,
     inner_text,
+    is_atom,
     linked,
     relations,
     text,
@@ -30,6 +32,7 @@ from workers.ingest.parse.fields import (
 from workers.ingest.parse.hints import hints_of
 from workers.ingest.parse.links import absolute, resolved
 
+_ATOM = "{http://www.w3.org/2005/Atom}"
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _DATES = (
     "atom:published",
@@ -43,6 +46,7 @@ _DATES = (
 
 def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     """The entries of a feed."""
+    _make_atom(root)
     fields = fields_of(root)
     links = fields.get("atom:link", [])
     base = absolute(url, root.get(BASE, ""))
@@ -62,6 +66,16 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     )
 
 
+def _make_atom(root: Any) -> None:
+    """A feed without a namespace, or in one of those that Atom had before it had a name, is Atom
+    all the same."""
+    namespace = etree.QName(root).namespace or ""
+    if is_atom(namespace):
+        return
+    for element in root.iter(f"{{{namespace}}}*" if namespace else "{}*"):
+        element.tag = f"{_ATOM}{etree.QName(element).localname}"
+
+
 def _entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
     fields = fields_of(entry)
     base = absolute(base, entry.get(BASE, ""))
@@ -75,9 +89,11 @@ def _entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
         url=resolved(_base_of_link(links, base), linked(links, "alternate")),
         title=plain(fields, "atom:title") or text(fields, "dc:title"),
         summary=markup(summary[0]) if summary and content else "",
-        content_html="" if text_element is None else markup(text_element),
+        content_html=(
+            first(fields, "media:description") if text_element is None else markup(text_element)
+        ),
         authors=authors(fields),
-        categories=tuple(filter(None, map(_category, fields.get("atom:category", ())))),
+        categories=tuple(filter(None, map(category, fields.get("atom:category", ())))),
         language=entry.get(LANG, "") or language,
         image=image(fields),
         enclosures=tuple(
@@ -99,7 +115,7 @@ def _base_of_link(links: list[Any], base: str) -> str:
     return base
 
 
-def _category(element: Any) -> str:
+def category(element: Any) -> str:
     """The label, which is for people; of a term that is a path, such as ours, the path with it."""
     term, label = (element.get("term") or "").strip(), (element.get("label") or "").strip()
     if not label or "/" not in term:
@@ -120,9 +136,13 @@ def plain(fields: Fields, name: str) -> str:
     if not elements:
         return ""
     element = elements[0]
+    if len(element):
+        return markup(element)
     found = inner_text(element)
+    if is_base64(element):
+        return _unpacked(found)
     kind, mode = element.get("type", "text").lower(), element.get("mode", "")
-    if kind in ("text", "text/plain") and mode != "escaped" and not len(element):
+    if kind in ("text", "text/plain") and mode != "escaped":
         return found.replace("<", "&lt;") if "<" in found else found
     return found
 
@@ -134,9 +154,26 @@ def markup(element: Any) -> str:
         is_wrapped = len(element) == 1 and not (element.text or "").strip()
         return inner_markup(element[0] if is_wrapped else element)
     found = inner_text(element)
+    if is_base64(element):
+        return _unpacked(found)
     if kind in ("text", "text/plain") and element.get("mode") != "escaped":
         return clean.paragraphs(found)
     return found
+
+
+def is_base64(element: Any) -> bool:
+    """Whether the text is coded: by its mode in Atom 0.3, by its media type in RFC 4287 4.1.3.3."""
+    kind = element.get("type", "text").lower()
+    is_text = kind.startswith("text") or kind.endswith(("+xml", "/xml")) or "/" not in kind
+    return element.get("mode") == "base64" or (not is_text and not len(element))
+
+
+def _unpacked(text: str) -> str:
+    """Coded text; empty if it is something else, a picture perhaps."""
+    try:
+        return base64.b64decode(text, validate=False).decode()
+    except ValueError:
+        return ""
 
 
 def inner_markup(element: Any) -> str:

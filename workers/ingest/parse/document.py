@@ -91,4 +91,5 @@ def collected(
         except ValueError as exc:
             rejects.append(Reject(where=f"item {number}", reason=str(exc)))
     kept, refused = bounded(entries, rejects)
+    fields["language"] = fields.get("language", "").replace("_", "-")
     return Document(kind=kind, title=clean.line(title), entries=kept, rejects=refused, **fields)

@@ -64,6 +64,11 @@ def _name(tag: Any) -> str:
     return f"{prefix}:{local}" if prefix else local.lower()
 
 
+def is_atom(namespace: str) -> bool:
+    """Whether a namespace is one of Atom's."""
+    return _PREFIXES.get(namespace) == "atom"
+
+
 def inner_text(element: Any) -> str:
     """All text in an element, without white space at its ends."""
     # Nearly all have one text and nothing else.
@@ -84,9 +89,14 @@ def texts(fields: Fields, name: str) -> list[str]:
 def first(fields: Fields, *names: str) -> str:
     """The first text under any of the names, in their order."""
     for name in names:
-        for found in texts(fields, name):
+        for found in texts(fields, name) or _grouped(fields, name):
             return found
     return ""
+
+
+def _grouped(fields: Fields, name: str) -> list[str]:
+    is_media = name.startswith("media:") and "media:group" in fields
+    return [inner_text(element) for element in _media(fields, name)] if is_media else []
 
 
 def linked(links: list[Any], rel: str) -> str:
@@ -106,8 +116,8 @@ def relations(link: Any) -> list[str]:
 
 def authors(fields: Fields) -> tuple[str, ...]:
     """Names, each once."""
-    found = texts(fields, "dc:creator")
-    found += [_author(given) for given in texts(fields, "author")]
+    given = [*texts(fields, "dc:creator"), *texts(fields, "dc:author"), *texts(fields, "author")]
+    found = [_author(name) for name in given]
     for person in fields.get("atom:author", ()):
         found += list(_person(person))
     found = found or texts(fields, "itunes:author") or texts(fields, "dc:contributor")

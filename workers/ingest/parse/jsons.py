@@ -29,12 +29,16 @@ def parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
             return _lines(body, url)
         raise ParseFailed(f"no JSON: {exc}") from exc
     if isinstance(found, dict) and isinstance(found.get("items"), list):
-        if str(found.get("version", "")).startswith(_JSON_FEED):
-            return _json_feed(found, url, zone)
-        if isinstance(found.get("site"), dict):
+        if isinstance(found.get("site"), dict) and not _is_json_feed(found):
             return _k2(found, url)
+        # Whatever version it names: an article of ours has no items.
+        return _json_feed(found, url, zone)
     items = found if isinstance(found, list) else [found]
     return _collect("records", items, entry_from_json, url=url)
+
+
+def _is_json_feed(found: dict[str, Any]) -> bool:
+    return str(found.get("version", "")).startswith(_JSON_FEED)
 
 
 def _lines(body: bytes, url: str) -> Document:

@@ -51,7 +51,7 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
         items,
         lambda item: _item(item, base, language, zone),
         url=document_url,
-        title=text(fields, "title"),
+        title=first(fields, "title", "dc:title"),
         language=language,
         hints=hints_of(fields, base=document_url),
     )
@@ -61,7 +61,9 @@ def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
     fields = fields_of(item)
     raw = first(fields, *_DATES)
     content = _content(fields)
-    description = first(fields, "description", "dc:description") or _atom_text(fields, "summary")
+    description = first(fields, "description", "dc:description", "summary") or _atom_text(
+        fields, "summary"
+    )
     guid = text(fields, "guid") or text(fields, "atom:id")
     link = text(fields, "link") or linked(fields.get("atom:link", []), "alternate")
     if not link and guid.startswith(("http://", "https://")) and _is_permalink(fields):
@@ -73,7 +75,8 @@ def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
         summary=description if content else "",
         content_html=_without_k2(content or description or first(fields, "itunes:summary")),
         authors=authors(fields),
-        categories=tuple(texts(fields, "category") or texts(fields, "dc:subject")),
+        categories=tuple(_categories(fields)),
+        tags=tuple(filter(None, map(str.strip, text(fields, "itunes:keywords").split(",")))),
         language=text(fields, "dc:language") or language,
         image=image(fields),
         enclosures=enclosures(fields),
@@ -84,6 +87,11 @@ def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
     )
 
 
+def _categories(fields: Fields) -> list[str]:
+    found = texts(fields, "category") or texts(fields, "dc:subject")
+    return found + list(filter(None, map(atom.category, fields.get("atom:category", ()))))
+
+
 def _content(fields: Fields) -> str:
     found = text(fields, "content:encoded") or _atom_text(fields, "content")
     if found:
@@ -91,7 +99,7 @@ def _content(fields: Fields) -> str:
     # <xhtml:body> or <xhtml:div>, once a way to avoid escaping.
     for element in (*fields.get("xhtml:body", ()), *fields.get("xhtml:div", ())):
         return atom.inner_markup(element)
-    return text(fields, "fulltext")
+    return first(fields, "fulltext", "media:description")
 
 
 def _atom_text(fields: Fields, name: str) -> str:
@@ -132,9 +140,11 @@ def parse_cdf(root: Any, url: str, zone: tzinfo) -> Document:
 
 
 def is_cdf(root: Any) -> bool:
-    """Early RSS has a channel as its root, too, but never an address on it."""
-    return bool(_attribute(root, "href")) or any(
-        _local(child) == "item" and _attribute(child, "href") for child in root
+    """Early RSS has a channel as its root, too, but in small letters and without an address."""
+    return (
+        root.tag == "CHANNEL"
+        or bool(_attribute(root, "href"))
+        or any(_local(child) == "item" and _attribute(child, "href") for child in root)
     )
 
 

@@ -8,8 +8,9 @@ trees.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import tzinfo
+from functools import partial
 from html.entities import html5
 from typing import Any
 
@@ -32,6 +33,8 @@ _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 _ENTITY = re.compile(r"&(#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,40};)?")
+_DECLARED = re.compile(r"""<!ENTITY\s+([A-Za-z][\w.-]{0,40})\s+["']([^"'&<%]{0,200})["']\s*>""")
+MAX_DECLARED = 50
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
 
@@ -54,7 +57,10 @@ def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Docu
 
 
 def _says_something(entry: Entry) -> bool:
-    return bool(entry.guid or entry.url or entry.title or entry.content_html)
+    return bool(
+        entry.guid or entry.url or entry.title or entry.content_html or entry.summary
+        or entry.raw_published or entry.authors or entry.categories or entry.enclosures
+    )  # fmt: skip
 
 
 def _tree(body: bytes, url: str) -> Any:
@@ -87,16 +93,26 @@ def _repair(body: bytes, content_type: str) -> bytes:
         declared.group(1).decode() if declared else "",
     )
     text = _DECLARATION.sub("", text).lstrip("\ufeff \t\r\n")
-    return clean.characters("]]>".join(map(_with_entities, text.split("]]>")))).encode()
+    replaced = partial(_entity, declared=_declared(body))
+    pieces = (_with_entities(piece, replaced) for piece in text.split("]]>"))
+    return clean.characters("]]>".join(pieces)).encode()
 
 
-def _with_entities(piece: str) -> str:
+def _declared(body: bytes) -> dict[str, str]:
+    """Entities that the document declares itself, if they are short and plain: nothing that could
+    grow, and nothing from outside."""
+    head = body[:_MAX_PROLOGUE].decode("utf-8", "replace")
+    found = _DECLARED.findall(head)[:MAX_DECLARED]
+    return {f"{name};": value for name, value in found}
+
+
+def _with_entities(piece: str, replaced: Callable[[re.Match[str]], str]) -> str:
     """Markup, and the CDATA section that follows it: in there an ampersand is an ampersand."""
     outside, mark, inside = piece.partition("<![CDATA[")
-    return _ENTITY.sub(_entity, outside) + mark + inside
+    return _ENTITY.sub(replaced, outside) + mark + inside
 
 
-def _entity(match: re.Match[str]) -> str:
+def _entity(match: re.Match[str], *, declared: Mapping[str, str]) -> str:
     name = match.group(1)
     if name is None:
         return "&amp;"
@@ -106,7 +122,7 @@ def _entity(match: re.Match[str]) -> str:
         number = int(name[2:-1], 16) if name[1] in "xX" else int(name[1:-1])
         # A reference to a character that XML forbids ends the parse.
         return f"&{name}" if _is_allowed(number) else ""
-    found = html5.get(name)
+    found = declared.get(name) or html5.get(name)
     return f"&amp;{name}" if found is None else found.replace("&", "&amp;").replace("<", "&lt;")
 
 
