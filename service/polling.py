@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from service.articles import to_ms
+from service.articles import to_ms, to_rfc3339
 from service.retries import http_date
 from service.settings import Settings
 from service.sources import Source
@@ -73,7 +73,7 @@ def succeeded(
     poll: Poll, source: Source, *, now: datetime, fresh_s: float, is_live: bool, chance: float,
     settings: Settings,
 ) -> Poll:  # fmt: skip
-    """The poll with its next due time.
+    """The poll with its time and the next one's.
 
     Args:
         fresh_s: how long the answer is fresh, see `freshness_s`.
@@ -85,7 +85,7 @@ def succeeded(
         delay_s = max(delay_s, settings.poll_default_s * LIVE_FACTOR)
     delay_s = _bounded(delay_s * (1 + JITTER * chance), settings)
     due = _outside_skipped(poll, now + timedelta(seconds=delay_s), chance)
-    return replace(poll, failures=0, due_ms=to_ms(due))
+    return replace(poll, failures=0, polled=to_rfc3339(now), due_ms=to_ms(due))
 
 
 def failed(
@@ -104,7 +104,7 @@ def failed(
     asked_s = retry_after_s * (1 + JITTER * chance)
     due = now + timedelta(seconds=_bounded(max(delay_s, asked_s), settings))
     due = _outside_skipped(poll, due, chance)
-    return replace(poll, failures=failures, due_ms=to_ms(due))
+    return replace(poll, failures=failures, polled=to_rfc3339(now), due_ms=to_ms(due))
 
 
 def _bounded(delay_s: float, settings: Settings) -> float:
@@ -137,7 +137,7 @@ def with_news(poll: Poll, count: int, *, now: datetime) -> Poll:
 def with_redirect(poll: Poll, target: str) -> Poll:
     """The poll after one whose permanent redirects led to `target`; empty if it had none."""
     if not target:
-        return replace(poll, moved_to="", moved_polls=0)
+        return replace(poll, moved_to="", moved_polls=0) if poll.moved_to else poll
     agreed = poll.moved_polls + 1 if target == poll.moved_to else 1
     return replace(poll, moved_to=target, moved_polls=agreed)
 
@@ -149,6 +149,8 @@ def freshness_s(headers: Mapping[str, str], *, now: datetime) -> float:
     Args:
         headers: of a 200, 226 or 304; names in any case that the mapping can look up.
     """
+    if "Cache-Control" not in headers and "Expires" not in headers:
+        return 0.0
     directives = _directives(headers.get("Cache-Control", ""))
     if "no-cache" in directives or "no-store" in directives:
         return 0.0
@@ -176,8 +178,10 @@ def _seconds(text: str) -> float | None:
 def _outside_skipped(poll: Poll, due: datetime, chance: float) -> datetime:
     """The first moment from `due` on that the feed's skipHours and skipDays leave open. A feed that
     leaves none open means something else."""
+    if not (poll.skip_hours or poll.skip_days):
+        return due
     hours, days = frozenset(poll.skip_hours), frozenset(poll.skip_days)
-    if len(hours) >= 24 or len(days) >= 7 or not (hours or days):
+    if len(hours) >= 24 or len(days) >= 7:
         return due
     moved = due
     while moved.hour in hours or moved.weekday() in days:

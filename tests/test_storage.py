@@ -378,3 +378,10 @@ async def test_a_stream_that_is_gone_has_nothing_to_claim_and_nothing_is_needed(
     await store.client.delete(STREAM)
     assert [] == await store.stream.claim(0, AGGREGATE, "c", count=5)
     assert "0-0" == await store.stream.needed_from(0, AGGREGATE)
+
+
+async def test_a_burst_waits_for_connections_and_is_not_refused(store: Store) -> None:
+    """More callers at once than a process has connections."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(store.sources.count()) for _ in range(500)]
+    assert [0] * 500 == [task.result() for task in tasks]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import aiohttp
@@ -30,7 +31,8 @@ _DENIED = tuple(
 )  # fmt: skip
 
 
-def is_allowed(address: str, allowed: Sequence[Network]) -> bool:
+@lru_cache(maxsize=4_096)
+def is_allowed(address: str, allowed: tuple[Network, ...]) -> bool:
     """Whether we may connect to an IP address: public ones, and what the operator allows."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import hiredis
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import AsyncScript
@@ -36,6 +36,8 @@ Client: TypeAlias = Any
 
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
+MAX_CONNECTIONS = 64
+"""Of a process; what needs more waits its turn."""
 
 # redis-py takes the first word off the replies that it has a type for.
 _PASSING_TYPES = (
@@ -56,8 +58,11 @@ _SCRIPTS = Path(__file__).parent
 
 def connect(url: str) -> Client:
     """A client for `redis://`, `rediss://` or `unix://`; nothing is sent before the first use."""
-    client = Redis.from_url(
+    # One that waits: a burst of requests or polls would be refused by the pool otherwise.
+    pool = BlockingConnectionPool.from_url(
         url,
+        max_connections=MAX_CONNECTIONS,
+        timeout=SOCKET_TIMEOUT_S,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
@@ -65,9 +70,8 @@ def connect(url: str) -> Client:
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
-    pool = client.connection_pool
     pool.connection_class = type("Packing", (_PackingInC, pool.connection_class), {})
-    return client
+    return Redis.from_pool(pool)
 
 
 class _PackingInC:

@@ -158,7 +158,11 @@ _KEYS = (keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS)
 
 def _source(kept: bytes) -> Source:
     found = orjson.loads(kept)
-    return Source(**{name: found[name] for name in found if name in _SOURCE_FIELDS})
+    try:
+        return Source(**found)
+    except TypeError:
+        # Written by another version.
+        return Source(**{name: found[name] for name in found if name in _SOURCE_FIELDS})
 
 
 def _poll(kept: bytes | None) -> Poll:
@@ -166,5 +170,11 @@ def _poll(kept: bytes | None) -> Poll:
         return Poll()
     found = orjson.loads(kept)
     for name in ("skip_hours", "skip_days"):
-        found[name] = tuple(found.get(name, ()))
-    return Poll(**{name: found[name] for name in found if name in _POLL_FIELDS})
+        if found.get(name):
+            found[name] = tuple(found[name])
+        else:
+            found.pop(name, None)
+    try:
+        return Poll(**found)
+    except TypeError:
+        return Poll(**{name: found[name] for name in found if name in _POLL_FIELDS})

@@ -36,6 +36,7 @@ CLAIM = 64
 """So many places are waited for before more is claimed, for a moment."""
 MOMENT_S = 0.02
 FINISH = 500
+PUT_OFF_S = 5.0
 # On top of what fetching and reading may take, before somebody else may poll a source.
 CLAIM_SLACK_S = 60
 
@@ -121,18 +122,21 @@ class Poller:
         watch = Stopwatch()
         try:
             outcome = await taker.take(claim)
-        except Unavailable:
-            return  # The claim lapses, and the source is due again.
+        except Unavailable as exc:
+            # What was not appended is asked for again as soon as Redis is back.
+            extra = {"source": claim.source.url, "reason": str(exc)}
+            logger.warning("a poll is put off", extra=extra)
+            due_ms = to_ms(self._now()) + int(PUT_OFF_S * 1000)
+            self._finish(Finished(claim=claim, poll=claim.poll, due_ms=due_ms))
+            return
         except asyncio.CancelledError:
             # The worker stops: somebody else may have it at once.
             self._finish(Finished(claim=claim, poll=claim.poll, due_ms=to_ms(self._now())))
             raise
         self._finish(outcome.finished)
-        self._counts.update(
-            polls=1,
-            polls_failed=int(outcome.is_failure),
-            polls_unchanged=int(outcome.is_unchanged),
-        )
+        self._counts["polls"] += 1
+        self._counts["polls_failed"] += outcome.is_failure
+        self._counts["polls_unchanged"] += outcome.is_unchanged
         self._log(outcome, watch)
 
     def _finish(self, finished: Finished) -> None:

@@ -48,10 +48,12 @@ class Subscriber:
         Args:
             headers: of the answer; what they name counts before what the document names.
         """
-        hub, topic = _named(headers, source.url)
+        hub, topic = _named(headers, source.url) if "Link" in headers else ("", "")
+        if not hub and not poll.hub:
+            return poll
         # A 304 has no document, and often no Link.
         poll = replace(poll, hub=hub or poll.hub, topic=topic or poll.topic)
-        if not poll.hub or not self._settings.public_url:
+        if not self._settings.public_url:
             return poll
         poll = replace(poll, topic=poll.topic or source.url)
         return await self.renewed(source, poll)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from service import polling
-from service.articles import to_ms, to_rfc3339
+from service.articles import to_ms
 from service.errors import DatelineError, FetchFailed, ParseFailed, Unavailable
 from service.packing import Packed
 from service.polling import Poll
@@ -86,20 +86,25 @@ class Taker:
             # Only the subscription is due.
             poll = await self._subscriber.renewed(source, poll)
             return Outcome(finished=await self._due(claim, poll, source), is_unchanged=True)
-        async with AsyncExitStack() as held:
+        held = AsyncExitStack()
+        try:
             fetched = await self._fetch(source.url, source, poll, held)
+            # From here its answer is fresh, however long it waits to be read.
+            now = self._now()
             if fetched.status == 304:
-                source, poll = source, _not_modified(poll, fetched)
+                poll = _with_validators(poll, fetched, result="not modified")
             else:
                 source, poll, fetched = await self._take_in(source, poll, fetched, held)
+        finally:
+            await held.aclose()
         poll = polling.with_redirect(poll, fetched.moved_to)
         source, poll = self._moved(source, poll)
         poll = await self._subscriber.kept(source, poll, fetched.headers)
         poll = polling.succeeded(
-            replace(poll, polled=to_rfc3339(self._now())),
+            poll,
             source,
-            now=self._now(),
-            fresh_s=polling.freshness_s(fetched.headers, now=self._now()),
+            now=now,
+            fresh_s=polling.freshness_s(fetched.headers, now=now),
             is_live=bool(poll.subscription) and await self._subscriber.is_live(poll),
             chance=random.random(),  # noqa: S311 -- jitter
             settings=self._settings,
@@ -215,7 +220,7 @@ class Taker:
         now, source = self._now(), claim.source
         status = exc.status if isinstance(exc, Refused) else 0
         asked_s = retry_after_s(exc.retry_after, now) if isinstance(exc, Refused) else None
-        before = replace(claim.poll, polled=to_rfc3339(now), result=str(exc)[:500])
+        before = replace(claim.poll, result=str(exc)[:500])
         poll = polling.failed(
             before,
             source,
@@ -237,18 +242,14 @@ class Taker:
         return Outcome(finished=finished, is_failure=True)
 
 
-def _not_modified(poll: Poll, fetched: Fetched) -> Poll:
-    # A 304 may leave validators out; those we have still hold then (RFC 9110 15.4.5).
-    return replace(
-        poll,
-        etag=fetched.etag or poll.etag,
-        last_modified=fetched.last_modified or poll.last_modified,
-        result="not modified",
-    )
-
-
 def _with_validators(poll: Poll, fetched: Fetched, *, result: str) -> Poll:
-    return replace(poll, etag=fetched.etag, last_modified=fetched.last_modified, result=result)
+    etag, last_modified = fetched.etag, fetched.last_modified
+    if fetched.status == 304:
+        # It may leave validators out; those we have still hold then (RFC 9110 15.4.5).
+        etag, last_modified = etag or poll.etag, last_modified or poll.last_modified
+    if (etag, last_modified, result) == (poll.etag, poll.last_modified, poll.result):
+        return poll
+    return replace(poll, etag=etag, last_modified=last_modified, result=result)
 
 
 def _with_report(poll: Poll, report: Report, digest: str) -> Poll:
