@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import sys
@@ -139,6 +140,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--polls", type=int, default=20_000)
     given = options.parse_args()
+    logging.disable(logging.ERROR)
     print(header(f"polls     {given.polls} on {HOSTS} hosts, {AT_ONCE} at once"))
     print(f"{'connections':<14}{'ours/s':>10}{'bare/s':>10}{'ratio':>8}   each round")
     for connections, option in (("kept", []), ("new", ["--close"])):

@@ -4,7 +4,7 @@
 
     /304…    304 with an ETag, whatever is asked
     /feed…   a feed of ten entries that changes every few seconds, with ETag and 304
-    /bad/N   the N-th attack document of bench.attacks, as a 200
+    /bad/N   the N-th document of bench.attacks, as a 200
 
 Every request is counted; GET /counts answers with the count as text. `--close` ends each connection
 after one answer.
@@ -64,10 +64,10 @@ def whole(body: bytes, *headers: bytes) -> bytes:
 
 def bodies() -> dict[bytes, bytes]:
     """Path → answer."""
-    from bench.attacks import ATTACKS
+    from bench.attacks import attacks
     from bench.feeds import feeds
 
-    found = {b"/bad/%d" % n: whole(body, *headers) for n, (body, headers) in enumerate(ATTACKS())}
+    found = {b"/bad/%d" % n: whole(body, *headers) for n, (body, headers) in enumerate(attacks())}
     for number, body in enumerate(feeds(40, xml_only=True)):
         found[b"/feed/%d" % number] = whole(body, b"Content-Type: application/xml")
     return found

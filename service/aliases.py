@@ -14,17 +14,32 @@ import hashlib
 import re
 import zlib
 from functools import lru_cache
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from service.articles import Draft
-from service.duplicates import canonical
 
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
+_TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid")
 ALIAS_BYTES = 10
 """Two of the source, so that all of its aliases are kept together, and eight of the alias."""
 LIKENESS_BYTES = 8
 """Four of the title, four of the date, zeros if there is none."""
+
+
+def canonical(url: str) -> str:
+    """The URL without what does not tell one article from another."""
+    parts = urlsplit(url)
+    host = parts.netloc.lower().removesuffix(":443").removesuffix(":80").removeprefix("www.")
+    path = parts.path.rstrip("/")
+    if not parts.query:
+        return f"{host}{path}"
+    query = sorted(
+        (name, value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        if not _TRACKING.fullmatch(name.lower())
+    )
+    return f"{host}{path}" + (f"?{urlencode(query)}" if query else "")
 
 
 def kin_of(draft: Draft, *, is_own_link: bool) -> tuple[tuple[bytes, bytes], ...]:

@@ -139,7 +139,10 @@ class Draft:
 
 
 # What storage decides: the end of an article's JSON, written by article.lua in this order.
-STORED_FIELDS = ("published", "updated", "first_seen", "revision", "content_hash", "status")
+STORED_FIELDS = (
+    "published", "updated", "first_seen", "revision", "content_hash", "status",
+    "duplicate_of", "hidden_in", "marks",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +175,12 @@ class Article:
     content_hash: str
     status: str
     """LIVE or WITHDRAWN."""
+    duplicate_of: str = ""
+    """Id of the article that another source published first; empty if it is no duplicate."""
+    hidden_in: tuple[str, ...] = ()
+    """Category paths (with `all`) that show that one instead."""
+    marks: int = 0
+    """How often these two changed; they make no revision."""
 
     @classmethod
     def from_json(cls, data: bytes) -> Article:
@@ -203,6 +212,9 @@ class Article:
             revision=fields["revision"],
             content_hash=fields["content_hash"],
             status=fields["status"],
+            duplicate_of=fields.get("duplicate_of", ""),
+            hidden_in=tuple(fields.get("hidden_in", ())),
+            marks=fields.get("marks", 0),
         )
 
     def to_json(self) -> bytes:

@@ -1,8 +1,9 @@
 """Indexing: what one revision of an article changes in the category indexes. Pure.
 
-`idx` is kept beside the article and says what the indexes hold of it, as text: revision, score
-(published in ms, or `-`), and the categories, all joined by spaces. It makes the step from any
-revision to any later one computable, in whatever order and however often events come.
+`idx` is kept beside the article and says what the indexes hold of it, as text: revision (with the
+number of marks as a duplicate: `3.1`), score (published in ms, or `-`), and the categories, all
+joined by spaces. It makes the step from any revision to any later one computable, in whatever order
+and however often events come.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class IndexStep:
     """All that one revision changes; applied at once by index.lua."""
 
     article_id: str
-    revision: int
+    revision: str
+    """With the number of marks, `3.1`: what the indexes hold afterwards."""
     before: bytes
     """`idx` as it was read."""
     after: bytes
@@ -44,19 +46,20 @@ class IndexStep:
     touches: tuple[Touch, ...]
 
 
-def fold(article: Article, before: bytes, *, stamp_ms: int, zone: tzinfo) -> IndexStep | None:
+def fold(
+    article: Article, before: bytes, *, stamp_ms: int, zone: tzinfo, hide_duplicates: bool = True
+) -> IndexStep | None:
     """The step from what the indexes hold (`idx`, empty if nothing) to this revision.
 
-    None if they hold this revision or a later one already.
+    None if they hold this revision (and mark) or a later one already.
     """
-    revision, old_score, old_categories = _read(before)
-    if revision >= article.revision:
+    held, old_score, old_categories = _read(before)
+    if held >= (article.revision, article.marks):
         return None
     live = article.status == article_rules.LIVE
     score = article_rules.to_ms(article.published) if live else None
-    new_categories = (
-        [categories.ALL, *categories.with_ancestors(article.categories)] if live else []
-    )
+    hidden = frozenset(article.hidden_in if hide_duplicates else ())
+    new_categories = [path for path in lineage(article) if path not in hidden] if live else []
     touches = [
         Touch(
             category=path,
@@ -72,19 +75,30 @@ def fold(article: Article, before: bytes, *, stamp_ms: int, zone: tzinfo) -> Ind
     shown = _NO_SCORE if score is None else str(score)
     return IndexStep(
         article_id=article.id,
-        revision=article.revision,
+        revision=f"{article.revision}.{article.marks}",
         before=before,
-        after=" ".join([str(article.revision), shown, *new_categories]).encode(),
+        after=" ".join([_number(article), shown, *new_categories]).encode(),
         stamp_ms=stamp_ms,
         touches=tuple(touches),
     )
 
 
-def _read(idx: bytes) -> tuple[int, int | None, list[str]]:
+def lineage(article: Article) -> list[str]:
+    """Paths of the categories that an article is in, those above them, and `all`."""
+    return [categories.ALL, *categories.with_ancestors(article.categories)]
+
+
+def _number(article: Article) -> str:
+    return f"{article.revision}.{article.marks}" if article.marks else str(article.revision)
+
+
+def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
     if not idx:
-        return 0, None, []
-    revision, score, *paths = idx.decode().split(" ")
-    return int(revision), None if score == _NO_SCORE else int(score), paths
+        return (0, 0), None, []
+    number, score, *paths = idx.decode().split(" ")
+    revision, _, marks = number.partition(".")
+    held = int(revision), int(marks or 0)
+    return held, None if score == _NO_SCORE else int(score), paths
 
 
 def _periods(zone: tzinfo, *scores_ms: int | None) -> tuple[str, ...]:

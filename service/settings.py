@@ -50,6 +50,7 @@ class Settings(BaseModel):
     fetch_timeout_s: Seconds = 30
     fetch_max_bytes: int = Field(default=20_000_000, gt=0)
     redirect_confirmations: int = Field(default=3, ge=1)
+    duplicates: Literal["hide", "show"] = "hide"
     page_size: int = Field(default=50, ge=1, le=1000)
     stream_max_entries: int = Field(default=100_000, ge=100)
     stream_retention_s: Seconds = 604_800

@@ -12,7 +12,8 @@ KNOWN = {
     r"dateline:\{\d+\}:(events|dirty|categories)": False,
     r"dateline:\{\d+\}:(article|category|versions|aliases):.+": False,
     r"dateline:\{\d+\}:rendered:.+": True,
-    r"dateline:\{0\}:lease:.+": True,
+    r"dateline:\{0\}:(lease|bands):.+": True,
+    r"dateline:\{0\}:(twins|urls):.+": False,
     r"dateline:\{0\}:(epoch|endpoint|attempts):.+": False,
 }
 

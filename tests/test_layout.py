@@ -40,7 +40,8 @@ ONLY_IN = {
 # Values in, values out: none of these may do I/O or know a clock.
 PURE = (
     "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py",
-    "service/compose.py", "service/entries.py", "service/indexing.py", "service/mapping.py",
+    "service/compose.py", "service/duplicates.py", "service/entries.py", "service/indexing.py",
+    "service/mapping.py",
     "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
     "service/sources.py", "service/webhooks.py", "service/websub.py", "service/feeds/",
     "service/web/conditional.py", "service/web/html.py", "service/web/stories.py",
@@ -49,7 +50,7 @@ PURE = (
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")
 # Loops meet on the stream and in Redis, never in code.
-LOOPS = ("workers.aggregate", "workers.deliver", "workers.ingest")
+LOOPS = ("workers.aggregate", "workers.deliver", "workers.duplicates", "workers.ingest")
 ROOTS = ("service/cli.py", "service/up.py", "service/settings.py")
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 

@@ -24,6 +24,7 @@ from workers import runtime
 from workers.aggregate import Aggregator
 from workers.deliver import Deliverer
 from workers.demo import Demo
+from workers.duplicates import Finder
 from workers.ingest.discover import candidates
 from workers.ingest.fetch import Fetched, fetch, user_agent
 from workers.ingest.files import Importer, Summary, expand
@@ -35,11 +36,11 @@ from workers.outbound import open_client
 MAX_SHOWN_REJECTS = 20
 # Of the progress bar, for each file or URL.
 STEPS = 100
-# Role → what makes its loop.
-ROLES: dict[str, Callable[..., Any]] = {
-    "ingest": Poller,
-    "aggregate": Aggregator,
-    "deliver": Deliverer,
+# Role → what makes its loops.
+ROLES: dict[str, tuple[Callable[..., Any], ...]] = {
+    "ingest": (Poller,),
+    "aggregate": (Aggregator, Finder),
+    "deliver": (Deliverer,),
 }
 
 
@@ -57,7 +58,8 @@ def work(roles: tuple[str, ...]) -> None:
 
 async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
     async with open_store(settings) as store:
-        loops = [ROLES[role](store, settings, now=runtime.now).run for role in roles]
+        makers = [make for role in roles for make in ROLES[role]]
+        loops = [make(store, settings, now=runtime.now).run for make in makers]
         await runtime.run(loops, drain_s=settings.drain_s)
 
 

@@ -111,8 +111,10 @@ class Aggregator:
         await self._store.articles.forget_dirty([i for i, article in found.items() if not article])
         articles = [article for article in found.values() if article]
         await self._index(articles, {a.id: article_rules.to_ms(now) for a in articles})
-        logger.warning("indexed articles whose events never came", extra={"count": len(ids)})
-        await self._store.count({"articles_swept": len(ids)})
+        lost = sum(not article.marks for article in articles)
+        if lost:
+            logger.warning("indexed articles whose events never came", extra={"count": lost})
+            await self._store.count({"articles_swept": lost})
 
     async def _apply(self, events: Sequence[Event]) -> None:
         if not events:
@@ -157,7 +159,13 @@ class Aggregator:
         return changes
 
     def _fold(self, article: Article, before: bytes, stamp_ms: int) -> IndexStep | None:
-        return fold(article, before, stamp_ms=stamp_ms, zone=self._settings.timezone)
+        return fold(
+            article,
+            before,
+            stamp_ms=stamp_ms,
+            zone=self._settings.timezone,
+            hide_duplicates=self._settings.duplicates == "hide",
+        )
 
     async def _publish(self, changes: set[Change]) -> None:
         """Render what is read lately, then tell the servers, which find it ready."""
@@ -180,9 +188,9 @@ class Aggregator:
         """Drop events that are old and that none of our own readers needs any more."""
         oldest_ms = article_rules.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
         for shard in range(self._store.stream.shards):
-            needed = await self._store.stream.needed_from(shard, AGGREGATE)
+            needed = await self._store.stream.needed_from_all(shard)
             cursors = await self._store.deliveries.cursors(shard)
-            min_ids = [_position(entry_id) for entry_id in (needed, *cursors)]
+            min_ids = [_position(entry_id) for entry_id in (*needed, *cursors)]
             low = min([*min_ids, (oldest_ms, 0)])
             _, over = await self._store.stream.trim(
                 shard,

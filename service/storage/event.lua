@@ -1,9 +1,14 @@
 -- Shared by append.lua and withdraw.lua: the tail of an article's JSON, and its event on the stream.
 
 local function tail(head)
+  local mark = ''
+  if head.marks then
+    mark = string.format(',"duplicate_of":"%s","hidden_in":%s,"marks":%d',
+      head.duplicate_of or '', head.hidden_in and cjson.encode(head.hidden_in) or '[]', head.marks)
+  end
   return string.format(
-    ',"published":"%s","updated":"%s","first_seen":"%s","revision":%d,"content_hash":"%s","status":"%s"}',
-    head.published, head.updated, head.first_seen, head.revision, head.hash, head.status)
+    ',"published":"%s","updated":"%s","first_seen":"%s","revision":%d,"content_hash":"%s","status":"%s"%s}',
+    head.published, head.updated, head.first_seen, head.revision, head.hash, head.status, mark)
 end
 
 -- A CloudEvent 1.0 in binary-like form: attributes as fields, the article as `data`.

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 article  2 dirty  then for each touched category: its sorted set, its versions
 -- ARGV  1 `idx` as the caller read it ('' if there was none)  2 `idx` to keep  3 article id
---       4 revision that the caller folded  5 ms of the event
+--       4 `revision.marks` that the caller folded  5 ms of the event
 --       then for each touched category: score ('' takes the article out), periods joined by spaces
 -- Gives 1; 0 if `idx` is not what the caller read: somebody else indexed, read again.
 
@@ -27,7 +27,8 @@ for i = 3, #KEYS, 2 do
   end
 end
 redis.call('HSET', KEYS[1], 'idx', ARGV[2])
-if stored[2] and cjson.decode(stored[2]).revision == tonumber(ARGV[4]) then
+local head = stored[2] and cjson.decode(stored[2])
+if head and string.format('%d.%d', head.revision, head.marks or 0) == ARGV[4] then
   redis.call('ZREM', KEYS[2], ARGV[3])
 end
 return 1

@@ -98,6 +98,32 @@ def aliases(n: int, bucket: int) -> str:
     return f"dateline:{{{n}}}:aliases:{bucket:04x}"
 
 
+def twins(article_id: str) -> str:
+    """Set of the ids of an article's duplicates · permanent, capped at TWINS_MAX · duplicates."""
+    return f"dateline:{{0}}:twins:{article_id}"
+
+
+TWINS_MAX = 50
+URL_BUCKETS = 65_536
+BAND_BUCKETS = 4_096
+BANDS_TTL_S = 6 * 86_400
+
+
+def urls(bucket: int) -> str:
+    """Hash, digest of a canonical URL (8 bytes) → id of its article (16 bytes) · permanent ·
+    duplicates.
+
+    In buckets for the reason that aliases are: about 40 bytes a URL.
+    """
+    return f"dateline:{{0}}:urls:{bucket:04x}"
+
+
+def bands(window: int, bucket: int) -> str:
+    """Hash, a band of a MinHash (9 bytes) → id of the first article that had it (16 bytes) · TTL
+    BANDS_TTL_S · duplicates. A window is three days; 16 bands an article."""
+    return f"dateline:{{0}}:bands:{window}:{bucket:03x}"
+
+
 def categories(n: int) -> str:
     """Hash, category path → title · permanent, one field a category · append → all."""
     return f"dateline:{{{n}}}:categories"

@@ -11,6 +11,7 @@ from service.storage import connecting, keys
 from service.storage.articles import Articles
 from service.storage.connecting import Client
 from service.storage.deliveries import Deliveries
+from service.storage.duplicates import Duplicates
 from service.storage.leases import Leases
 from service.storage.pages import Pages
 from service.storage.sources import Sources
@@ -28,6 +29,7 @@ class Store:
     pages: Pages
     leases: Leases
     deliveries: Deliveries
+    duplicates: Duplicates
     sources: Sources
     subscriptions: Subscriptions
 
@@ -75,6 +77,7 @@ def of_client(client: Client, *, shards: int) -> Store:
         pages=Pages(client, shards=shards),
         leases=Leases(client),
         deliveries=Deliveries(client),
+        duplicates=Duplicates(client, shards=shards),
         sources=Sources(client),
         subscriptions=Subscriptions(client),
     )

@@ -21,7 +21,8 @@ from service.storage.connecting import Client
 BLOCK_MS = 1_000
 # The group whose work the category feeds stand on.
 AGGREGATE = "aggregate"
-OWN_GROUPS = (AGGREGATE,)
+DUPLICATES = "duplicates"
+OWN_GROUPS = (AGGREGATE, DUPLICATES)
 # Above the longest unit of work: a claim from a live worker would only double it.
 CLAIM_IDLE_MS = 15_000
 FIRST = "0-0"
@@ -198,6 +199,12 @@ class Stream:
         groups = await self._client.xinfo_groups(keys.stream(shard))
         last = next((g["last-delivered-id"] for g in groups if g["name"] == group.encode()), b"0-0")
         return str(last.decode())
+
+    async def needed_from_all(self, shard: int) -> list[str]:
+        """The same for each group of ours; one whose loop never ran here needs nothing."""
+        exist = {backlog.group for backlog in await self.backlogs() if backlog.shard == shard}
+        groups = [group for group in OWN_GROUPS if group == AGGREGATE or group in exist]
+        return [await self.needed_from(shard, group) for group in groups]
 
     async def trim(self, shard: int, *, min_id: str, max_entries: int) -> tuple[int, int]:
         """Drop entries before `min_id`, then all over the cap.

@@ -6,7 +6,8 @@ and the process MEMORY_BYTES. When it dies, its pool (readers.py) starts another
 
 Wire, both ways: frames of 4 bytes of length (big endian) and as many bytes. A job is two frames,
 `Job` and body. An answer is a `Report` (`r` and JSON), then articles in batches (`a` and msgpack of
-`Packed.to_wire`), and at last the reasons of rejects (`z` and JSON), or why it broke off (`e`).
+`Packed.to_wire`), then the reasons of rejects (`z` and JSON), or why it broke off (`e`); and last
+`.`, or `!` from a reader that ends now.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import struct
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import msgpack
@@ -28,8 +30,10 @@ from workers.ingest.reading import Job, Report, read
 
 CPU_S = 10
 MEMORY_BYTES = 1_000_000_000
-# A leak in a library ends with its process.
+# A leak in a library ends with its process; and what one document made it grow by must not be what
+# the next one lacks.
 MAX_DOCUMENTS = 5_000
+MAX_RESIDENT_BYTES = 300_000_000
 HEADER = struct.Struct(">I")
 
 
@@ -37,15 +41,17 @@ def main() -> None:
     """Read documents until there are no more."""
     _bound_process()
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
-    for _ in range(MAX_DOCUMENTS):
+    for number in range(1, MAX_DOCUMENTS + 1):
         job, body = _frame(jobs), _frame(jobs)
         if job is None or body is None:
             return
         _bound_cpu()
         for frame in answer(job, body):
-            answers.write(HEADER.pack(len(frame)))
-            answers.write(frame)
-            answers.flush()
+            _write(answers, frame)
+        is_spent = number == MAX_DOCUMENTS or _resident_bytes() > MAX_RESIDENT_BYTES
+        _write(answers, b"!" if is_spent else b".")
+        if is_spent:
+            return
 
 
 def answer(job: bytes, body: bytes) -> Iterator[bytes]:
@@ -76,6 +82,22 @@ def _frame(stream: BinaryIO) -> bytes | None:
     (size,) = HEADER.unpack(header)
     found = stream.read(size)
     return found if len(found) == size else None
+
+
+def _write(stream: BinaryIO, frame: bytes) -> None:
+    stream.write(HEADER.pack(len(frame)))
+    stream.write(frame)
+    stream.flush()
+
+
+def _resident_bytes() -> int:
+    """What this process has in memory; 0 where there is no /proc. (ru_maxrss would also tell of the
+    process that started this one.)"""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[1]
+    except OSError:
+        return 0
+    return int(pages) * resource.getpagesize()
 
 
 def _bound_process() -> None:

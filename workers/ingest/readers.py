@@ -112,25 +112,9 @@ async def _converse(
     process: Process, job: Job, body: bytes, take: Take
 ) -> tuple[Report, list[str], list[list[Packed]]]:
     """(report, why parts were rejected, what `take` has not got yet)."""
-    report = Report()
-    held: list[list[Packed]] = []
     try:
         await _send(process, job.to_wire(), body)
-        while True:
-            kind, data = await _frame(process)
-            if kind == b"r":
-                report = Report.from_wire(data)
-                if report.error:
-                    return report, [], []
-            elif kind == b"a":
-                if len(held) == HELD:
-                    await take(held.pop(0))
-                found = msgpack.unpackb(data, use_list=False)
-                held.append([Packed.from_wire(values) for values in found])
-            elif kind == b"z":
-                return report, orjson.loads(data), held
-            else:
-                raise _Told(data.decode("utf-8", "replace"))
+        return await _listen(process, take)
     except TimeoutError as exc:
         raise ParseFailed(f"takes more than {FRAME_TIMEOUT_S:g} s to be read") from exc
     except (asyncio.IncompleteReadError, ConnectionError) as exc:
@@ -139,6 +123,32 @@ async def _converse(
         raise ParseFailed(
             f"takes more than {CPU_S} s of CPU or too much memory to be read"
         ) from exc
+
+
+async def _listen(process: Process, take: Take) -> tuple[Report, list[str], list[list[Packed]]]:
+    report, reasons, failure = Report(), [], ""
+    held: list[list[Packed]] = []
+    while True:
+        kind, data = await _frame(process)
+        if kind == b"r":
+            report = Report.from_wire(data)
+        elif kind == b"a":
+            if len(held) == HELD:
+                await take(held.pop(0))
+            found = msgpack.unpackb(data, use_list=False)
+            held.append([Packed.from_wire(values) for values in found])
+        elif kind == b"z":
+            reasons = orjson.loads(data)
+        elif kind == b"e":
+            failure = data.decode("utf-8", "replace")
+        else:
+            break
+    if kind == b"!":
+        # It ends by itself: what it read made it too large for the next document.
+        await process.wait()
+    if failure:
+        raise _Told(failure)
+    return report, reasons, held
 
 
 async def _send(process: Process, job: bytes, body: bytes) -> None:

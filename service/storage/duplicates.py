@@ -1,0 +1,91 @@
+"""What duplicates are known by, in Redis, and the marks on them (service/duplicates.py)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+import zlib
+from collections.abc import Sequence
+
+import orjson
+
+from service.storage import connecting, keys
+from service.storage.connecting import Client
+
+_WINDOW_MS = 3 * 86_400_000
+_BANDS = """
+-- Articles that share a band with this one; and note its bands for those to come.
+--
+-- KEYS  for each band its bucket in this window, then for each its bucket in the window before
+-- ARGV  1 id (16 bytes)  2 TTL of a bucket in s  then the bands
+-- Gives the ids.
+local found, seen, count = {}, {}, #ARGV - 2
+for i = 1, count * 2 do
+  local id = redis.call('HGET', KEYS[i], ARGV[2 + (i - 1) % count + 1])
+  if id and id ~= ARGV[1] and not seen[id] then
+    seen[id] = true
+    found[#found + 1] = id
+  end
+end
+for i = 1, count do
+  redis.call('HSETNX', KEYS[i], ARGV[2 + i], ARGV[1])
+  redis.call('EXPIRE', KEYS[i], ARGV[2])
+end
+return found
+"""
+
+
+class Duplicates:
+    """By what copies are found, and which are."""
+
+    def __init__(self, client: Client, *, shards: int) -> None:
+        self._client = client
+        self._shards = shards
+        self._bands = client.register_script(_BANDS)
+        self._mark = connecting.script(client, "mark")
+
+    async def by_url(self, canonical: str, article_id: str) -> str:
+        """Id of the article that had this canonical URL first; noted as this one's if none had."""
+        key, field = _url(canonical)
+        await self._client.hsetnx(key, field, uuid.UUID(article_id).bytes)
+        return str(uuid.UUID(bytes=await self._client.hget(key, field)))
+
+    async def claim_url(self, canonical: str, article_id: str) -> None:
+        """Note the canonical URL as this article's, whoever had it."""
+        key, field = _url(canonical)
+        await self._client.hset(key, field, uuid.UUID(article_id).bytes)
+
+    async def by_bands(self, bands: Sequence[bytes], article_id: str, *, now_ms: int) -> list[str]:
+        """Ids of articles of the last days that may have nearly the same words."""
+        if not bands:
+            return []
+        window = now_ms // _WINDOW_MS
+        buckets = [zlib.crc32(band) % keys.BAND_BUCKETS for band in bands]
+        key_names = [keys.bands(w, bucket) for w in (window, window - 1) for bucket in buckets]
+        argv = [uuid.UUID(article_id).bytes, keys.BANDS_TTL_S, *bands]
+        return [str(uuid.UUID(bytes=i)) for i in await self._bands(keys=key_names, args=argv)]
+
+    async def mark(self, article_id: str, *, original: str, hidden_in: Sequence[str]) -> bool:
+        """Mark an article as a duplicate (of nothing: as none); False if it was so already."""
+        shard = keys.shard_of(article_id, self._shards)
+        changed = await self._mark(
+            keys=[keys.dirty(shard), keys.article(shard, article_id)],
+            args=[article_id, original, orjson.dumps(list(hidden_in))],
+        )
+        if original and await self._client.scard(keys.twins(original)) < keys.TWINS_MAX:
+            await self._client.sadd(keys.twins(original), article_id)
+        return bool(changed)
+
+    async def twins(self, article_id: str) -> list[str]:
+        """Ids of the articles that were marked as duplicates of this one."""
+        found = await self._client.smembers(keys.twins(article_id))
+        return sorted(member.decode() for member in found)
+
+    async def forget_twins(self, article_id: str) -> None:
+        """It is nobody's original any more."""
+        await self._client.delete(keys.twins(article_id))
+
+
+def _url(canonical: str) -> tuple[str, bytes]:
+    field = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
+    return keys.urls(zlib.crc32(field) % keys.URL_BUCKETS), field

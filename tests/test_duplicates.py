@@ -1,0 +1,258 @@
+"""One story from several sources: found, marked, hidden where its original is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from service.aliases import canonical
+from service.articles import Article, Draft, Entry
+from service.compose import compose
+from service.duplicates import are_alike, bands, outranks, shingles
+from service.settings import Settings
+from service.storage.store import Store
+from service.storage.stream import DUPLICATES
+from tests.conftest import wait_until
+from workers import aggregate
+from workers.duplicates import Finder
+
+WORDS = [
+    "harbour", "ferry", "tide", "quay", "council", "winter", "boats", "pilot", "crane", "fog",
+    "lights", "mayor", "ships", "rope", "storm", "tonnes", "captain", "gull", "anchor", "market",
+    "bridge", "lock", "dredger", "cargo", "wind", "cable", "mast", "hull", "net", "buoy",
+]  # fmt: skip
+MOMENT = datetime(2026, 1, 5, 10, tzinfo=UTC)
+
+
+def text(seed: int, words: int = 150) -> str:
+    """Paragraphs of words that no other seed has in this order."""
+    chance = random.Random(seed)
+    found = chance.choices(WORDS, k=words)
+    paragraphs = [" ".join(found[at : at + 50]) for at in range(0, words, 50)]
+    return "".join(f"<p>{paragraph}.</p>" for paragraph in paragraphs)
+
+
+def draft(
+    source: str, body: str, *, url: str = "", category: str = "News", guid: str = "1"
+) -> Draft:
+    """An article of a source."""
+    entry = Entry(
+        guid=guid, url=url, title="Crane stands", content_html=body, categories=(category,),
+        published=MOMENT,
+    )  # fmt: skip
+    return compose(entry, source=source)
+
+
+@pytest.fixture
+async def finding(
+    store: Store, settings: Settings, aggregating: None, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """The finder at work, beside an aggregate worker."""
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(Finder(store, settings, now=lambda: datetime.now(UTC)).run(ended))
+        yield
+        ended.set()
+
+
+@pytest.fixture(autouse=True)
+def swift(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps come at once."""
+    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.2)
+
+
+async def append(store: Store, *drafts: Draft) -> list[str]:
+    """Ids; each append at a later time, so that the first is seen first."""
+    ids = []
+    for found in drafts:
+        now = datetime.now(UTC)
+        ids += [receipt.id for receipt in await store.articles.append([found], now=now)]
+        await asyncio.sleep(0.002)
+    return ids
+
+
+async def article(store: Store, article_id: str) -> Article:
+    """As kept."""
+    (found,) = await store.articles.get([article_id])
+    assert found
+    return found
+
+
+async def shown(store: Store, category: str, *ids: str) -> None:
+    """Wait until exactly these are in a category."""
+
+    async def same() -> bool:
+        prefix = f"dateline:{{0}}:category:{category}"
+        found = await store.client.zrange(prefix, 0, -1)
+        return {i.decode() for i in found} == set(ids)
+
+    await wait_until(same)
+
+
+async def settled(store: Store) -> None:
+    """Wait until every event was judged."""
+
+    async def done() -> bool:
+        backlogs = [b for b in await store.stream.backlogs() if b.group == DUPLICATES]
+        return bool(backlogs) and all(b.pending == 0 and b.lag == 0 for b in backlogs)
+
+    await wait_until(done)
+
+
+@pytest.mark.usefixtures("finding")
+async def test_one_link_is_one_story(store: Store) -> None:
+    """Whatever the words, and however the link is decorated; the publisher's own stands."""
+    copy, own, other = await append(
+        store,
+        draft("http://planet.example/f", text(1), url="http://news.example/a?utm_source=planet"),
+        draft("news.example", text(2), url="https://www.news.example/a/"),
+        draft("http://planet.example/f", text(3), url="http://news.example/b", guid="2"),
+    )
+    await shown(store, "news", own, other)
+    await shown(store, "all", own, other)
+    assert own == (await article(store, copy)).duplicate_of
+    assert "" == (await article(store, own)).duplicate_of
+
+
+def edited(body: str) -> str:
+    """A typo, and a paragraph more."""
+    return body.replace("harbour", "harbor") + "<p>This is what our own reader adds to it.</p>"
+
+
+def halved(body: str) -> str:
+    """The first half."""
+    return body[: body.index("</p>", len(body) // 2)]
+
+
+@pytest.mark.usefixtures("finding")
+@pytest.mark.parametrize("change", [str, edited, halved])
+async def test_nearly_the_same_words_are_one_story(
+    store: Store, change: Callable[[str], str]
+) -> None:
+    """Of two sources; the one that was seen first stands."""
+    body = text(7)
+    first, second = await append(
+        store, draft("a.example", body), draft("b.example", change(body), guid="2")
+    )
+    await shown(store, "news", first)
+    assert first == (await article(store, second)).duplicate_of
+    assert (1, 1) == ((await article(store, second)).revision, (await article(store, second)).marks)
+
+
+@pytest.mark.usefixtures("finding")
+async def test_a_copy_is_shown_where_its_original_is_not(store: Store) -> None:
+    """Hidden in `all` and in what they share, shown in its own; back when the original goes."""
+    body = text(8)
+    first, second = await append(
+        store,
+        draft("a.example", body, category="Media/News"),
+        draft("b.example", body, category="Media/Wire", guid="2"),
+    )
+    await shown(store, "all", first)
+    await shown(store, "media", first)
+    await shown(store, "media/wire", second)
+    await store.articles.withdraw(first, now=datetime.now(UTC))
+    await shown(store, "all", second)
+    await shown(store, "media", second)
+    assert "" == (await article(store, second)).duplicate_of
+
+
+@pytest.mark.usefixtures("finding")
+async def test_an_edit_moves_the_marks(store: Store) -> None:
+    """Of the original: its new categories hide the copy. Of the copy: other words set it free."""
+    body = text(9)
+    first, second = await append(
+        store, draft("a.example", body, category="One"), draft("b.example", body, category="Two")
+    )
+    await shown(store, "two", second)
+    await append(store, draft("a.example", body, category="Two"))
+    await shown(store, "two", first)
+    await append(store, draft("b.example", text(10), category="Two"))
+    await shown(store, "two", first, second)
+
+
+@pytest.mark.usefixtures("finding")
+async def test_one_source_has_no_duplicates(store: Store) -> None:
+    """What a publisher says twice is two articles; so are short texts, and other stories."""
+    body = text(11)
+    ids = await append(
+        store,
+        draft("a.example", body),
+        draft("a.example", body, guid="2"),
+        draft("b.example", "<p>Fog.</p>", guid="3"),
+        draft("c.example", "<p>Fog.</p>", guid="4"),
+        *(draft(f"s{n}.example", text(100 + n), guid="5") for n in range(30)),
+    )
+    await settled(store)
+    assert [""] * len(ids) == [(await article(store, i)).duplicate_of for i in ids]
+
+
+async def test_an_event_that_is_judged_twice_changes_nothing(
+    store: Store, settings: Settings
+) -> None:
+    """A kill between the mark and the ack."""
+    body = text(12)
+    _, second = await append(
+        store, draft("a.example", body, category="A/B"), draft("b.example", body, guid="2")
+    )
+    finder = Finder(store, settings, now=lambda: datetime.now(UTC))
+    events = await store.stream.newest(0, count=9)
+    for _ in range(3):
+        for event in events:
+            await finder._judge(event)
+    assert 1 == (await article(store, second)).marks
+    assert ("all", "a", "a/b") == (await article(store, second)).hidden_in
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://www.X.example:443/a/#top", "x.example/a"),
+        ("http://x.example/a?b=2&utm_source=y&a=1&fbclid=z", "x.example/a?a=1&b=2"),
+        ("http://x.example/?p=7", "x.example?p=7"),
+        ("http://x.example:8080/a%20b", "x.example:8080/a%20b"),
+    ],
+)
+def test_canonical_urls(url: str, expected: str) -> None:
+    """What does not tell one article from another is gone."""
+    assert expected == canonical(url)
+
+
+def test_alike() -> None:
+    """By words and by time; a text too short for either says nothing."""
+    one = made("a.example", text(20))
+    assert are_alike(one, made("b.example", edited(text(20))))
+    assert not are_alike(one, made("b.example", text(21)))
+    late = replace(one, published=one.published + timedelta(days=4))
+    assert not are_alike(one, late)
+    short = made("a.example", "<p>Fog on the quay.</p>")
+    assert not are_alike(short, short)
+    assert [] == bands(shingles(short))
+    shared = set(bands(shingles(one))) & set(bands(shingles(made("b.example", edited(text(20))))))
+    assert shared
+
+
+def test_rank() -> None:
+    """The publisher's own, then the first, then any rule that is always the same."""
+    own = made("news.example", text(1), url="http://news.example/a")
+    copy = made("http://planet.example/f", text(1), url="http://news.example/a")
+    early = replace(copy, first_seen=copy.first_seen - timedelta(hours=1))
+    assert outranks(own, early)
+    assert outranks(early, copy)
+    assert not outranks(own, own)
+
+
+def made(source: str, body: str, *, url: str = "") -> Article:
+    """An article without a store."""
+    found = draft(source, body, url=url)
+    return Article(
+        id=found.id, source=source, guid=found.guid, url=found.url, title=found.title,
+        summary="", content_html=found.content_html, authors=(), categories=("news",), tags=(),
+        language="", image="", enclosures=(), attribution="", raw_published="", published=MOMENT,
+        updated=MOMENT, first_seen=MOMENT, revision=1, content_hash="", status="live",
+    )  # fmt: skip

@@ -1,0 +1,135 @@
+"""Duplicates: events → which of them another source published before → marks.
+
+Off the hot path: a group of its own on the stream, behind append and index, so an article may be
+shown for a moment before its mark takes it out. Marks are idempotent, acks come after them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from urllib.parse import urlsplit
+
+from service.aliases import canonical
+from service.articles import LIVE, Article, to_ms
+from service.duplicates import are_alike, bands, outranks, shingles
+from service.indexing import lineage
+from service.settings import Settings
+from service.storage.store import Store
+from service.storage.stream import DUPLICATES, Event
+from workers import runtime
+from workers.runtime import Clock
+
+logger = logging.getLogger(__name__)
+
+BATCH = 20
+
+
+class Finder:
+    """The loop that finds and marks duplicates."""
+
+    def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
+        self._store = store
+        self._now = now
+        self._consumer = f"duplicates-{settings.worker_ordinal}"
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Judge every event once, until stopped."""
+        async with asyncio.TaskGroup() as group:
+            for shard in range(self._store.stream.shards):
+                group.create_task(self._consume(shard, stop))
+
+    async def _consume(self, shard: int, stop: asyncio.Event) -> None:
+        stream = self._store.stream
+        is_behind = True
+
+        async def unit() -> None:
+            nonlocal is_behind
+            if is_behind:
+                # What this consumer was given before it died, and what dead ones were given.
+                await stream.create_group(DUPLICATES)
+                events = await stream.read_group(
+                    shard, DUPLICATES, self._consumer, count=BATCH, pending=True
+                ) or await stream.claim(shard, DUPLICATES, self._consumer, count=BATCH)
+                is_behind = bool(events)
+            else:
+                events = await stream.read_group(shard, DUPLICATES, self._consumer, count=BATCH)
+                is_behind = not events
+            for event in events:
+                await self._judge(event)
+            await stream.ack(DUPLICATES, events)
+
+        await runtime.repeat(unit, stop, what="duplicates")
+
+    async def _judge(self, event: Event) -> None:
+        # As it is now: an older event of it has nothing to say any more.
+        (article,) = await self._store.articles.get([event.subject])
+        if article is None:
+            return
+        if article.status != LIVE:
+            await self._release(article)
+            return
+        original = await self._original(article)
+        if original is None:
+            if article.duplicate_of:
+                await self._mark(article, None)
+            await self._renew(article)
+        elif outranks(article, original):
+            if article.url:
+                await self._store.duplicates.claim_url(canonical(article.url), article.id)
+            await self._mark(original, article)
+        else:
+            await self._mark(article, original)
+
+    async def _original(self, article: Article) -> Article | None:
+        """The article of another source that this one repeats; None if it repeats none."""
+        found = self._store.duplicates
+        ids = []
+        if article.url and urlsplit(article.url).path.strip("/"):
+            ids.append(await found.by_url(canonical(article.url), article.id))
+        by_link = await self._others(article, ids)
+        if by_link:
+            return by_link[0]
+        alike = await found.by_bands(
+            bands(shingles(article)), article.id, now_ms=to_ms(self._now())
+        )
+        others = await self._others(article, alike)
+        return next((other for other in others if are_alike(article, other)), None)
+
+    async def _others(self, article: Article, ids: list[str]) -> list[Article]:
+        """Those that are live, of other sources, and no duplicates of this one themselves."""
+        found = [a for a in await self._store.articles.get(ids) if a and a.id != article.id]
+        roots = [a.duplicate_of for a in found if a.duplicate_of not in ("", article.id)]
+        found += [a for a in await self._store.articles.get(roots) if a]
+        return [
+            other
+            for other in found
+            if other.source != article.source and other.status == LIVE and not other.duplicate_of
+        ]
+
+    async def _mark(self, article: Article, original: Article | None) -> None:
+        changed = await self._store.duplicates.mark(
+            article.id,
+            original=original.id if original else "",
+            hidden_in=lineage(original) if original else (),
+        )
+        if changed and original:
+            extra = {"article": article.id, "original": original.id}
+            logger.info("a duplicate", extra=extra)
+            await self._store.count({"articles_duplicate": 1})
+
+    async def _renew(self, article: Article) -> None:
+        """Its categories may be others now, and its duplicates belong where it is not."""
+        for twin in await self._twins(article):
+            await self._mark(twin, article)
+
+    async def _release(self, article: Article) -> None:
+        """It was withdrawn: its duplicates are shown again."""
+        for twin in await self._twins(article):
+            await self._mark(twin, None)
+        await self._store.duplicates.forget_twins(article.id)
+
+    async def _twins(self, article: Article) -> list[Article]:
+        ids = await self._store.duplicates.twins(article.id)
+        found = await self._store.articles.get(ids)
+        return [twin for twin in found if twin and twin.duplicate_of == article.id]
