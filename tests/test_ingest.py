@@ -12,6 +12,7 @@ import pytest
 from service.settings import Settings
 from service.storage.store import Store
 from tests.fakes import FakeSite
+from workers.ingest import files
 from workers.ingest.files import Importer, Summary, expand
 from workers.outbound import open_client
 
@@ -123,3 +124,29 @@ async def test_a_url_is_imported(store: Store, settings: Settings, site: FakeSit
     assert {"new": 1} == dict((await take(store, settings, f"{site.url}/f")).counts)
     summary = await take(store, settings, f"{site.url}/nope")
     assert f"{site.url}/nope: answered 404" == summary.rejects[0]["reason"]
+
+
+async def test_an_archive_of_any_size_comes_back(
+    store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NDJSON is read in pieces; a wrong line says where it is."""
+    monkeypatch.setattr(files, "LINES", 10)
+    lines = [f'{{"source": "s", "guid": "{n}", "title": "T{n}"}}' for n in range(35)]
+    lines[12] = '{"titel": 1}'
+    archive = tmp_path / "archive.ndjson"
+    archive.write_text("\n".join(lines))
+    summary = await take(store, settings, archive)
+    assert (34, 1) == (summary.counts["new"], summary.counts["rejected"])
+    assert summary.rejects[0]["where"].endswith("archive.ndjson, after line 10, line 3")
+    assert {"unchanged": 34, "rejected": 1} == dict((await take(store, settings, archive)).counts)
+
+
+async def test_a_page_that_only_names_feeds_says_so(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    """It is not silently nothing."""
+    page = tmp_path / "home.html"
+    link = '<link rel="alternate" type="application/rss+xml" href="http://x.example/f">'
+    page.write_text(f"<html><head>{link}</head><body>Hi</body></html>")
+    (reject,) = (await take(store, settings, page)).rejects
+    assert "has no article, but names feeds: http://x.example/f" == reject["reason"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+import orjson
 
 from service.articles import Article, Draft, Entry, to_ms
 from service.errors import DatelineError, InvalidInput, Unavailable
@@ -27,6 +28,8 @@ from workers.ingest.reading import Job, drafts_of, packer
 from workers.runtime import Clock
 
 CHUNK = 500
+# Of NDJSON that are parsed at a time; under parse.document.MAX_ENTRIES.
+LINES = 5_000
 Drafts = list[tuple[Entry, Draft]]
 _PARAGRAPH = re.compile(r"</p>\s*")
 
@@ -84,10 +87,15 @@ class Importer:
         it was told last."""
         try:
             body, url, content_type = await self._read(target)
-            document = await asyncio.to_thread(
-                parse, body, url=url, content_type=content_type, zone=self._settings.timezone
-            )
-            await self._keep(document, target, url, progress)
+            parts, name = _parts(body), target if url else Path(target).name
+            for number, part in enumerate(parts):
+                document = await asyncio.to_thread(
+                    parse, part, url=url, content_type=content_type, zone=self._settings.timezone
+                )
+                where = f"{target}, after line {number * LINES}" if number else target
+                await self._keep(
+                    document, where, name, url, lambda done: progress(done / len(parts))
+                )
         except Unavailable:
             raise
         except (DatelineError, OSError) as exc:
@@ -102,13 +110,20 @@ class Importer:
         return await asyncio.to_thread(Path(target).read_bytes), "", ""
 
     async def _keep(
-        self, document: Document, target: str, url: str, progress: Callable[[float], None]
+        self,
+        document: Document,
+        target: str,
+        name: str,
+        url: str,
+        progress: Callable[[float], None],
     ) -> None:
         for reject in document.rejects:
             self.summary.reject(f"{target}, {reject.where}", reject.reason)
+        if not document.entries and document.alternates:
+            named = ", ".join(link.url for link in document.alternates[:3])
+            self.summary.reject(target, f"has no article, but names feeds: {named}")
         for link in document.feeds:
             await self._add_source(target, {"url": link.url, "category": link.category})
-        name = target if url else Path(target).name
         job = Job(url=url, added_url=url, category=self._category)
         found = await asyncio.to_thread(list, drafts_of(document, job, name=name))
         for _, exc in found:
@@ -143,6 +158,18 @@ class Importer:
         job = Job(url="", category=self._category)
         found = drafts_of(document, job, name=f"{name}\0{drafts[0][1].title}")
         return [(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
+
+
+def _parts(body: bytes) -> list[bytes]:
+    """NDJSON in pieces of LINES, for an exported archive has no largest size; others whole."""
+    if not body.startswith(b"{") or body.count(b"\n") <= LINES:
+        return [body]
+    lines = body.splitlines(keepends=True)
+    try:
+        orjson.loads(lines[0])
+    except orjson.JSONDecodeError:
+        return [body]
+    return [b"".join(lines[at : at + LINES]) for at in range(0, len(lines), LINES)]
 
 
 def _is_hidden(path: Path) -> bool:
