@@ -10,7 +10,7 @@ import hashlib
 import logging
 import random
 from collections import Counter
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -50,6 +50,27 @@ class Outcome:
     is_unchanged: bool = False
 
 
+class Leave:
+    """One poll's leave to hold a large body, until it was read."""
+
+    __slots__ = ("_is_taken", "_semaphore")
+
+    def __init__(self, semaphore: asyncio.Semaphore) -> None:
+        self._semaphore = semaphore
+        self._is_taken = False
+
+    async def take(self) -> None:
+        """Wait for it, once."""
+        if not self._is_taken:
+            await self._semaphore.acquire()
+            self._is_taken = True
+
+    def give_back(self) -> None:
+        """Let the next one."""
+        if self._is_taken:
+            self._semaphore.release()
+
+
 class Taker:
     """Polls sources that are claimed."""
 
@@ -68,14 +89,22 @@ class Taker:
     async def take(self, claim: Claim) -> Outcome:
         """Poll it. Raises Unavailable if Redis is away; nothing else."""
         try:
-            with translated():
-                return await self._take(claim)
+            return await self._take(claim)
         except Unavailable:
             raise
         except DatelineError as exc:
             return self._failed(claim, exc)
-        except Exception as exc:
-            # The border: a document that our own code stumbles over costs its source a poll.
+        except Exception as exc:  # noqa: BLE001 -- the border
+            return self._stumbled(claim, exc)
+
+    def _stumbled(self, claim: Claim, exc: Exception) -> Outcome:
+        """The border: a document that our own code stumbles over costs its source a poll."""
+        try:
+            with translated():
+                raise exc
+        except Unavailable:
+            raise
+        except Exception:
             logger.exception("a poll failed", extra={"source": claim.source.url})
             return self._failed(claim, DatelineError(f"an error of ours: {exc!r}"))
 
@@ -86,7 +115,7 @@ class Taker:
             # Only the subscription is due.
             poll = await self._subscriber.renewed(source, poll)
             return Outcome(finished=await self._due(claim, poll, source), is_unchanged=True)
-        held = AsyncExitStack()
+        held = Leave(self._large)
         try:
             fetched = await self._fetch(source.url, source, poll, held)
             # From here its answer is fresh, however long it waits to be read.
@@ -96,7 +125,7 @@ class Taker:
             else:
                 source, poll, fetched = await self._take_in(source, poll, fetched, held)
         finally:
-            await held.aclose()
+            held.give_back()
         poll = polling.with_redirect(poll, fetched.moved_to)
         source, poll = self._moved(source, poll)
         poll = await self._subscriber.kept(source, poll, fetched.headers)
@@ -119,10 +148,7 @@ class Taker:
         changed = source if source != claim.source else None
         return Finished(claim=claim, poll=poll, due_ms=due_ms, source=changed)
 
-    async def _fetch(self, url: str, source: Source, poll: Poll, held: AsyncExitStack) -> Fetched:
-        async def hold() -> None:
-            await held.enter_async_context(self._large)
-
+    async def _fetch(self, url: str, source: Source, poll: Poll, held: Leave) -> Fetched:
         fetched = await fetch(
             self._client,
             url,
@@ -130,14 +156,14 @@ class Taker:
             etag=poll.etag,
             last_modified=poll.last_modified,
             private=source.headers,
-            on_large=hold,
+            on_large=held.take,
         )
         if fetched.status == 304 and not (poll.etag or poll.last_modified):
             raise FetchFailed(url, "answered 304 to a request without conditions")
         return fetched
 
     async def _take_in(
-        self, source: Source, poll: Poll, fetched: Fetched, held: AsyncExitStack
+        self, source: Source, poll: Poll, fetched: Fetched, held: Leave
     ) -> tuple[Source, Poll, Fetched]:
         """Read a document and append what is in it. Raises ParseFailed."""
         digest = hashlib.blake2b(fetched.body, digest_size=8).hexdigest()
@@ -185,7 +211,7 @@ class Taker:
         return report, counts, reasons
 
     async def _discover(
-        self, source: Source, page: Fetched, report: Report, held: AsyncExitStack
+        self, source: Source, page: Fetched, report: Report, held: Leave
     ) -> tuple[Source, Fetched, Report, Counter[str], list[str]]:
         """The first feed that the page names, or that is where feeds usually are."""
         with suppress(TimeoutError):
@@ -198,7 +224,7 @@ class Taker:
         raise ParseFailed(f"{report.error}, and no feed was found for it")
 
     async def _feed_at(
-        self, url: str, source: Source, held: AsyncExitStack
+        self, url: str, source: Source, held: Leave
     ) -> tuple[Source, Fetched, Report, Counter[str], list[str]] | None:
         try:
             fetched = await self._fetch(url, source.moved(url, ""), Poll(), held)
