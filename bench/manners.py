@@ -151,17 +151,17 @@ def with_channel(extra: str) -> bytes:
 
 def scenarios() -> list[Scenario]:
     """All of them."""
-    now = time.time()
+    return [*conditional(), *kept_fresh(), *failures(), *manners()]
+
+
+def conditional() -> list[Scenario]:
+    """Validators: byte for byte, and never those of a broken answer."""
     date = "Mon, 05 Jan 2026 10:00:00 GMT"
-    later = "Mon, 05 Jan 2026 10:00:08 GMT"
-    hours = "".join(f"<hour>{_hour(now, n)}</hour>" for n in (0, 1))
-    today = time.strftime("%A", time.gmtime(now))
     cut = answer(body=feed(), ETag='"bad"', Content_Length="900")
     chunked = (
         b'HTTP/1.1 200 OK\r\nETag: "bad"\r\nTransfer-Encoding: chunked\r\n\r\n40\r\n' + feed()[:30]
     )
     bomb = gzip.compress(b"<rss>" + b"0" * 30_000_000)
-    moved = answer(302, b"", Location="/new")
     return [
         validators('"abc"', date), validators('W/"weak"'), validators("unquoted"),
         validators('"odd;=,é~"'), validators("", "whenever it was"),
@@ -181,6 +181,16 @@ def scenarios() -> list[Scenario]:
         never_kept("an empty body", answer(body=b"", ETag='"bad"')),
         never_kept("an HTML error page", answer(body=b"<html><h1>Error</h1></html>", ETag='"bad"',
                                                 Content_Type="text/html")),
+    ]  # fmt: skip
+
+
+def kept_fresh() -> list[Scenario]:
+    """How long an answer holds, by its headers and by the feed's own words."""
+    now = time.time()
+    date, later = "Mon, 05 Jan 2026 10:00:00 GMT", "Mon, 05 Jan 2026 10:00:08 GMT"
+    hours = "".join(f"<hour>{_hour(now, n)}</hour>" for n in (0, 1))
+    today = time.strftime("%A", time.gmtime(now))
+    return [
         fresh("max-age", 6, 8, Cache_Control="max-age=6"),
         fresh("max-age less Age", 4, 6.5, Cache_Control="max-age=10", Age="6"),
         fresh("Expires less Date", 8, 10.5, Expires=later, Date=date),
@@ -193,6 +203,12 @@ def scenarios() -> list[Scenario]:
             body=with_channel(f"<skipHours>{hours}</skipHours>")), lambda r: len(r) == 1),
         Scenario("skipDays", lambda n, h, u: answer(
             body=with_channel(f"<skipDays><day>{today}</day></skipDays>")), lambda r: len(r) == 1),
+    ]  # fmt: skip
+
+
+def failures() -> list[Scenario]:
+    """Errors, Retry-After, redirects."""
+    return [
         asked_to_wait("seconds", 7, 429, "7"), asked_to_wait("seconds", 7, 503, "7"),
         asked_to_wait("a date", 20, 429, "Fri, 01 Jan 2066 00:00:00 GMT"),
         asked_to_wait("garbage", 1, 429, "soon"), asked_to_wait("negative", 1, 503, "-5"),
@@ -215,6 +231,13 @@ def scenarios() -> list[Scenario]:
                  lambda r: len(r) > 1),
         Scenario("a redirect to a file", lambda n, h, u: answer(302, b"", Location="file:///x"),
                  lambda r: len(r) > 1),
+    ]  # fmt: skip
+
+
+def manners() -> list[Scenario]:
+    """What a request says, how often it comes, and what it does not fall for."""
+    moved = answer(302, b"", Location="/new")
+    return [
         Scenario("no cookies, no referrer", lambda n, h, u: moved if u == "/feed" else answer(
             ETag='"e"', Set_Cookie="a=b"),
             lambda r: len(r) > 3 and all("cookie" not in h and "referer" not in h for _, h in r)),

@@ -7,8 +7,8 @@
     line        one line of plain text, for titles and names
     url         an absolute http(s) URL, or nothing
 
-Everything comes out as NFC, without control characters and lone surrogates: one of them in one
-title breaks a whole XML feed.
+Everything comes out as NFC, without lone surrogates and without control characters (those that
+Windows-1252 means something by become it): one of them in one title breaks a whole XML feed.
 """
 
 from __future__ import annotations
@@ -64,6 +64,9 @@ _CONTENT_TOO = {"script", "style", "iframe", "noscript", "object", "template", "
 _FORBIDDEN = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
 )
+# C1 in XML is what somebody took from Windows-1252 for Latin-1; HTML reads it as this, too
+# (https://html.spec.whatwg.org/#numeric-character-reference-end-state).
+_MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 # A title's markup is a name in brackets, not `5 < 6`. Here and below no bracket is inside another:
 # a pattern that looks for an end from every start takes quadratic time on text without ends.
 _MARKUP = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
@@ -84,8 +87,15 @@ _BLOCKS = {
 _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
     tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
 }
-_BLANK_LINES = re.compile("\n\n\n+")
 _PIXEL = re.compile(r'<img\b(?=[^>]*\s(?:width|height)="[01](?:px)?")[^>]*>')
+# In HTML, `<iframe/>` does not end: it and these would swallow the rest of an article, of which the
+# writer thought in XML. The first two are left open, too.
+_SUSPECT = re.compile("<(?:if|ob|sc|sty|no|te|fo|ti|vi|au|IF|OB|SC|STY|NO|TE|FO|TI|VI|AU)")
+_OPENED = re.compile(r"<(/?)(iframe|object)\b[^<>]*>", re.IGNORECASE)
+_SWALLOWING = re.compile(
+    r"<((iframe|object|script|style|noscript|template|form|textarea|title|video|audio)\b[^<>]*)/>",
+    re.IGNORECASE,
+)
 # No words, and nothing to see or hear.
 _EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
 _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
@@ -102,7 +112,7 @@ def html(text: str, *, base_url: str = "") -> str:
 
     Markup too deep or with too many attributes to be worth the time keeps its words only.
     """
-    text = characters(text)
+    text = _closed(characters(text))
     if not text.strip():
         return ""
     tamed = _tamed(text)
@@ -112,8 +122,17 @@ def html(text: str, *, base_url: str = "") -> str:
     if "&#" in tamed:
         # A reference to a control character has become one.
         made = characters(made)
-    made = _PIXEL.sub("", made).strip()
+    made = (_PIXEL.sub("", made) if "<img" in made else made).strip()
     return "" if _EMPTY.fullmatch(made) else made
+
+
+def _closed(text: str) -> str:
+    """The same without elements that swallow what follows them."""
+    if not _SUSPECT.search(text):
+        return text
+    text = _SWALLOWING.sub(r"<\1></\2>", text)
+    marks = [match.group(1) for match in _OPENED.finditer(text)]
+    return _OPENED.sub("", text) if 2 * marks.count("/") < len(marks) else text
 
 
 @lru_cache(maxsize=64)
@@ -187,9 +206,24 @@ def plain_text(markup: str) -> str:
         parts[1::2] = [_GAPS.get(name, "") for name in parts[1::2]]
         text = "".join(parts)
     if "&" in text:
-        text = unescape(text)
-    text = "\n".join([" ".join(line.split()) if line else "" for line in text.split("\n")])
-    return _BLANK_LINES.sub("\n\n", text).strip()
+        text = _unescaped(text)
+    text = text.replace("\xa0", " ")
+    if text.replace("\n", "").isprintable():
+        # There is no white space in it but these two.
+        text = _single(text).replace(" \n", "\n").replace("\n ", "\n")
+    else:
+        text = "\n".join([" ".join(line.split()) if line else "" for line in text.split("\n")])
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.strip()
+
+
+def _unescaped(text: str) -> str:
+    """`unescape`, quicker for what nh3 writes."""
+    few = text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">")
+    if few.count("&") > few.count("&amp;"):
+        return unescape(text)
+    return few.replace("&amp;", "&")
 
 
 def spaces(text: str) -> str:
@@ -230,8 +264,12 @@ def characters(text: str) -> str:
     """NFC, without what no XML document may hold."""
     # Most text has nothing of the kind, and `isprintable` sees that ten times faster.
     if not text.replace("\n", "").isprintable():
-        text = _FORBIDDEN.sub("", text.replace("\r\n", "\n"))
+        text = _FORBIDDEN.sub(_meant, text.replace("\r\n", "\n"))
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _meant(match: re.Match[str]) -> str:
+    return _MEANT.get(match.group(), "")
 
 
 def paragraphs(text: str) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from service import categories as category_rules
 from service import clean
-from service.articles import Draft, Enclosure, Entry, article_id, content_hash
+from service.articles import Draft, Enclosure, Entry, Form, article_id, content_hash
 from service.categories import Category
 from service.errors import InvalidInput
 
@@ -52,11 +52,14 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     content = clean.html(entry.content_html, base_url=entry.base_url)
     text = clean.plain_text(content)
     summary = clean.line(entry.summary)
+    url = clean.url(entry.url, base_url=entry.base_url)
     title = clean.line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
+    if not title and entry.form is not Form.RECORD:
+        # Pictures and notes are published without a word; a record's publisher is told instead.
+        title = url[:MAX_TITLE_CHARS]
     if not title:
         raise InvalidInput("title", entry.title, "an article needs a title or a text")
-    url = clean.url(entry.url, base_url=entry.base_url)
-    where = _categories(entry.categories)
+    where = _categories(entry)
     published = _plausible(entry.published)
     guid = (
         guid or entry.guid.strip()[:MAX_GUID_CHARS] or url or _fallback_guid(title, published, text)
@@ -113,10 +116,17 @@ def attribution(text: str) -> str:
     return found.group(1) if found else ""
 
 
-def _categories(spellings: tuple[str, ...]) -> tuple[Category, ...]:
+def _categories(entry: Entry) -> tuple[Category, ...]:
+    """Each once. What a feed has in a category that can be none is no worse for it; a record's
+    publisher is told."""
     found: dict[str, Category] = {}
-    for spelling in spellings[:MAX_LIST_ITEMS]:
-        category = category_rules.parse(clean.line(spelling))
+    for spelling in entry.categories[:MAX_LIST_ITEMS]:
+        try:
+            category = category_rules.parse(clean.line(spelling))
+        except InvalidInput:
+            if entry.form is Form.RECORD:
+                raise
+            continue
         found.setdefault(category.path, category)
     return tuple(found.values())
 

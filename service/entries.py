@@ -15,7 +15,12 @@ from service.articles import Enclosure, Entry, Form, from_rfc3339
 from service.errors import InvalidInput
 
 # Written by `export`; storage decides them anew.
-_IGNORED = frozenset({"id", "revision", "first_seen", "status", "content_hash"})
+_IGNORED = frozenset(
+    {
+        "id", "revision", "first_seen", "status", "content_hash", "duplicate_of", "hidden_in",
+        "marks",
+    }
+)  # fmt: skip
 MAX_LIST_ITEMS = 50
 
 

@@ -59,8 +59,8 @@ def test_identity_falls_back_to_url_and_text() -> None:
     [
         (Entry(guid="1"), "title"),
         (Entry(title=" <b></b> "), "title"),
-        (Entry(title="t", categories=("!!",)), "category"),
-        (Entry(title="t", categories=("a/b/c/d/e/f/g/h/i",)), "category"),
+        (Entry(title="t", categories=("!!",), form=Form.RECORD), "category"),
+        (Entry(title="t", categories=("a/b/c/d/e/f/g/h/i",), form=Form.RECORD), "category"),
         (Entry(title="t", content_html="x" * (MAX_CONTENT_CHARS + 1)), "content_html"),
     ],
 )

@@ -113,6 +113,7 @@ async def test_one_link_is_one_story(store: Store) -> None:
         draft("news.example", text(2), url="https://www.news.example/a/"),
         draft("http://planet.example/f", text(3), url="http://news.example/b", guid="2"),
     )
+    await settled(store)
     await shown(store, "news", own, other)
     await shown(store, "all", own, other)
     assert own == (await article(store, copy)).duplicate_of
@@ -139,6 +140,7 @@ async def test_nearly_the_same_words_are_one_story(
     first, second = await append(
         store, draft("a.example", body), draft("b.example", change(body), guid="2")
     )
+    await settled(store)
     await shown(store, "news", first)
     assert first == (await article(store, second)).duplicate_of
     assert (1, 1) == ((await article(store, second)).revision, (await article(store, second)).marks)

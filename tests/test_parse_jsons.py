@@ -1,4 +1,4 @@
-"""JSON Feed, K2's JSON and records: types are checked, and one wrong item is one reject."""
+"""JSON Feed, K2's JSON and records: a wrong value costs itself, a wrong record is one reject."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.articles import Entry, Form
+from service.articles import Enclosure, Entry, Form
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from workers.ingest.parse import Document, parse
@@ -73,23 +73,36 @@ def test_items(item: dict[str, Any], field: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("item", "reason"),
+    ("item", "field", "expected"),
     [
-        ({"id": True}, "id: must be a string (got True)"),
-        ({"id": "1", "tags": "abc"}, "tags: must be a list (got 'abc')"),
-        ({"id": "1", "authors": "P"}, "authors: must be a list (got 'P')"),
-        ({"id": "1", "authors": ["P"]}, "authors: must be a list of objects (got 'P')"),
-        ({"id": "1", "author": "P"}, "author: must be an object (got 'P')"),
-        ({"id": "1", "attachments": {"a": 1}}, "attachments: must be a list (got {'a': 1})"),
-        ({"id": "1", "content_html": ["x"]}, "content_html: must be a string (got ['x'])"),
-        (5, "article: must be a JSON object (got 5)"),
+        ({"id": True}, "guid", ""),
+        ({"tags": "abc"}, "categories", ("abc",)),
+        ({"authors": "P"}, "authors", ("P",)),
+        ({"authors": ["P", 5, {"name": ["Q"]}]}, "authors", ("P",)),
+        ({"authors": {"name": "P"}}, "authors", ("P",)),
+        ({"author": "P"}, "authors", ("P",)),
+        ({"attachments": "a"}, "enclosures", ()),
+        ({"attachments": {"url": "a"}}, "enclosures", (Enclosure(url="a", type=""),)),
+        ({"content_html": ["x"], "content_text": "y"}, "content_html", "<p>y</p>"),
+        ({"title": 1_000}, "title", "1000"),
+        ({"url": 5, "date_published": {}}, "raw_published", ""),
+        ({"_dateline": 5}, "categories", ()),
     ],
 )
-def test_a_wrong_item_is_one_reject(item: Any, reason: str) -> None:
-    """It names the field and the value, and the next item is taken."""
-    document = feed(item, {"id": "2"})
+def test_a_wrong_value_costs_only_itself(item: Any, field: str, expected: object) -> None:
+    """What stands in the wrong place is read, what makes no sense is left out."""
+    document = feed(item)
+    assert expected == getattr(only(document), field)
+    assert () == document.rejects
+
+
+def test_an_item_that_is_none_is_one_reject() -> None:
+    """It names the value, and the next item is taken."""
+    document = feed(5, {"id": "2"})
     assert ["2"] == [entry.guid for entry in document.entries]
-    assert [("item 1", reason)] == [(r.where, r.reason) for r in document.rejects]
+    assert [("item 1", "article: must be a JSON object (got 5)")] == [
+        (r.where, r.reason) for r in document.rejects
+    ]
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,12 @@ def _fill(
     if article.summary:
         entry.description(article.summary, isSummary=True)
     labels = [categories.title_path(path, titles) for path in article.categories]
-    terms = [{"term": label, "label": label.rsplit("/", 1)[-1]} for label in labels]
+    # Atom has a label for people beside the term; RSS's category is the path itself (RSS 2.0,
+    # "a forward-slash-separated string that identifies a hierarchic location").
+    terms = [
+        {"term": label, "label": label if extension == "rss" else label.rsplit("/", 1)[-1]}
+        for label in labels
+    ]
     if terms or article.tags:
         entry.category([*terms, *({"term": tag} for tag in article.tags)])
     entry.link(href=url)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, tzinfo
 
 from service.errors import ParseFailed
@@ -27,8 +28,10 @@ _PROLOGUE = re.compile(
 )
 _SNIFFED = 8_192
 _XML_ROOTS = frozenset(
-    {b"rss", b"feed", b"rdf", b"channel", b"opml", b"xml", b"urlset", b"sitemapindex"}
+    {b"rss", b"feed", b"entry", b"rdf", b"channel", b"opml", b"xml", b"urlset", b"sitemapindex"}
 )
+# A feed in a page that a tool wrapped around it, or behind the warnings of its own program.
+_EMBEDDED = re.compile(rb"<(?:(rss|rdf:RDF)[\s>]|(feed)\s[^<>]*xmlns)")
 Parser = Callable[..., Document]
 
 
@@ -48,7 +51,21 @@ def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = 
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise ParseFailed("is empty")
-    return _parser(body)(body, url=url, content_type=content_type, zone=zone)
+    parser = _parser(body)
+    embedded = _embedded(body) if parser in (parse_html, parse_text) else b""
+    if embedded:
+        with suppress(ParseFailed):
+            return parse_xml(embedded, url=url, content_type=content_type, zone=zone)
+    return parser(body, url=url, content_type=content_type, zone=zone)
+
+
+def _embedded(body: bytes) -> bytes:
+    """The feed in a document that is something else; empty if there is none."""
+    found = _EMBEDDED.search(body[:_SNIFFED])
+    if found is None:
+        return b""
+    end = b"</%b>" % (found.group(1) or found.group(2))
+    return body[found.start() : body.rfind(end) + len(end)] if end in body else b""
 
 
 def _parser(body: bytes) -> Parser:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from workers.ingest.parse.document import FeedLink, Hints
+from workers.ingest.parse.k2 import LIST_KINDS
 from workers.ingest.parse.links import web_url
 
 _FEED_TYPES = frozenset(
@@ -14,7 +15,12 @@ _FEED_TYPES = frozenset(
 )
 # Also the type of anything else; these must say that they are feeds.
 _OTHER_TYPES = frozenset({"application/json", "application/xml", "text/xml"})
-_K2_MARKS = ("//*[@id='k2Container']", "//*[contains(@class, 'genericItem')]")
+# Themes leave one or the other out.
+_K2_MARK = (
+    "//*[@id='k2Container' or starts-with(@class, 'itemListView') or "
+    + " or ".join(f"contains(@class, '{kind}View')" for kind in LIST_KINDS)
+    + "]"
+)
 
 
 def alternates_of(root: Any, *, base: str, url: str) -> tuple[FeedLink, ...]:
@@ -49,7 +55,7 @@ def _is_feed(link: Any) -> bool:
 
 def _of_k2(root: Any, url: str) -> Iterator[str]:
     """Every K2 list can be had as JSON and as RSS."""
-    if not url.startswith(("http://", "https://")) or not any(map(root.xpath, _K2_MARKS)):
+    if not url.startswith(("http://", "https://")) or not root.xpath(_K2_MARK):
         return
     parts = urlsplit(url)
     query = [

@@ -9,9 +9,9 @@ from typing import Any
 
 from lxml import etree
 
-from service import categories, clean
+from service import clean
 from service.articles import Entry
-from service.errors import InvalidInput
+from service.feeds.feed import GENERATOR
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
 from workers.ingest.parse.fields import (
@@ -30,7 +30,8 @@ from workers.ingest.parse.fields import (
     text,
 )
 from workers.ingest.parse.hints import hints_of
-from workers.ingest.parse.links import absolute, resolved
+from workers.ingest.parse.labels import labelled
+from workers.ingest.parse.links import absolute, is_web, resolved
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _XHTML = "{http://www.w3.org/1999/xhtml}"
@@ -45,8 +46,11 @@ _DATES = (
 
 
 def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
-    """The entries of a feed."""
+    """The entries of a feed; an entry can be a document of its own (RFC 4287 2)."""
     _make_atom(root)
+    if etree.QName(root).localname == "entry":
+        root, alone = root.makeelement(f"{_ATOM}feed"), root
+        root.append(alone)
     fields = fields_of(root)
     links = fields.get("atom:link", [])
     base = absolute(url, root.get(BASE, ""))
@@ -55,10 +59,12 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     )
     language = root.get(LANG, "")
     entry_base = base or document_url
+    # Our own feeds name the site here, because RFC 4287 4.1.1 wants a name where entries have none.
+    by = () if text(fields, "atom:generator") == GENERATOR else authors(fields)
     return collected(
         "atom",
         [*root.iterfind("{*}entry")],
-        lambda entry: _entry(entry, entry_base, language, zone),
+        lambda entry: _entry(entry, entry_base, language, by, zone),
         url=document_url,
         title=plain(fields, "atom:title"),
         language=language,
@@ -76,23 +82,23 @@ def _make_atom(root: Any) -> None:
         element.tag = f"{_ATOM}{etree.QName(element).localname}"
 
 
-def _entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
+def _entry(entry: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo) -> Entry:
     fields = fields_of(entry)
     base = absolute(base, entry.get(BASE, ""))
     links = fields.get("atom:link", [])
-    raw = first(fields, *_DATES)
+    raw, guid = first(fields, *_DATES), text(fields, "atom:id")
     content, summary = fields.get("atom:content", []), fields.get("atom:summary", [])
     text_element = (content or summary or [None])[0]
     content_base = absolute(base, text_element.get(BASE, "")) if text_element is not None else base
     return Entry(
-        guid=text(fields, "atom:id"),
-        url=resolved(_base_of_link(links, base), linked(links, "alternate")),
+        guid=guid,
+        url=_link(fields, links, base) or (guid if is_web(guid) else ""),
         title=plain(fields, "atom:title") or text(fields, "dc:title"),
         summary=markup(summary[0]) if summary and content else "",
         content_html=(
             first(fields, "media:description") if text_element is None else markup(text_element)
         ),
-        authors=authors(fields),
+        authors=authors(fields) or _authors_of_source(fields) or by,
         categories=tuple(filter(None, map(category, fields.get("atom:category", ())))),
         language=entry.get(LANG, "") or language,
         image=image(fields),
@@ -108,6 +114,18 @@ def _entry(entry: Any, base: str, language: str, zone: tzinfo) -> Entry:
     )
 
 
+def _link(fields: Fields, links: list[Any], base: str) -> str:
+    origin = text(fields, "feedburner:origLink")
+    return origin or resolved(_base_of_link(links, base), linked(links, "alternate"))
+
+
+def _authors_of_source(fields: Fields) -> tuple[str, ...]:
+    """Of the feed that an entry was taken over from (RFC 4287 4.2.1)."""
+    for source in fields.get("atom:source", ()):
+        return authors(fields_of(source))
+    return ()
+
+
 def _base_of_link(links: list[Any], base: str) -> str:
     for link in links:
         if "alternate" in relations(link) and link.get(BASE):
@@ -121,13 +139,7 @@ def category(element: Any) -> str:
     if not label or "/" not in term:
         # RSS's way, by those who did not read RFC 4287.
         return label or term or inner_text(element)
-    try:
-        above, _, last = categories.parse(term).path.rpartition("/")
-        if above and categories.parse(label).path == last:
-            return f"{term.rpartition('/')[0]}/{label}"
-    except InvalidInput:
-        pass
-    return label
+    return labelled(term, label) or label
 
 
 def plain(fields: Fields, name: str) -> str:
@@ -169,9 +181,14 @@ def is_base64(element: Any) -> bool:
 
 
 def _unpacked(text: str) -> str:
-    """Coded text; empty if it is something else, a picture perhaps."""
+    """Coded text; empty if it is something else, a picture perhaps; text that is not coded at all
+    as it is."""
     try:
-        return base64.b64decode(text, validate=False).decode()
+        packed = base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return clean.paragraphs(text)
+    try:
+        return packed.decode()
     except ValueError:
         return ""
 

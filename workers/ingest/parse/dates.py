@@ -78,6 +78,15 @@ _TIME = (
     r"\s*(am|pm|a\.m\.|p\.m\.|ص|م)?)?"
 )
 _ZONE = r"\s*(?:\(?([a-z]{1,5})\)?)?\s*([+-]\d{1,2}:?\d{2})?(?:\s*\([a-z ]{1,40}\))?"
+# Nine of ten dates are spelt in one of these ways, and need none of the others tried.
+_RFC_822 = re.compile(
+    r"(?:[A-Z][a-z]{2}, )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):([0-5]\d) "
+    r"(?:GMT|([+-])([01]\d|2[0-3])([0-5]\d))",
+    re.ASCII,
+)
+_RFC_3339 = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
+)
 # Ignored, whatever its language: Friday, sexta-feira.
 _WEEKDAY = r"(?:[^\W\d]+(?:-[^\W\d]+)?\.?\s+)?"
 _DAY_FIRST = re.compile(
@@ -105,14 +114,36 @@ def parse_date(text: str, *, zone: tzinfo) -> datetime | None:
     """
     if not text or len(text) > MAX_CHARS:
         return None
-    if not text.isascii():
-        text = unicodedata.normalize("NFC", text.translate(_DIGITS))
-    text = " ".join(text.translate(_MARKS).split()).lower()
     try:
-        return _iso(text, zone) or _in_words(text, zone)
+        return _usual(text.strip()) or _any(text, zone)
     except (ValueError, OverflowError):
         # 31 April, 25:61, a year 0: it looks like a date and is none.
         return None
+
+
+def _usual(text: str) -> datetime | None:
+    if match := _RFC_822.fullmatch(text):
+        day, name, year, hour, minute, second, sign, hours, minutes = match.groups()
+        month = _MONTHS.get(name.lower())
+        if month is None:
+            return None
+        moment = datetime(
+            int(year), month, int(day), int(hour), int(minute), int(second), tzinfo=UTC
+        )
+        if not sign:
+            return moment
+        east = timedelta(hours=int(hours), minutes=int(minutes))
+        return moment + east if sign == "-" else moment - east
+    if _RFC_3339.fullmatch(text):
+        return datetime.fromisoformat(text).astimezone(UTC)
+    return None
+
+
+def _any(text: str, zone: tzinfo) -> datetime | None:
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text.translate(_DIGITS))
+    text = " ".join(text.translate(_MARKS).split()).lower()
+    return _iso(text, zone) or _in_words(text, zone)
 
 
 def _iso(text: str, zone: tzinfo) -> datetime | None:

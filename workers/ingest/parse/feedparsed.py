@@ -25,16 +25,8 @@ MAX_TAGS = 100_000
 
 def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """What feedparser finds. Raises ParseFailed if that is nothing."""
-    if len(body) > MAX_BYTES:
-        raise ParseFailed(
-            f"no well-formed XML, and with {len(body)} bytes too large to be guessed at"
-        )
-    if body.count(b"<") > MAX_TAGS:
-        raise ParseFailed(f"no well-formed XML, and over {MAX_TAGS} tags are too many to guess at")
-    if clean.has_huge_tag(body.decode("latin-1")):
-        raise ParseFailed(
-            f"no well-formed XML, and a tag of over {clean.MAX_ATTRIBUTES} attributes"
-        )
+    if reason := refusal(body):
+        raise ParseFailed(f"no well-formed XML, and {reason}")
     headers = {"content-location": url} if url else {}
     if content_type:
         headers["content-type"] = content_type
@@ -48,7 +40,7 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     feed = found.feed
     entries, rejects = bounded([_entry(e, feed, url, zone) for e in found.entries], [])
     return Document(
-        kind=found.version or "rss",
+        kind=_kind(found.version),
         url=url or feed.get("link", ""),
         title=clean.line(feed.get("title", "")),
         language=feed.get("language", ""),
@@ -56,6 +48,24 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
         rejects=rejects,
         is_whole=False,
     )
+
+
+def refusal(body: bytes) -> str:
+    """Why a document is not to be guessed at; empty if it may be."""
+    if len(body) > MAX_BYTES:
+        return f"with {len(body)} bytes too large to be guessed at"
+    if body.count(b"<") > MAX_TAGS:
+        return f"over {MAX_TAGS} tags are too many to guess at"
+    if clean.has_huge_tag(body.decode("latin-1")):
+        return f"a tag of over {clean.MAX_ATTRIBUTES} attributes"
+    return ""
+
+
+def _kind(version: str) -> str:
+    """As `Document.kind` calls it."""
+    if version in ("rss090", "rss10"):
+        return "rdf"
+    return next((kind for kind in ("atom", "cdf") if version.startswith(kind)), "rss")
 
 
 def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:

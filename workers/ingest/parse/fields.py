@@ -29,7 +29,15 @@ _PREFIXES = {
     "http://www.itunes.com/dtds/podcast-1.0.dtd": "itunes",
     "http://www.itunes.com/DTDs/PodCast-1.0.dtd": "itunes",
     "http://www.w3.org/1999/xhtml": "xhtml",
+    "http://rssnamespace.org/feedburner/ext/1.0": "feedburner",
+    "http://www.google.com/schemas/play-podcasts/1.0": "googleplay",
 }  # fmt: skip
+# The other way round, the first of each: what a prefix means in a feed that does not declare it.
+NAMESPACES = {prefix: uri for uri, prefix in reversed(_PREFIXES.items()) if prefix} | {
+    "rss": "http://backend.userland.com/rss2",
+    "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
+}
+_CARRIERS = ("enclosure", "media:content", "media:group")
 # `desk@x.example (A. Tern)`, `A. Tern (desk@x.example)`, `A. Tern <desk@x.example>`.
 _AUTHOR_FORMS = (
     re.compile(r"\S+@\S+\s+\((.+)\)"),
@@ -89,14 +97,10 @@ def texts(fields: Fields, name: str) -> list[str]:
 def first(fields: Fields, *names: str) -> str:
     """The first text under any of the names, in their order."""
     for name in names:
-        for found in texts(fields, name) or _grouped(fields, name):
-            return found
+        for element in _media(fields, name) if name.startswith("media:") else fields.get(name, ()):
+            if found := inner_text(element):
+                return found
     return ""
-
-
-def _grouped(fields: Fields, name: str) -> list[str]:
-    is_media = name.startswith("media:") and "media:group" in fields
-    return [inner_text(element) for element in _media(fields, name)] if is_media else []
 
 
 def linked(links: list[Any], rel: str) -> str:
@@ -120,7 +124,8 @@ def authors(fields: Fields) -> tuple[str, ...]:
     found = [_author(name) for name in given]
     for person in fields.get("atom:author", ()):
         found += list(_person(person))
-    found = found or texts(fields, "itunes:author") or texts(fields, "dc:contributor")
+    for name in ("itunes:author", "googleplay:author", "dc:contributor"):
+        found = found or texts(fields, name)
     return tuple(dict.fromkeys(filter(None, found)))
 
 
@@ -132,10 +137,12 @@ def _author(given: str) -> str:
 
 
 def _person(person: Any) -> Iterator[str]:
-    name = person.find("{*}name")
-    if name is not None:
-        yield inner_text(name)
-    elif not len(person):
+    for part in ("{*}name", "{*}email"):
+        found = person.find(part)
+        if found is not None and (name := inner_text(found)):
+            yield name
+            return
+    if not len(person):
         # In RSS, and in Atom by those who did not read it, a bare name.
         yield _author(inner_text(person))
 
@@ -148,18 +155,24 @@ def image(fields: Fields) -> str:
             found = element.get("url") or element.get("href")
             if found and is_image:
                 return str(found)
+    for element in fields.get("enclosure", ()):
+        if (element.get("type") or "").startswith("image/"):
+            return str(element.get("url") or "")
     return ""
 
 
-def _media(fields: Fields, name: str) -> Iterator[Any]:
+def _media(fields: Fields, name: str) -> list[Any]:
     """Elements of Media RSS, which may stand in a group."""
-    yield from fields.get(name, ())
+    found = fields.get(name, [])
     for group in fields.get("media:group", ()):
-        yield from fields_of(group).get(name, ())
+        found = [*found, *fields_of(group).get(name, ())]
+    return found
 
 
 def enclosures(fields: Fields) -> tuple[Enclosure, ...]:
     """Of RSS, and of Media RSS what is no picture."""
+    if fields.keys().isdisjoint(_CARRIERS):
+        return ()
     found = [*fields.get("enclosure", ())]
     found += [
         element
@@ -167,7 +180,11 @@ def enclosures(fields: Fields) -> tuple[Enclosure, ...]:
         if (element.get("medium") or element.get("type") or "image").partition("/")[0]
         in ("audio", "video", "application")
     ]
-    made = (enclosure(element, element.get("url") or "") for element in found)
+    # FeedBurner counts downloads by links of its own, and says what was there before.
+    origin = text(fields, "feedburner:origEnclosureLink")
+    urls = [origin or element.get("url") or "" for element in found[:1]]
+    urls += [element.get("url") or "" for element in found[1:]]
+    made = map(enclosure, found, urls)
     return tuple({made.url: made for made in made if made.url}.values())
 
 

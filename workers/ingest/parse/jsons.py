@@ -14,6 +14,7 @@ from service.entries import entry_from_json
 from service.errors import InvalidInput, ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Hints, Reject, bounded
+from workers.ingest.parse.labels import labelled
 from workers.ingest.parse.links import absolute, resolved, web_url
 
 _JSON_FEED = "https://jsonfeed.org/version/1"
@@ -75,11 +76,14 @@ def _collect(
 
 def _json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
     own = absolute(url or _words(feed, "home_page_url"), _words(feed, "feed_url"))
+    # What we say of our site is of no article.
+    is_ours = any("_dateline" in item for item in feed["items"] if isinstance(item, dict))
+    by = () if is_ours else _authors(feed)
     language = _words(feed, "language")
     return _collect(
         "json-feed",
         feed["items"],
-        lambda item: _json_item(item, base=own, language=language, zone=zone),
+        lambda item: _json_item(item, base=own, language=language, by=by, zone=zone),
         url=own,
         title=clean.line(_words(feed, "title")),
         language=language,
@@ -96,34 +100,53 @@ def _hub(feed: dict[str, Any], base: str) -> str:
     return ""
 
 
-def _json_item(item: dict[str, Any], *, base: str, language: str, zone: tzinfo) -> Entry:
-    author = item.get("author")
-    authors = _objects(item, "authors") or ([_object(item, "author")] if author else [])
-    raw = _string(item, "date_published")
+def _json_item(
+    item: dict[str, Any], *, base: str, language: str, by: tuple[str, ...], zone: tzinfo
+) -> Entry:
+    raw = _words(item, "date_published")
+    categories, tags = _tags(item)
     return Entry(
-        guid=_identifier(item, "id"),
-        url=_string(item, "url") or _string(item, "external_url"),
-        title=_string(item, "title"),
-        summary=_string(item, "summary"),
-        content_html=_string(item, "content_html")
-        or clean.paragraphs(_string(item, "content_text")),
-        authors=tuple(filter(None, (_string(one, "name") for one in authors))),
-        categories=tuple(tag for tag in _list(item, "tags") if isinstance(tag, str)),
-        language=_string(item, "language") or language,
-        image=_string(item, "image") or _string(item, "banner_image"),
+        guid=_written(item, "id"),
+        url=_words(item, "url") or _words(item, "external_url"),
+        title=_written(item, "title"),
+        summary=_words(item, "summary"),
+        content_html=_words(item, "content_html") or clean.paragraphs(_words(item, "content_text")),
+        authors=_authors(item) or by,
+        categories=categories,
+        tags=tags,
+        language=_words(item, "language") or language,
+        image=_words(item, "image") or _words(item, "banner_image"),
         enclosures=tuple(
             Enclosure(
-                url=_string(attachment, "url"),
-                type=_string(attachment, "mime_type"),
+                url=_words(attachment, "url"),
+                type=_words(attachment, "mime_type"),
                 length=_size(attachment.get("size_in_bytes")),
             )
             for attachment in _objects(item, "attachments")
         ),
         published=parse_date(raw, zone=zone),
         raw_published=raw,
-        updated=parse_date(_string(item, "date_modified"), zone=zone),
-        base_url=absolute(base, _string(item, "url")),
+        updated=parse_date(_words(item, "date_modified"), zone=zone),
+        base_url=absolute(base, _words(item, "url")),
     )
+
+
+def _authors(fields: dict[str, Any]) -> tuple[str, ...]:
+    """Names; `author` is version 1.0."""
+    given = _listed(fields, "authors") or _listed(fields, "author")
+    found = (_words(one, "name") if isinstance(one, dict) else one for one in given)
+    return tuple(name for name in found if isinstance(name, str) and name)
+
+
+def _tags(item: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(categories, tags): tags are categories, but for items of ours, which say which are which."""
+    tags = tuple(tag for tag in _listed(item, "tags") if isinstance(tag, str))
+    ours = _object(item, "_dateline")
+    paths = [path for path in _listed(ours, "categories") if isinstance(path, str)]
+    if not ours or len(paths) > len(tags):
+        return tags, ()
+    titled = (labelled(path, title) or path for path, title in zip(paths, tags, strict=False))
+    return tuple(titled), tags[len(paths) :]
 
 
 def _k2(found: dict[str, Any], url: str) -> Document:
@@ -139,74 +162,59 @@ def _k2(found: dict[str, Any], url: str) -> Document:
 
 
 def _k2_item(item: dict[str, Any], site: str) -> Entry:
-    link = resolved(site, _string(item, "link"))
+    link = resolved(site, _words(item, "link"))
     if not link:
         raise InvalidInput("link", item.get("link"), "must lead to the item: it is its identity")
-    created = _string(item, "created")
-    parts = (_string(item, "introtext"), _string(item, "fulltext"))
+    created = _words(item, "created")
+    parts = (_words(item, "introtext"), _words(item, "fulltext"))
     return Entry(
         guid=link,
         url=link,
-        title=_string(item, "title"),
+        title=_words(item, "title"),
         content_html="\n".join(part for part in parts if part),
-        authors=tuple(filter(None, [_string(_object(item, "author"), "name")])),
-        categories=tuple(filter(None, [_string(_object(item, "category"), "name")])),
-        tags=tuple(_string(tag, "name") for tag in _objects(item, "tags")),
+        authors=tuple(filter(None, [_words(_object(item, "author"), "name")])),
+        categories=tuple(filter(None, [_words(_object(item, "category"), "name")])),
+        tags=tuple(_words(tag, "name") for tag in _objects(item, "tags")),
         # "*" is Joomla's word for all languages.
-        language=_string(item, "language").strip("*"),
-        image=_string(item, "image"),
+        language=_words(item, "language").strip("*"),
+        image=_words(item, "image"),
         published=parse_date(created, zone=UTC),
         raw_published=created,
         # "0000-00-00 00:00:00" is no date, and read as none.
-        updated=parse_date(_string(item, "modified"), zone=UTC),
+        updated=parse_date(_words(item, "modified"), zone=UTC),
         base_url=site,
     )
 
 
-def _string(fields: dict[str, Any], name: str) -> str:
-    value = fields.get(name)
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise InvalidInput(name, value, "must be a string")
-    return value
-
-
 def _words(fields: dict[str, Any], name: str) -> str:
-    """The same of the document itself: its wrong title is no reason to lose its articles."""
+    """A string; empty for anything else: one wrong value is no reason to lose an article."""
     value = fields.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _identifier(fields: dict[str, Any], name: str) -> str:
+def _written(fields: dict[str, Any], name: str) -> str:
     """JSON Feed 1.1, "id": "if an id is presented as a number, a JSON Feed reader should coerce it
     to a string"."""
     value = fields.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    return _string(fields, name)
+    return _words(fields, name)
 
 
-def _list(fields: dict[str, Any], name: str) -> list[Any]:
+def _listed(fields: dict[str, Any], name: str) -> list[Any]:
+    """A list; of one, where its writer forgot the brackets."""
     value = fields.get(name) or []
-    if not isinstance(value, list):
-        raise InvalidInput(name, value, "must be a list")
-    return value
+    return value if isinstance(value, list) else [value]
 
 
 def _objects(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    for value in (found := _list(fields, name)):
-        if not isinstance(value, dict):
-            raise InvalidInput(name, value, "must be a list of objects")
-    return found
+    return [value for value in _listed(fields, name) if isinstance(value, dict)]
 
 
 def _object(fields: dict[str, Any], name: str) -> dict[str, Any]:
     # PHP writes an empty object as [], and one that it does not have as false.
-    value = fields.get(name) or {}
-    if not isinstance(value, dict):
-        raise InvalidInput(name, value, "must be an object")
-    return value
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
 
 
 def _size(value: object) -> int:

@@ -20,7 +20,7 @@ from workers.ingest.parse.document import Document, Reject, bounded
 from workers.ingest.parse.links import resolved
 from workers.ingest.parse.text import FILTERED
 
-_LIST_KINDS = ("genericItem", "catItem", "tagItem", "userItem", "latestItem")
+LIST_KINDS = ("genericItem", "catItem", "tagItem", "userItem", "latestItem")
 _ITEM = "item"
 _WITH_CLASS = ".//*[contains(concat(' ', normalize-space(@class), ' '), $name)]"
 
@@ -37,7 +37,7 @@ def parse_k2(
     if items:
         entry = _entry(items[0], _ITEM, base, url, _crumbs(root, _ITEM), zone)
         return _document("k2-item", root, url, [_exact(entry, facts, zone)], [])
-    for kind in _LIST_KINDS:
+    for kind in LIST_KINDS:
         items = _by_class(root, f"{kind}View")
         if items:
             return _list(root, items, kind, base, url, _crumbs(root, kind), zone)

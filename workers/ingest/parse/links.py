@@ -26,4 +26,9 @@ def resolved(base: str, link: str) -> str:
 def web_url(base: str, link: str) -> str:
     """The link, resolved against the base; empty if that is no http(s) URL."""
     found = resolved(base, link)
-    return found if found.startswith(("http://", "https://")) else ""
+    return found if is_web(found) else ""
+
+
+def is_web(link: str) -> bool:
+    """Whether it is an http(s) URL."""
+    return link.startswith(("http://", "https://"))

@@ -29,6 +29,7 @@ from workers.ingest.parse.links import absolute
 
 _ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 _K2_BLOCK = '<div class="K2Feed'
+_LAST_TEXTS = ("itunes:summary", "googleplay:description", "itunes:subtitle")
 _DATES = ("pubdate", "dc:date", "atom:published", "dcterms:issued", "dcterms:created")
 
 
@@ -42,14 +43,18 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     document_url = absolute(url or own, linked(fields.get("atom:link", []), "self"))
     items = [
         *channel.iterfind("{*}item"),
+        # RSS 1.1.
+        *channel.iterfind("{*}items/{*}item"),
         *(root.iterfind("{*}item") if root is not channel else []),
     ]
-    base = absolute(document_url, own)
+    base = absolute(absolute(document_url, own), root.get(BASE, ""))
+    base = absolute(base, channel.get(BASE, ""))
     language = text(fields, "language") or text(fields, "dc:language")
+    by = authors(fields)
     return collected(
         "rdf" if etree.QName(root).localname == "RDF" else "rss",
         items,
-        lambda item: _item(item, base, language, zone),
+        lambda item: _item(item, base, language, by, zone),
         url=document_url,
         title=first(fields, "title", "dc:title"),
         language=language,
@@ -57,15 +62,19 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     )
 
 
-def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
+def _item(item: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo) -> Entry:
     fields = fields_of(item)
     raw = first(fields, *_DATES)
     content = _content(fields)
-    description = first(fields, "description", "dc:description", "summary") or _atom_text(
+    description = _markup(fields, "description", "dc:description", "summary") or _atom_text(
         fields, "summary"
     )
     guid = text(fields, "guid") or text(fields, "atom:id")
-    link = text(fields, "link") or linked(fields.get("atom:link", []), "alternate")
+    link = (
+        text(fields, "feedburner:origLink")
+        or text(fields, "link")
+        or linked(fields.get("atom:link", []), "alternate")
+    )
     if not link and guid.startswith(("http://", "https://")) and _is_permalink(fields):
         link = guid
     return Entry(
@@ -73,8 +82,8 @@ def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
         url=link,
         title=first(fields, "title", "dc:title", "media:title"),
         summary=description if content else "",
-        content_html=_without_k2(content or description or first(fields, "itunes:summary")),
-        authors=authors(fields),
+        content_html=_without_k2(content or description or first(fields, *_LAST_TEXTS)),
+        authors=authors(fields) or by,
         categories=tuple(_categories(fields)),
         tags=tuple(filter(None, map(str.strip, text(fields, "itunes:keywords").split(",")))),
         language=text(fields, "dc:language") or language,
@@ -88,18 +97,29 @@ def _item(item: Any, base: str, language: str, zone: tzinfo) -> Entry:
 
 
 def _categories(fields: Fields) -> list[str]:
-    found = texts(fields, "category") or texts(fields, "dc:subject")
+    found = [*texts(fields, "category"), *texts(fields, "dc:subject")]
     return found + list(filter(None, map(atom.category, fields.get("atom:category", ()))))
 
 
 def _content(fields: Fields) -> str:
-    found = text(fields, "content:encoded") or _atom_text(fields, "content")
+    found = _markup(fields, "content:encoded") or _atom_text(fields, "content")
     if found:
         return found
     # <xhtml:body> or <xhtml:div>, once a way to avoid escaping.
     for element in (*fields.get("xhtml:body", ()), *fields.get("xhtml:div", ())):
         return atom.inner_markup(element)
-    return first(fields, "fulltext", "media:description")
+    return _markup(fields, "content", "fulltext") or first(fields, "media:description")
+
+
+def _markup(fields: Fields, *names: str) -> str:
+    """The first text under any of the names; of elements in it too, where somebody forgot to
+    escape them."""
+    for name in names:
+        for element in fields.get(name, ()):
+            found = atom.inner_markup(element).strip() if len(element) else inner_text(element)
+            if found:
+                return found
+    return ""
 
 
 def _atom_text(fields: Fields, name: str) -> str:

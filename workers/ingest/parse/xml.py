@@ -1,14 +1,15 @@
 """XML: a tree of it, whatever is wrong with it, and the dialect that reads the tree. Pure.
 
-Three ways, in this order: lxml on the bytes as they are (193 of 200 real feeds), lxml once more
-after one repair pass, feedparser. Entities of our own tables only, nothing from outside, no huge
-trees.
+Four ways, in this order: lxml on the bytes as they are (193 of 200 real feeds), lxml once more
+after one repair pass, feedparser, and what lxml can recover. Entities of our own tables only,
+nothing from outside, no huge trees.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from html.entities import html5
@@ -23,37 +24,58 @@ from workers.ingest.parse import feedparsed
 from workers.ingest.parse.atom import parse_atom
 from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.document import Document
+from workers.ingest.parse.fields import NAMESPACES
 from workers.ingest.parse.opml import parse_opml
 from workers.ingest.parse.rss import is_cdf, parse_cdf, parse_rss
 from workers.ingest.parse.sitemap import parse_sitemap, parse_sitemap_index
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _MAX_PROLOGUE = 8_192
-_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>", re.IGNORECASE)
+# Declarations and comments, in whatever order and number; atomic, for each has one end only.
+_PROLOGUE = re.compile(r"(?>[\s\ufeff]+|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
+_ROOT = re.compile(r"(<[A-Za-z][\w:.-]*)([^<>]*)")
+_BARE_VALUE = re.compile(r"""("[^"]*"|'[^']*')|=\s*([^\s"'=/]+)""")
+_PREFIX = re.compile(r"[<\s]/?([A-Za-z][\w.-]{0,40}):[A-Za-z]")
+_KNOWN = re.compile(r"\sxmlns:([\w.-]{1,40})\s*=")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 _ENTITY = re.compile(r"&(#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,40};)?")
 _DECLARED = re.compile(r"""<!ENTITY\s+([A-Za-z][\w.-]{0,40})\s+["']([^"'&<%]{0,200})["']\s*>""")
 MAX_DECLARED = 50
+MAX_PREFIXES = 50
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
 
 def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """A feed, whatever its dialect. Raises ParseFailed."""
     root = _tree(body, url)
+    repaired = b""
     if root is None:
-        root = _tree(_repair(body, content_type), url)
-    if root is None:
+        repaired = _repair(body, content_type)
+        root = _tree(repaired, url)
+    if root is not None:
+        document = _document(root, url, zone)
+        if not document.entries or any(map(_says_something, document.entries)):
+            return document
+        # All of it is in a namespace that we do not know, or in none.
+    try:
         return feedparsed.parse(body, url=url, content_type=content_type, zone=zone)
+    except ParseFailed:
+        root = None if feedparsed.refusal(body) else _tree(repaired, url, recover=True)
+        if root is None or etree.QName(root).localname.lower() not in _DIALECTS:
+            raise
+        document = _document(root, url, zone)
+        if not document.entries:
+            raise
+        return replace(document, is_whole=False)
+
+
+def _document(root: Any, url: str, zone: tzinfo) -> Document:
     name = etree.QName(root).localname.lower()
     if name not in _DIALECTS:
         raise ParseFailed(f"XML with the root <{name}> is no feed that we know")
     dialect = parse_cdf if name == "channel" and is_cdf(root) else _DIALECTS[name]
-    document = dialect(root, url, zone)
-    if document.entries and not any(map(_says_something, document.entries)):
-        # All of it is in a namespace that we do not know, or in none.
-        return feedparsed.parse(body, url=url, content_type=content_type, zone=zone)
-    return document
+    return dialect(root, url, zone)
 
 
 def _says_something(entry: Entry) -> bool:
@@ -63,12 +85,16 @@ def _says_something(entry: Entry) -> bool:
     )  # fmt: skip
 
 
-def _tree(body: bytes, url: str) -> Any:
-    """The root, or None if the document is not well-formed."""
+def _tree(body: bytes, url: str, *, recover: bool = False) -> Any:
+    """The root, or None if the document is not well-formed.
+
+    Args:
+        recover: make something of one that is not, if possible.
+    """
     # A DOCTYPE can only declare entities or point elsewhere; undeclared ones are for the repair.
     body = _without_doctype(body)
     parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=False,
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=recover,
         remove_comments=True, remove_pis=True, strip_cdata=True,
     )  # fmt: skip
     try:
@@ -85,17 +111,33 @@ def _without_doctype(body: bytes) -> bytes:
 
 
 def _repair(body: bytes, content_type: str) -> bytes:
-    """Charset, named HTML entities, bare ampersands, control characters: the faults that occur."""
+    """Charset, named HTML entities, bare ampersands, control characters, a declaration that is not
+    the first thing, prefixes that are not declared: the faults that occur."""
     declared, header = _ENCODING.match(body), _CHARSET.search(content_type)
     text = decode(
         _without_doctype(body),
         header.group(1) if header else "",
         declared.group(1).decode() if declared else "",
     )
-    text = _DECLARATION.sub("", text).lstrip("\ufeff \t\r\n")
+    text = text[_PROLOGUE.match(text).end() :]  # type: ignore[union-attr]  # matches at least ""
     replaced = partial(_entity, declared=_declared(body))
     pieces = (_with_entities(piece, replaced) for piece in text.split("]]>"))
-    return clean.characters("]]>".join(pieces)).encode()
+    return clean.characters(_with_root("]]>".join(pieces))).encode()
+
+
+def _with_root(text: str) -> str:
+    """A root with quotes around its values, in which prefixes that the document does not declare
+    mean what they mean everywhere else."""
+    root = _ROOT.match(text)
+    if root is None:
+        return text
+    missing = set(_PREFIX.findall(text)) - set(_KNOWN.findall(text)) - {"xml", "xmlns"}
+    declared = "".join(
+        f' xmlns:{prefix}="{NAMESPACES.get(prefix, f"urn:dateline:{prefix}")}"'
+        for prefix in sorted(missing)[:MAX_PREFIXES]
+    )
+    quoted = _BARE_VALUE.sub(lambda m: m.group(1) or f'="{m.group(2)}"', root.group(2))
+    return root.group(1) + declared + quoted + text[root.end() :]
 
 
 def _declared(body: bytes) -> dict[str, str]:
@@ -146,6 +188,7 @@ _DIALECTS: dict[str, Callable[[Any, str, tzinfo], Document]] = {
     "rdf": parse_rss,
     "channel": parse_rss,
     "feed": parse_atom,
+    "entry": parse_atom,
     "opml": _opml,
     "urlset": parse_sitemap,
     "sitemapindex": parse_sitemap_index,
