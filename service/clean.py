@@ -90,7 +90,7 @@ _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
 _PIXEL = re.compile(r'<img\b(?=[^>]*\s(?:width|height)="[01](?:px)?")[^>]*>')
 # In HTML, `<iframe/>` does not end: it and these would swallow the rest of an article, of which the
 # writer thought in XML. The first two are left open, too.
-_SUSPECT = re.compile("<(?:if|ob|sc|sty|no|te|fo|ti|vi|au|IF|OB|SC|STY|NO|TE|FO|TI|VI|AU)")
+_SUSPECT = re.compile("<(?:if|ob|sc|sty|no|te|form|ti|vi|au|IF|OB|SC|STY|NO|TE|FORM|TI|VI|AU)")
 _OPENED = re.compile(r"<(/?)(iframe|object)\b[^<>]*>", re.IGNORECASE)
 _SWALLOWING = re.compile(
     r"<((iframe|object|script|style|noscript|template|form|textarea|title|video|audio)\b[^<>]*)/>",

@@ -59,6 +59,7 @@ def test_identity_falls_back_to_url_and_text() -> None:
     [
         (Entry(guid="1"), "title"),
         (Entry(title=" <b></b> "), "title"),
+        (Entry(url="http://s.example/a", form=Form.RECORD), "title"),
         (Entry(title="t", categories=("!!",), form=Form.RECORD), "category"),
         (Entry(title="t", categories=("a/b/c/d/e/f/g/h/i",), form=Form.RECORD), "category"),
         (Entry(title="t", content_html="x" * (MAX_CONTENT_CHARS + 1)), "content_html"),

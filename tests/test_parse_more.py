@@ -102,9 +102,10 @@ def test_alternates_of_a_page() -> None:
     ) == document.alternates
 
 
-def test_a_k2_list_has_machine_forms() -> None:
+@pytest.mark.parametrize("mark", ["id='k2Container'", "class='x catItemView groupLeading'"])
+def test_a_k2_list_has_machine_forms(mark: str) -> None:
     """Its own address with another format, and without a page number."""
-    page = "<html><body><div id='k2Container'>x</div></body></html>"
+    page = f"<html><body><div {mark}>x</div></body></html>"
     document = read(page, "http://x.example/news?task=date&year=2017&start=20")
     assert [
         "http://x.example/news?task=date&year=2017&format=feed",

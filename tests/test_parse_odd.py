@@ -203,11 +203,11 @@ def test_what_feedparser_gives_up_is_recovered() -> None:
          "<title>T</title></item></items></Channel>", "rss"),
         ("<br />\n<b>Warning</b>: x.php<br />\n<?xml version='1.0'?><rss><channel><item><link>/1"
          "</link><title>T</title></item></channel></rss>\n<!-- 3 ms -->", "rss"),
-        ("Notice: x.php\n<rss><channel><item><link>/1</link><title>T</title></item></channel></rss>",
+        ("Notice: x\n<rss><channel><item><link>/1</link><title>T</title></item></channel></rss>",
          "rss"),
         ('<!DOCTYPE html><html><body><feed xmlns="http://www.w3.org/2005/Atom"><entry>'
          '<link href="/1"/><title>T</title></entry></feed></body></html>', "atom"),
-        ("<rss><channel><item><link>/1</link><title>T", "rss"),
+        ("<rss><channel><item><link>/1</link><title>T</title><descr", "rss"),
     ],
     ids=["entry", "entry 0.3", "RSS 1.1", "warning", "notice", "in HTML", "cut"],
 )  # fmt: skip
@@ -252,3 +252,54 @@ def test_tags_of_our_own_json() -> None:
     item = '{"id": "1", "tags": ["Quay News", "Fog"], "_dateline": {"categories": ["a/quay-news"]}}'
     entry = one(f'{{"version": "https://jsonfeed.org/version/1.1", "items": [{item}]}}')
     assert (("a/Quay News",), ("Fog",)) == (entry.categories, entry.tags)
+
+
+@pytest.mark.parametrize(
+    ("entry", "field", "expected"),
+    [
+        ('<link xml:base="http://o.example/a/" href="1"/>', "url", "http://o.example/a/1"),
+        ("<author>Desk (d@x.example)</author>", "authors", ("Desk",)),
+        ('<category term="*/*" label="***"/>', "categories", ("***",)),
+    ],
+)
+def test_atom_by_those_who_did_not_read_it(entry: str, field: str, expected: object) -> None:
+    """And by those who read all of it."""
+    assert expected == getattr(one(atom(entry)), field)
+
+
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        ('<title mode="base64" type="text/html">UXVheQ==</title>', "Quay"),
+        ('<title type="text">5 &lt; 6 &lt;b&gt;bold&lt;/b&gt;</title>', "5 < 6 bold"),
+        ('<title type="html">5 &amp;lt; 6 &lt;b&gt;bold&lt;/b&gt;</title>', "5 < 6 bold"),
+    ],
+)
+def test_titles_of_atom(title: str, expected: str) -> None:
+    """In whatever form, they come out as words."""
+    body = f'<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>1</id>{title}</entry></feed>'
+    assert expected == clean.line(one(body).title)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ('<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+         'xmlns="http://purl.org/rss/1.0/"><item rdf:about="1"><title>T</title></itm>', "rdf"),
+        ('<feed xmlns="http://www.w3.org/2005/Atom"><entry><title>T</title></entr>', "atom"),
+        ("<rss version='2.0'><channel><item><title>T</title></itm>", "rss"),
+    ],
+)  # fmt: skip
+def test_kinds_of_broken_feeds(body: str, kind: str) -> None:
+    """The same as those of whole ones: polling goes by them."""
+    document = parse(body.encode(), url=URL, content_type="application/xml; charset=utf-8")
+    assert (kind, ["T"], False) == (
+        document.kind, [entry.title for entry in document.entries], document.is_whole,
+    )  # fmt: skip
+
+
+def test_an_id_of_atom_in_rss_is_no_link() -> None:
+    """It is an identity, and only RSS's own guid is a link unless it says no."""
+    item = '<a:id xmlns:a="http://www.w3.org/2005/Atom">http://x.example/1</a:id><title>T</title>'
+    (entry,) = read(f"<rss><channel><item>{item}<content/></item></channel></rss>").entries
+    assert ("http://x.example/1", "") == (entry.guid, entry.url)

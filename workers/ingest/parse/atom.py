@@ -143,7 +143,8 @@ def category(element: Any) -> str:
 
 
 def plain(fields: Fields, name: str) -> str:
-    """A text construct as text for `clean.line` (RFC 4287 3.1): type=text is no markup."""
+    """A text construct for `clean.line`, which takes markup out. Of type=text there should be none
+    (RFC 4287 3.1), and there often is."""
     elements = fields.get(name)
     if not elements:
         return ""
@@ -151,12 +152,7 @@ def plain(fields: Fields, name: str) -> str:
     if len(element):
         return markup(element)
     found = inner_text(element)
-    if is_base64(element):
-        return _unpacked(found)
-    kind, mode = element.get("type", "text").lower(), element.get("mode", "")
-    if kind in ("text", "text/plain") and mode != "escaped":
-        return found.replace("<", "&lt;") if "<" in found else found
-    return found
+    return _unpacked(found) if is_base64(element) else found
 
 
 def markup(element: Any) -> str:

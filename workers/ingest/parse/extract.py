@@ -9,6 +9,8 @@ import re
 import warnings
 
 MAX_CHARS = 3_000_000
+MAX_TAGS = 40_000
+"""A second, in trafilatura; long pages have 10,000."""
 # Less is a menu, a cookie banner, a login form.
 MIN_TEXT_CHARS = 200
 _BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL)
@@ -17,7 +19,7 @@ _TAG = re.compile(r"<[^<>]*>")
 
 def extracted(text: str, *, url: str) -> str:
     """Markup of the article; empty if there is none."""
-    if len(text) > MAX_CHARS:
+    if len(text) > MAX_CHARS or text.count("<") > MAX_TAGS:
         return ""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
