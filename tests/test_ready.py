@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
+import brotli
 import pytest
 from aiohttp import web
 
 from service.web.conditional import choose_coding, is_not_modified
-from service.web.ready import Document
+from service.web.ready import CODINGS, Document, zstd
 
 BODY = b"<rss>" + b"words " * 500 + b"</rss>"
 CHANGED_S = 1_513_960_867  # Fri, 22 Dec 2017 16:41:07 GMT
@@ -21,14 +22,14 @@ DATE = "Fri, 22 Dec 2017 16:41:07 GMT"
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     """A server that has nothing but one document."""
-    document = Document.of(
+    document = Document(
         BODY,
         headers={"Content-Type": "text/xml", "Cache-Control": "max-age=60"},
         changed_ms=CHANGED_S * 1000 + 999,
     )
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        return document.answer(request)
+        return document.made(request)
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()
@@ -99,21 +100,32 @@ async def test_connections_that_close(port: int, request_text: str) -> None:
     assert headers.get("Connection", "close") == "close"
 
 
-async def test_gzip(port: int) -> None:
-    """Coded once; its own tag."""
-    _, headers, body = split(await ask(port, "GET / HTTP/1.1\nHost: x\nAccept-Encoding: gzip\n\n"))
-    assert BODY == gzip.decompress(body)
-    assert headers["ETag"].endswith('-gzip"')
-    assert "gzip" == headers["Content-Encoding"]
+@pytest.mark.parametrize(
+    ("coding", "decompress"),
+    [("gzip", gzip.decompress), ("br", brotli.decompress), ("zstd", zstd.decompress)],
+)
+async def test_codings_on_the_wire(
+    port: int, coding: str, decompress: Callable[[bytes], bytes]
+) -> None:
+    """Coded once; each with a tag of its own."""
+    head = f"GET / HTTP/1.1\nHost: x\nAccept-Encoding: {coding}\n\n"
+    _, headers, body = split(await ask(port, head))
+    assert BODY == decompress(body)
+    assert headers["ETag"].endswith(f'-{coding}"')
+    assert coding == headers["Content-Encoding"]
 
 
 def test_equal_bytes_make_equal_documents() -> None:
     """Nothing of now is in a tag, not even in the gzip header."""
-    first, second = (Document.of(BODY, headers={}) for _ in range(2))
+    first, second = (Document(BODY, headers={}) for _ in range(2))
     assert first.tag == second.tag
-    key = ("gzip", False)
-    assert first.answers[key].coded == second.answers[key].coded
-    assert () == Document.of(b"short", headers={}).codings
+    for coding in CODINGS:
+        first.make(coding)
+        second.make(coding)
+        key = (coding, False)
+        assert first._answers[key].coded == second._answers[key].coded
+    assert CODINGS == first.made_codings
+    assert () == Document(b"short", headers={}).codings
 
 
 @pytest.mark.parametrize(
@@ -143,7 +155,8 @@ def test_not_modified(
     ("header", "coding"),
     [("", "identity"), ("gzip", "gzip"), ("br, gzip", "br"), ("gzip;q=0", "identity"), ("*", "br"),
      ("br;q=0, *", "gzip"), ("identity", "identity"), ("GZIP", "gzip"), ("gzip;q=x", "identity"),
-     ("deflate", "identity"), ("gzip;foo=1", "gzip")],
+     ("deflate", "identity"), ("gzip;foo=1", "gzip"), ("br;q=0.5, gzip", "gzip"),
+     ("gzip;q=0.5, *;q=0.1", "gzip")],
 )  # fmt: skip
 def test_codings(header: str, coding: str) -> None:
     """RFC 9110 12.5.3: the best of ours that the client takes."""

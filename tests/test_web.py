@@ -175,7 +175,7 @@ async def test_gzip_has_its_own_tag_and_both_validate(client: Client, publish: P
     async with client.get(f"{PATH}.rss", headers={"Accept-Encoding": "identity"}) as response:
         plain, tag = await response.read(), response.headers["ETag"]
         assert "Accept-Encoding" == response.headers["Vary"]
-    async with client.get(f"{PATH}.rss", headers={"Accept-Encoding": "br, gzip"}) as response:
+    async with client.get(f"{PATH}.rss", headers={"Accept-Encoding": "x, gzip"}) as response:
         assert "gzip" == response.headers["Content-Encoding"]
         coded, coded_tag = await response.read(), response.headers["ETag"]
         assert len(coded) == int(response.headers["Content-Length"])

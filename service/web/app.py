@@ -20,7 +20,8 @@ from service.web.api import authorized
 from service.web.broadcast import Broadcast
 from service.web.cache import PageCache
 from service.web.documents import Documents
-from service.web.ready import SERVER
+from service.web.ready import SERVER, ReadyResponse
+from service.web.repeated import Connection
 from service.web.state import CACHE, CLOCK, DOCUMENTS, EVENTS, SETTINGS, STORE, TOKEN
 
 logger = logging.getLogger(__name__)
@@ -100,9 +101,12 @@ def serve_hot(
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         if request.method in ("GET", "HEAD"):
-            document = cache.hot(request.raw_path)
-            if document is not None:
-                return document.answer(request)
+            hot = cache.hot(request.raw_path)
+            ready = hot.document.answer(request) if hot else None
+            if hot and ready:
+                if isinstance(ready, ReadyResponse) and isinstance(request.protocol, Connection):
+                    request.protocol.remember(hot, ready)
+                return ready
         return await handle(request)
 
     return answer
@@ -119,6 +123,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         )
         app[EVENTS] = Broadcast(store.stream)
         yield
+        app[CACHE].close()
         documents.close()
 
 

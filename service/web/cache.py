@@ -1,8 +1,9 @@
 """The pages that a server holds: ready-made, bounded in bytes, told when they change.
 
-A hot request is one look-up in `hot`, by the path as it came. What is not there, was announced as
-changed, or was not confirmed for RECHECK_S, goes through `get`: one load for all who wait, and if
-Redis is gone, what is held.
+A hot request is one look-up in `hot`, by the path as it came. What is not there, or was not
+confirmed for RECHECK_S, goes through `get`: one load for all who wait, and if Redis is gone, what
+is held. A page that was announced as changed is loaded anew at once if somebody reads it, the most
+read first, and the old one is served until the new one is there, for LAG_S at most.
 """
 
 from __future__ import annotations
@@ -19,8 +20,13 @@ from service.pages import Page
 from service.storage.connecting import translated
 from service.storage.pages import Change
 from service.web.ready import Document
+from service.web.repeated import Hot, Repeated
 
 logger = logging.getLogger(__name__)
+
+LAG_S = 1.0
+MAX_RENEWALS = 4
+"""At once."""
 
 Key = tuple[Page, str]
 """A page and its extension; `html` for people."""
@@ -32,8 +38,12 @@ class Held:
 
     document: Document
     version: str
-    paths: set[str] = field(default_factory=set)
-    """Raw request paths under which it is in `hot`."""
+    hot: Hot = field(init=False)
+    path: str = ""
+    """Raw request path under which it is in `hot`; empty if it is not."""
+
+    def __post_init__(self) -> None:
+        self.hot = Hot(self.document)
 
 
 Load = Callable[[Page, str, Held | None], Awaitable[Held]]
@@ -53,21 +63,30 @@ class PageCache:
         self._bytes = 0
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._loading: dict[Key, asyncio.Future[Held]] = {}
-        self._hot: dict[str, tuple[Document, float]] = {}
+        self._hot: dict[str, Hot] = {}
         self._asked: set[Key] = set()
         # Being loaded while their change was announced: the load may have read too early.
         self._doubtful: set[Key] = set()
-        self.hits = 0
+        self._renewing: dict[Key, asyncio.Task[None]] = {}
+        self._renewals = asyncio.Semaphore(MAX_RENEWALS)
+        self.repeated = Repeated()
         self.misses = 0
         self.stale = 0
+        self._looked_up = 0
 
-    def hot(self, raw_path: str) -> Document | None:
+    @property
+    def hits(self) -> int:
+        """Requests that were answered by one look-up."""
+        return self._looked_up + self.repeated.hits
+
+    def hot(self, raw_path: str) -> Hot | None:
         """What this path shows, if that was confirmed lately."""
         found = self._hot.get(raw_path)
-        if found is None or found[1] < time.monotonic():
+        if found is None or found.until < time.monotonic():
             return None
-        self.hits += 1
-        return found[0]
+        found.uses += 1
+        self._looked_up += 1
+        return found
 
     async def get(self, page: Page, extension: str, *, hot_path: str) -> Document:
         """The page, loaded or confirmed. Raises what the load raises, if nothing is held.
@@ -114,29 +133,43 @@ class PageCache:
 
     def _put(self, key: Key, held: Held) -> None:
         before = self._held.pop(key, None)
+        path = before.path if before else ""
         if before is not None:
             self._bytes -= before.document.size
             if before is not held:
                 self._forget(before)
+                # What nobody reads any more is renewed a few times, then no more.
+                held.hot.uses = before.hot.uses // 2
         self._held[key] = held
         self._bytes += held.document.size
+        # What was hot stays it, with the new bytes.
+        self._keep_hot(key, held, path)
         while self._bytes > self._max_bytes and len(self._held) > 1:
             _, oldest = self._held.popitem(last=False)
             self._bytes -= oldest.document.size
             self._forget(oldest)
 
     def _keep_hot(self, key: Key, held: Held, path: str) -> None:
-        if not path or key in self._doubtful or self._held.get(key) is not held:
+        is_doubtful = key in self._doubtful
+        if not path or self._held.get(key) is not held:
             return
-        held.paths.add(path)
-        self._hot[path] = held.document, time.monotonic() + self._recheck_s
+        if is_doubtful and key not in self._renewing:
+            return
+        held.path = path
+        held.hot.until = time.monotonic() + (LAG_S if is_doubtful else self._recheck_s)
+        self._hot[path] = held.hot
 
     def _forget(self, held: Held) -> None:
-        for path in held.paths:
-            self._hot.pop(path, None)
+        if self._hot.get(held.path) is held.hot:
+            del self._hot[held.path]
+        self.repeated.forget(held.hot)
+
+    def _forget_key(self, key: Key) -> None:
+        if held := self._held.get(key):
+            self._forget(held)
 
     def changed(self, changes: list[Change], extensions: tuple[str, ...]) -> None:
-        """Pages of these (category, period) are to be confirmed before they are served again.
+        """Pages of these (category, period) show something else from now on.
 
         A page for people shows more than its period (the calendar), so all of a category's go.
         """
@@ -150,12 +183,49 @@ class PageCache:
             return page.category in categories
 
         self._doubtful.update(filter(is_touched, self._loading))
-        for key in filter(is_touched, self._held):
-            self._forget(self._held[key])
+        touched = [(self._held[key].hot.uses, key) for key in filter(is_touched, self._held)]
+        for uses, key in sorted(touched, key=lambda pair: pair[0], reverse=True):
+            if uses:
+                self._renew(key)
+            else:
+                self._forget(self._held[key])
+
+    def _renew(self, key: Key) -> None:
+        """Load a page that is read, and serve the old one meanwhile."""
+        hot = self._held[key].hot
+        hot.until = min(hot.until, time.monotonic() + LAG_S)
+        if key in self._renewing:
+            # It will see that the load under way was too early.
+            self._doubtful.add(key)
+            return
+        self._renewing[key] = asyncio.get_running_loop().create_task(self._renewed(key))
+
+    async def _renewed(self, key: Key) -> None:
+        held = self._held.get(key)
+        try:
+            async with self._renewals:
+                while held is not None:
+                    held = await self._load_once(key, self._held.get(key))
+                    if key not in self._doubtful:
+                        return
+        except Unavailable as exc:
+            logger.warning("not renewed", extra={"page": str(key[0]), "reason": str(exc)})
+            self._forget_key(key)
+        except Exception:  # The next request meets it, too, and answers for it.
+            logger.exception("not renewed", extra={"page": str(key[0])})
+            self._forget_key(key)
+        finally:
+            del self._renewing[key]
 
     def forget_all(self) -> None:
         """Confirm everything before it is served again: messages may have been lost."""
         self._hot.clear()
+        self.repeated.forget_all()
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        for task in self._renewing.values():
+            task.cancel()
 
     def take_asked(self) -> set[Key]:
         """What was asked for since the last call, other than from `hot`."""

@@ -1,4 +1,5 @@
-"""Conditional requests and content coding: RFC 9110 sections 8.8, 12.5.3 and 13. Pure.
+"""Conditional requests and content coding: RFC 9110 sections 8.8, 12.5.3 and 13; deltas: RFC 3229.
+Pure.
 
 An entity tag here is `"{hash}"` for the plain bytes and `"{hash}-{coding}"` for coded ones. Any of
 them validates the content, and so does what proxies make of them (`W/`, `-gzip`, `;br` endings).
@@ -7,7 +8,9 @@ them validates the content, and so does what proxies make of them (`W/`, `-gzip`
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 _TAG = re.compile(r'(?:W/)?"([^"]*)"')
 # What we and proxies (Apache mod_deflate, nginx, Varnish) put behind a tag for a coding.
@@ -26,7 +29,8 @@ def is_not_modified(
         changed_s: Last-Modified in seconds since the epoch.
     """
     if if_none_match is not None:
-        return _matches(if_none_match, tag)
+        given = _tags(if_none_match)
+        return tag in given or "*" in given
     if if_modified_since is None:
         return False
     try:
@@ -36,28 +40,47 @@ def is_not_modified(
     return since.timestamp() >= changed_s
 
 
-def _matches(header: str, tag: str) -> bool:
+def delta_base(a_im: str, if_none_match: str, known: Container[str]) -> str:
+    """The version that a client has and wants the difference to; empty if there is none.
+
+    Args:
+        a_im: the header; `feed` must be in it (RFC 3229 10.5.3).
+        known: hashes of the versions that a difference can be made to.
+    """
+    if not _is_wanted("feed", a_im):
+        return ""
+    return next((tag for tag in _tags(if_none_match) if tag in known), "")
+
+
+def _tags(header: str) -> list[str]:
+    """The hashes in an If-None-Match."""
     header = header.strip()
-    if header == "*":
-        return True
     # Readers exist that send the tag without its quotes.
     given = _TAG.findall(header) or [part.strip() for part in header.split(",")]
-    return any(_SUFFIX.sub("", candidate) == tag for candidate in given)
+    return [_SUFFIX.sub("", candidate) for candidate in given]
 
 
+@lru_cache(maxsize=1_000)
 def choose_coding(accept_encoding: str, available: tuple[str, ...]) -> str:
-    """The first of `available` (best first) that the client takes; `identity` if none."""
+    """The one of `available` (best first) that the client likes best; `identity` if none."""
     if not accept_encoding:
         return "identity"
-    qualities = {}
-    for part in accept_encoding.lower().split(","):
-        name, _, parameters = part.partition(";")
-        qualities[name.strip()] = _quality(parameters)
+    qualities = _qualities(accept_encoding)
     anything = qualities.get("*", 0.0)
-    for coding in available:
-        if qualities.get(coding, anything) > 0:
-            return coding
-    return "identity"
+    best = max(available, key=lambda coding: qualities.get(coding, anything), default="identity")
+    return best if qualities.get(best, anything) > 0 else "identity"
+
+
+def _is_wanted(name: str, header: str) -> bool:
+    return _qualities(header).get(name, 0.0) > 0
+
+
+def _qualities(header: str) -> dict[str, float]:
+    found = {}
+    for part in header.lower().split(","):
+        name, _, parameters = part.partition(";")
+        found[name.strip()] = _quality(parameters)
+    return found
 
 
 def _quality(parameters: str) -> float:

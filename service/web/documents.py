@@ -6,6 +6,9 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import TypeVar
+
+from aiohttp import web
 
 from service import categories
 from service.articles import Article
@@ -17,6 +20,8 @@ from service.storage.store import Store
 from service.web import html
 from service.web.cache import Held
 from service.web.ready import Document
+
+T = TypeVar("T")
 
 # What the cache calls a page's formats for people; those of feeds are their extensions.
 HTML, HOME = "html", "home"
@@ -74,11 +79,22 @@ class Documents:
             rendered = await self.feeds.render(page, extension, version)
             body, changed_ms = rendered.body, rendered.changed_ms
             headers = self._feed_headers(page, extension)
-        loop = asyncio.get_running_loop()
-        document = await loop.run_in_executor(
-            self._thread, lambda: Document.of(body, headers=headers, changed_ms=changed_ms)
-        )
-        return Held(document=document, version=str(version))
+        wanted = held.document.made_codings if held else ()
+
+        def made() -> Document:
+            document = Document(body, headers=headers, changed_ms=changed_ms)
+            for coding in wanted:
+                document.make(coding)
+            return document
+
+        return Held(document=await self._in_thread(made), version=str(version))
+
+    async def answer(self, document: Document, request: web.Request) -> web.StreamResponse:
+        """The document's answer, made now if it must be."""
+        answer = document.answer(request)
+        if answer is None:
+            answer = await self._in_thread(lambda: document.made(request))
+        return answer
 
     def _feed_headers(self, page: Page, extension: str) -> dict[str, str]:
         base = self._settings.base_url
@@ -150,8 +166,8 @@ class Documents:
         )
         return await self._in_thread(lambda: html.render_home(view))
 
-    async def _in_thread(self, render: Callable[[], bytes]) -> bytes:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, render)
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _shown_month(self, page: Page, articles: Sequence[Article]) -> Period:
         """The page's own month, else that of its newest article."""

@@ -59,7 +59,7 @@ async def _show(
     # Percent-encoding spells one path in thousands of ways: only ours is remembered.
     hot_path = true_path if request.raw_path == true_path else ""
     document = await request.app[CACHE].get(page, extension, hot_path=hot_path)
-    return document.answer(request)
+    return await request.app[DOCUMENTS].answer(document, request)
 
 
 async def show_opml(request: web.Request) -> web.StreamResponse:
@@ -74,7 +74,7 @@ async def show_opml(request: web.Request) -> web.StreamResponse:
         changed_ms=version.changed_ms,
     )
     headers = {"Content-Type": "text/x-opml; charset=utf-8", "Cache-Control": _BRIEFLY, **CORS}
-    return Document.of(body, headers=headers).answer(request)
+    return Document(body, headers=headers).made(request)
 
 
 async def show_article(request: web.Request) -> web.StreamResponse:
@@ -97,7 +97,7 @@ async def show_article(request: web.Request) -> web.StreamResponse:
                 zone=request.app[SETTINGS].timezone,
             )
         )
-    return Document.of(body, headers=headers, changed_ms=to_ms(article.updated)).answer(request)
+    return Document(body, headers=headers, changed_ms=to_ms(article.updated)).made(request)
 
 
 async def find_article(request: web.Request, article_id: str) -> Article:

@@ -14,6 +14,7 @@ from service.errors import StartFailed
 from service.settings import Settings
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
+from service.web.repeated import Site
 from service.web.state import CACHE
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     assert runner.server is not None  # noqa: S101 -- setup() makes it
     runner.server.request_handler = serve_hot(app[CACHE], runner.server.request_handler)
     try:
-        await web.SockSite(runner, listen(settings), backlog=BACKLOG).start()
+        await Site(runner, listen(settings), repeated=app[CACHE].repeated, backlog=BACKLOG).start()
         logger.info("serving", extra={"url": settings.base_url})
         await _stopped()
     finally:
