@@ -26,6 +26,8 @@ class Touch:
     category: str
     score: int | None
     """Published in ms; None takes the article out."""
+    gone: int | None
+    """The same if it was withdrawn from here; None if not."""
     periods: tuple[str, ...]
     """Pages of the category that show something else from now on."""
 
@@ -64,6 +66,7 @@ def fold(
         Touch(
             category=path,
             score=score if path in new_categories else None,
+            gone=None if live else old_score,
             periods=_periods(
                 zone,
                 old_score if path in old_categories else None,

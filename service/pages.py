@@ -13,6 +13,7 @@ in the TIMEZONE setting. This module is the grammar that every path passes befor
 from __future__ import annotations
 
 import calendar
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
@@ -21,6 +22,7 @@ from urllib.parse import quote
 from service import categories
 
 FORMATS = ("rss", "atom", "json")
+XML_FORMATS = ("rss", "atom")
 LIVE = "live"
 _NUMBER = re.compile(r"[0-9]{1,4}")
 # Years outside are spelling errors or attacks; datetime itself ends at 9999.
@@ -110,6 +112,36 @@ class Page:
     def news_path(self) -> str:
         """`/news/…`, percent-encoded."""
         return f"/news/{quote(str(self))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A feed's place among the archive documents, which are the days that are over (RFC 5005 4).
+
+    The live feed leads to the newest of them, each of them to the day before that has articles. A
+    day that goes on is none yet, but if it has more than the live feed shows, the live feed leads
+    to it first, so that who follows the chain misses nothing.
+    """
+
+    older: Period | None = None
+    newer: Period | None = None
+    is_archive: bool = False
+
+    def __str__(self) -> str:
+        """Changes with it."""
+        return f"{self.older or ''}<{self.newer or ''}{'.' if self.is_archive else ''}"
+
+    def ends(self, zone: tzinfo) -> list[datetime]:
+        """When the days that it names are over: before that, it was another."""
+        return [day.bounds(zone)[1] for day in (self.older, self.newer) if day]
+
+
+UNCHAINED = Chain()
+
+
+def tag_of(body: bytes) -> str:
+    """The hash that entity tags are made of: 128 bits of SHA-256, in hex."""
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def parse_page(path: str) -> Page | None:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import hypothesis
@@ -21,6 +22,9 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from redis.asyncio import Redis
 
+from service.articles import Entry
+from service.compose import compose
+from service.pages import Page
 from service.settings import Settings
 from service.storage import stream
 from service.storage.embedded import Embedded, find_binary, stop
@@ -35,6 +39,9 @@ hypothesis.settings.load_profile("dateline")
 
 TOKEN = "test-token"
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
+DAY = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
+Publish = Callable[..., Awaitable[str]]
+Get = Callable[..., Awaitable[bytes]]
 
 
 @pytest.fixture(scope="session")
@@ -151,3 +158,45 @@ async def wait_until(
             return answer
         assert time.monotonic() < deadline, f"still {answer!r} after {timeout_s} s"
         await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def publish(store: Store, aggregating: None) -> Publish:
+    """Append an article and wait until it is indexed; its id."""
+
+    async def made(title: str = "One", **fields: Any) -> str:
+        before = str(await store.pages.version(Page("all")))
+        entry = Entry(
+            **{
+                "guid": title,
+                "title": title,
+                "content_html": "<p>Some words.</p>" * 60,
+                "categories": ("Media Center/Coalition News",),
+                "published": DAY,
+                **fields,
+            }
+        )
+        (receipt,) = await store.articles.append(
+            [compose(entry, source="s")], now=datetime.now(UTC)
+        )
+
+        async def indexed() -> bool:
+            return before != str(await store.pages.version(Page("all")))
+
+        await wait_until(indexed)
+        return receipt.id
+
+    return made
+
+
+@pytest.fixture
+def get(client: TestClient[Any, Any]) -> Get:
+    """The body of a path."""
+
+    async def made(path: str, status: int = 200, **headers: str) -> bytes:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with client.get(path, headers=given) as response:
+            assert status == response.status, path
+            return await response.read()
+
+    return made

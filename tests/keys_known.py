@@ -10,7 +10,7 @@ KNOWN = {
     r"dateline:\{0\}:(layout|counters|endpoints|asked|subscriptions|pushes)": False,
     r"dateline:\{0\}:sources(:(due|polls|hosts))?": False,
     r"dateline:\{\d+\}:(events|dirty|categories)": False,
-    r"dateline:\{\d+\}:(article|category|versions|aliases):.+": False,
+    r"dateline:\{\d+\}:(article|category|versions|gone|aliases):.+": False,
     r"dateline:\{\d+\}:rendered:.+": True,
     r"dateline:\{0\}:(lease|bands):.+": True,
     r"dateline:\{0\}:(twins|urls):.+": False,

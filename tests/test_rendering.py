@@ -14,6 +14,7 @@ from service.pages import Page
 from service.rendering import FeedRenderer
 from service.settings import Settings
 from service.storage.store import Store
+from service.web.app import utc_now
 from tests.conftest import wait_until
 
 PAGE = Page("news")
@@ -22,15 +23,17 @@ PAGE = Page("news")
 @pytest.fixture
 async def renderer(store: Store, settings: Settings) -> AsyncIterator[FeedRenderer]:
     """One process's renderer."""
-    made = FeedRenderer(store, settings)
+    made = FeedRenderer(store, settings, now=utc_now)
     yield made
     made.close()
 
 
-async def publish(store: Store, title: str) -> None:
+async def publish(store: Store, title: str, year: int = 0) -> None:
     """Append an article and wait until it is indexed."""
     count = await store.pages.count("all")
-    draft = compose(Entry(guid=title, title=title, categories=("News",)), source="s")
+    published = datetime(year, 1, 1, tzinfo=UTC) if year else None
+    entry = Entry(guid=title, title=title, categories=("News",), published=published)
+    draft = compose(entry, source="s")
     await store.articles.append([draft], now=datetime.now(UTC))
 
     async def indexed() -> bool:
@@ -45,12 +48,12 @@ async def test_what_one_process_rendered_serves_all(
 ) -> None:
     """The bytes in Redis are taken while their version holds."""
     await publish(store, "One")
-    version = await store.pages.version(PAGE)
-    first = await renderer.render(PAGE, "json", version)
+    (state,) = await renderer.states([PAGE])
+    first = await renderer.render(PAGE, "json", state)
     await store.client.hset("dateline:{0}:rendered:news.json", "body", b"from another process")
-    assert b"from another process" == (await renderer.render(PAGE, "json", version)).body
+    assert b"from another process" == (await renderer.render(PAGE, "json", state)).body
     await publish(store, "Two")
-    second = await renderer.render(PAGE, "json", await store.pages.version(PAGE))
+    second = await renderer.render(PAGE, "json", (await renderer.states([PAGE]))[0])
     assert 1 == len(orjson.loads(first.body)["items"])
     assert 2 == len(orjson.loads(second.body)["items"])
     assert second.changed_ms >= first.changed_ms
@@ -62,10 +65,10 @@ async def test_other_settings_do_not_take_what_these_made(
 ) -> None:
     """A new site title is in the feeds at once, though no article changed."""
     await publish(store, "One")
-    version = await store.pages.version(PAGE)
-    await renderer.render(PAGE, "json", version)
-    renamed = FeedRenderer(store, settings.model_copy(update={"site_title": "Other"}))
-    found = await renamed.render(PAGE, "json", version)
+    (state,) = await renderer.states([PAGE])
+    await renderer.render(PAGE, "json", state)
+    renamed = FeedRenderer(store, settings.model_copy(update={"site_title": "Other"}), now=utc_now)
+    found = await renamed.render(PAGE, "json", state)
     renamed.close()
     assert "News · Other" == orjson.loads(found.body)["title"]
 
@@ -75,19 +78,12 @@ async def test_last_modified_stays_while_the_bytes_do(
     store: Store, settings: Settings, renderer: FeedRenderer
 ) -> None:
     """An article older than the live page's last moves its version, but not its validators."""
-    small = FeedRenderer(store, settings.model_copy(update={"page_size": 1}))
+    small = FeedRenderer(store, settings.model_copy(update={"page_size": 1}), now=utc_now)
     await publish(store, "New")
-    before = await small.render(PAGE, "rss", await store.pages.version(PAGE))
-    old = Entry(
-        guid="old", title="Old", categories=("News",), published=datetime(2001, 1, 1, tzinfo=UTC)
-    )
-    await store.articles.append([compose(old, source="s")], now=datetime.now(UTC))
-
-    async def indexed() -> bool:
-        return 2 == await store.pages.count("news")
-
-    await wait_until(indexed)
-    after = await small.render(PAGE, "rss", await store.pages.version(PAGE))
+    await publish(store, "Last year's", 2002)
+    before = await small.render(PAGE, "rss", (await small.states([PAGE]))[0])
+    await publish(store, "Old", 2001)
+    after = await small.render(PAGE, "rss", (await small.states([PAGE]))[0])
     small.close()
     assert after.version != before.version
     assert (before.body, before.changed_ms) == (after.body, after.changed_ms)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,53 +12,18 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
-from service.articles import Entry
-from service.compose import compose
-from service.pages import Page
 from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import create_app
 from service.web.state import CACHE
-from tests.conftest import TOKEN, Clock, wait_until
+from tests.conftest import TOKEN, Clock, Publish, wait_until
 from tests.running import free_port
 
 Client = TestClient[Any, Any]
-Publish = Callable[..., Awaitable[str]]
-DAY = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 
 PATH = "/feeds/media-center/coalition-news/2017/12/22"
-_ALL = Page("all")
 
 pytestmark = pytest.mark.usefixtures("aggregating")
-
-
-@pytest.fixture
-def publish(store: Store) -> Publish:
-    """Append an article and wait until it is indexed; its id."""
-
-    async def made(title: str = "One", **fields: Any) -> str:
-        before = str(await store.pages.version(_ALL))
-        entry = Entry(
-            **{
-                "guid": title,
-                "title": title,
-                "content_html": "<p>Some words.</p>" * 60,
-                "categories": ("Media Center/Coalition News",),
-                "published": DAY,
-                **fields,
-            }
-        )
-        (receipt,) = await store.articles.append(
-            [compose(entry, source="s")], now=datetime.now(UTC)
-        )
-
-        async def indexed() -> bool:
-            return before != str(await store.pages.version(_ALL))
-
-        await wait_until(indexed)
-        return receipt.id
-
-    return made
 
 
 async def test_a_day_of_a_category_in_three_formats(client: Client, publish: Publish) -> None:
@@ -198,9 +162,9 @@ async def test_head_is_get_without_a_body(client: Client, publish: Publish) -> N
 
 
 async def test_closed_days_may_be_kept_longer(client: Client, publish: Publish) -> None:
-    """An hour; what can still change, a minute. Stale copies may serve on if we are away."""
+    """A day; what can still change, a minute. Stale copies may serve on if we are away."""
     await publish()
-    for path, seconds in ((f"{PATH}.rss", 3_600), ("/feeds/all.rss", 60)):
+    for path, seconds in ((f"{PATH}.rss", 86_400), ("/feeds/all.rss", 60)):
         async with client.get(path) as response:
             control = response.headers["Cache-Control"]
         assert f"public, max-age={seconds}, " in control

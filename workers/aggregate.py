@@ -49,7 +49,7 @@ class Aggregator:
         self._store = store
         self._settings = settings
         self._now = now
-        self._renderer = FeedRenderer(store, settings)
+        self._renderer = FeedRenderer(store, settings, now=now)
         self._consumer = f"{AGGREGATE}-{settings.worker_ordinal}"
         self._asked: frozenset[str] = frozenset()
 
@@ -180,9 +180,9 @@ class Aggregator:
             for extension in FORMATS
             if f"{page}.{extension}" in self._asked
         ][:MAX_AHEAD]
-        versions = await self._store.pages.versions([page for page, _ in wanted])
-        for (page, extension), version in zip(wanted, versions, strict=True):
-            await self._renderer.render(page, extension, version)
+        states = await self._renderer.states([page for page, _ in wanted])
+        for (page, extension), state in zip(wanted, states, strict=True):
+            await self._renderer.render(page, extension, state)
 
     async def _trim(self) -> None:
         """Drop events that are old and that none of our own readers needs any more."""

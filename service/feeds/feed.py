@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from service import articles as article_rules
 from service import categories
 from service.articles import Article
-from service.pages import Page
+from service.pages import UNCHAINED, Chain, Page
 
 MEDIA_TYPES = {
     "rss": "application/rss+xml",
@@ -18,8 +18,25 @@ MEDIA_TYPES = {
     "json": "application/feed+json",
 }
 GENERATOR = "dateline"
+HUB_PATH = "/hub"
+# 144 pixels are the most that RSS allows; JSON Feed wants larger ones.
+ICON_PATH, LARGE_ICON_PATH = "/static/icon-144.png", "/static/icon-512.png"
+STYLE_PATH = "/static/feed.css"
 # What readers may take as their poll interval, for closed days too: minutes.
 TTL_MIN = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """An entry that was withdrawn (RFC 6721)."""
+
+    id: str
+    when: datetime
+
+    @classmethod
+    def of(cls, article: Article) -> Tombstone:
+        """Of a withdrawn article."""
+        return cls(id=entry_id(article), when=article.updated)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +53,8 @@ class Feed:
     """Newest change among the entries; for a feed without any, something that does not move."""
     language: str
     """BCP 47 tag: of all entries if they agree, else the site's."""
+    chain: Chain = UNCHAINED
+    deleted: Sequence[Tombstone] = ()
 
     @property
     def id(self) -> str:
@@ -73,6 +92,24 @@ class Feed:
         """Of this feed in a format."""
         return self.base_url + self.page.feed_path(extension)
 
+    @property
+    def hub_url(self) -> str:
+        """The WebSub hub that pushes this feed."""
+        return self.base_url + HUB_PATH
+
+    def archive_urls(self, extension: str) -> dict[str, str]:
+        """See the function of this name."""
+        return archive_urls(self.page, self.chain, self.base_url, extension)
+
+
+def archive_urls(page: Page, chain: Chain, base_url: str, extension: str) -> dict[str, str]:
+    """Link relation of RFC 5005 4 → URL, as far as there are any."""
+    days = {"prev-archive": chain.older, "next-archive": chain.newer}
+    pages = {rel: Page(page.category, day) for rel, day in days.items() if day}
+    if pages and not page.period.is_live:
+        pages["current"] = Page(page.category)
+    return {rel: base_url + page.feed_path(extension) for rel, page in pages.items()}
+
 
 def feed_of(
     page: Page,
@@ -83,16 +120,21 @@ def feed_of(
     titles: Mapping[str, str],
     language: str,
     zone: tzinfo,
+    chain: Chain = UNCHAINED,
+    deleted: Sequence[Tombstone] = (),
 ) -> Feed:
     """The head that fits these entries."""
     languages = {article.language for article in articles}
+    changes = [*map(updated, articles), *(tombstone.when for tombstone in deleted)]
     return Feed(
         page=page,
         site_title=site_title,
         base_url=base_url,
         titles=titles,
-        updated=max((a.updated for a in articles), default=_never(page, zone)),
+        updated=max(changes, default=_never(page, zone)),
         language=(languages.pop() if len(languages) == 1 else "") or language,
+        chain=chain,
+        deleted=deleted,
     )
 
 
@@ -101,6 +143,17 @@ def _never(page: Page, zone: tzinfo) -> datetime:
     if page.period.is_live:
         return datetime(1970, 1, 1, tzinfo=UTC)
     return page.period.bounds(zone)[0].astimezone(UTC)
+
+
+def updated(article: Article) -> datetime:
+    """When an article changed last, told apart from others that changed in that second.
+
+    Sources give whole seconds, or days only; readers and validators that take entries of equal
+    `updated` for one another (W3C: DuplicateUpdated) get microseconds that go with the id.
+    """
+    if article.updated.microsecond:
+        return article.updated
+    return article.updated + timedelta(microseconds=1 + int(article.id[:8], 16) % 999_999)
 
 
 def entry_id(article: Article) -> str:

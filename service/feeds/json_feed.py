@@ -1,7 +1,8 @@
 """JSON Feed 1.1 (jsonfeed.org/version/1.1) by orjson.
 
-What JSON Feed has no field for is in `_dateline`: category paths, source, guid, attribution,
-revision.
+What JSON Feed has no field for is in `_dateline`: of an item its category paths, source, guid,
+attribution and revision; of a feed whether it is an archive document, the one after it (`next_url`
+is the one before), and what was withdrawn.
 """
 
 from __future__ import annotations
@@ -64,8 +65,24 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
         "home_page_url": feed.html_url,
         "feed_url": feed.url("json"),
         "description": feed.description,
+        "next_url": feed.archive_urls("json").get("prev-archive"),
+        "icon": feed.base_url + feeds.LARGE_ICON_PATH,
+        "favicon": feed.base_url + feeds.ICON_PATH,
         "authors": [{"name": feed.site_title, "url": feed.base_url}],
         "language": feed.language,
+        "hubs": [{"type": "WebSub", "url": feed.hub_url}],
+        "_dateline": _extension(feed),
         "items": [orjson.Fragment(item) for item in fragments],
     }
-    return orjson.dumps(head)
+    return orjson.dumps({name: value for name, value in head.items() if value not in (None, {})})
+
+
+def _extension(feed: Feed) -> dict[str, Any]:
+    links = feed.archive_urls("json")
+    found: dict[str, Any] = {
+        "archive": feed.chain.is_archive,
+        "current_url": links.get("current"),
+        "newer_url": links.get("next-archive"),
+        "deleted": [{"id": t.id, "when": to_rfc3339(t.when)} for t in feed.deleted],
+    }
+    return {name: value for name, value in found.items() if value}

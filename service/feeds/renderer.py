@@ -6,17 +6,17 @@ renders has one of.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import tzinfo
 
 from service.articles import Article
 from service.feeds import feed as feeds
 from service.feeds import json_feed, xml
-from service.feeds.feed import Feed
-from service.pages import Page
+from service.feeds.feed import Feed, Tombstone
+from service.pages import UNCHAINED, Chain, Page
 
 # Raise it when the same articles come to make other bytes: what was rendered before is then left.
-REVISION = 2
+REVISION = 3
 # 64 MB of fragments are 4 kB articles by the 5,000 in three formats.
 MAX_BYTES = 64_000_000
 # A kilobyte each, least recently used first out.
@@ -41,13 +41,25 @@ class Renderer:
         self._zone = zone
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, str, str], xml.Shell] = {}
+        self._shells: dict[tuple[Page, Chain, str, str], xml.Shell] = {}
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
-        self, page: Page, extension: str, articles: Sequence[Article], titles: Mapping[str, str]
+        self,
+        page: Page,
+        extension: str,
+        articles: Sequence[Article],
+        titles: Mapping[str, str],
+        *,
+        chain: Chain = UNCHAINED,
+        deleted: Sequence[Tombstone] = (),
+        only: Collection[str] | None = None,
     ) -> bytes:
-        """The feed of these articles, in their order, as `rss`, `atom` or `json`."""
+        """The feed of these articles, in their order, as `rss`, `atom` or `json`.
+
+        Args:
+            only: ids of those whose entries are in it, for a difference; all if None.
+        """
         feed = feeds.feed_of(
             page,
             articles,
@@ -56,21 +68,26 @@ class Renderer:
             titles=titles,
             language=self._language,
             zone=self._zone,
+            chain=chain,
+            deleted=deleted,
         )
         kept = self._fragments.get
         fragments = [
             kept((article.id, article.revision, extension))
             or self._make(article, extension, titles)
             for article in articles
+            if only is None or article.id in only
         ]
         if extension == "json":
             return json_feed.join(feed, fragments)
         shell = self._shell(feed, extension)
+        if extension == "atom":
+            fragments += map(xml.tombstone, deleted)
         return shell.around(fragments, updated=feed.updated, extension=extension)
 
     def _shell(self, feed: Feed, extension: str) -> xml.Shell:
-        # Titles never change, so page and language are all that a shell depends on.
-        key = (feed.page, feed.language, extension)
+        # Titles never change, so this is all that a shell depends on.
+        key = (feed.page, feed.chain, feed.language, extension)
         kept = self._shells.pop(key, None) or xml.shell(feed, extension)
         self._shells[key] = kept
         if len(self._shells) > MAX_SHELLS:

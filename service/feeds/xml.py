@@ -3,11 +3,12 @@
 Faults of feedgen 1.0.0 that this module works round, each by the rule that it breaks:
 
     Atom entry links lose rel and type (python-feedgen #135, #143): rewritten by EntryLinks.
-    RSS writes rel=self only (#122): FeedLinks adds alternate.
+    RSS writes rel=self only (#122): FeedLinks adds the others.
     RSS <link> is the last link() of any rel: the page for people is set last.
     names without e-mail vanish from RSS: dc:creator, and no <author>.
     updated and lastBuildDate default to now: always set.
     add_entry prepends: one entry at a time here, so order is ours.
+    no fh:archive, no tombstones, no xml-stylesheet: added here.
 """
 
 from __future__ import annotations
@@ -24,49 +25,77 @@ from feedgen.feed import FeedGenerator
 from lxml import etree
 
 from service import categories
-from service.articles import Article
+from service.articles import Article, Enclosure
 from service.feeds import feed as feeds
-from service.feeds.feed import MEDIA_TYPES, Feed
+from service.feeds.feed import MEDIA_TYPES, Feed, Tombstone
 
 _ATOM = "http://www.w3.org/2005/Atom"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _DC = "http://purl.org/dc/elements/1.1/"
+_MEDIA = "http://search.yahoo.com/mrss/"
+_HISTORY = "http://purl.org/syndication/history/1.0"
+_TOMBSTONES = "http://purl.org/atompub/tombstones/1.0"
 # What the roots of feedgen's documents declare, in its order; its Atom tree has no namespace.
 _NAMESPACES = {
-    "rss": {"dc": _DC, "atom": _ATOM, "content": "http://purl.org/rss/1.0/modules/content/"},
-    "atom": {"dc": _DC},
+    "rss": {
+        "dc": _DC,
+        "media": _MEDIA,
+        "atom": _ATOM,
+        "content": "http://purl.org/rss/1.0/modules/content/",
+    },
+    "atom": {"dc": _DC, "media": _MEDIA},
 }
 # The same as an element alone states it.
 _DECLARED = {
     extension: "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
     for extension, namespaces in _NAMESPACES.items()
 }
+_STYLE = f'<?xml-stylesheet type="text/css" href="{feeds.STYLE_PATH}"?>\n'.encode()
 # The RSS Advisory Board's profile asks for the specification's address.
 _RSS_DOCS = "https://www.rssboard.org/rss-specification"
 
 
 class FeedLinks(BaseExtension):  # type: ignore[misc]  # feedgen has no types
-    """Links of a feed besides self."""
+    """Links of a feed that feedgen has no place for, and the mark of an archive document."""
 
     links: tuple[dict[str, str], ...] = ()
+    """Of RSS, besides self."""
+    history: tuple[dict[str, str], ...] = ()
+    """Of both: hub and archives (WebSub 4, RFC 5005 4)."""
+    is_archive: bool = False
 
     def extend_ns(self) -> dict[str, str]:
         """Prefixes for the feed's root, where the fragments expect them."""
-        return {"dc": _DC}
+        namespaces = {"dc": _DC, "media": _MEDIA}
+        return {**namespaces, "fh": _HISTORY} if self.is_archive else namespaces
 
     def extend_rss(self, feed: Any) -> Any:
         """Add atom:link elements after the channel's own fields."""
-        for link in self.links:
+        for link in (*self.links, *self.history):
             etree.SubElement(feed[0], f"{{{_ATOM}}}link", link)
+        return self._extend(feed, feed[0])
+
+    def extend_atom(self, feed: Any) -> Any:
+        """Add links; feedgen's tree has no namespace in memory, so neither have these."""
+        for link in self.history:
+            etree.SubElement(feed, "link", link)
+        return self._extend(feed, feed)
+
+    def _extend(self, feed: Any, parent: Any) -> Any:
+        if self.is_archive:
+            etree.SubElement(parent, f"{{{_HISTORY}}}archive")
         return feed
 
 
 class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no types
-    """Links, names and language of an entry, as they should have been."""
+    """Links, names, language and media of an entry, as they should have been."""
 
     links: tuple[dict[str, str], ...] = ()
     creators: tuple[str, ...] = ()
     language: str = ""
+    image: str = ""
+    files: tuple[Enclosure, ...] = ()
+    """Of RSS, beyond the one enclosure that it has."""
 
     def extend_atom(self, entry: Any) -> Any:
         """Replace feedgen's links. Its tree has no namespace in memory, so neither have these."""
@@ -76,7 +105,7 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
             etree.SubElement(entry, "link", link)
         if self.language:
             entry.set(_LANG, self.language)
-        return entry
+        return self._extend(entry)
 
     def extend_rss(self, entry: Any) -> Any:
         """Add names and language."""
@@ -84,6 +113,16 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
             etree.SubElement(entry, f"{{{_DC}}}creator").text = name
         if self.language:
             etree.SubElement(entry, f"{{{_DC}}}language").text = self.language
+        for file in self.files:
+            size = {"fileSize": str(file.length)} if file.length else {}
+            etree.SubElement(
+                entry, f"{{{_MEDIA}}}content", {"url": file.url, "type": file.type, **size}
+            )
+        return self._extend(entry)
+
+    def _extend(self, entry: Any) -> Any:
+        if self.image:
+            etree.SubElement(entry, f"{{{_MEDIA}}}thumbnail", url=self.image)
         return entry
 
 
@@ -133,6 +172,17 @@ def fragment(
     return made.replace(_DECLARED[extension], b"", 1)
 
 
+def tombstone(deleted: Tombstone) -> bytes:
+    """`<at:deleted-entry>` (RFC 6721 3)."""
+    element = etree.Element(
+        f"{{{_TOMBSTONES}}}deleted-entry",
+        {"ref": deleted.id, "when": deleted.when.isoformat()},
+        nsmap={"at": _TOMBSTONES},
+    )
+    made: bytes = etree.tostring(element)
+    return made
+
+
 def whole(feed: Feed, articles: list[Article], extension: str) -> bytes:
     """The feed by feedgen alone; what `shell` and `fragment` are measured and tested against."""
     generator = _generator(feed, extension)
@@ -155,11 +205,23 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator.updated(feed.updated)
     generator.lastBuildDate(feed.updated)
     generator.language(feed.language)
+    icon_url = feed.base_url + feeds.ICON_PATH
+    if extension == "rss":
+        generator.image(url=icon_url, title=feed.title, link=feed.html_url)
+    else:
+        generator.icon(icon_url)
+        generator.logo(icon_url)
     page = {"href": feed.html_url, "rel": "alternate", "type": "text/html"}
     media_type = MEDIA_TYPES[extension]
     generator.link(href=feed.url(extension), rel="self", type=media_type)
     generator.link(page)
     generator.links.links = (page,)
+    archives = feed.archive_urls(extension)
+    generator.links.history = (
+        {"href": feed.hub_url, "rel": "hub"},
+        *({"href": url, "rel": rel, "type": media_type} for rel, url in archives.items()),
+    )
+    generator.links.is_archive = feed.chain.is_archive
     return generator
 
 
@@ -176,7 +238,7 @@ def _fill(
     entry.id(feeds.entry_id(article))  # the guid of RSS, too, and no permalink
     entry.title(article.title)
     entry.published(article.published)
-    entry.updated(article.updated)
+    entry.updated(feeds.updated(article))
     if article.content_html:
         entry.content(article.content_html, type="html")
     if article.summary:
@@ -195,6 +257,7 @@ def _fill(
         for enclosure in article.enclosures[:1]:
             entry.enclosure(enclosure.url, str(enclosure.length), enclosure.type)
         entry.links.creators = article.authors
+        entry.links.files = article.enclosures[1:]
     else:
         if article.authors:
             entry.author([{"name": name} for name in article.authors])
@@ -206,8 +269,10 @@ def _fill(
             ),
         )
     entry.links.language = article.language
+    entry.links.image = article.image
 
 
 def _document(generator: FeedGenerator, extension: str) -> bytes:
     made: bytes = generator.rss_str() if extension == "rss" else generator.atom_str()
-    return made
+    declaration, _, root = made.partition(b"\n")
+    return declaration + b"\n" + _STYLE + root

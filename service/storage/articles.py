@@ -116,12 +116,18 @@ class Articles:
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard)]
             argv: list[str | bytes | int] = [
                 step.before, step.after, step.article_id, step.revision, step.stamp_ms,
+                keys.GONE_MAX,
             ]  # fmt: skip
             for touch in step.touches:
                 key_names += [
                     keys.category(shard, touch.category), keys.versions(shard, touch.category),
+                    keys.gone(shard, touch.category),
                 ]  # fmt: skip
-                argv += ["" if touch.score is None else touch.score, " ".join(touch.periods)]
+                argv += [
+                    "" if touch.score is None else touch.score,
+                    "" if touch.gone is None else touch.gone,
+                    " ".join(touch.periods),
+                ]
             await self._index(keys=key_names, args=argv, client=pipe)
         return [bool(done) for done in await pipe.execute()]
 

@@ -1,25 +1,33 @@
 -- Bring the category indexes of one article up to one of its revisions.
 --
--- KEYS  1 article  2 dirty  then for each touched category: its sorted set, its versions
+-- KEYS  1 article  2 dirty  then for each touched category: its sorted set, its versions, what is gone
 -- ARGV  1 `idx` as the caller read it ('' if there was none)  2 `idx` to keep  3 article id
 --       4 `revision.marks` that the caller folded  5 ms of the event
---       then for each touched category: score ('' takes the article out), periods joined by spaces
+--       6 GONE_MAX  then for each touched category: score ('' takes the article out), score among
+--       what is gone ('' takes it out), periods joined by spaces
 -- Gives 1; 0 if `idx` is not what the caller read: somebody else indexed, read again.
 
 local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
 if (stored[1] or '') ~= ARGV[1] then return 0 end
-for i = 3, #KEYS, 2 do
+for i = 3, #KEYS, 3 do
   redis.call('ZCARD', KEYS[i])
   redis.call('HLEN', KEYS[i + 1])
+  redis.call('ZCARD', KEYS[i + 2])
 end
 
 local stamp = tonumber(ARGV[5])
-for i = 3, #KEYS, 2 do
-  local score, periods = ARGV[i + 3], ARGV[i + 4]
+for i = 3, #KEYS, 3 do
+  local score, gone, periods = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
   if score == '' then
     redis.call('ZREM', KEYS[i], ARGV[3])
   else
     redis.call('ZADD', KEYS[i], score, ARGV[3])
+  end
+  if gone == '' then
+    redis.call('ZREM', KEYS[i + 2], ARGV[3])
+  else
+    redis.call('ZADD', KEYS[i + 2], gone, ARGV[3])
+    redis.call('ZREMRANGEBYRANK', KEYS[i + 2], 0, -tonumber(ARGV[6]) - 1)
   end
   for period in string.gmatch(periods, '%S+') do
     local before = tonumber(redis.call('HGET', KEYS[i + 1], period) or '0')

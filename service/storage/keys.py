@@ -135,6 +135,15 @@ def category(n: int, path: str) -> str:
     return f"dateline:{{{n}}}:category:{path}"
 
 
+def gone(n: int, path: str) -> str:
+    """Sorted set of the withdrawn articles of a category, score: published in ms · permanent,
+    capped at GONE_MAX · index → servers. For the tombstones in its feeds."""
+    return f"dateline:{{{n}}}:gone:{path}"
+
+
+GONE_MAX = 1_000
+
+
 def versions(n: int, path: str) -> str:
     """Hash, period → version of the category's page in this shard · permanent, one field a day,
     month and year that ever had an article, and `live` · index → servers.

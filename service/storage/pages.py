@@ -10,14 +10,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, tzinfo
 from typing import Any
 
+import msgpack
 import orjson
 
 from service import articles as article_rules
-from service.pages import Page, Period
+from service.pages import UNCHAINED, Chain, Page, Period
 from service.storage import keys, stream
 from service.storage.connecting import Client
 
@@ -47,7 +48,30 @@ class Rendered:
     body: bytes
     changed_ms: int
     """When these bytes came to be different from the ones before: Last-Modified."""
+    tag: str
+    """Hash of the body."""
+    entries: bytes
+    """One mark of 8 bytes for each entry, in no use but for differences."""
+    past: tuple[tuple[str, bytes], ...] = ()
+    """(tag, entries) of versions before, newest first."""
 
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that a feed of a page depends on: equal states mean equal bytes."""
+
+    version: Version
+    chain: Chain
+    changed_ms: int
+    """When it came to be this, as far as one can tell; 0 for what never had anything."""
+
+    def __str__(self) -> str:
+        """Changes with it."""
+        return f"{self.version}/{self.chain}"
+
+
+# Tombstones in a feed.
+GONE_SHOWN = 100
 
 Change = tuple[str, str]
 """(category path or `all`, period): a page of which servers may hold something old."""
@@ -88,19 +112,66 @@ class Pages:
             )
         return _merge(await pipe.execute())[:limit]
 
+    async def gone(self, page: Page, *, since: datetime | None, zone: tzinfo) -> list[str]:
+        """Ids of articles that were withdrawn from a page, newest first; GONE_SHOWN at most.
+
+        Args:
+            since: of a live page: of its oldest article; None if it has room for more.
+        """
+        low, high = ("-inf" if since is None else str(article_rules.to_ms(since))), "+inf"
+        if not page.period.is_live:
+            start, end = page.period.bounds(zone)
+            low, high = str(article_rules.to_ms(start)), f"({article_rules.to_ms(end)}"
+        pipe = self._client.pipeline(transaction=False)
+        for shard in range(self._shards):
+            pipe.zrevrangebyscore(
+                keys.gone(shard, page.category), high, low, start=0, num=GONE_SHOWN, withscores=True
+            )
+        return _merge(await pipe.execute())[:GONE_SHOWN]
+
     async def version(self, page: Page) -> Version:
         """The version of a page now; one round trip."""
-        return (await self.versions([page]))[0]
+        pipe = self._client.pipeline(transaction=False)
+        self._ask_version(pipe, page)
+        return _version(await pipe.execute())
 
-    async def versions(self, pages: Sequence[Page]) -> list[Version]:
-        """The same for many pages, in one round trip."""
+    async def states(
+        self, pages: Sequence[Page], *, now: datetime, zone: tzinfo, page_size: int
+    ) -> list[State]:
+        """What feeds of these pages depend on besides their articles; one round trip."""
+        today = Period.of(now, zone)
         pipe = self._client.pipeline(transaction=False)
         for page in pages:
-            for shard in range(self._shards):
-                pipe.hget(keys.versions(shard, page.category), str(page.period))
-        stamps = [int(stamp or 0) for stamp in await pipe.execute()]
-        size = self._shards
-        return [Version(stamps_ms=tuple(stamps[i : i + size])) for i in range(0, len(stamps), size)]
+            self._ask_version(pipe, page)
+            self._ask_neighbours(pipe, page, today, zone)
+        replies = iter(await pipe.execute())
+        states = []
+        for page in pages:
+            version = _version([next(replies) for _ in range(self._shards)])
+            found = [[next(replies) for _ in range(self._shards)] for _ in range(_asks(page))]
+            chain = _chain(page, found, today, zone, page_size)
+            states.append(State(version, chain, _changed_ms(version, chain, now, zone)))
+        return states
+
+    def _ask_version(self, pipe: Any, page: Page) -> None:
+        for shard in range(self._shards):
+            pipe.hget(keys.versions(shard, page.category), str(page.period))
+
+    def _ask_neighbours(self, pipe: Any, page: Page, today: Period, zone: tzinfo) -> None:
+        """The newest article before the page; then of a day, the oldest one after it, and of a live
+        page, how many there are of today."""
+        if not _asks(page):
+            return
+        day = today if page.period.is_live else page.period
+        start, end = (article_rules.to_ms(moment) for moment in day.bounds(zone))
+        names = [keys.category(shard, page.category) for shard in range(self._shards)]
+        for name in names:
+            pipe.zrevrangebyscore(name, f"({start}", "-inf", start=0, num=1, withscores=True)
+        for name in names:
+            if page.period.is_live:
+                pipe.zcount(name, start, "+inf")
+            else:
+                pipe.zrangebyscore(name, end, "+inf", start=0, num=1, withscores=True)
 
     async def month_days(self, category: str, month: Period, zone: tzinfo) -> frozenset[int]:
         """Days of a month on which a category has articles."""
@@ -119,7 +190,7 @@ class Pages:
             else:
                 pipe.zrevrangebyscore(key, f"({ms}", "-inf", start=0, num=1, withscores=True)
         found = [int(score) for pairs in await pipe.execute() for _, score in pairs]
-        if not found:
+        if len(found) < len(fields(Rendered)):
             return None
         return article_rules.from_ms(min(found) if newer else max(found))
 
@@ -139,13 +210,17 @@ class Pages:
 
     async def load(self, page: Page, extension: str) -> Rendered | None:
         """Bytes that some process rendered, under whatever version."""
-        found = await self._client.hmget(
-            self._rendered(page, extension), ["version", "body", "changed_ms"]
-        )
-        version, body, changed_ms = found
-        if version is None or body is None or changed_ms is None:
+        found = await self._client.hgetall(self._rendered(page, extension))
+        if not found:
             return None
-        return Rendered(version=version.decode(), body=body, changed_ms=int(changed_ms))
+        return Rendered(
+            version=found[b"version"].decode(),
+            body=found[b"body"],
+            changed_ms=int(found[b"changed_ms"]),
+            tag=found[b"tag"].decode(),
+            entries=found[b"entries"],
+            past=tuple((tag, entries) for tag, entries in msgpack.unpackb(found[b"past"])),
+        )
 
     async def save(self, page: Page, extension: str, rendered: Rendered) -> None:
         """Share rendered bytes with all servers."""
@@ -157,6 +232,9 @@ class Pages:
                 "version": rendered.version,
                 "body": rendered.body,
                 "changed_ms": rendered.changed_ms,
+                "tag": rendered.tag,
+                "entries": rendered.entries,
+                "past": msgpack.packb(rendered.past),
             },
         )
         pipe.expire(key, keys.RENDERED_TTL_S)
@@ -201,6 +279,40 @@ class Pages:
             yield messages()
         finally:
             await pubsub.aclose()
+
+
+def _version(stamps: Sequence[bytes | None]) -> Version:
+    return Version(stamps_ms=tuple(int(stamp or 0) for stamp in stamps))
+
+
+def _changed_ms(version: Version, chain: Chain, now: datetime, zone: tzinfo) -> int:
+    if not version.changed_ms:
+        return 0
+    ends = [article_rules.to_ms(moment) for moment in chain.ends(zone) if moment <= now]
+    return max([version.changed_ms, *ends])
+
+
+def _asks(page: Page) -> int:
+    """How many questions `_ask_neighbours` asks of each shard."""
+    return 2 if page.period.is_live or page.period.day else 0
+
+
+def _chain(
+    page: Page, found: Sequence[Sequence[Any]], today: Period, zone: tzinfo, page_size: int
+) -> Chain:
+    if not found:
+        return UNCHAINED
+    before = [int(score) for pairs in found[0] for _, score in pairs]
+    older = Period.of(article_rules.from_ms(max(before)), zone) if before else None
+    if page.period.is_live:
+        return Chain(older=today if sum(found[1]) > page_size else older)
+    after = [int(score) for pairs in found[1] for _, score in pairs]
+    newer = Period.of(article_rules.from_ms(min(after)), zone) if after else None
+    over = today.bounds(zone)[0]
+    newer = newer if newer and newer.bounds(zone)[1] <= over else None
+    is_over = page.period.bounds(zone)[1] <= over
+    # One day alone is no archive yet (W3C: ArchiveIncomplete).
+    return Chain(older=older, newer=newer, is_archive=is_over and bool(older or newer))
 
 
 def _merge(replies: list[list[tuple[bytes, float]]]) -> list[str]:

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 ROUTES = (
     web.get("/feeds/{path:.+}", reading.show_feed, name="feed"),
+    web.options("/feeds/{path:.+}", reading.show_options, name="feed-options"),
     web.get("/feeds.opml", reading.show_opml, name="opml"),
     web.get("/", reading.show_home, name="home"),
     web.get("/news/{path:.+}", reading.show_news, name="news"),

@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import TypeVar
 
 from aiohttp import web
 
 from service import categories
 from service.articles import Article
-from service.feeds.feed import MEDIA_TYPES
-from service.pages import FORMATS, Page, Period
+from service.feeds.feed import HUB_PATH, MEDIA_TYPES, archive_urls
+from service.pages import FORMATS, XML_FORMATS, Chain, Page, Period
 from service.rendering import FeedRenderer
 from service.settings import Settings
+from service.storage.pages import Rendered, State
 from service.storage.store import Store
 from service.web import html
 from service.web.cache import Held
@@ -27,7 +29,7 @@ T = TypeVar("T")
 HTML, HOME = "html", "home"
 # Readers take max-age as their poll interval; proxies serve the old one while they fetch the new.
 LIVE_MAX_AGE_S = 60
-CLOSED_MAX_AGE_S = 3_600
+CLOSED_MAX_AGE_S = 86_400
 STALE_S = 86_400
 # A day takes late arrivals for about this long after its end.
 SETTLES_AFTER = timedelta(days=1)
@@ -38,7 +40,7 @@ CONTENT_SECURITY_POLICY = (
 )
 CORS = {
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Expose-Headers": "ETag, Last-Modified, Link",
+    "Access-Control-Expose-Headers": "ETag, Last-Modified, Link, IM, Delta-Base",
 }
 HTML_HEADERS = {
     "Content-Type": "text/html; charset=utf-8",
@@ -52,7 +54,7 @@ class Documents:
     """Loads pages for the cache."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Callable[[], datetime]) -> None:
-        self.feeds = FeedRenderer(store, settings)
+        self.feeds = FeedRenderer(store, settings, now=now)
         self._store = store
         self._settings = settings
         self._now = now
@@ -66,43 +68,115 @@ class Documents:
 
     async def load(self, page: Page, extension: str, held: Held | None) -> Held:
         """The page as it is now (see `cache.Load`)."""
-        # A page for people shows calendar and neighbours, so it follows the whole category.
-        for_people = extension not in FORMATS
-        followed = Page(page.category) if for_people else page
-        version = await self._store.pages.version(followed)
-        if held is not None and held.version == str(version):
+        load = self._load_feed if extension in FORMATS else self._load_news
+        return await load(page, extension, held)
+
+    async def _load_feed(self, page: Page, extension: str, held: Held | None) -> Held:
+        (state,) = await self.feeds.states([page])
+        version = str(state)
+        if held is not None and held.version == version:
             return held
-        if for_people:
-            body, changed_ms = await self._news(page, extension), 0
-            headers = self._html_headers(page)
-        else:
-            rendered = await self.feeds.render(page, extension, version)
-            body, changed_ms = rendered.body, rendered.changed_ms
-            headers = self._feed_headers(page, extension)
+        rendered = await self.feeds.render(page, extension, state)
+        headers = self._feed_headers(page, extension, state.chain)
+        twin_url = self._settings.base_url + page.news_path() if extension in XML_FORMATS else ""
+        document = await self._document(
+            rendered.body, headers, held, rendered=rendered, twin_url=twin_url
+        )
+
+        async def difference(base: str) -> Document | None:
+            return await self._difference(page, extension, state, rendered, base)
+
+        document.difference = difference
+        return Held(document=document, version=version)
+
+    async def _load_news(self, page: Page, extension: str, held: Held | None) -> Held:
+        # A page for people shows calendar and neighbours, so it follows the whole category.
+        version = str(await self._store.pages.version(Page(page.category)))
+        if held is not None and held.version == version:
+            return held
+        body = await self._news(page, extension)
+        document = await self._document(body, self._html_headers(page), held)
+        return Held(document=document, version=version)
+
+    async def _document(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        held: Held | None,
+        *,
+        rendered: Rendered | None = None,
+        twin_url: str = "",
+    ) -> Document:
         wanted = held.document.made_codings if held else ()
 
         def made() -> Document:
-            document = Document(body, headers=headers, changed_ms=changed_ms)
+            document = Document(
+                body,
+                headers=headers,
+                changed_ms=rendered.changed_ms if rendered else 0,
+                tag=rendered.tag if rendered else "",
+                past=[tag for tag, _ in rendered.past] if rendered else (),
+                twin_url=twin_url,
+            )
             for coding in wanted:
                 document.make(coding)
             return document
 
-        return Held(document=await self._in_thread(made), version=str(version))
+        return await self._in_thread(made)
+
+    async def _difference(
+        self, page: Page, extension: str, state: State, rendered: Rendered, base: str
+    ) -> Document | None:
+        """From a past version to this one (RFC 3229 10); None if the page is another by now."""
+        body = await self.feeds.difference(
+            page, extension, state, entries=rendered.entries, base=dict(rendered.past)[base]
+        )
+        # One that saves little is not worth being kept beside the whole.
+        if body is None or 2 * len(body) > len(rendered.body):
+            return None
+        headers = {
+            **self._feed_headers(page, extension, state.chain),
+            "IM": "feed",
+            "Delta-Base": f'"{base}"',
+            # What knows no 226 shall not keep one (RFC 3229 10.9).
+            "Cache-Control": f"no-store, im, max-age={LIVE_MAX_AGE_S}",
+        }
+        return await self._in_thread(
+            lambda: Document(
+                body,
+                headers=headers,
+                changed_ms=rendered.changed_ms,
+                tag=rendered.tag,
+                status=HTTPStatus.IM_USED,
+            )
+        )
 
     async def answer(self, document: Document, request: web.Request) -> web.StreamResponse:
         """The document's answer, made now if it must be."""
         answer = document.answer(request)
-        if answer is None:
-            answer = await self._in_thread(lambda: document.made(request))
-        return answer
+        if answer is not None:
+            return answer
+        base = document.delta_base(request)
+        if base and base not in document.deltas and document.difference:
+            document.deltas[base] = await document.difference(base) or document
+        return await self._in_thread(lambda: document.made(request))
 
-    def _feed_headers(self, page: Page, extension: str) -> dict[str, str]:
+    def _feed_headers(self, page: Page, extension: str, chain: Chain) -> dict[str, str]:
         base = self._settings.base_url
-        return {
-            "Content-Type": f"{MEDIA_TYPES[extension]}; charset=utf-8",
-            "Cache-Control": self._cache_control(page),
-            "Link": f'<{base}{page.feed_path(extension)}>; rel="self", '
+        media_type = MEDIA_TYPES[extension]
+        links = [
+            f'<{base}{page.feed_path(extension)}>; rel="self"',
+            f'<{base}{HUB_PATH}>; rel="hub"',
             f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
+            *(
+                f'<{url}>; rel="{rel}"; type="{media_type}"'
+                for rel, url in archive_urls(page, chain, base, extension).items()
+            ),
+        ]
+        return {
+            "Content-Type": f"{media_type}; charset=utf-8",
+            "Cache-Control": self._cache_control(page),
+            "Link": ", ".join(links),
             "X-Content-Type-Options": "nosniff",
             **CORS,
         }

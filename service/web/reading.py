@@ -22,11 +22,25 @@ _BRIEFLY = f"public, max-age={LIVE_MAX_AGE_S}"
 
 async def show_feed(request: web.Request) -> web.StreamResponse:
     """`/feeds/{category}[/{date}].{rss|atom|json}`."""
-    path, dot, extension = request.match_info["path"].rpartition(".")
+    path, dot, extension = request.match_info["path"].rstrip("/").rpartition(".")
     if not dot or extension.lower() not in FORMATS:
         raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
     page = await _known_page(request, path)
     return await _show(request, page, extension.lower(), page.feed_path(extension.lower()))
+
+
+async def show_options(_: web.Request) -> web.StreamResponse:
+    """What a script of another site may do (WHATWG Fetch 3.2.2: conditional requests ask first)."""
+    return web.Response(
+        status=204,
+        headers={
+            "Allow": "GET, HEAD, OPTIONS",
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": "GET, HEAD",
+            "Access-Control-Allow-Headers": "A-IM, If-Modified-Since, If-None-Match",
+            "Access-Control-Max-Age": "86400",
+        },
+    )
 
 
 async def show_news(request: web.Request) -> web.StreamResponse:

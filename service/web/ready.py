@@ -9,17 +9,19 @@ get an ordinary response with the same headers.
 from __future__ import annotations
 
 import gzip
-import hashlib
+import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from email.utils import formatdate
 from functools import lru_cache
+from html import escape
 
 import brotli
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from service.pages import tag_of
 from service.web.conditional import choose_coding, delta_base, is_not_modified
 
 if sys.version_info >= (3, 14):
@@ -40,6 +42,12 @@ CODINGS = tuple(_CODERS)
 """Besides identity, best first."""
 SERVER = "dateline"
 _REASONS = {200: "OK", 226: "IM Used", 304: "Not Modified"}
+# Elements of HTML are links wherever they stand.
+_NOTE = (
+    '<p xmlns="http://www.w3.org/1999/xhtml">This is a feed: subscribe by giving its address to a '
+    'feed reader, or <a href="{}">read it as a page</a>.</p>'
+)
+_FIRST_TAG = re.compile(rb"<(?:channel|feed)\b[^>]*>")
 # Headers that a 304 repeats (RFC 9110 15.4.5) and what browsers' scripts need on it.
 _ON_304 = ("ETag", "Last-Modified", "Cache-Control", "Vary", "Link", "Access-Control-")
 
@@ -100,6 +108,7 @@ class Document:
         changed_ms: Last-Modified; 0 if it is not sent.
         tag: hash of the body, if it is known.
         past: hashes of earlier versions, to which differences can be made.
+        twin_url: the same as a page for people, if this is XML that browsers do not show.
         status: 226 for a difference; its `tag` is that of the version it leads to.
     """
 
@@ -111,6 +120,7 @@ class Document:
         changed_ms: int = 0,
         tag: str = "",
         past: Iterable[str] = (),
+        twin_url: str = "",
         status: int = 200,
     ) -> None:
         self.body = body
@@ -120,6 +130,9 @@ class Document:
         self.past = frozenset(past)
         self.deltas: dict[str, Document] = {}
         """Hash of a past version → the difference to it, or this document where there is none."""
+        self.difference: Callable[[str], Awaitable[Document | None]] | None = None
+        """Makes what is in `deltas`."""
+        self._twin_url = twin_url
         self._status = status
         self._headers = headers
         self._answers: dict[tuple[str, bool], ReadyResponse] = {}
@@ -135,6 +148,8 @@ class Document:
     def answer(self, request: web.BaseRequest) -> web.StreamResponse | None:
         """The answer to a GET or HEAD; None if something must be made for it first."""
         coding = choose_coding(request.headers.get("Accept-Encoding", ""), self.codings)
+        if self._is_for_people(request):
+            return None
         if self._is_held(request):
             ready = self._not_modified[coding]
         else:
@@ -153,6 +168,8 @@ class Document:
 
     def made(self, request: web.BaseRequest) -> web.StreamResponse:
         """The same, made now: CPU work, milliseconds for a large body."""
+        if self._is_for_people(request):
+            return self._readable(request)
         coding = choose_coding(request.headers.get("Accept-Encoding", ""), self.codings)
         source = self.deltas.get(self.delta_base(request), self)
         source.make(source._coding(coding))
@@ -181,6 +198,24 @@ class Document:
             return ""
         return delta_base(headers["A-IM"], headers.get("If-None-Match", ""), self.past)
 
+    def _is_for_people(self, request: web.BaseRequest) -> bool:
+        """Whether somebody opened it in a browser (W3C Fetch Metadata)."""
+        return bool(self._twin_url) and request.headers.get("Sec-Fetch-Dest") == "document"
+
+    def _readable(self, request: web.BaseRequest) -> web.Response:
+        """As a browser shows it: they apply a feed's stylesheet to XML of no special type only."""
+        note = _NOTE.format(escape(self._twin_url)).encode()
+        body = _FIRST_TAG.sub(lambda tag: tag.group() + note, self.body, count=1)
+        headers = {
+            "Content-Type": "application/xml; charset=utf-8",
+            # Not for shared caches: readers shall not get it.
+            "Cache-Control": "private, max-age=60",
+            "Link": self._headers.get("Link", ""),
+        }
+        response = web.Response(body=body, headers=headers)
+        response.enable_compression()
+        return response
+
     def _coding(self, wanted: str) -> str:
         return wanted if wanted in self.codings else "identity"
 
@@ -206,8 +241,3 @@ class Document:
         if self.changed_s:
             made["Last-Modified"] = formatdate(self.changed_s, usegmt=True)
         return made
-
-
-def tag_of(body: bytes) -> str:
-    """The hash that entity tags are made of: 128 bits of SHA-256, in hex."""
-    return hashlib.sha256(body).hexdigest()[:32]
