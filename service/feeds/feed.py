@@ -125,7 +125,7 @@ def feed_of(
 ) -> Feed:
     """The head that fits these entries."""
     languages = {article.language for article in articles}
-    changes = [*map(updated, articles), *(tombstone.when for tombstone in deleted)]
+    changes = [*_newest(articles), *(tombstone.when for tombstone in deleted)]
     return Feed(
         page=page,
         site_title=site_title,
@@ -143,6 +143,16 @@ def _never(page: Page, zone: tzinfo) -> datetime:
     if page.period.is_live:
         return datetime(1970, 1, 1, tzinfo=UTC)
     return page.period.bounds(zone)[0].astimezone(UTC)
+
+
+def _newest(articles: Sequence[Article]) -> list[datetime]:
+    """`updated` of those that may be the newest; of all, it would cost as much as the rest."""
+    if not articles:
+        return []
+    moments = [article.updated for article in articles]
+    second = max(moments).replace(microsecond=0)
+    pairs = zip(moments, articles, strict=True)
+    return [updated(article) for moment, article in pairs if moment >= second]
 
 
 def updated(article: Article) -> datetime:

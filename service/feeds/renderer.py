@@ -71,12 +71,12 @@ class Renderer:
             chain=chain,
             deleted=deleted,
         )
+        shown = articles if only is None else [a for a in articles if a.id in only]
         kept = self._fragments.get
         fragments = [
             kept((article.id, article.revision, extension))
             or self._make(article, extension, titles)
-            for article in articles
-            if only is None or article.id in only
+            for article in shown
         ]
         if extension == "json":
             return json_feed.join(feed, fragments)

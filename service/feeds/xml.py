@@ -238,7 +238,6 @@ def _fill(
     entry.id(feeds.entry_id(article))  # the guid of RSS, too, and no permalink
     entry.title(article.title)
     entry.published(article.published)
-    entry.updated(feeds.updated(article))
     if article.content_html:
         entry.content(article.content_html, type="html")
     if article.summary:
@@ -259,6 +258,7 @@ def _fill(
         entry.links.creators = article.authors
         entry.links.files = article.enclosures[1:]
     else:
+        entry.updated(feeds.updated(article))
         if article.authors:
             entry.author([{"name": name} for name in article.authors])
         entry.links.links = (
