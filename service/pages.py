@@ -95,23 +95,29 @@ class Page:
     """What a page shows; its formats share it."""
 
     category: str
-    """A category path, or `all`."""
+    """A category path, `all`, or `views/{name}`."""
     period: Period = Period()
+    query: str = ""
+    """Of a feed, in its one spelling (`filters.Query`); empty for the page itself."""
 
     def __str__(self) -> str:
-        """The path's middle: `media-center/coalition-news/2017/12/22`."""
+        """The path's middle: `media-center/coalition-news/2017/12/22`, with the query."""
+        return f"{self._path()}?{self.query}" if self.query else self._path()
+
+    def _path(self) -> str:
         return self.category if self.period.is_live else f"{self.category}/{self._date()}"
 
     def _date(self) -> str:
         return str(self.period).replace("-", "/")
 
     def feed_path(self, extension: str) -> str:
-        """`/feeds/….{extension}`, percent-encoded."""
-        return f"/feeds/{quote(str(self))}.{extension}"
+        """`/feeds/….{extension}`, percent-encoded, with the query."""
+        path = f"/feeds/{quote(self._path())}.{extension}"
+        return f"{path}?{self.query}" if self.query else path
 
     def news_path(self) -> str:
-        """`/news/…`, percent-encoded."""
-        return f"/news/{quote(str(self))}"
+        """`/news/…`, percent-encoded; pages for people have no query."""
+        return f"/news/{quote(self._path())}"
 
 
 @dataclass(frozen=True, slots=True)

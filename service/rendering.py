@@ -11,14 +11,15 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from service import articles as article_rules
-from service import categories
+from service import categories, filters
 from service.articles import Article
 from service.feeds.feed import Tombstone
 from service.feeds.renderer import REVISION, Renderer
+from service.filters import Place, Query
 from service.pages import Chain, Page, tag_of
 from service.settings import Settings
 from service.storage.pages import Rendered, State
@@ -28,6 +29,11 @@ from service.storage.store import Store
 MAX_PAST = 8
 MAX_COMPARED = 1_000
 _MARK_BYTES = 8
+# Articles that one request looks through for what it selects (0.1 s), and requests that do so at
+# once; `next` leads on. Who wants more of the same saves a view.
+MAX_SCANNED = 2_000
+SCANNED_AT_ONCE = 100
+MAX_SCANS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +41,9 @@ class Content:
     """What is in a feed."""
 
     articles: Sequence[Article]
+    older: str
+    """Query of the selection that goes on where this one ends; empty if there is none."""
+    is_brief: bool
     deleted: Sequence[Tombstone]
     titles: Mapping[str, str]
 
@@ -56,6 +65,7 @@ class FeedRenderer:
         self._made_by = _fingerprint(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
         self._titles: dict[str, str] = {}
+        self._scans = asyncio.Semaphore(MAX_SCANS)
 
     def close(self) -> None:
         """End the thread."""
@@ -77,9 +87,34 @@ class FeedRenderer:
         return category == categories.ALL or category in await self.titles([category])
 
     async def articles(self, page: Page) -> list[Article]:
-        """The live articles of a page, newest first."""
+        """The live articles of a page that selects nothing, newest first."""
         ids = await self._store.pages.ids(page, limit=self._page_size, zone=self._zone)
         return [article for article in await self._store.articles.get(ids) if article]
+
+    async def _selected(self, page: Page, query: Query) -> tuple[list[Article], Place | None]:
+        """The articles of a page that a query selects, and where to go on after them."""
+        limit = query.limit or (self._page_size if page.period.is_live else MAX_SCANNED)
+        since, until = query.since, query.until
+        if not page.period.is_live:
+            start, end = page.period.bounds(self._zone)
+            since, until = max(since or start, start), min(until or end, end)
+        ids = await self._store.pages.between(
+            page.category, since=since, until=until, before=query.before, limit=MAX_SCANNED
+        )
+        found: list[Article] = []
+        last = None
+        async with self._scans:
+            for at in range(0, len(ids), SCANNED_AT_ONCE):
+                for article in await self._store.articles.get(ids[at : at + SCANNED_AT_ONCE]):
+                    if article is None:
+                        continue
+                    if len(found) == limit:
+                        return found, last
+                    last = filters.place_of(article)
+                    if query.filter.matches(article):
+                        found.append(article)
+                await asyncio.sleep(0)
+        return found, last if len(ids) == MAX_SCANNED else None
 
     async def states(self, pages: Sequence[Page]) -> list[State]:
         """Of these pages now; one round trip."""
@@ -87,11 +122,17 @@ class FeedRenderer:
             pages, now=self._now(), zone=self._zone, page_size=self._page_size
         )
 
-    async def render(self, page: Page, extension: str, state: State) -> Rendered:
-        """The page's feed in this state or a later one."""
-        if not state.changed_ms:
-            # Days on which nothing ever was are without number: not worth a key each.
-            return await self._render(page, extension, state, version="")
+    async def render(
+        self, page: Page, extension: str, state: State, *, before: Rendered | None = None
+    ) -> Rendered:
+        """The page's feed in this state or a later one.
+
+        Args:
+            before: of a page that is not shared: what this process rendered before.
+        """
+        if not state.changed_ms or page.query:
+            # Empty days and selections are without number: not worth a key each.
+            return await self._render(page, extension, state, version="", before=before)
         made_of = f"{state}/{self._made_by}"
         shared = await self._store.pages.load(page, extension)
         if shared and shared.version == made_of:
@@ -141,13 +182,23 @@ class FeedRenderer:
             None if the page is not what `entries` says any more.
         """
         content = await self._content(page)
-        if _marks(content.articles) != entries:
+        if not entries or _marks(content.articles) != entries:
             return None
         known = {base[i : i + _MARK_BYTES] for i in range(0, len(base), _MARK_BYTES)}
         new = {a.id for a in content.articles if _mark(a) not in known}
         return await self._made(page, extension, state.chain, content, only=new)
 
     async def _content(self, page: Page) -> Content:
+        if page.query:
+            query = filters.parse(page.query, zone=self._zone)
+            articles, last = await self._selected(page, query)
+            return Content(
+                articles=articles,
+                older=str(replace(query, before=last)) if last else "",
+                is_brief=query.is_brief,
+                deleted=(),
+                titles=await self.titles(_paths(page, articles)),
+            )
         articles = await self.articles(page)
         is_full = len(articles) >= self._page_size
         since = articles[-1].published if articles and is_full else None
@@ -155,6 +206,8 @@ class FeedRenderer:
         withdrawn = await self._store.articles.get(gone)
         return Content(
             articles=articles,
+            older="",
+            is_brief=False,
             deleted=[Tombstone.of(a) for a in withdrawn if a and a.status != article_rules.LIVE],
             titles=await self.titles(_paths(page, articles)),
         )
@@ -171,7 +224,8 @@ class FeedRenderer:
         def make() -> bytes:
             return self._renderer.render(
                 page, extension, content.articles, content.titles,
-                chain=chain, deleted=content.deleted, only=only,
+                chain=chain, deleted=content.deleted, only=only, older=content.older,
+                is_brief=content.is_brief,
             )  # fmt: skip
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, make)

@@ -44,6 +44,7 @@ class Read:
             own = self._feed.get("_dateline", {})
             found = {
                 "prev-archive": self._feed.get("next_url"),
+                "next": self._feed.get("next_url"),
                 "next-archive": own.get("newer_url"),
                 "current": own.get("current_url"),
             }

@@ -40,7 +40,8 @@ ONLY_IN = {
 # Values in, values out: none of these may do I/O or know a clock.
 PURE = (
     "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py",
-    "service/compose.py", "service/duplicates.py", "service/entries.py", "service/indexing.py",
+    "service/compose.py", "service/duplicates.py", "service/entries.py", "service/filters.py",
+    "service/indexing.py",
     "service/mapping.py",
     "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
     "service/sources.py", "service/webhooks.py", "service/websub.py", "service/feeds/",

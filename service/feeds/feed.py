@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from urllib.parse import unquote
 
 from service import articles as article_rules
 from service import categories
@@ -55,6 +56,8 @@ class Feed:
     """BCP 47 tag: of all entries if they agree, else the site's."""
     chain: Chain = UNCHAINED
     deleted: Sequence[Tombstone] = ()
+    older: str = ""
+    """Query of the page that goes on where this one ends; empty if there is none."""
 
     @property
     def id(self) -> str:
@@ -63,12 +66,14 @@ class Feed:
 
     @property
     def title(self) -> str:
-        """`Coalition News: Friday, 22 December 2017 · Site`."""
+        """`Coalition News: Friday, 22 December 2017 (tag=fog) · Site`."""
         period = self.page.period.title()
+        detail = f": {period}" if period else ""
+        detail += f" ({unquote(self.page.query)})" if self.page.query else ""
         if self.page.category == categories.ALL:
-            return f"{self.site_title}: {period}" if period else self.site_title
+            return f"{self.site_title}{detail}"
         name = categories.title_path(self.page.category, self.titles).rsplit("/", 1)[-1]
-        return f"{name}: {period} · {self.site_title}" if period else f"{name} · {self.site_title}"
+        return f"{name}{detail} · {self.site_title}"
 
     @property
     def description(self) -> str:
@@ -97,9 +102,13 @@ class Feed:
         """The WebSub hub that pushes this feed."""
         return self.base_url + HUB_PATH
 
-    def archive_urls(self, extension: str) -> dict[str, str]:
-        """See the function of this name."""
-        return archive_urls(self.page, self.chain, self.base_url, extension)
+    def history_urls(self, extension: str) -> dict[str, str]:
+        """Link relation of RFC 5005 3 and 4 → URL, as far as there are any."""
+        found = archive_urls(self.page, self.chain, self.base_url, extension)
+        if self.older:
+            page = replace(self.page, query=self.older)
+            found["next"] = self.base_url + page.feed_path(extension)
+        return found
 
 
 def archive_urls(page: Page, chain: Chain, base_url: str, extension: str) -> dict[str, str]:
@@ -122,6 +131,7 @@ def feed_of(
     zone: tzinfo,
     chain: Chain = UNCHAINED,
     deleted: Sequence[Tombstone] = (),
+    older: str = "",
 ) -> Feed:
     """The head that fits these entries."""
     languages = {article.language for article in articles}
@@ -135,6 +145,7 @@ def feed_of(
         language=(languages.pop() if len(languages) == 1 else "") or language,
         chain=chain,
         deleted=deleted,
+        older=older,
     )
 
 

@@ -59,13 +59,14 @@ def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> b
 
 def join(feed: Feed, fragments: list[bytes]) -> bytes:
     """The feed around item objects that are ready."""
+    links = feed.history_urls("json")
     head: dict[str, Any] = {
         "version": VERSION,
         "title": feed.title,
         "home_page_url": feed.html_url,
         "feed_url": feed.url("json"),
         "description": feed.description,
-        "next_url": feed.archive_urls("json").get("prev-archive"),
+        "next_url": links.get("next") or links.get("prev-archive"),
         "icon": feed.base_url + feeds.LARGE_ICON_PATH,
         "favicon": feed.base_url + feeds.ICON_PATH,
         "authors": [{"name": feed.site_title, "url": feed.base_url}],
@@ -78,7 +79,7 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
 
 
 def _extension(feed: Feed) -> dict[str, Any]:
-    links = feed.archive_urls("json")
+    links = feed.history_urls("json")
     found: dict[str, Any] = {
         "archive": feed.chain.is_archive,
         "current_url": links.get("current"),

@@ -7,6 +7,7 @@ renders has one of.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import tzinfo
 
 from service.articles import Article
@@ -54,11 +55,15 @@ class Renderer:
         chain: Chain = UNCHAINED,
         deleted: Sequence[Tombstone] = (),
         only: Collection[str] | None = None,
+        older: str = "",
+        is_brief: bool = False,
     ) -> bytes:
         """The feed of these articles, in their order, as `rss`, `atom` or `json`.
 
         Args:
             only: ids of those whose entries are in it, for a difference; all if None.
+            older: query of the page that goes on where this one ends (RFC 5005 3).
+            is_brief: without texts, where there are summaries.
         """
         feed = feeds.feed_of(
             page,
@@ -70,14 +75,18 @@ class Renderer:
             zone=self._zone,
             chain=chain,
             deleted=deleted,
+            older=older,
         )
         shown = articles if only is None else [a for a in articles if a.id in only]
-        kept = self._fragments.get
-        fragments = [
-            kept((article.id, article.revision, extension))
-            or self._make(article, extension, titles)
-            for article in shown
-        ]
+        if is_brief:
+            fragments = [self._fragment(_brief(a), extension, titles) for a in shown]
+        else:
+            kept = self._fragments.get
+            fragments = [
+                kept((article.id, article.revision, extension))
+                or self._make(article, extension, titles)
+                for article in shown
+            ]
         if extension == "json":
             return json_feed.join(feed, fragments)
         shell = self._shell(feed, extension)
@@ -87,6 +96,8 @@ class Renderer:
 
     def _shell(self, feed: Feed, extension: str) -> xml.Shell:
         # Titles never change, so this is all that a shell depends on.
+        if feed.page.query:
+            return xml.shell(feed, extension)
         key = (feed.page, feed.chain, feed.language, extension)
         kept = self._shells.pop(key, None) or xml.shell(feed, extension)
         self._shells[key] = kept
@@ -94,14 +105,21 @@ class Renderer:
             self._shells.pop(next(iter(self._shells)))
         return kept
 
-    def _make(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
+    def _fragment(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
         if extension == "json":
-            made = json_feed.fragment(article, base_url=self._base_url, titles=titles)
-        else:
-            made = xml.fragment(article, extension, base_url=self._base_url, titles=titles)
+            return json_feed.fragment(article, base_url=self._base_url, titles=titles)
+        return xml.fragment(article, extension, base_url=self._base_url, titles=titles)
+
+    def _make(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
+        made = self._fragment(article, extension, titles)
         self._fragments[article.id, article.revision, extension] = made
         self._bytes += len(made)
         # First in, first out: to note each use would cost more than to make a few anew.
         while self._bytes > self._max_bytes:
             self._bytes -= len(self._fragments.pop(next(iter(self._fragments))))
         return made
+
+
+def _brief(article: Article) -> Article:
+    """With its summary for its text."""
+    return replace(article, content_html="") if article.summary else article

@@ -216,10 +216,10 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator.link(href=feed.url(extension), rel="self", type=media_type)
     generator.link(page)
     generator.links.links = (page,)
-    archives = feed.archive_urls(extension)
+    history = feed.history_urls(extension)
     generator.links.history = (
         {"href": feed.hub_url, "rel": "hub"},
-        *({"href": url, "rel": rel, "type": media_type} for rel, url in archives.items()),
+        *({"href": url, "rel": rel, "type": media_type} for rel, url in history.items()),
     )
     generator.links.is_archive = feed.chain.is_archive
     return generator

@@ -18,6 +18,7 @@ import msgpack
 import orjson
 
 from service import articles as article_rules
+from service.filters import Place
 from service.pages import UNCHAINED, Chain, Page, Period
 from service.storage import keys, stream
 from service.storage.connecting import Client
@@ -72,6 +73,8 @@ class State:
 
 # Tombstones in a feed.
 GONE_SHOWN = 100
+# Articles that may be dated the same: a day's without times.
+MAX_EQUAL = 5_000
 
 Change = tuple[str, str]
 """(category path or `all`, period): a page of which servers may hold something old."""
@@ -101,16 +104,36 @@ class Pages:
         return ids[:limit] if page.period.is_live else ids
 
     async def between(
-        self, category: str, *, since: datetime, until: datetime, limit: int
+        self,
+        category: str,
+        *,
+        since: datetime | None,
+        until: datetime | None,
+        limit: int,
+        before: Place | None = None,
     ) -> list[str]:
-        """Ids of a category's live articles published in [since, until), newest first."""
-        low, high = article_rules.to_ms(since), f"({article_rules.to_ms(until)}"
+        """Ids of a category's live articles published in [since, until), newest first.
+
+        Args:
+            before: only those that come after this place in that order.
+        """
+        low = "-inf" if since is None else str(article_rules.to_ms(since))
+        high = "+inf" if until is None else f"({article_rules.to_ms(until)}"
+        # Redis has no range of scores that begins amid equal ones.
+        more = MAX_EQUAL if before else 0
+        if before and (until is None or before.ms < article_rules.to_ms(until)):
+            high = str(before.ms)
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
             pipe.zrevrangebyscore(
-                keys.category(shard, category), high, low, start=0, num=limit, withscores=True
-            )
-        return _merge(await pipe.execute())[:limit]
+                keys.category(shard, category), high, low, start=0, num=limit + more,
+                withscores=True,
+            )  # fmt: skip
+        merged = _merged(await pipe.execute())
+        if before:
+            place = (float(before.ms), before.id.encode())
+            merged = [pair for pair in merged if (pair[1], pair[0]) < place]
+        return [member.decode() for member, _ in merged[:limit]]
 
     async def gone(self, page: Page, *, since: datetime | None, zone: tzinfo) -> list[str]:
         """Ids of articles that were withdrawn from a page, newest first; GONE_SHOWN at most.
@@ -293,7 +316,9 @@ def _changed_ms(version: Version, chain: Chain, now: datetime, zone: tzinfo) -> 
 
 
 def _asks(page: Page) -> int:
-    """How many questions `_ask_neighbours` asks of each shard."""
+    """How many questions `_ask_neighbours` asks of each shard; selections are in no chain."""
+    if page.query:
+        return 0
     return 2 if page.period.is_live or page.period.day else 0
 
 
@@ -316,6 +341,9 @@ def _chain(
 
 
 def _merge(replies: list[list[tuple[bytes, float]]]) -> list[str]:
-    """Members of all shards in Redis's own order: by score, then by member, descending."""
-    merged = heapq.merge(*replies, key=lambda pair: (pair[1], pair[0]), reverse=True)
-    return [member.decode() for member, _ in merged]
+    return [member.decode() for member, _ in _merged(replies)]
+
+
+def _merged(replies: list[list[tuple[bytes, float]]]) -> list[tuple[bytes, float]]:
+    """Members and scores of all shards in Redis's own order: by score, then member, descending."""
+    return list(heapq.merge(*replies, key=lambda pair: (pair[1], pair[0]), reverse=True))

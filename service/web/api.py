@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -27,7 +27,6 @@ MAX_LIST = 1_000
 DEFAULT_LIST = 50
 _CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 _LIST_PARAMETERS = ("category", "since", "until", "limit")
-_FOREVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 Authorized = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -123,8 +122,8 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     store = request.app[STORE]
     ids = await store.pages.between(
         category,
-        since=_moment(given, "since", datetime(1970, 1, 1, tzinfo=UTC)),
-        until=_moment(given, "until", _FOREVER),
+        since=_moment(given, "since"),
+        until=_moment(given, "until"),
         limit=limit,
     )
     found = [article for article in await store.articles.get(ids) if article]
@@ -146,10 +145,10 @@ def _limit(given: Mapping[str, str]) -> int:
     return int(text)
 
 
-def _moment(given: Mapping[str, str], name: str, default: datetime) -> datetime:
+def _moment(given: Mapping[str, str], name: str) -> datetime | None:
     text = given.get(name)
     if text is None:
-        return default
+        return None
     try:
         return article_rules.from_rfc3339(text)
     except ValueError as exc:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from service.errors import Unavailable
 from service.pages import Page
 from service.storage.connecting import translated
-from service.storage.pages import Change
+from service.storage.pages import Change, Rendered
 from service.web.ready import Document
 from service.web.repeated import Hot, Repeated
 
@@ -38,6 +38,8 @@ class Held:
 
     document: Document
     version: str
+    rendered: Rendered | None = None
+    """Of a page that is not shared, for the differences to its next version."""
     hot: Hot = field(init=False)
     path: str = ""
     """Raw request path under which it is in `hot`; empty if it is not."""
@@ -178,7 +180,7 @@ class PageCache:
 
         def is_touched(key: Key) -> bool:
             page, extension = key
-            if extension in extensions:
+            if extension in extensions and not page.query:
                 return (page.category, str(page.period)) in periods
             return page.category in categories
 

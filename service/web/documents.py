@@ -76,7 +76,8 @@ class Documents:
         version = str(state)
         if held is not None and held.version == version:
             return held
-        rendered = await self.feeds.render(page, extension, state)
+        before = held.rendered if held else None
+        rendered = await self.feeds.render(page, extension, state, before=before)
         headers = self._feed_headers(page, extension, state.chain)
         twin_url = self._settings.base_url + page.news_path() if extension in XML_FORMATS else ""
         document = await self._document(
@@ -87,7 +88,7 @@ class Documents:
             return await self._difference(page, extension, state, rendered, base)
 
         document.difference = difference
-        return Held(document=document, version=version)
+        return Held(document=document, version=version, rendered=rendered if page.query else None)
 
     async def _load_news(self, page: Page, extension: str, held: Held | None) -> Held:
         # A page for people shows calendar and neighbours, so it follows the whole category.

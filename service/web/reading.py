@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote
+from dataclasses import replace
+from urllib.parse import unquote_plus
 
 from aiohttp import web
 
+from service import filters
 from service.articles import Article, to_ms
 from service.errors import NotFound
 from service.feeds import opml
@@ -26,6 +28,8 @@ async def show_feed(request: web.Request) -> web.StreamResponse:
     if not dot or extension.lower() not in FORMATS:
         raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
     page = await _known_page(request, path)
+    query = filters.parse(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
+    page = replace(page, query=str(query))
     return await _show(request, page, extension.lower(), page.feed_path(extension.lower()))
 
 
@@ -66,10 +70,10 @@ async def _known_page(request: web.Request, path: str) -> Page:
 async def _show(
     request: web.Request, page: Page, extension: str, true_path: str
 ) -> web.StreamResponse:
-    # One URL for each page: near misses (case, a missing zero, a slash) are sent there.
-    if request.path != unquote(true_path):
-        query = f"?{request.rel_url.raw_query_string}" if request.query_string else ""
-        raise web.HTTPPermanentRedirect(true_path + query)
+    # One URL for each page: near misses (case, a missing zero, another order) are sent there.
+    asked = request.path_qs if extension in FORMATS else request.path
+    if unquote_plus(asked) != unquote_plus(true_path):
+        raise web.HTTPPermanentRedirect(true_path)
     # Percent-encoding spells one path in thousands of ways: only ours is remembered.
     hot_path = true_path if request.raw_path == true_path else ""
     document = await request.app[CACHE].get(page, extension, hot_path=hot_path)
@@ -130,5 +134,9 @@ async def find_article(request: web.Request, article_id: str) -> Article:
 
 async def note_readers(request_app: web.Application) -> None:
     """Tell the aggregate workers what was read since the last call: they render it ahead."""
-    asked = [key for key in request_app[CACHE].take_asked() if key[1] in FORMATS]
+    asked = [
+        (page, extension)
+        for page, extension in request_app[CACHE].take_asked()
+        if extension in FORMATS and not page.query
+    ]
     await request_app[STORE].pages.ask(asked, now=request_app[CLOCK]())
