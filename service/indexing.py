@@ -8,13 +8,14 @@ and however often events come.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from service import articles as article_rules
 from service import categories
 from service.articles import Article
-from service.pages import Period
+from service.pages import VIEWS, Period
 
 _NO_SCORE = "-"
 
@@ -49,11 +50,21 @@ class IndexStep:
 
 
 def fold(
-    article: Article, before: bytes, *, stamp_ms: int, zone: tzinfo, hide_duplicates: bool = True
+    article: Article,
+    before: bytes,
+    *,
+    stamp_ms: int,
+    zone: tzinfo,
+    hide_duplicates: bool = True,
+    views: Sequence[str] = (),
+    all_views: Collection[str] = (),
 ) -> IndexStep | None:
     """The step from what the indexes hold (`idx`, empty if nothing) to this revision.
 
     None if they hold this revision (and mark) or a later one already.
+
+    Args:
+        views, all_views: paths of those that the article is in, and of all that there are.
     """
     held, old_score, old_categories = _read(before)
     if held >= (article.revision, article.marks):
@@ -62,6 +73,9 @@ def fold(
     score = article_rules.to_ms(article.published) if live else None
     hidden = frozenset(article.hidden_in if hide_duplicates else ())
     new_categories = [path for path in lineage(article) if path not in hidden] if live else []
+    new_categories += views if live else []
+    # The index of a view that was removed is gone.
+    old_categories = [p for p in old_categories if not p.startswith(VIEWS) or p in all_views]
     touches = [
         Touch(
             category=path,
@@ -83,6 +97,32 @@ def fold(
         after=" ".join([_number(article), shown, *new_categories]).encode(),
         stamp_ms=stamp_ms,
         touches=tuple(touches),
+    )
+
+
+def refold(
+    article: Article, before: bytes, path: str, *, belongs: bool, stamp_ms: int, zone: tzinfo
+) -> IndexStep | None:
+    """The step that puts an article into one more index, or takes it out, at the same revision.
+
+    None if there is nothing to do, or if the indexes hold another revision: its own step decides.
+    """
+    held, score, paths = _read(before)
+    if held != (article.revision, article.marks) or score is None:
+        return None
+    if not belongs and path not in paths:
+        return None
+    after = [known for known in paths if known != path] + ([path] if belongs else [])
+    touch = Touch(
+        category=path, score=score if belongs else None, gone=None, periods=_periods(zone, score)
+    )
+    return IndexStep(
+        article_id=article.id,
+        revision=f"{article.revision}.{article.marks}",
+        before=before,
+        after=" ".join([_number(article), str(score), *after]).encode(),
+        stamp_ms=stamp_ms,
+        touches=(touch,),
     )
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import calendar
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from urllib.parse import quote
 
@@ -24,6 +24,8 @@ from service import categories
 FORMATS = ("rss", "atom", "json")
 XML_FORMATS = ("rss", "atom")
 LIVE = "live"
+VIEWS = "views/"
+"""Before the name of a view, where categories have their path."""
 _NUMBER = re.compile(r"[0-9]{1,4}")
 # Years outside are spelling errors or attacks; datetime itself ends at 9999.
 MIN_YEAR, MAX_YEAR = 1970, 9998
@@ -99,6 +101,8 @@ class Page:
     period: Period = Period()
     query: str = ""
     """Of a feed, in its one spelling (`filters.Query`); empty for the page itself."""
+    token: str = field(default="", repr=False)
+    """Of a private feed; in its path, and nowhere else."""
 
     def __str__(self) -> str:
         """The path's middle: `media-center/coalition-news/2017/12/22`, with the query."""
@@ -112,8 +116,14 @@ class Page:
 
     def feed_path(self, extension: str) -> str:
         """`/feeds/….{extension}`, percent-encoded, with the query."""
-        path = f"/feeds/{quote(self._path())}.{extension}"
+        path = f"/private/{self.token}" if self.token else f"/feeds/{quote(self._path())}"
+        path = f"{path}.{extension}"
         return f"{path}?{self.query}" if self.query else path
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether many get the same bytes, unlike of selections and private feeds."""
+        return not (self.query or self.token)
 
     def news_path(self) -> str:
         """`/news/…`, percent-encoded; pages for people have no query."""
@@ -162,7 +172,8 @@ def parse_page(path: str) -> Page | None:
     category = "/".join(steps)
     if category != categories.ALL:
         category = "/".join(categories.fold(step) for step in steps)
-        if not categories.is_path(category):
+        is_view = category.startswith(VIEWS) and category.count("/") == 1
+        if not categories.is_path(category.removeprefix(VIEWS) if is_view else category):
             return None
     if not numbers:
         return Page(category)

@@ -20,7 +20,7 @@ from service.articles import Article
 from service.feeds.feed import Tombstone
 from service.feeds.renderer import REVISION, Renderer
 from service.filters import Place, Query
-from service.pages import Chain, Page, tag_of
+from service.pages import VIEWS, Chain, Page, tag_of
 from service.settings import Settings
 from service.storage.pages import Rendered, State
 from service.storage.store import Store
@@ -84,7 +84,19 @@ class FeedRenderer:
 
     async def is_known(self, category: str) -> bool:
         """Whether a category exists; `all` does."""
+        if category.startswith(VIEWS):
+            view = await self._store.views.get(category.removeprefix(VIEWS))
+            return view is not None and not view.private
         return category == categories.ALL or category in await self.titles([category])
+
+    async def page_titles(self, page: Page, articles: Sequence[Article]) -> Mapping[str, str]:
+        """What a page's feed names: path → title."""
+        paths = {path for article in articles for path in article.categories}
+        if not page.category.startswith(VIEWS):
+            return await self.titles(paths | ({page.category} - {categories.ALL}))
+        view = await self._store.views.get(page.category.removeprefix(VIEWS))
+        title = view.title if view else categories.title_of(page.category)
+        return {**await self.titles(paths), page.category: title}
 
     async def articles(self, page: Page) -> list[Article]:
         """The live articles of a page that selects nothing, newest first."""
@@ -130,7 +142,7 @@ class FeedRenderer:
         Args:
             before: of a page that is not shared: what this process rendered before.
         """
-        if not state.changed_ms or page.query:
+        if not state.changed_ms or not page.is_shared:
             # Empty days and selections are without number: not worth a key each.
             return await self._render(page, extension, state, version="", before=before)
         made_of = f"{state}/{self._made_by}"
@@ -197,7 +209,7 @@ class FeedRenderer:
                 older=str(replace(query, before=last)) if last else "",
                 is_brief=query.is_brief,
                 deleted=(),
-                titles=await self.titles(_paths(page, articles)),
+                titles=await self.page_titles(page, articles),
             )
         articles = await self.articles(page)
         is_full = len(articles) >= self._page_size
@@ -209,7 +221,7 @@ class FeedRenderer:
             older="",
             is_brief=False,
             deleted=[Tombstone.of(a) for a in withdrawn if a and a.status != article_rules.LIVE],
-            titles=await self.titles(_paths(page, articles)),
+            titles=await self.page_titles(page, articles),
         )
 
     async def _made(
@@ -248,8 +260,3 @@ def _mark(article: Article) -> bytes:
 
 def _marks(articles: Sequence[Article]) -> bytes:
     return b"".join(map(_mark, articles)) if len(articles) <= MAX_COMPARED else b""
-
-
-def _paths(page: Page, articles: Sequence[Article]) -> set[str]:
-    found = {path for article in articles for path in article.categories}
-    return found if page.category == categories.ALL else found | {page.category}

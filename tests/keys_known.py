@@ -7,7 +7,8 @@ from typing import Any
 
 # Pattern → whether the key must have a TTL.
 KNOWN = {
-    r"dateline:\{0\}:(layout|counters|endpoints|asked|subscriptions|pushes)": False,
+    r"dateline:\{0\}:(layout|counters|endpoints|asked|subscriptions|pushes|private)": False,
+    r"dateline:\{0\}:views(:(changes|built))?": False,
     r"dateline:\{0\}:sources(:(due|polls|hosts))?": False,
     r"dateline:\{\d+\}:(events|dirty|categories)": False,
     r"dateline:\{\d+\}:(article|category|versions|gone|aliases):.+": False,

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from functools import partial
 
 from service import articles as article_rules
 from service.articles import Article
@@ -26,6 +28,7 @@ from service.storage.stream import AGGREGATE, Event
 from workers import runtime
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
+from workers.viewing import Viewing
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +37,7 @@ BATCH = 200
 MAX_ROUNDS = 5
 SWEEP_EVERY_S = 5.0
 TRIM_EVERY_S = 30.0
+VIEWS_EVERY_S = 2.0
 TICK_TIMEOUT_S = 60.0
 # Older than any event still on its way to us.
 DIRTY_AFTER = timedelta(seconds=10)
@@ -52,18 +56,29 @@ class Aggregator:
         self._renderer = FeedRenderer(store, settings, now=now)
         self._consumer = f"{AGGREGATE}-{settings.worker_ordinal}"
         self._asked: frozenset[str] = frozenset()
+        self._viewing = Viewing(
+            store,
+            zone=settings.timezone,
+            hides=settings.duplicates == "hide",
+            token=uuid.uuid4().hex,
+            now=now,
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume every shard and sweep at each tick, until stopped."""
         try:
             async with (
-                ticking({"sweep": SWEEP_EVERY_S, "trim": TRIM_EVERY_S}) as ticks,
+                ticking(
+                    {"sweep": SWEEP_EVERY_S, "trim": TRIM_EVERY_S, "views": VIEWS_EVERY_S}
+                ) as ticks,
                 asyncio.TaskGroup() as group,
             ):
                 for shard in range(self._store.stream.shards):
                     group.create_task(self._consume(shard, stop))
                 group.create_task(self._tick(ticks["sweep"], self._sweep, stop))
                 group.create_task(self._tick(ticks["trim"], self._trim, stop))
+                build = partial(self._viewing.build, self._publish, stop)
+                group.create_task(self._tick(ticks["views"], build, stop))
         finally:
             self._renderer.close()
 
@@ -82,7 +97,7 @@ class Aggregator:
             if await runtime.woken(tick, stop, timeout_s=TICK_TIMEOUT_S):
                 await work()
 
-        await runtime.repeat(unit, stop, what=work.__name__)
+        await runtime.repeat(unit, stop, what=getattr(work, "__name__", "views"))
 
     async def _recover(self, shard: int) -> None:
         """Finish what this consumer was given before it died, then what dead ones were given."""
@@ -140,6 +155,7 @@ class Aggregator:
         """Bring the indexes up to these revisions, and tell the servers."""
         changes: set[Change] = set()
         left = list(articles)
+        await self._viewing.load()
         for _ in range(MAX_ROUNDS):
             held = await self._store.articles.indexed([article.id for article in left])
             steps = {
@@ -165,6 +181,8 @@ class Aggregator:
             stamp_ms=stamp_ms,
             zone=self._settings.timezone,
             hide_duplicates=self._settings.duplicates == "hide",
+            views=self._viewing.of(article),
+            all_views=self._viewing.paths,
         )
 
     async def _publish(self, changes: set[Change]) -> None:

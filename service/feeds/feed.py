@@ -89,7 +89,7 @@ class Feed:
     @property
     def html_url(self) -> str:
         """The page for people."""
-        if self.page == Page(categories.ALL):
+        if self.page.token or self.page == Page(categories.ALL):
             return f"{self.base_url}/"
         return self.base_url + self.page.news_path()
 
@@ -99,8 +99,8 @@ class Feed:
 
     @property
     def hub_url(self) -> str:
-        """The WebSub hub that pushes this feed."""
-        return self.base_url + HUB_PATH
+        """The WebSub hub that pushes this feed; empty for a private one, which none does."""
+        return "" if self.page.token else self.base_url + HUB_PATH
 
     def history_urls(self, extension: str) -> dict[str, str]:
         """Link relation of RFC 5005 3 and 4 → URL, as far as there are any."""

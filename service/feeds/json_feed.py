@@ -71,7 +71,7 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
         "favicon": feed.base_url + feeds.ICON_PATH,
         "authors": [{"name": feed.site_title, "url": feed.base_url}],
         "language": feed.language,
-        "hubs": [{"type": "WebSub", "url": feed.hub_url}],
+        "hubs": [{"type": "WebSub", "url": feed.hub_url}] if feed.hub_url else None,
         "_dateline": _extension(feed),
         "items": [orjson.Fragment(item) for item in fragments],
     }

@@ -30,11 +30,18 @@ class Outline:
     """Path of titles; empty if it is in no folder."""
 
 
-def render(titles: Mapping[str, str], *, site_title: str, base_url: str, changed_ms: int) -> bytes:
-    """The live feeds of everything and of each category, nested as the categories are.
+def render(
+    titles: Mapping[str, str],
+    *,
+    views: Mapping[str, str],
+    site_title: str,
+    base_url: str,
+    changed_ms: int,
+) -> bytes:
+    """The live feeds of everything and of each category, nested as the categories are; and views.
 
     Args:
-        titles: category path → title.
+        titles, views: path → title.
         changed_ms: when anything in these feeds changed last.
     """
     root = etree.Element("opml", version="2.0")
@@ -49,6 +56,10 @@ def render(titles: Mapping[str, str], *, site_title: str, base_url: str, changed
         parent = outlines.get(path.rpartition("/")[0], body)
         title = categories.title_path(path, titles).rsplit("/", 1)[-1]
         outlines[path] = _outline(parent, Page(path), title, base_url)
+    if views:
+        folder = etree.SubElement(body, "outline", text="Views", title="Views")
+        for path, title in sorted(views.items()):
+            _outline(folder, Page(path), title, base_url)
     made: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
     return made
 

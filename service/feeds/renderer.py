@@ -42,7 +42,7 @@ class Renderer:
         self._zone = zone
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, Chain, str, str], xml.Shell] = {}
+        self._shells: dict[tuple[Page, Chain, str, str, str], xml.Shell] = {}
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -95,10 +95,10 @@ class Renderer:
         return shell.around(fragments, updated=feed.updated, extension=extension)
 
     def _shell(self, feed: Feed, extension: str) -> xml.Shell:
-        # Titles never change, so this is all that a shell depends on.
-        if feed.page.query:
+        # All that a shell depends on; of a category the title never changes, of a view it may.
+        if not feed.page.is_shared:
             return xml.shell(feed, extension)
-        key = (feed.page, feed.chain, feed.language, extension)
+        key = (feed.page, feed.chain, feed.title, feed.language, extension)
         kept = self._shells.pop(key, None) or xml.shell(feed, extension)
         self._shells[key] = kept
         if len(self._shells) > MAX_SHELLS:

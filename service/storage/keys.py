@@ -44,6 +44,20 @@ SOURCES_POLLS = "dateline:{0}:sources:polls"
 # ms from when on it may be asked, and `f`, source id → ms until when its claim holds · ingest.
 SOURCES_HOSTS = "dateline:{0}:sources:hosts"
 
+# dateline:{0}:views · hash · permanent, one field a view (name → JSON) · API, CLI → all.
+VIEWS = "dateline:{0}:views"
+
+# dateline:{0}:views:changes · string, a number that rises · API, CLI → aggregate.
+VIEWS_CHANGED = "dateline:{0}:views:changes"
+
+# dateline:{0}:views:built · hash · one field a view: how far its index has come, as JSON ·
+# aggregate → API, CLI.
+VIEWS_BUILT = "dateline:{0}:views:built"
+
+# dateline:{0}:private · hash · permanent, one field a private feed (SHA-256 of its token → JSON) ·
+# API, CLI → servers.
+PRIVATE_FEEDS = "dateline:{0}:private"
+
 # dateline:{0}:subscriptions · hash · one field a WebSub subscription (id in its callback → JSON);
 # removed when its lease ended · ingest, servers → servers, ingest.
 SUBSCRIPTIONS = "dateline:{0}:subscriptions"

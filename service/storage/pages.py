@@ -317,7 +317,7 @@ def _changed_ms(version: Version, chain: Chain, now: datetime, zone: tzinfo) -> 
 
 def _asks(page: Page) -> int:
     """How many questions `_ask_neighbours` asks of each shard; selections are in no chain."""
-    if page.query:
+    if not page.is_shared:
         return 0
     return 2 if page.period.is_live or page.period.day else 0
 

@@ -17,6 +17,7 @@ from service.storage.pages import Pages
 from service.storage.sources import Sources
 from service.storage.stream import Stream
 from service.storage.subscriptions import Subscriptions
+from service.storage.views import Views
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Store:
     duplicates: Duplicates
     sources: Sources
     subscriptions: Subscriptions
+    views: Views
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
@@ -80,4 +82,5 @@ def of_client(client: Client, *, shards: int) -> Store:
         duplicates=Duplicates(client, shards=shards),
         sources=Sources(client),
         subscriptions=Subscriptions(client),
+        views=Views(client, shards=shards),
     )

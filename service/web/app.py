@@ -15,7 +15,7 @@ from service.pages import FORMATS
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.store import open_store
-from service.web import api, events, manage, operations, problems, reading, websub
+from service.web import api, events, manage, operations, problems, reading, selections, websub
 from service.web.api import authorized
 from service.web.broadcast import Broadcast
 from service.web.cache import PageCache
@@ -52,6 +52,17 @@ ROUTES = (
     web.patch("/api/v1/sources/{id}", authorized(manage.change_source), name="api-set-source"),
     web.post("/api/v1/sources/{id}/refresh", authorized(manage.refresh_source), name="api-refresh"),
     web.delete("/api/v1/sources/{id}", authorized(manage.remove_source), name="api-unsource"),
+    web.post("/api/v1/views", authorized(selections.add_view), name="api-add-view"),
+    web.get("/api/v1/views", authorized(selections.list_views), name="api-views"),
+    web.get("/api/v1/views/{name}", authorized(selections.show_view), name="api-view"),
+    web.put("/api/v1/views/{name}", authorized(selections.put_view), name="api-put-view"),
+    web.delete("/api/v1/views/{name}", authorized(selections.remove_view), name="api-unview"),
+    web.post("/api/v1/private-feeds", authorized(selections.add_private), name="api-add-private"),
+    web.get("/api/v1/private-feeds", authorized(selections.list_private), name="api-private-feeds"),
+    web.delete(
+        "/api/v1/private-feeds/{id}", authorized(selections.revoke_private), name="api-revoke"
+    ),
+    web.get("/private/{name}", reading.show_private, name="private"),
     web.get("/websub/{id}", websub.verify, name="websub-verify", allow_head=False),
     web.post("/websub/{id}", websub.deliver, name="websub-deliver"),
     web.get("/events", events.show_events, name="events"),

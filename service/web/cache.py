@@ -180,7 +180,7 @@ class PageCache:
 
         def is_touched(key: Key) -> bool:
             page, extension = key
-            if extension in extensions and not page.query:
+            if extension in extensions and page.is_shared:
                 return (page.category, str(page.period)) in periods
             return page.category in categories
 

@@ -13,12 +13,14 @@ from aiohttp import web
 
 from service import categories
 from service.articles import Article
+from service.errors import NotFound
 from service.feeds.feed import HUB_PATH, MEDIA_TYPES, archive_urls
-from service.pages import FORMATS, XML_FORMATS, Chain, Page, Period
+from service.pages import FORMATS, VIEWS, XML_FORMATS, Chain, Page, Period
 from service.rendering import FeedRenderer
 from service.settings import Settings
 from service.storage.pages import Rendered, State
 from service.storage.store import Store
+from service.views import token_hash
 from service.web import html
 from service.web.cache import Held
 from service.web.ready import Document
@@ -72,6 +74,8 @@ class Documents:
         return await load(page, extension, held)
 
     async def _load_feed(self, page: Page, extension: str, held: Held | None) -> Held:
+        if page.token:
+            await self._check_token(page)
         (state,) = await self.feeds.states([page])
         version = str(state)
         if held is not None and held.version == version:
@@ -79,7 +83,8 @@ class Documents:
         before = held.rendered if held else None
         rendered = await self.feeds.render(page, extension, state, before=before)
         headers = self._feed_headers(page, extension, state.chain)
-        twin_url = self._settings.base_url + page.news_path() if extension in XML_FORMATS else ""
+        has_twin = extension in XML_FORMATS and not page.token
+        twin_url = self._settings.base_url + page.news_path() if has_twin else ""
         document = await self._document(
             rendered.body, headers, held, rendered=rendered, twin_url=twin_url
         )
@@ -88,7 +93,14 @@ class Documents:
             return await self._difference(page, extension, state, rendered, base)
 
         document.difference = difference
-        return Held(document=document, version=version, rendered=rendered if page.query else None)
+        kept = None if page.is_shared else rendered
+        return Held(document=document, version=version, rendered=kept)
+
+    async def _check_token(self, page: Page) -> None:
+        """Also of what is held: an address can be revoked. Raises NotFound."""
+        feed = await self._store.views.private(token_hash(page.token))
+        if feed is None or feed.category != page.category:
+            raise NotFound("no such private feed")
 
     async def _load_news(self, page: Page, extension: str, held: Held | None) -> Held:
         # A page for people shows calendar and neighbours, so it follows the whole category.
@@ -165,8 +177,18 @@ class Documents:
     def _feed_headers(self, page: Page, extension: str, chain: Chain) -> dict[str, str]:
         base = self._settings.base_url
         media_type = MEDIA_TYPES[extension]
+        own = f'<{base}{page.feed_path(extension)}>; rel="self"'
+        if page.token:
+            return {
+                "Content-Type": f"{media_type}; charset=utf-8",
+                "Cache-Control": f"private, max-age={LIVE_MAX_AGE_S}",
+                "Link": own,
+                "X-Content-Type-Options": "nosniff",
+                "X-Robots-Tag": "noindex",
+                "Referrer-Policy": "no-referrer",
+            }
         links = [
-            f'<{base}{page.feed_path(extension)}>; rel="self"',
+            own,
             f'<{base}{HUB_PATH}>; rel="hub"',
             f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
             *(
@@ -204,6 +226,8 @@ class Documents:
     async def _news(self, page: Page, extension: str) -> bytes:
         articles = await self.feeds.articles(page)
         titles = await self._store.articles.category_titles()
+        if page.category.startswith(VIEWS):
+            titles[page.category] = (await self.feeds.page_titles(page, ()))[page.category]
         if extension == HOME:
             return await self._home(articles[:HOME_ARTICLES], titles)
         month = self._shown_month(page, articles)

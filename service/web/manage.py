@@ -15,7 +15,9 @@ from service.web.state import CLOCK, STORE
 
 async def add_webhook(request: web.Request) -> web.StreamResponse:
     """POST: 201 with the id and, this once, the secret."""
-    made = await endpoints.add(request.app[STORE], await _object(request), now=request.app[CLOCK]())
+    made = await endpoints.add(
+        request.app[STORE], await read_object(request), now=request.app[CLOCK]()
+    )
     return json_response(made, status=201)
 
 
@@ -57,7 +59,7 @@ async def add_source(request: web.Request) -> web.StreamResponse:
     store, now = request.app[STORE], request.app[CLOCK]()
     if any(word in request.content_type for word in ("opml", "xml")):
         return json_response(await catalogue.add_all(store, await read_body(request), now=now))
-    source, added = await catalogue.add(store, await _object(request), now=now)
+    source, added = await catalogue.add(store, await read_object(request), now=now)
     return json_response(source.shown(), status=201 if added else 200)
 
 
@@ -82,7 +84,7 @@ async def show_source(request: web.Request) -> web.StreamResponse:
 
 async def change_source(request: web.Request) -> web.StreamResponse:
     """PATCH: change the named fields (RFC 7396, but `mapping` and `headers` are replaced whole)."""
-    fields = await _object(request)
+    fields = await read_object(request)
     store, source_id = request.app[STORE], request.match_info["id"]
     source = await catalogue.change(store, source_id, fields, now=request.app[CLOCK]())
     return json_response(source.shown())
@@ -101,7 +103,8 @@ async def remove_source(request: web.Request) -> web.StreamResponse:
     return web.Response(status=204)
 
 
-async def _object(request: web.Request) -> dict[str, Any]:
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises InvalidInput."""
     body = await read_body(request)
     try:
         found = orjson.loads(body)

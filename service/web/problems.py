@@ -25,7 +25,9 @@ from service.web.documents import HTML_HEADERS
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-_FOR_PROGRAMS = ("/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events")
+_FOR_PROGRAMS = (
+    "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
+)  # fmt: skip
 
 
 def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
@@ -63,7 +65,7 @@ def middleware(settings: Settings) -> Any:
             with translated():
                 return await handler(request)
         except Unavailable as exc:
-            logger.warning("answered 503", extra={"path": request.path, "reason": str(exc)})
+            logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})
             found = of_error(exc)
             headers["Retry-After"] = str(exc.retry_after_s)
         except DatelineError as exc:
@@ -81,11 +83,16 @@ def middleware(settings: Settings) -> Any:
             found = problem(408, "the body did not come in time")
             headers["Connection"] = "close"
         except Exception:  # The border: a bug costs one request, not the server.
-            logger.exception("a request failed", extra={"path": request.path})
+            logger.exception("a request failed", extra={"path": _shown(request)})
             found = problem(500, "an error of ours; it is in the log")
         return _response(request, found, headers, settings)
 
     return answer_errors
+
+
+def _shown(request: web.Request) -> str:
+    """The path, for the log; a private feed's is a secret."""
+    return "/private/…" if request.path.startswith("/private") else request.path
 
 
 def _response(

@@ -13,6 +13,7 @@ from service.articles import Article, to_ms
 from service.errors import NotFound
 from service.feeds import opml
 from service.pages import FORMATS, Page, parse_page
+from service.views import token_hash
 from service.web import html
 from service.web.documents import CORS, HOME, HTML, HTML_HEADERS, LIVE_MAX_AGE_S
 from service.web.ready import Document
@@ -31,6 +32,18 @@ async def show_feed(request: web.Request) -> web.StreamResponse:
     query = filters.parse(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
     page = replace(page, query=str(query))
     return await _show(request, page, extension.lower(), page.feed_path(extension.lower()))
+
+
+async def show_private(request: web.Request) -> web.StreamResponse:
+    """`/private/{token}.{rss|atom|json}`: a category or view, live, for one subscriber."""
+    token, _, extension = request.match_info["name"].rpartition(".")
+    feed = await request.app[STORE].views.private(token_hash(token))
+    if feed is None or extension not in FORMATS:
+        # Neither the token nor what is near it is repeated to anybody.
+        raise NotFound("no such private feed")
+    query = filters.parse(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
+    page = Page(feed.category, query=str(query), token=token)
+    return await _show(request, page, extension, page.feed_path(extension))
 
 
 async def show_options(_: web.Request) -> web.StreamResponse:
@@ -84,9 +97,11 @@ async def show_opml(request: web.Request) -> web.StreamResponse:
     """`/feeds.opml`."""
     app = request.app
     titles = await app[STORE].articles.category_titles()
+    views = [view for view in await app[STORE].views.all() if not view.private]
     version = await app[STORE].pages.version(Page("all"))
     body = opml.render(
         titles,
+        views={view.path: view.title for view in views},
         site_title=app[SETTINGS].site_title,
         base_url=app[SETTINGS].base_url,
         changed_ms=version.changed_ms,
@@ -137,6 +152,6 @@ async def note_readers(request_app: web.Application) -> None:
     asked = [
         (page, extension)
         for page, extension in request_app[CACHE].take_asked()
-        if extension in FORMATS and not page.query
+        if extension in FORMATS and page.is_shared
     ]
     await request_app[STORE].pages.ask(asked, now=request_app[CLOCK]())

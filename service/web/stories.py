@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from service import categories
 from service.articles import Article, Enclosure
-from service.pages import Page, Period
+from service.pages import VIEWS, Page, Period
 
 ALL_TITLE = "All articles"
 # Languages written from right to left in their usual script (Unicode CLDR, characterOrder).
@@ -79,6 +79,8 @@ def crumbs(category: str, titles: Mapping[str, str]) -> list[Link]:
     """From the top down to the category itself; Home is the template's."""
     if category == categories.ALL:
         return [Link(href="/", text=ALL_TITLE)]
+    if category.startswith(VIEWS):
+        return [Link(href=Page(category).news_path(), text=category_title(category, titles))]
     steps = category.split("/")
     above = ["/".join(steps[: i + 1]) for i in range(len(steps))]
     return [Link(href=Page(p).news_path(), text=category_title(p, titles)) for p in above]

@@ -1,0 +1,67 @@
+"""/api/v1/views and /api/v1/private-feeds: manage, as the CLI does."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service import saved
+from service.errors import InvalidInput
+from service.web.api import json_response
+from service.web.manage import read_object
+from service.web.state import CLOCK, SETTINGS, STORE
+
+
+async def add_view(request: web.Request) -> web.StreamResponse:
+    """POST: 201; a name that is taken is refused."""
+    store, settings = request.app[STORE], request.app[SETTINGS]
+    view, _ = await saved.put(store, await read_object(request), now=request.app[CLOCK]())
+    return json_response(await saved.shown(store, view, settings), status=201)
+
+
+async def put_view(request: web.Request) -> web.StreamResponse:
+    """PUT: 201 if it is new, 200 if it is in the place of another or the same."""
+    store, settings = request.app[STORE], request.app[SETTINGS]
+    name = request.match_info["name"]
+    fields = {"name": name, **await read_object(request)}
+    if fields["name"] != name:
+        raise InvalidInput("name", fields["name"], f"is not the {name!r} of the URL")
+    view, is_new = await saved.put(store, fields, now=request.app[CLOCK](), replace=True)
+    shown = await saved.shown(store, view, settings)
+    return json_response(shown, status=201 if is_new else 200)
+
+
+async def list_views(request: web.Request) -> web.StreamResponse:
+    """GET: all of them."""
+    return json_response(await saved.all_shown(request.app[STORE], request.app[SETTINGS]))
+
+
+async def show_view(request: web.Request) -> web.StreamResponse:
+    """GET one."""
+    store = request.app[STORE]
+    view = await saved.find(store, request.match_info["name"])
+    return json_response(await saved.shown(store, view, request.app[SETTINGS]))
+
+
+async def remove_view(request: web.Request) -> web.StreamResponse:
+    """DELETE."""
+    await saved.remove(request.app[STORE], request.match_info["name"])
+    return web.Response(status=204)
+
+
+async def add_private(request: web.Request) -> web.StreamResponse:
+    """POST: 201 with the URL, this once."""
+    store, settings = request.app[STORE], request.app[SETTINGS]
+    fields = await read_object(request)
+    made = await saved.add_private(store, fields, settings, now=request.app[CLOCK]())
+    return json_response(made, status=201)
+
+
+async def list_private(request: web.Request) -> web.StreamResponse:
+    """GET: all of them, without their URLs."""
+    return json_response(await saved.all_private(request.app[STORE]))
+
+
+async def revoke_private(request: web.Request) -> web.StreamResponse:
+    """DELETE: its address leads nowhere from now on."""
+    await saved.revoke(request.app[STORE], request.match_info["id"])
+    return web.Response(status=204)
