@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[0-9]{1,4}")
 MIN_YEAR, MAX_YEAR = 1970, 9998
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Period:
     """A year, a month or a day; all zero is live."""
 

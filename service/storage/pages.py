@@ -196,6 +196,31 @@ class Pages:
             else:
                 pipe.zrangebyscore(name, end, "+inf", start=0, num=1, withscores=True)
 
+    async def periods(self, category: str) -> dict[Period, int]:
+        """Year, month or day that ever had an article → ms of the newest event in it."""
+        pipe = self._client.pipeline(transaction=False)
+        for shard in range(self._shards):
+            pipe.hgetall(keys.versions(shard, category))
+        found: dict[Period, int] = {}
+        for stamps in await pipe.execute():
+            for name, stamp in stamps.items():
+                period = Period.parse(name.decode())
+                if not period.is_live:
+                    found[period] = max(int(stamp), found.get(period, 0))
+        return found
+
+    async def counts(self, category: str, periods: Sequence[Period], zone: tzinfo) -> list[int]:
+        """How many live articles of a category each period has."""
+        pipe = self._client.pipeline(transaction=False)
+        for period in periods:
+            start, end = period.bounds(zone)
+            low, high = article_rules.to_ms(start), f"({article_rules.to_ms(end)}"
+            for shard in range(self._shards):
+                pipe.zcount(keys.category(shard, category), low, high)
+        found = await pipe.execute()
+        size = self._shards
+        return [sum(found[i : i + size]) for i in range(0, len(found), size)]
+
     async def month_days(self, category: str, month: Period, zone: tzinfo) -> frozenset[int]:
         """Days of a month on which a category has articles."""
         start, end = month.bounds(zone)

@@ -15,7 +15,17 @@ from service.pages import FORMATS
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.store import open_store
-from service.web import api, events, manage, operations, problems, reading, selections, websub
+from service.web import (
+    api,
+    events,
+    manage,
+    operations,
+    problems,
+    reading,
+    selections,
+    sitemaps,
+    websub,
+)
 from service.web.api import authorized
 from service.web.broadcast import Broadcast
 from service.web.cache import PageCache
@@ -30,6 +40,10 @@ ROUTES = (
     web.get("/feeds/{path:.+}", reading.show_feed, name="feed"),
     web.options("/feeds/{path:.+}", reading.show_options, name="feed-options"),
     web.get("/feeds.opml", reading.show_opml, name="opml"),
+    web.get("/sitemap.xml", sitemaps.show_index, name="sitemap"),
+    web.get("/sitemaps/{name}", sitemaps.show_part, name="sitemap-part"),
+    web.get("/news-sitemap.xml", sitemaps.show_news, name="news-sitemap"),
+    web.get("/robots.txt", sitemaps.show_robots, name="robots"),
     web.get("/", reading.show_home, name="home"),
     web.get("/news/{path:.+}", reading.show_news, name="news"),
     web.get("/articles/{name}", reading.show_article, name="article"),

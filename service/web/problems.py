@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
+    "/sitemap", "/news-sitemap",
 )  # fmt: skip
 
 
