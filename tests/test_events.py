@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import resource
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -18,13 +20,16 @@ from service.compose import compose
 from service.storage.store import Store
 from service.web import broadcast
 from service.web import events as events_handler
+from service.web.state import EVENTS
+from tests.conftest import wait_until
 
 Client = TestClient[Any, Any]
 
 
-async def publish(store: Store, *titles: str, category: str = "News") -> list[str]:
+async def publish(store: Store, *titles: str, category: str = "News", body: str = "") -> list[str]:
     """Append; the events' ids."""
-    drafts = [compose(Entry(guid=t, title=t, categories=(category,)), source="s") for t in titles]
+    entries = [Entry(guid=t, title=t, categories=(category,), content_html=body) for t in titles]
+    drafts = [compose(entry, source="s") for entry in entries]
     return [r.event_id for r in await store.articles.append(drafts, now=datetime.now(UTC))]
 
 
@@ -125,24 +130,57 @@ async def test_a_silent_connection_has_heartbeats(
             pass
 
 
-async def test_who_does_not_read_is_cut_off(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its queue ends; another's goes on."""
-    monkeypatch.setattr(broadcast, "MAX_BEHIND", 3)
-    sender = broadcast.Broadcast(store.stream)
-    async with asyncio.TaskGroup() as group:
-        stop = asyncio.Event()
-        group.create_task(sender.run(0, stop))
-        with sender.subscribed() as slow, sender.subscribed() as quick:
-            await asyncio.sleep(0.1)  # until the reader knows where "now" is
-            for number in range(6):
-                (expected,) = await publish(store, f"n{number}")
-                async with asyncio.timeout(5):
-                    event = await quick.get()
-                assert event
-                assert expected == event.id
-            assert 4 == slow.qsize()
-            assert [False, False, False, True] == [slow.get_nowait() is None for _ in range(4)]
-        stop.set()
+async def test_who_does_not_read_is_cut_off(
+    client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another goes on, and gets everything."""
+    monkeypatch.setattr(broadcast, "MAX_BEHIND_BYTES", 500_000)
+    sender = client.server.app[EVENTS]  # type: ignore[attr-defined]  # an application is served here
+    slow = socket.create_connection(("127.0.0.1", client.port))
+    slow.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    body = "<p>" + "word " * 40_000 + "</p>"
+    async with reading(client) as quick:
+        await wait_until(lambda: _count(sender, 2))
+        for number in range(100):
+            (expected,) = await publish(store, f"n{number}", body=body)
+            (found,) = await read(quick, 1)
+            assert expected == orjson.loads(found["data"])["id"]
+        assert 1 == sender.listeners
+    slow.close()
+
+
+async def _count(sender: broadcast.Broadcast, count: int) -> bool:
+    return count == sender.listeners
+
+
+async def test_two_thousand_readers(client: Client, store: Store) -> None:
+    """Each gets each event, once and in order."""
+    sender = client.server.app[EVENTS]  # type: ignore[attr-defined]  # an application is served here
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
+    streams = []
+    for _ in range(2_000):
+        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+        streams.append((reader, writer))
+    await wait_until(lambda: _count(sender, 2_000), timeout_s=30)
+    expected = [(await publish(store, f"n{n}"))[0] for n in range(5)]
+
+    async def ids(reader: asyncio.StreamReader) -> list[str]:
+        found: list[str] = []
+        while len(found) < 5:
+            line = await reader.readline()
+            if line.startswith(b"data: "):
+                found.append(orjson.loads(line[6:])["id"])
+        return found
+
+    async with asyncio.timeout(30):
+        for reader, _ in streams:
+            assert expected == await ids(reader)
+    for _, writer in streams:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_the_end_of_the_server_ends_connections(client: Client, store: Store) -> None:

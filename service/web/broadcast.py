@@ -1,27 +1,154 @@
 """New events, to all open connections of a server process.
 
-One reader a shard and process feeds them. Each connection has a bounded queue: one that does not
-read is cut off and comes back where it was, and nobody waits for it.
+One reader a shard and process feeds them. An event is decoded and framed once, whoever listens, and
+written to each connection as it is: no task wakes for it. A connection that does not read is cut
+off, comes back where it was, and nobody waits for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import orjson
 
 from service.errors import Unavailable
 from service.storage.connecting import translated
 from service.storage.stream import Event, Stream
+from service.webhooks import is_within
 
 logger = logging.getLogger(__name__)
 
-# Events that a connection may be behind before it is cut off: about 4 MB at 4 kB each, shared
-# between all that wait for the same.
+# Unsent bytes of a connection before it is cut off: 1,000 events of 4 kB. Of one event all that
+# wait for it share the bytes.
+MAX_BEHIND_BYTES = 4_000_000
+# Events that wait while a connection is still sent older ones.
 MAX_BEHIND = 1_000
 BATCH = 200
+# Connections that are written to before others of the process have their turn.
+AT_ONCE = 100
 RECONNECT_S = 1.0
+
+
+class Frame:
+    """An event as it is sent."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self.position = event.position
+
+    @cached_property
+    def paths(self) -> Sequence[str]:
+        """Category paths of its article; none of an event that is not ours."""
+        try:
+            paths: Sequence[str] = orjson.loads(self.event.data)["categories"]
+        except (ValueError, KeyError, TypeError):
+            return ()
+        return paths
+
+    @cached_property
+    def _lines(self) -> bytes:
+        event = self.event
+        # A line break in foreign data would end the field.
+        if not event.type or b"\n" in event.data:
+            return b""
+        body = orjson.dumps({**event.envelope(), "data": orjson.Fragment(event.data)})
+        return f"\nevent: {event.type}\ndata: ".encode() + body + b"\n\n"
+
+    def text(self, event_id: str) -> bytes:
+        """With the id to resume from; empty for what is no event."""
+        return b"id: " + event_id.encode() + self._lines if self._lines else b""
+
+    @cached_property
+    def alone(self) -> bytes:
+        """The chunk of it (RFC 9112 7.1) where there is one shard, which is the same for all."""
+        return chunk(self.text(self.event.entry_id))
+
+
+def chunk(data: bytes) -> bytes:
+    """Data as a chunk; nothing for nothing, because an empty chunk is the end."""
+    return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+
+
+class Listener:
+    """One open connection.
+
+    Args:
+        transport: of the connection, whose head was sent; HTTP/1.1, chunked.
+        position: entry id of the last event that it has, one a shard.
+        wanted: category paths; all if there are none.
+    """
+
+    def __init__(
+        self, transport: asyncio.Transport, position: list[str], wanted: Sequence[str]
+    ) -> None:
+        self.ended = asyncio.Event()
+        self.position = position
+        self._numbers = [_number(entry_id) for entry_id in position]
+        self._transport = transport
+        self._wanted = wanted
+        self._waiting: list[Frame] | None = []
+        self._was_written_to = False
+
+    def give(self, frame: Frame) -> None:
+        """Send it, or keep it until `catch_up` is over; end the connection if that is too much."""
+        if self._waiting is None:
+            self._send(frame)
+        elif len(self._waiting) < MAX_BEHIND:
+            self._waiting.append(frame)
+        else:
+            self._cut_off()
+
+    def send_old(self, frame: Frame) -> bool:
+        """Send one from before; whether there is room for more at once."""
+        self._send(frame)
+        return self._transport.get_write_buffer_size() < MAX_BEHIND_BYTES // 2
+
+    def send(self, data: bytes) -> None:
+        """Write something else."""
+        if not self._transport.is_closing():
+            self._transport.write(chunk(data))
+
+    def go_live(self) -> None:
+        """What came meanwhile, and from now on each as it comes."""
+        waiting, self._waiting = self._waiting or [], None
+        for frame in waiting:
+            self._send(frame)
+
+    def was_written_to(self) -> bool:
+        """Whether anything was sent since the last call."""
+        was, self._was_written_to = self._was_written_to, False
+        return was
+
+    def _send(self, frame: Frame) -> None:
+        event = frame.event
+        if frame.position <= self._numbers[event.shard] or self.ended.is_set():
+            return
+        self._numbers[event.shard] = frame.position
+        self.position[event.shard] = event.entry_id
+        if self._wanted and not any(is_within(path, frame.paths) for path in self._wanted):
+            return
+        transport = self._transport
+        if transport.is_closing():
+            self.ended.set()
+        elif transport.get_write_buffer_size() > MAX_BEHIND_BYTES:
+            self._cut_off()
+        else:
+            whole = len(self.position) == 1
+            data = frame.alone if whole else chunk(frame.text(",".join(self.position)))
+            if data:
+                transport.write(data)
+                self._was_written_to = True
+
+    def _cut_off(self) -> None:
+        if not self.ended.is_set():
+            logger.warning("cut off a reader of /events")
+            self.ended.set()
+            # What it has not read by now is not kept for it.
+            self._transport.abort()
 
 
 class Broadcast:
@@ -29,22 +156,26 @@ class Broadcast:
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
-        self._queues: set[asyncio.Queue[Event | None]] = set()
+        self._listeners: set[Listener] = set()
 
     @contextmanager
-    def subscribed(self) -> Iterator[asyncio.Queue[Event | None]]:
-        """A queue of what comes from now on; None in it: too slow, cut off."""
-        queue: asyncio.Queue[Event | None] = asyncio.Queue(MAX_BEHIND + 1)
-        self._queues.add(queue)
+    def listening(self, listener: Listener) -> Iterator[Listener]:
+        """It is given what comes from now on."""
+        self._listeners.add(listener)
         try:
-            yield queue
+            yield listener
         finally:
-            self._queues.discard(queue)
+            self._listeners.discard(listener)
+
+    @property
+    def listeners(self) -> int:
+        """Open connections."""
+        return len(self._listeners)
 
     def close(self) -> None:
         """End every connection, at the end of the process."""
-        for queue in list(self._queues):
-            self._cut_off(queue)
+        for listener in self._listeners:
+            listener.ended.set()
 
     async def run(self, shard: int, stop: asyncio.Event) -> None:
         """Read one shard until told to stop, waiting while Redis is away."""
@@ -59,17 +190,15 @@ class Broadcast:
                 continue
             for event in events:
                 last = event.entry_id
-                self._give(event)
+                await self._give(Frame(event))
 
-    def _give(self, event: Event) -> None:
-        for queue in list(self._queues):
-            if queue.qsize() < MAX_BEHIND:
-                queue.put_nowait(event)
-            else:
-                logger.warning("cut off a reader of /events", extra={"behind": queue.qsize()})
-                self._cut_off(queue)
+    async def _give(self, frame: Frame) -> None:
+        for number, listener in enumerate(list(self._listeners), 1):
+            listener.give(frame)
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
 
-    def _cut_off(self, queue: asyncio.Queue[Event | None]) -> None:
-        self._queues.discard(queue)
-        with suppress(asyncio.QueueFull):
-            queue.put_nowait(None)
+
+def _number(entry_id: str) -> tuple[int, int]:
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
-from contextlib import suppress
 
-import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
-from service import categories, webhooks
+from service import categories
 from service.errors import InvalidInput
 from service.storage.store import Store
-from service.storage.stream import Event
+from service.web.broadcast import Frame, Listener
 from service.web.state import EVENTS, STORE
 
 BATCH = 200
 HEARTBEAT_S = 15.0
+# A connection that was sent as much as it takes has this long to read before the next events.
+ROOM_WAIT_S = 0.05
 # What browsers wait before they come back.
 RETRY_MS = 3_000
 _POSITION = re.compile(r"\d{1,15}-\d{1,10}(?:,\d{1,15}-\d{1,10})*")
@@ -30,8 +29,10 @@ _POSITION = re.compile(r"\d{1,15}-\d{1,10}(?:,\d{1,15}-\d{1,10})*")
 async def show_events(request: web.Request) -> web.StreamResponse:
     """GET: `?category=` (repeated) for some only; `Last-Event-ID` resumes."""
     wanted = _wanted(request)
-    store = request.app[STORE]
+    store, broadcast = request.app[STORE], request.app[EVENTS]
     resumed = _resumed(request, store.stream.shards)
+    if request.version < HttpVersion11:
+        raise InvalidInput("version", "HTTP/1.0", "has no chunks: ask with HTTP/1.1")
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -40,73 +41,46 @@ async def show_events(request: web.Request) -> web.StreamResponse:
             "Access-Control-Allow-Origin": "*",
         }
     )
-    with request.app[EVENTS].subscribed() as queue:
-        # Subscribed first: what comes while the old ones are read comes twice, and is told apart.
-        position = resumed or [
-            await store.stream.last_id(shard) for shard in range(store.stream.shards)
-        ]
-        await response.prepare(request)
-        await response.write(f"retry: {RETRY_MS}\n\n".encode())
-        with suppress(ConnectionResetError):
-            if resumed:
-                await _send_missed(response, store, position, wanted)
-            await _send_new(response, queue, position, wanted)
+    shards = range(store.stream.shards)
+    position = resumed or [await store.stream.last_id(shard) for shard in shards]
+    await response.prepare(request)
+    transport = request.transport
+    if request.method == "HEAD" or transport is None:
+        return response
+    with broadcast.listening(Listener(transport, position, wanted)) as listener:
+        # Listening first: what comes while the old ones are read waits, and is told apart.
+        listener.send(f"retry: {RETRY_MS}\n\n".encode())
+        await _send_missed(listener, store, resumed=resumed is not None)
+        listener.go_live()
+        await _beat(listener)
     return response
 
 
-async def _send_missed(
-    response: web.StreamResponse, store: Store, position: list[str], wanted: Sequence[str]
-) -> None:
-    for shard in range(len(position)):
+async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> None:
+    """From the position to the newest; of a new reader, what came since it was read."""
+    for shard in range(len(listener.position)):
         first = await store.stream.first_id(shard)
-        if first and _number(first) > _number(position[shard]) > (0, 0):
-            await response.write(b"event: gap\ndata: events were trimmed since\n\n")
-        while events := await store.stream.read(shard, position[shard], count=BATCH, wait=False):
+        last = listener.position[shard]
+        if resumed and first and _number(first) > _number(last) > (0, 0):
+            listener.send(b"event: gap\ndata: events were trimmed since\n\n")
+        while events := await store.stream.read(shard, last, count=BATCH, wait=False):
             for event in events:
-                await _send(response, event, position, wanted)
+                last = event.entry_id
+                if not listener.send_old(Frame(event)):
+                    await asyncio.sleep(ROOM_WAIT_S)
+            if listener.ended.is_set():
+                return
 
 
-async def _send_new(
-    response: web.StreamResponse,
-    queue: asyncio.Queue[Event | None],
-    position: list[str],
-    wanted: Sequence[str],
-) -> None:
-    while True:
+async def _beat(listener: Listener) -> None:
+    """Until the connection ends. Proxies close what is silent, and we notice who is gone."""
+    while not listener.ended.is_set():
         try:
             async with asyncio.timeout(HEARTBEAT_S):
-                event = await queue.get()
+                await listener.ended.wait()
         except TimeoutError:
-            # Proxies close what is silent, and we notice who is gone.
-            await response.write(b": still here\n\n")
-            continue
-        if event is None:
-            return
-        if event.position > _number(position[event.shard]):
-            await _send(response, event, position, wanted)
-
-
-async def _send(
-    response: web.StreamResponse, event: Event, position: list[str], wanted: Sequence[str]
-) -> None:
-    position[event.shard] = event.entry_id
-    # A line break in foreign data would end the field.
-    if not event.type or b"\n" in event.data or not _matches(event, wanted):
-        return
-    body = orjson.dumps({**event.envelope(), "data": orjson.Fragment(event.data)})
-    await response.write(
-        f"id: {','.join(position)}\nevent: {event.type}\ndata: ".encode() + body + b"\n\n"
-    )
-
-
-def _matches(event: Event, wanted: Sequence[str]) -> bool:
-    if not wanted:
-        return True
-    try:
-        paths = orjson.loads(event.data)["categories"]
-    except (ValueError, KeyError, TypeError):
-        return False
-    return any(webhooks.is_within(path, paths) for path in wanted)
+            if not listener.was_written_to():
+                listener.send(b": still here\n\n")
 
 
 def _wanted(request: web.Request) -> list[str]:
