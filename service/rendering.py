@@ -171,8 +171,8 @@ class FeedRenderer:
             changed_ms = before.changed_ms
         elif before:
             past = ((before.tag, before.entries), *past)[:MAX_PAST] if before.entries else ()
-            if changed_ms // 1000 <= before.changed_ms // 1000:
-                changed_ms = article_rules.to_ms(self._now())
+            # A second of its own for each version, or If-Modified-Since could not tell them apart.
+            changed_ms = max(changed_ms, (before.changed_ms // 1000 + 1) * 1000)
         return Rendered(
             version=version,
             body=body,

@@ -49,7 +49,7 @@ _NOTE = (
 )
 _FIRST_TAG = re.compile(rb"<(?:channel|feed)\b[^>]*>")
 # Headers that a 304 repeats (RFC 9110 15.4.5) and what browsers' scripts need on it.
-_ON_304 = ("ETag", "Last-Modified", "Cache-Control", "Vary", "Link", "Access-Control-")
+_ON_304 = ("ETag", "Cache-Control", "Vary", "Link", "Access-Control-")
 
 
 @lru_cache(maxsize=2)
@@ -60,10 +60,13 @@ def _date(second: int) -> bytes:
 class ReadyResponse(web.StreamResponse):
     """One answer, for any number of requests at once: it keeps nothing of a request."""
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, changed_s: int = 0
+    ) -> None:
         super().__init__(status=status, headers=headers)
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._head = f"HTTP/1.1 {status} {_REASONS[status]}\r\n{lines}".encode()
+        self._changed_s = changed_s
         self._bytes = body
         self._second = 0
         self._whole = b""
@@ -82,9 +85,16 @@ class ReadyResponse(web.StreamResponse):
         """All of it, as it goes out now."""
         second = int(time.time())
         if second != self._second:
-            self._whole = self._head + _date(second) + self._bytes
+            changed = "".join(f"{n}: {v}\r\n" for n, v in self.changed(second).items())
+            self._whole = b"".join([self._head, changed.encode(), _date(second), self._bytes])
             self._second = second
         return self._whole
+
+    def changed(self, second: int) -> dict[str, str]:
+        """The Last-Modified header, never ahead of the Date (RFC 9110 8.8.2.1)."""
+        if not 0 < self._changed_s <= second:
+            return {}
+        return {"Last-Modified": formatdate(self._changed_s, usegmt=True)}
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send all of it."""
@@ -105,7 +115,7 @@ class Document:
     Args:
         body: its bytes; hashing them is CPU work, 0.2 ms for 400 kB.
         headers: of the 200; validators, coding and length are added.
-        changed_ms: Last-Modified; 0 if it is not sent.
+        changed_ms: Last-Modified; 0 if it has none. It may be ahead of now, and is not sent then.
         tag: hash of the body, if it is known.
         past: hashes of earlier versions, to which differences can be made.
         twin_url: the same as a page for people, if this is XML that browsers do not show.
@@ -164,7 +174,8 @@ class Document:
         # 1.0 clients and those that close need other words in the head.
         if request.version >= (1, 1) and request.keep_alive:
             return ready
-        return web.Response(status=ready.status, headers=ready.headers, body=ready.coded or None)
+        headers = {**ready.headers, **ready.changed(int(time.time()))}
+        return web.Response(status=ready.status, headers=headers, body=ready.coded or None)
 
     def made(self, request: web.BaseRequest) -> web.StreamResponse:
         """The same, made now: CPU work, milliseconds for a large body."""
@@ -183,8 +194,8 @@ class Document:
             return
         coded = _CODERS[coding](self.body) if coding in _CODERS else self.body
         headers = {**self._all_headers(coding), "Content-Length": str(len(coded))}
-        self._answers[coding, True] = ReadyResponse(self._status, headers, b"")
-        self._answers[coding, False] = ReadyResponse(self._status, headers, coded)
+        self._answers[coding, True] = self._ready(self._status, headers, b"")
+        self._answers[coding, False] = self._ready(self._status, headers, coded)
 
     @property
     def made_codings(self) -> tuple[str, ...]:
@@ -230,7 +241,10 @@ class Document:
 
     def _make_304(self, coding: str) -> ReadyResponse:
         full = self._all_headers(coding)
-        return ReadyResponse(304, {n: v for n, v in full.items() if n.startswith(_ON_304)}, b"")
+        return self._ready(304, {n: v for n, v in full.items() if n.startswith(_ON_304)}, b"")
+
+    def _ready(self, status: int, headers: Mapping[str, str], body: bytes) -> ReadyResponse:
+        return ReadyResponse(status, headers, body, changed_s=self.changed_s)
 
     def _all_headers(self, coding: str) -> dict[str, str]:
         made = {"Server": SERVER, **self._headers}
@@ -238,6 +252,4 @@ class Document:
         made["Vary"] = "Accept-Encoding"
         if coding != "identity":
             made["Content-Encoding"] = coding
-        if self.changed_s:
-            made["Last-Modified"] = formatdate(self.changed_s, usegmt=True)
         return made
