@@ -1,6 +1,7 @@
 """A hot page: our server, bare aiohttp with a constant, and nginx with a static file, in turn.
 
-Ours is one real server process on a real embedded Redis. "handler" is aiohttp's low-level server
+Ours is one real server process on a real embedded Redis (then two on one port, against nginx with
+two workers). "handler" is aiohttp's low-level server
 with a coroutine that returns one constant body (200) or a constant 304; "router" is the same behind
 an application with one route. All are processes of their own on uvloop, loaded over loopback by one
 thread of wrk (by bench.load where there is no wrk): each side once a round, in changing order.
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
 import math
 import os
 import random
@@ -41,15 +41,15 @@ from service.storage.embedded import Embedded, find_binary, stop
 from service.storage.store import Store, open_store
 from workers.aggregate import Aggregator
 
-AIM = 0.95
+AIM, NGINX_AIM = 1.0, 0.5
 ENTRIES = 50
 ROOT = Path(__file__).parent.parent
 _BARE = """
 import asyncio, sys, uvloop
 from aiohttp import web
-port, path, tag, kind = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+port, path, tag, kind, coding = int(sys.argv[1]), *sys.argv[2:]
 body = open(path, "rb").read()
-headers = {"Content-Type": "application/rss+xml; charset=utf-8", "Content-Encoding": "gzip",
+headers = {"Content-Type": "application/rss+xml; charset=utf-8", "Content-Encoding": coding,
            "ETag": tag, "Cache-Control": "public, max-age=60", "Vary": "Accept-Encoding"}
 async def handler(request):
     if request.headers.get("If-None-Match") == tag:
@@ -68,14 +68,14 @@ async def main():
 uvloop.run(main())
 """
 _NGINX = """
-worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
+worker_processes {workers}; daemon off; pid {folder}/pid; error_log {folder}/error.log;
 events {{ worker_connections 256; }}
 http {{ access_log off; keepalive_requests 100000000; sendfile on; tcp_nopush on;
   types {{ application/rss+xml rss; }}
   client_body_temp_path {folder}/a; proxy_temp_path {folder}/b; fastcgi_temp_path {folder}/c;
   uwsgi_temp_path {folder}/d; scgi_temp_path {folder}/e; open_file_cache max=10;
   server {{ listen 127.0.0.1:{port}; root {folder};
-    location / {{ add_header Content-Encoding gzip; add_header Vary Accept-Encoding; }} }} }}
+    location / {{ add_header Content-Encoding {coding}; add_header Vary Accept-Encoding; }} }} }}
 """
 
 
@@ -114,7 +114,7 @@ def process(command: list[str], port: int, **environ: str) -> Iterator[int]:
 def cpu_s(pid: int) -> float:
     """CPU seconds that a process and its children have used; not a number where there is no /proc.
 
-    nginx works in a child.
+    nginx works in children.
     """
     proc = Path("/proc")
     if not (proc / "self" / "stat").exists():
@@ -161,8 +161,8 @@ async def fill(store: Store) -> None:
 
 
 @contextmanager
-def ours(folder: Path, port: int) -> Iterator[int]:
-    """One server process on an embedded Redis that holds a page."""
+def ours(folder: Path, port: int, servers: int) -> Iterator[list[int]]:
+    """Server processes on an embedded Redis that holds a page; their pids."""
     server = Embedded(binary=find_binary(), folder=folder / "r", appendfsync="no")
 
     async def prepare() -> None:
@@ -179,8 +179,11 @@ def ours(folder: Path, port: int) -> Iterator[int]:
             "DATELINE_DATA_DIR": str(folder),
         }
         try:
-            with process([sys.executable, "-m", "service", "serve"], port, **environ) as pid:
-                yield pid
+            with ExitStack() as stack:
+                command = [sys.executable, "-m", "service", "serve"]
+                yield [
+                    stack.enter_context(process(command, port, **environ)) for _ in range(servers)
+                ]
         finally:
             runner.run(stop(redis))
 
@@ -188,7 +191,7 @@ def ours(folder: Path, port: int) -> Iterator[int]:
 def fetch(port: int, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     """(status, body, headers) of the page."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{PATH}")
-    for name, value in {"Accept-Encoding": "gzip", **headers}.items():
+    for name, value in headers.items():
         request.add_header(name.replace("_", "-"), value)
     try:
         with urllib.request.urlopen(request, timeout=10) as response:
@@ -202,26 +205,29 @@ class Side:
     """A server that runs."""
 
     port: int
-    pid: int
+    pids: list[int]
     tag: str
     """Its ETag of the page."""
+    coding: str
 
     def load(self, seconds: int, *, conditional: bool) -> tuple[float, float]:
         """(requests a second, CPU microseconds a request)."""
-        status, _, _ = fetch(self.port, **({"If_None_Match": self.tag} if conditional else {}))
+        asked = {"Accept_Encoding": self.coding}
+        asked |= {"If_None_Match": self.tag} if conditional else {}
+        status, _, _ = fetch(self.port, **asked)
         assert status == (304 if conditional else 200), self
         command = [sys.executable, "-m", "bench.load", str(self.port), str(seconds)]
         command += [self.tag] if conditional else []
         if shutil.which("wrk"):
             command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s"]
-            command += ["-H", "Accept-Encoding: gzip"]
+            command += ["-H", f"Accept-Encoding: {self.coding}"]
             command += ["-H", f"If-None-Match: {self.tag}"] if conditional else []
             command.append(f"http://127.0.0.1:{self.port}{PATH}")
-        before = cpu_s(self.pid)
+        before = sum(map(cpu_s, self.pids))
         made = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=seconds + 20, cwd=ROOT
         )
-        used = cpu_s(self.pid) - before
+        used = sum(map(cpu_s, self.pids)) - before
         number = re.search(r"(\d+) requests in", made.stdout)
         rate = re.search(r"Requests/sec:\s+([\d.]+)", made.stdout)
         # To wrk a 304 is fine, too.
@@ -230,30 +236,32 @@ class Side:
         return float(rate[1]), used / int(number[1]) * 1e6
 
 
-def start_all(stack: ExitStack, folder: Path) -> dict[str, Side]:
-    """All sides by name, ours first; each gives the same bytes."""
+def start_all(stack: ExitStack, folder: Path, coding: str, servers: int) -> dict[str, Side]:
+    """All sides by name, ours first; each gives the same bytes. Bare ones are of one process."""
     port = free_port()
-    pid = stack.enter_context(ours(folder, port))
-    _, body, headers = fetch(port)
+    folder.mkdir()
+    pids = stack.enter_context(ours(folder, port, servers))
+    _, body, headers = fetch(port, Accept_Encoding=coding)
     tag = headers["ETag"]
-    assert gzip.decompress(body)
-    sides = {"ours": Side(port=port, pid=pid, tag=tag)}
+    assert headers["Content-Encoding"] == coding
+    sides = {"ours": Side(port=port, pids=pids, tag=tag, coding=coding)}
     file = folder / PATH[1:]
     file.parent.mkdir()
     file.write_bytes(body)
-    for kind in ("handler", "router"):
+    for kind in ("handler", "router") if servers == 1 else ():
         port = free_port()
-        command = [sys.executable, "-c", _BARE, str(port), str(file), tag, kind]
+        command = [sys.executable, "-c", _BARE, str(port), str(file), tag, kind, coding]
         pid = stack.enter_context(process(command, port))
-        sides[kind] = Side(port=port, pid=pid, tag=tag)
+        sides[kind] = Side(port=port, pids=[pid], tag=tag, coding=coding)
     if shutil.which("nginx"):
         port = free_port()
         config = folder / "nginx.conf"
-        config.write_text(_NGINX.format(folder=folder, port=port))
+        config.write_text(_NGINX.format(folder=folder, port=port, coding=coding, workers=servers))
         folder.chmod(0o755)
+        folder.parent.chmod(0o755)
         command = ["nginx", "-c", str(config), "-g", f"user {os.environ.get('USER', 'root')};"]
         pid = stack.enter_context(process(command, port))
-        sides["nginx"] = Side(port=port, pid=pid, tag=fetch(port)[2]["ETag"])
+        sides["nginx"] = Side(port=port, pids=[pid], tag=fetch(port)[2]["ETag"], coding=coding)
     return sides
 
 
@@ -270,17 +278,17 @@ def rounds_of(
     return found
 
 
-def show(status: str, found: dict[str, list[tuple[float, float]]]) -> None:
+def show(what: str, found: dict[str, list[tuple[float, float]]]) -> None:
     """Print a line for each side."""
+    aims = {"handler": AIM, "router": AIM, "nginx": NGINX_AIM}
     for name, figures in found.items():
-        line = f"{status}  {name:8}{median([f[0] for f in figures]):9.0f}/s"
+        line = f"{what:12}{name:8}{median([f[0] for f in figures]):9.0f}/s"
         line += f"{median([f[1] for f in figures]):9.1f} us"
         if name != "ours":
             pairs = list(zip(found["ours"], figures, strict=True))
             rate = median([mine[0] / other[0] for mine, other in pairs])
             cpu = median([other[1] / mine[1] for mine, other in pairs])
-            judged = verdict(rate, AIM) if name in ("handler", "router") else ""
-            line += f"{rate:11.2f}{cpu:11.2f}   {judged}"
+            line += f"{rate:11.2f}{cpu:11.2f}   {verdict(rate, aims[name])}"
         print(line.rstrip())
 
 
@@ -290,19 +298,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=int, default=2, help="whole ones, a side and round")
     options = parser.parse_args()
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db-")))
-        sides = start_all(stack, folder)
-        size = (folder / PATH[1:]).stat().st_size
-        by = "wrk" if shutil.which("wrk") else "bench.load"
-        load = f"{CONNECTIONS} connections by {by}"
-        print(header(f"page      {ENTRIES} articles, {size} bytes gzip; {load}"))
-        print(f"{'':13}{'requests':>11}{'CPU':>12}{'rate ratio':>11}{'CPU ratio':>11}")
-        for status, conditional in (("200", False), ("304", True)):
-            found = rounds_of(
-                sides, rounds=options.rounds, seconds=options.seconds, conditional=conditional
-            )
-            show(status, found)
+    by = "wrk" if shutil.which("wrk") else "bench.load"
+    print(header(f"page      {ENTRIES} articles; {CONNECTIONS} connections by {by}"))
+    print(f"{'':20}{'requests':>11}{'CPU':>12}{'rate ratio':>11}{'CPU ratio':>11}")
+    for coding, servers in (("gzip", 1), ("br", 1), ("gzip", 2)):
+        with ExitStack() as stack:
+            top = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db-")))
+            sides = start_all(stack, top / "x", coding, servers)
+            for status, conditional in (("200", False), ("304", True)):
+                found = rounds_of(
+                    sides, rounds=options.rounds, seconds=options.seconds, conditional=conditional
+                )
+                show(f"{status} {coding}{f' x{servers}' if servers > 1 else ''}", found)
 
 
 if __name__ == "__main__":

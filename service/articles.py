@@ -223,6 +223,11 @@ class Article:
         # As events have it: marks only where there were any.
         return data if self.marks else data.removesuffix(_UNMARKED) + b"}"
 
+    def is_of(self, head: bytes) -> bool:
+        """Whether this is the article that storage keeps with this head."""
+        decided = orjson.loads(head or b"{}")
+        return (decided.get("revision"), decided.get("marks", 0)) == (self.revision, self.marks)
+
     def withdrawn(self) -> Article:
         """The same article as withdrawn."""
         return replace(self, status=WITHDRAWN)

@@ -22,7 +22,9 @@ from service.feeds.renderer import REVISION, Renderer
 from service.filters import Place, Query
 from service.pages import VIEWS, Chain, Page, tag_of
 from service.settings import Settings
-from service.storage.pages import Rendered, State
+from service.shelf import Shelf
+from service.storage.pages import Entries, State
+from service.storage.rendered import Change, Rendered
 from service.storage.store import Store
 
 # Versions of a page that a difference can be made to, and the longest page that has any.
@@ -65,6 +67,7 @@ class FeedRenderer:
         self._made_by = _fingerprint(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
         self._titles: dict[str, str] = {}
+        self._shelf = Shelf(store)
         self._scans = asyncio.Semaphore(MAX_SCANS)
 
     def close(self) -> None:
@@ -101,7 +104,7 @@ class FeedRenderer:
     async def articles(self, page: Page) -> list[Article]:
         """The live articles of a page that selects nothing, newest first."""
         ids = await self._store.pages.ids(page, limit=self._page_size, zone=self._zone)
-        return [article for article in await self._store.articles.get(ids) if article]
+        return await self._shelf.get(ids)
 
     async def _selected(self, page: Page, query: Query) -> tuple[list[Article], Place | None]:
         """The articles of a page that a query selects, and where to go on after them."""
@@ -145,13 +148,53 @@ class FeedRenderer:
         if not state.changed_ms or not page.is_shared:
             # Empty days and selections are without number: not worth a key each.
             return await self._render(page, extension, state, version="", before=before)
-        made_of = f"{state}/{self._made_by}"
-        shared = await self._store.pages.load(page, extension)
-        if shared and shared.version == made_of:
+        version = self._made_of(state)
+        shared = await self._store.rendered.load(page, extension)
+        if shared and shared.version == version:
             return shared
-        rendered = await self._render(page, extension, state, version=made_of, before=shared)
-        await self._store.pages.save(page, extension, rendered)
+        rendered = await self._render(page, extension, state, version=version, before=shared)
+        await self._store.rendered.save([(page, extension, rendered)])
         return rendered
+
+    async def render_ahead(
+        self, wanted: Sequence[tuple[Page, str]], *, changes: Sequence[Change]
+    ) -> None:
+        """Render and share these pages as they are now, then tell the servers what changed.
+
+        In few round trips, however many pages: readers wait for the news at the end of them.
+        """
+        made = await self._made_anew(wanted) if wanted else []
+        await self._store.rendered.save(made, changes=changes)
+
+    async def _made_anew(
+        self, wanted: Sequence[tuple[Page, str]]
+    ) -> list[tuple[Page, str, Rendered]]:
+        pages = list(dict.fromkeys(page for page, _ in wanted))
+        # The states first, see above.
+        states = dict(zip(pages, await self.states(pages), strict=True))
+        async with asyncio.TaskGroup() as group:
+            shared = group.create_task(self._store.rendered.load_without_body(wanted))
+            entries = group.create_task(
+                self._store.pages.entries(pages, limit=self._page_size, zone=self._zone)
+            )
+        shown = dict(zip(pages, entries.result(), strict=True))
+        made = []
+        for (page, extension), before in zip(wanted, shared.result(), strict=True):
+            version = self._made_of(states[page])
+            if before is None or before.version != version:
+                content = await self._content_of(page, shown[page])
+                rendered = await self._rendered(
+                    page, extension, states[page], content, version=version, before=before
+                )
+                made.append((page, extension, rendered))
+        return made
+
+    def prime(self, article: Article, head: bytes) -> None:
+        """An article that will soon be asked for, with the head that it was read with."""
+        self._shelf.put(article, head)
+
+    def _made_of(self, state: State) -> str:
+        return f"{state}/{self._made_by}"
 
     async def _render(
         self,
@@ -163,6 +206,18 @@ class FeedRenderer:
         before: Rendered | None = None,
     ) -> Rendered:
         content = await self._content(page)
+        return await self._rendered(page, extension, state, content, version=version, before=before)
+
+    async def _rendered(
+        self,
+        page: Page,
+        extension: str,
+        state: State,
+        content: Content,
+        *,
+        version: str,
+        before: Rendered | None,
+    ) -> Rendered:
         body = await self._made(page, extension, state.chain, content)
         tag = tag_of(body)
         changed_ms, past = state.changed_ms, before.past if before else ()
@@ -211,11 +266,12 @@ class FeedRenderer:
                 deleted=(),
                 titles=await self.page_titles(page, articles),
             )
-        articles = await self.articles(page)
-        is_full = len(articles) >= self._page_size
-        since = articles[-1].published if articles and is_full else None
-        gone = await self._store.pages.gone(page, since=since, zone=self._zone)
-        withdrawn = await self._store.articles.get(gone)
+        (entries,) = await self._store.pages.entries([page], limit=self._page_size, zone=self._zone)
+        return await self._content_of(page, entries)
+
+    async def _content_of(self, page: Page, entries: Entries) -> Content:
+        articles = await self._shelf.get(entries.ids)
+        withdrawn = await self._store.articles.get(entries.gone)
         return Content(
             articles=articles,
             older="",

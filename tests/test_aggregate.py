@@ -110,7 +110,7 @@ async def test_a_withdrawn_article_is_on_no_page(store: Store) -> None:
 
 async def test_changes_are_announced(store: Store, settings: Settings) -> None:
     """Servers hear of every page that changed, once it has."""
-    async with store.pages.announcements() as announcements, aggregator(store, settings):
+    async with store.rendered.announcements() as announcements, aggregator(store, settings):
         await append(store, draft("a"))
         async for changes in announcements:
             if changes:
@@ -240,7 +240,7 @@ async def test_pages_that_are_read_are_rendered_ahead(
     """A page that somebody asked for lies ready under its new version; others are not rendered."""
     monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
     page = Page("all")
-    await store.pages.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
+    await store.rendered.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
     async with aggregator(store, settings):
         asked = 0
 
@@ -248,8 +248,8 @@ async def test_pages_that_are_read_are_rendered_ahead(
             nonlocal asked
             asked += 1
             await append(store, draft(f"n{asked}"))
-            found = await store.pages.load(page, "rss")
+            found = await store.rendered.load(page, "rss")
             return found is not None
 
         await wait_until(ready)
-    assert await store.pages.load(page, "atom") is None
+    assert await store.rendered.load(page, "atom") is None

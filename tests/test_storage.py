@@ -20,7 +20,7 @@ from service.storage import articles as articles_module
 from service.storage import connecting, keys
 from service.storage.store import Store, of_client, open_store
 from service.storage.stream import AGGREGATE
-from tests.conftest import NOON
+from tests.conftest import DAY, NOON, Publish
 from tests.running import free_port
 
 STREAM = "dateline:{0}:events"
@@ -385,3 +385,16 @@ async def test_a_burst_waits_for_connections_and_is_not_refused(store: Store) ->
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(store.sources.count()) for _ in range(500)]
     assert [0] * 500 == [task.result() for task in tasks]
+
+
+@pytest.mark.usefixtures("aggregating")
+async def test_the_nearest_days_with_articles(store: Store, publish: Publish) -> None:
+    """Before a moment, and from it on; none where there is none."""
+    day = DAY.replace(hour=0)
+    for days in (-3, 0, 5):
+        await publish(str(days), published=day + timedelta(days=days))
+    older = await store.pages.neighbour("all", day, newer=False)
+    assert day - timedelta(days=3) == older
+    assert day == await store.pages.neighbour("all", day, newer=True)
+    assert None is await store.pages.neighbour("all", day - timedelta(days=3), newer=False)
+    assert None is await store.pages.neighbour("all", day + timedelta(days=6), newer=True)

@@ -1,6 +1,7 @@
 """Aggregate: events → category indexes → page versions → servers told.
 
-    wake (an event, at once) → read → fold (pure) → index → render what is read → tell → ack
+    wake (an event, at once) → read → fold (pure) → index → ack
+                                                      └ render what is read → tell
 
 The effect comes before the ack and is idempotent (`service.indexing`), so an event may come twice
 and in any order. The net under the stream is the `dirty` set: an article whose event was trimmed
@@ -10,19 +11,22 @@ or deleted unread is indexed from there at the next tick.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
 from service import articles as article_rules
 from service.articles import Article
+from service.errors import Unavailable
 from service.indexing import IndexStep, fold
 from service.pages import FORMATS, Page, Period
 from service.rendering import FeedRenderer
 from service.settings import Settings
-from service.storage.pages import Change
+from service.storage.connecting import translated
+from service.storage.rendered import Change
 from service.storage.store import Store
 from service.storage.stream import AGGREGATE, Event
 from workers import runtime
@@ -44,6 +48,9 @@ DIRTY_AFTER = timedelta(seconds=10)
 # Pages that were read within this time are rendered ahead.
 READ_LATELY = timedelta(minutes=15)
 MAX_AHEAD = 60
+# The first change is told at once, those of a burst together: each costs every server a load of
+# each page that is read, which those who poll meanwhile would feel.
+TELL_EVERY_S = 0.05
 
 
 class Aggregator:
@@ -56,6 +63,8 @@ class Aggregator:
         self._renderer = FeedRenderer(store, settings, now=now)
         self._consumer = f"{AGGREGATE}-{settings.worker_ordinal}"
         self._asked: frozenset[str] = frozenset()
+        self._untold: set[Change] = set()
+        self._news = asyncio.Event()
         self._viewing = Viewing(
             store,
             zone=settings.timezone,
@@ -75,6 +84,7 @@ class Aggregator:
             ):
                 for shard in range(self._store.stream.shards):
                     group.create_task(self._consume(shard, stop))
+                group.create_task(self._tell(stop))
                 group.create_task(self._tick(ticks["sweep"], self._sweep, stop))
                 group.create_task(self._tick(ticks["trim"], self._trim, stop))
                 build = partial(self._viewing.build, self._publish, stop)
@@ -115,7 +125,7 @@ class Aggregator:
             )
         await self._index_dirty()
         now = self._now()
-        self._asked = await self._store.pages.asked(since=now - READ_LATELY)
+        self._asked = await self._store.rendered.asked(since=now - READ_LATELY)
 
     async def _index_dirty(self) -> None:
         now = self._now()
@@ -158,9 +168,12 @@ class Aggregator:
         await self._viewing.load()
         for _ in range(MAX_ROUNDS):
             held = await self._store.articles.indexed([article.id for article in left])
+            for article, (_, head) in zip(left, held, strict=True):
+                if article.is_of(head):
+                    self._renderer.prime(article, head)
             steps = {
                 article.id: step
-                for article, before in zip(left, held, strict=True)
+                for article, (before, _) in zip(left, held, strict=True)
                 if (step := self._fold(article, before, stamps[article.id]))
             }
             done = await self._store.articles.index(list(steps.values()))
@@ -186,11 +199,32 @@ class Aggregator:
         )
 
     async def _publish(self, changes: set[Change]) -> None:
-        """Render what is read lately, then tell the servers, which find it ready."""
-        await self._render_ahead(changes)
-        await self._store.pages.announce(sorted(changes))
+        """Have these told, at once or with what comes until it is time."""
+        self._untold |= changes
+        if changes:
+            self._news.set()
 
-    async def _render_ahead(self, changes: Iterable[Change]) -> None:
+    async def _tell(self, stop: asyncio.Event) -> None:
+        async def unit() -> None:
+            if await runtime.woken(self._news, stop, timeout_s=TICK_TIMEOUT_S):
+                await self._tell_now()
+                await runtime.sleep(stop, TELL_EVERY_S)
+
+        await runtime.repeat(unit, stop, what="tell")
+        with contextlib.suppress(Unavailable), translated():
+            await self._tell_now()
+
+    async def _tell_now(self) -> None:
+        """Render what is read lately, then tell the servers, which find it ready."""
+        changes, self._untold = self._untold, set()
+        try:
+            await self._render_and_tell(changes)
+        except BaseException:
+            self._untold |= changes
+            self._news.set()
+            raise
+
+    async def _render_and_tell(self, changes: set[Change]) -> None:
         pages = [Page(category, Period.parse(period)) for category, period in sorted(changes)]
         wanted = [
             (page, extension)
@@ -198,9 +232,7 @@ class Aggregator:
             for extension in FORMATS
             if f"{page}.{extension}" in self._asked
         ][:MAX_AHEAD]
-        states = await self._renderer.states([page for page, _ in wanted])
-        for (page, extension), state in zip(wanted, states, strict=True):
-            await self._renderer.render(page, extension, state)
+        await self._renderer.render_ahead(wanted, changes=sorted(changes))
 
     async def _trim(self) -> None:
         """Drop events that are old and that none of our own readers needs any more."""

@@ -16,7 +16,7 @@ from service import articles as article_rules
 from service import filters
 from service.articles import Article
 from service.indexing import IndexStep, lineage, refold
-from service.storage.pages import Change
+from service.storage.rendered import Change
 from service.storage.store import Store
 from service.views import View
 from workers.runtime import Clock
@@ -118,7 +118,7 @@ class Viewing:
         for _ in range(MAX_ROUNDS):
             held = await self._store.articles.indexed([article.id for article in left])
             steps: list[IndexStep] = []
-            for article, before in zip(left, held, strict=True):
+            for article, (before, _) in zip(left, held, strict=True):
                 step = refold(
                     article, before, view.path, belongs=self._is_in(view, article),
                     stamp_ms=article_rules.to_ms(self._now()), zone=self._zone,

@@ -26,6 +26,8 @@ from service.storage.connecting import Client
 MAX_BATCH = 100
 MAX_BATCH_BYTES = 4_000_000
 SCAN_COUNT = 500
+# Articles of one call of read.lua: half a megabyte.
+READ_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class Articles:
         self._append = connecting.script(client, "event", "append")
         self._withdraw = connecting.script(client, "event", "withdraw")
         self._index = connecting.script(client, "index")
+        self._read_many = connecting.script(client, "read")
 
     async def append(
         self, drafts: Sequence[Draft | Packed], *, now: datetime, revive: bool = False
@@ -104,9 +107,23 @@ class Articles:
         found = await self._read(article_ids, "doc", "head")
         return [_article(doc, head) if doc and head else None for doc, head in found]
 
-    async def indexed(self, article_ids: Sequence[str]) -> list[bytes]:
-        """What the indexes hold of each article (`idx`, see index.lua); empty if nothing."""
-        return [idx or b"" for (idx,) in await self._read(article_ids, "idx")]
+    async def heads(self, article_ids: Sequence[str]) -> list[bytes]:
+        """What storage decided of each article (`head`); equal heads mean equal articles. Empty for
+        unknown ids."""
+        return [head or b"" for (head,) in await self._read(article_ids, "head")]
+
+    async def get_with_heads(
+        self, article_ids: Sequence[str]
+    ) -> list[tuple[bytes, Article] | None]:
+        """The articles with their heads."""
+        found = await self._read(article_ids, "doc", "head")
+        return [(head, _article(doc, head)) if doc and head else None for doc, head in found]
+
+    async def indexed(self, article_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        """What the indexes hold of each article (`idx`, see index.lua), and its head; empty if
+        nothing."""
+        found = await self._read(article_ids, "idx", "head")
+        return [(idx or b"", head or b"") for idx, head in found]
 
     async def index(self, steps: Sequence[IndexStep]) -> list[bool]:
         """Apply index steps; False for those whose `before` no longer holds. Idempotent."""
@@ -184,12 +201,23 @@ class Articles:
         return merged
 
     async def _read(self, article_ids: Sequence[str], *fields: str) -> list[list[bytes | None]]:
-        if not article_ids:
-            return []
+        by_shard: dict[int, list[int]] = {}
+        for place, article_id in enumerate(article_ids):
+            by_shard.setdefault(self._shard(article_id), []).append(place)
         pipe = self._client.pipeline(transaction=False)
-        for article_id in article_ids:
-            pipe.hmget(keys.article(self._shard(article_id), article_id), fields)
-        found: list[list[bytes | None]] = await pipe.execute()
+        asked: list[list[int]] = []
+        for shard, places in by_shard.items():
+            for at in range(0, len(places), READ_AT_ONCE):
+                part = places[at : at + READ_AT_ONCE]
+                names = [keys.article(shard, article_ids[place]) for place in part]
+                await self._read_many(keys=names, args=fields, client=pipe)
+                asked.append(part)
+        found: list[list[bytes | None]] = [[] for _ in article_ids]
+        if asked:
+            size = len(fields)
+            for part, values in zip(asked, await pipe.execute(), strict=True):
+                for number, place in enumerate(part):
+                    found[place] = values[number * size : (number + 1) * size]
         return found
 
     def _shard(self, name: str) -> int:

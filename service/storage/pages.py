@@ -1,26 +1,21 @@
-"""Pages in Redis: what is on one, its version, its rendered bytes, who asked, who is told.
+"""Pages in Redis: what is on one, its version, its place in the archive.
 
 A page's version is the versions of its category and period in all shards; it moves when something
-on the page may have moved. Rendered bytes are shared between servers under the version that they
-were made of, so one render serves all.
+on the page may have moved.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
-
-import msgpack
-import orjson
 
 from service import articles as article_rules
 from service.filters import Place
 from service.pages import UNCHAINED, Chain, Page, Period
-from service.storage import keys, stream
+from service.storage import keys
 from service.storage.connecting import Client
 
 
@@ -38,23 +33,6 @@ class Version:
 
     def __str__(self) -> str:
         return "-".join(map(str, self.stamps_ms))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
-    """A page's bytes in one format."""
-
-    version: str
-    """What they were made of and by; opaque here."""
-    body: bytes
-    changed_ms: int
-    """When these bytes came to be different from the ones before: Last-Modified."""
-    tag: str
-    """Hash of the body."""
-    entries: bytes
-    """One mark of 8 bytes for each entry, in no use but for differences."""
-    past: tuple[tuple[str, bytes], ...] = ()
-    """(tag, entries) of versions before, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +54,14 @@ GONE_SHOWN = 100
 # Articles that may be dated the same: a day's without times.
 MAX_EQUAL = 5_000
 
-Change = tuple[str, str]
-"""(category path or `all`, period): a page of which servers may hold something old."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entries:
+    """What is on a page: ids, newest first."""
+
+    ids: list[str]
+    gone: list[str]
+    """Of articles that were withdrawn from it; GONE_SHOWN at most."""
 
 
 class Pages:
@@ -90,18 +74,35 @@ class Pages:
     async def ids(self, page: Page, *, limit: int, zone: tzinfo) -> list[str]:
         """Ids of the live articles on a page, newest first: the newest `limit` of a live page, all
         of a period."""
+        return (await self.entries([page], limit=limit, zone=zone))[0].ids
+
+    async def entries(self, pages: Sequence[Page], *, limit: int, zone: tzinfo) -> list[Entries]:
+        """What is on each of these pages, in one round trip."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
-            key = keys.category(shard, page.category)
-            if page.period.is_live:
-                pipe.zrevrange(key, 0, limit - 1, withscores=True)
-            else:
-                start, end = page.period.bounds(zone)
-                low, high = article_rules.to_ms(start), f"({article_rules.to_ms(end)}"
-                pipe.zrevrangebyscore(key, high, low, withscores=True)
-        replies: list[list[tuple[bytes, float]]] = await pipe.execute()
-        ids = _merge(replies)
-        return ids[:limit] if page.period.is_live else ids
+        for page in pages:
+            low, high = _range(page, zone)
+            count = limit if page.period.is_live else -1
+            for shard in range(self._shards):
+                name = keys.category(shard, page.category)
+                pipe.zrevrangebyscore(name, high, low, start=0, num=count, withscores=True)
+            for shard in range(self._shards):
+                name = keys.gone(shard, page.category)
+                pipe.zrevrangebyscore(name, high, low, start=0, num=GONE_SHOWN, withscores=True)
+        replies = iter(await pipe.execute())
+        return [self._entries(page, replies, limit) for page in pages]
+
+    def _entries(self, page: Page, replies: Iterator[Any], limit: int) -> Entries:
+        shown = _merged([next(replies) for _ in range(self._shards)])
+        gone = _merged([next(replies) for _ in range(self._shards)])
+        if page.period.is_live:
+            shown = shown[:limit]
+            # Of those older than all that it shows, a page that is full never had anything.
+            oldest = shown[-1][1] if len(shown) == limit else float("-inf")
+            gone = [pair for pair in gone if pair[1] >= oldest]
+        return Entries(
+            ids=[member.decode() for member, _ in shown],
+            gone=[member.decode() for member, _ in gone[:GONE_SHOWN]],
+        )
 
     async def between(
         self,
@@ -134,23 +135,6 @@ class Pages:
             place = (float(before.ms), before.id.encode())
             merged = [pair for pair in merged if (pair[1], pair[0]) < place]
         return [member.decode() for member, _ in merged[:limit]]
-
-    async def gone(self, page: Page, *, since: datetime | None, zone: tzinfo) -> list[str]:
-        """Ids of articles that were withdrawn from a page, newest first; GONE_SHOWN at most.
-
-        Args:
-            since: of a live page: of its oldest article; None if it has room for more.
-        """
-        low, high = ("-inf" if since is None else str(article_rules.to_ms(since))), "+inf"
-        if not page.period.is_live:
-            start, end = page.period.bounds(zone)
-            low, high = str(article_rules.to_ms(start)), f"({article_rules.to_ms(end)}"
-        pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
-            pipe.zrevrangebyscore(
-                keys.gone(shard, page.category), high, low, start=0, num=GONE_SHOWN, withscores=True
-            )
-        return _merge(await pipe.execute())[:GONE_SHOWN]
 
     async def version(self, page: Page) -> Version:
         """The version of a page now; one round trip."""
@@ -238,7 +222,7 @@ class Pages:
             else:
                 pipe.zrevrangebyscore(key, f"({ms}", "-inf", start=0, num=1, withscores=True)
         found = [int(score) for pairs in await pipe.execute() for _, score in pairs]
-        if len(found) < len(fields(Rendered)):
+        if not found:
             return None
         return article_rules.from_ms(min(found) if newer else max(found))
 
@@ -255,78 +239,6 @@ class Pages:
         for shard in range(self._shards):
             pipe.zrangebyscore(keys.category(shard, category), low, high, withscores=True)
         return [int(score) for pairs in await pipe.execute() for _, score in pairs]
-
-    async def load(self, page: Page, extension: str) -> Rendered | None:
-        """Bytes that some process rendered, under whatever version."""
-        found = await self._client.hgetall(self._rendered(page, extension))
-        if not found:
-            return None
-        return Rendered(
-            version=found[b"version"].decode(),
-            body=found[b"body"],
-            changed_ms=int(found[b"changed_ms"]),
-            tag=found[b"tag"].decode(),
-            entries=found[b"entries"],
-            past=tuple((tag, entries) for tag, entries in msgpack.unpackb(found[b"past"])),
-        )
-
-    async def save(self, page: Page, extension: str, rendered: Rendered) -> None:
-        """Share rendered bytes with all servers."""
-        key = self._rendered(page, extension)
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hset(
-            key,
-            mapping={
-                "version": rendered.version,
-                "body": rendered.body,
-                "changed_ms": rendered.changed_ms,
-                "tag": rendered.tag,
-                "entries": rendered.entries,
-                "past": msgpack.packb(rendered.past),
-            },
-        )
-        pipe.expire(key, keys.RENDERED_TTL_S)
-        await pipe.execute()
-
-    def _rendered(self, page: Page, extension: str) -> str:
-        return keys.rendered(keys.shard_of(str(page), self._shards), str(page), extension)
-
-    async def ask(self, asked: Sequence[tuple[Page, str]], *, now: datetime) -> None:
-        """Note that somebody reads these (page, extension), so that they are rendered ahead."""
-        if not asked:
-            return
-        pipe = self._client.pipeline(transaction=False)
-        ms = article_rules.to_ms(now)
-        pipe.zadd(keys.ASKED, {f"{page}.{extension}": ms for page, extension in asked})
-        pipe.zremrangebyrank(keys.ASKED, 0, -keys.ASKED_MAX - 1)
-        await pipe.execute()
-
-    async def asked(self, *, since: datetime) -> frozenset[str]:
-        """`{page}.{extension}` of all that was read since then."""
-        members = await self._client.zrangebyscore(keys.ASKED, article_rules.to_ms(since), "+inf")
-        return frozenset(member.decode() for member in members)
-
-    async def announce(self, changes: Sequence[Change]) -> None:
-        """Tell all servers that these pages changed."""
-        if changes:
-            await self._client.publish(keys.CHANGED, orjson.dumps(changes))
-
-    @asynccontextmanager
-    async def announcements(self) -> AsyncIterator[AsyncIterator[list[Change]]]:
-        """What others announce from now on; an empty list each BLOCK_MS in between, so that
-        the reader can see to other things; messages sent while the connection was away are lost."""
-        pubsub: Any = self._client.pubsub(ignore_subscribe_messages=True)
-        await pubsub.subscribe(keys.CHANGED)
-
-        async def messages() -> AsyncIterator[list[Change]]:
-            while True:
-                message = await pubsub.get_message(timeout=stream.BLOCK_MS / 1000)
-                yield [(c, p) for c, p in orjson.loads(message["data"])] if message else []
-
-        try:
-            yield messages()
-        finally:
-            await pubsub.aclose()
 
 
 def _version(stamps: Sequence[bytes | None]) -> Version:
@@ -365,8 +277,12 @@ def _chain(
     return Chain(older=older, newer=newer, is_archive=is_over and bool(older or newer))
 
 
-def _merge(replies: list[list[tuple[bytes, float]]]) -> list[str]:
-    return [member.decode() for member, _ in _merged(replies)]
+def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
+    """Lowest and highest score of what is on a page."""
+    if page.period.is_live:
+        return "-inf", "+inf"
+    start, end = page.period.bounds(zone)
+    return str(article_rules.to_ms(start)), f"({article_rules.to_ms(end)}"
 
 
 def _merged(replies: list[list[tuple[bytes, float]]]) -> list[tuple[bytes, float]]:

@@ -14,6 +14,7 @@ from service.storage.deliveries import Deliveries
 from service.storage.duplicates import Duplicates
 from service.storage.leases import Leases
 from service.storage.pages import Pages
+from service.storage.rendered import RenderedPages
 from service.storage.sources import Sources
 from service.storage.stream import Stream
 from service.storage.subscriptions import Subscriptions
@@ -28,6 +29,7 @@ class Store:
     articles: Articles
     stream: Stream
     pages: Pages
+    rendered: RenderedPages
     leases: Leases
     deliveries: Deliveries
     duplicates: Duplicates
@@ -77,6 +79,7 @@ def of_client(client: Client, *, shards: int) -> Store:
         articles=Articles(client, shards=shards),
         stream=Stream(client, shards=shards),
         pages=Pages(client, shards=shards),
+        rendered=RenderedPages(client, shards=shards),
         leases=Leases(client),
         deliveries=Deliveries(client),
         duplicates=Duplicates(client, shards=shards),

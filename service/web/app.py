@@ -169,7 +169,7 @@ async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
 async def _listen(app: web.Application, stop: asyncio.Event) -> None:
     while not stop.is_set():
         with suppress(Unavailable), translated():
-            async with app[STORE].pages.announcements() as announcements:
+            async with app[STORE].rendered.announcements() as announcements:
                 # What was announced while nobody listened is unknown.
                 app[CACHE].forget_all()
                 async for changes in announcements:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import cached_property
 
 import orjson
@@ -31,6 +31,7 @@ BATCH = 200
 # Connections that are written to before others of the process have their turn.
 AT_ONCE = 100
 RECONNECT_S = 1.0
+START_TIMEOUT_S = 5.0
 
 
 class Frame:
@@ -157,15 +158,31 @@ class Broadcast:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._listeners: set[Listener] = set()
+        self._is_closed = False
+        self._anybody = asyncio.Event()
+        self._following: set[int] = set()
+        """Shards that are read, from before anybody who listens now began to."""
+        self._followed = asyncio.Event()
 
-    @contextmanager
-    def listening(self, listener: Listener) -> Iterator[Listener]:
-        """It is given what comes from now on."""
+    @asynccontextmanager
+    async def listening(self, listener: Listener) -> AsyncIterator[Listener]:
+        """It is given what comes from now on. Raises Unavailable if nothing can be read."""
         self._listeners.add(listener)
+        self._anybody.set()
         try:
+            await self._started()
             yield listener
         finally:
             self._listeners.discard(listener)
+
+    async def _started(self) -> None:
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                while len(self._following) < self._stream.shards:
+                    self._followed.clear()
+                    await self._followed.wait()
+        except TimeoutError as exc:
+            raise Unavailable("the stream cannot be read now") from exc
 
     @property
     def listeners(self) -> int:
@@ -176,14 +193,26 @@ class Broadcast:
         """End every connection, at the end of the process."""
         for listener in self._listeners:
             listener.ended.set()
+        self._is_closed = True
+        self._anybody.set()
 
     async def run(self, shard: int, stop: asyncio.Event) -> None:
-        """Read one shard until told to stop, waiting while Redis is away."""
+        """Read one shard while anybody listens, until told to stop, waiting while Redis is away."""
         last: str | None = None
         while not stop.is_set():
+            if not self._listeners:
+                if self._is_closed:
+                    return
+                last = None
+                self._following.discard(shard)
+                self._anybody.clear()
+                await self._anybody.wait()
+                continue
             try:
                 with translated():
                     last = last or await self._stream.last_id(shard)
+                    self._following.add(shard)
+                    self._followed.set()
                     events = await self._stream.read(shard, last, count=BATCH)
             except Unavailable:
                 await asyncio.sleep(RECONNECT_S)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from service.errors import Unavailable
 from service.pages import Page
 from service.storage.connecting import translated
-from service.storage.pages import Change, Rendered
+from service.storage.rendered import Change, Rendered
 from service.web.ready import Document
 from service.web.repeated import Hot, Repeated
 

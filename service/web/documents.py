@@ -18,7 +18,8 @@ from service.feeds.feed import HUB_PATH, MEDIA_TYPES, archive_urls
 from service.pages import FORMATS, VIEWS, XML_FORMATS, Chain, Page, Period
 from service.rendering import FeedRenderer
 from service.settings import Settings
-from service.storage.pages import Rendered, State
+from service.storage.pages import State
+from service.storage.rendered import Rendered
 from service.storage.store import Store
 from service.views import token_hash
 from service.web import html

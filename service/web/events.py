@@ -47,7 +47,7 @@ async def show_events(request: web.Request) -> web.StreamResponse:
     transport = request.transport
     if request.method == "HEAD" or transport is None:
         return response
-    with broadcast.listening(Listener(transport, position, wanted)) as listener:
+    async with broadcast.listening(Listener(transport, position, wanted)) as listener:
         # Listening first: what comes while the old ones are read waits, and is told apart.
         listener.send(f"retry: {RETRY_MS}\n\n".encode())
         await _send_missed(listener, store, resumed=resumed is not None)

@@ -154,4 +154,4 @@ async def note_readers(request_app: web.Application) -> None:
         for page, extension in request_app[CACHE].take_asked()
         if extension in FORMATS and page.is_shared
     ]
-    await request_app[STORE].pages.ask(asked, now=request_app[CLOCK]())
+    await request_app[STORE].rendered.ask(asked, now=request_app[CLOCK]())
