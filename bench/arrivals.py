@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import json
 import random
 import sys
 import tempfile
@@ -291,16 +290,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5, help="of each round")
-    parser.add_argument("--json", type=Path, help="keep the figures here, for bench.plots")
     parser.add_argument("--arrive", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.arrive:
         uvloop.run(write_for(options.arrive[0], float(options.arrive[1])))
         return
     print(header(f"page      50 short articles; {CONNECTIONS} connections"))
-    figures = uvloop.run(run(options.rounds, options.seconds))
-    if options.json:
-        options.json.write_text(json.dumps(figures))
+    uvloop.run(run(options.rounds, options.seconds))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Renderer:
         self._zone = zone
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, Chain, str, str, str], xml.Shell] = {}
+        self._shells: dict[tuple[Page, Chain, str | None, str, str], xml.Shell] = {}
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -98,7 +98,8 @@ class Renderer:
         # All that a shell depends on; of a category the title never changes, of a view it may.
         if not feed.page.is_shared:
             return xml.shell(feed, extension)
-        key = (feed.page, feed.chain, feed.title, feed.language, extension)
+        title = feed.titles.get(feed.page.category)
+        key = (feed.page, feed.chain, title, feed.language, extension)
         kept = self._shells.pop(key, None) or xml.shell(feed, extension)
         self._shells[key] = kept
         if len(self._shells) > MAX_SHELLS:
