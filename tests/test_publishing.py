@@ -280,3 +280,35 @@ async def test_a_day_of_ten_thousand(get: Get, store: Store, publish: Publish) -
     for extension in FORMATS:
         feed = Read(await get(f"/feeds/many/2017/12/22.{extension}"), extension)
         assert (10_000, 10_000) == (len(feed.ids), len(set(feed.ids)))
+
+
+async def test_an_empty_feed_is_valid_and_stays_the_same(
+    client: Client, get: Get, publish: Publish
+) -> None:
+    """A selection or a day without anything: with all that a feed must have, nothing of now in it."""
+    await publish()
+    for path in (f"{LIVE}.atom?q=nothing", f"{LIVE}/2016/02/29.atom"):
+        root = etree.fromstring(await get(path))
+        assert [] == root.findall("a:entry", NS)
+        assert "1990" < one(root, "a:updated") < "2018"
+        assert one(root, "a:id").startswith("urn:uuid:")
+    for extension in FORMATS:
+        tags = set()
+        for _ in range(2):
+            async with client.get(f"{LIVE}/2016/02/29.{extension}") as response:
+                tags.add(response.headers["ETag"])
+        assert 1 == len(tags)
+
+
+async def test_near_misses_of_every_kind_lead_to_the_one_true_url(
+    client: Client, publish: Publish
+) -> None:
+    """A slash at the end, upper case, a missing zero: 308, and never a second copy in caches."""
+    await publish()
+    for path, true in (
+        (f"{LIVE}.rss/", f"{LIVE}.rss"),
+        ("/feeds/Media-Center/Coalition-News.ATOM", f"{LIVE}.atom"),
+        (f"{LIVE}/2017/12/3.json", f"{LIVE}/2017/12/03.json"),
+    ):
+        async with client.get(path, allow_redirects=False) as response:
+            assert (308, true) == (response.status, response.headers["Location"])

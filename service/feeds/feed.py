@@ -23,6 +23,8 @@ HUB_PATH = "/hub"
 # 144 pixels are the most that RSS allows; JSON Feed wants larger ones.
 ICON_PATH, LARGE_ICON_PATH = "/static/icon-144.png", "/static/icon-512.png"
 STYLE_PATH = "/static/feed.css"
+# Of a feed that has nothing yet. Validators take dates before 1990 for errors; this is RFC 4287's.
+EMPTY_SINCE = datetime(2005, 12, 1, tzinfo=UTC)
 # What readers may take as their poll interval, for closed days too: minutes.
 TTL_MIN = 5
 
@@ -152,7 +154,7 @@ def feed_of(
 def _never(page: Page, zone: tzinfo) -> datetime:
     """Atom demands a date of an empty feed, too: the start of its day, so that it never moves."""
     if page.period.is_live:
-        return datetime(1970, 1, 1, tzinfo=UTC)
+        return EMPTY_SINCE
     return page.period.bounds(zone)[0].astimezone(UTC)
 
 
