@@ -285,7 +285,7 @@ async def test_a_day_of_ten_thousand(get: Get, store: Store, publish: Publish) -
 async def test_an_empty_feed_is_valid_and_stays_the_same(
     client: Client, get: Get, publish: Publish
 ) -> None:
-    """A selection or a day without anything: with all that a feed must have, nothing of now in it."""
+    """A selection or a day without anything: whole, and nothing of now in it."""
     await publish()
     for path in (f"{LIVE}.atom?q=nothing", f"{LIVE}/2016/02/29.atom"):
         root = etree.fromstring(await get(path))
