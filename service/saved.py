@@ -21,7 +21,7 @@ async def put(
     view = views.make(fields, created=now)
     before = await store.views.get(view.name)
     if before and not replace:
-        raise InvalidInput("name", view.name, "is taken; PUT replaces a view")
+        raise InvalidInput("name", view.name, "is taken; `--replace`, or PUT, replaces a view")
     if before != view:
         await store.views.put(view)
     return view, before is None
@@ -54,8 +54,12 @@ async def all_shown(store: Store, settings: Settings) -> list[dict[str, Any]]:
 
 
 async def remove(store: Store, name: str) -> None:
-    """Forget a view. Raises NotFound."""
-    await store.views.remove(await find(store, name))
+    """Forget a view, and the private feeds of it. Raises NotFound."""
+    view = await find(store, name)
+    for feed in await store.views.all_private():
+        if feed.category == view.path:
+            await store.views.revoke(feed)
+    await store.views.remove(view)
 
 
 async def add_private(

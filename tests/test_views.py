@@ -216,8 +216,14 @@ async def test_a_private_view_has_no_public_address(
         assert "fog" not in await response.text()
     status, made = await call(client, "POST", "private-feeds", view="fog")
     assert 201 == status
-    async with client.get(made["url"].removeprefix("http://news.example")) as response:
+    path = made["url"].removeprefix("http://news.example")
+    async with client.get(path) as response:
         assert 1 == len(Read(await response.read(), "rss").ids)
     for fields, wrong in (({"view": "none"}, 404), ({"category": "none"}, 404),
                           ({"view": "fog", "category": "a"}, 400)):  # fmt: skip
         assert wrong == (await call(client, "POST", "private-feeds", **fields))[0]
+    # With the view, its private feeds go.
+    assert 204 == (await call(client, "DELETE", "views/fog"))[0]
+    assert [] == (await call(client, "GET", "private-feeds"))[1]
+    async with client.get(f"{path}?limit=1") as response:
+        assert 404 == response.status
