@@ -168,3 +168,58 @@ async def test_a_cancelled_request_does_not_take_the_others_with_it(
     assert "try again" == second.result()
     loads.gate.set()
     await get(cache)
+
+
+async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
+    cache: PageCache, loads: Loads
+) -> None:
+    """Nobody waits for the new one, however often it changes; the newest is there in the end."""
+    await get(cache)
+    loads.gate.clear()
+    for version in ("2", "3", "4"):
+        loads.version = version
+        assert b" 1 " in (await get(cache)).body
+        cache.changed([("news", "live")], FORMATS)
+        await asyncio.sleep(0)
+    assert b" 1 " in (await get(cache)).body
+    loads.gate.set()
+    async with asyncio.timeout(2):
+        while b" 4 " not in (await get(cache)).body:  # noqa: ASYNC110 -- nobody tells
+            await asyncio.sleep(0.01)
+    # Loads under way when a change came were done again, not one for each change.
+    assert loads.count <= 4
+    cache.close()
+
+
+async def test_a_page_that_nobody_reads_is_not_renewed(cache: PageCache, loads: Loads) -> None:
+    """It is loaded when somebody asks; a page for people is, too, after a moment."""
+    await get(cache)
+    loads.version = "2"
+    cache.changed([("news", "live")], FORMATS)
+    await asyncio.sleep(0.02)
+    assert 1 == loads.count
+    assert b" 2 " in (await get(cache)).body
+    for _ in range(2):
+        held = await get(cache, PAGE, "html")
+    loads.version = "3"
+    cache.changed([("news", "live")], FORMATS)
+    await asyncio.sleep(0.02)
+    assert 3 == loads.count
+    assert held is await get(cache, PAGE, "html")
+
+
+async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
+    cache: PageCache, loads: Loads
+) -> None:
+    """By the next request, which serves what is held while Redis is away."""
+    for _ in range(2):
+        held = await get(cache)
+    loads.error = RedisConnectionError("gone")
+    cache.changed([("news", "live")], FORMATS)
+    await asyncio.sleep(0.05)
+    assert held is await get(cache)
+    assert 1 == cache.stale
+    loads.error = None
+    loads.version = "2"
+    cache.forget_all()
+    assert b" 2 " in (await get(cache)).body

@@ -25,8 +25,10 @@ from service.web.repeated import Hot, Repeated
 logger = logging.getLogger(__name__)
 
 LAG_S = 1.0
-MAX_RENEWALS = 4
-"""At once."""
+MAX_RENEWALS = 2
+"""At once. After each, its slot rests for PAUSE times as long as it took: in a burst on many pages,
+those who read go before what comes."""
+PAUSE = 4
 
 Key = tuple[Page, str]
 """A page and its extension; `html` for people."""
@@ -71,6 +73,7 @@ class PageCache:
         self._doubtful: set[Key] = set()
         self._renewing: dict[Key, asyncio.Task[None]] = {}
         self._renewals = asyncio.Semaphore(MAX_RENEWALS)
+        self._tasks: set[asyncio.Task[None]] = set()
         self.repeated = Repeated()
         self.misses = 0
         self.stale = 0
@@ -187,29 +190,42 @@ class PageCache:
         self._doubtful.update(filter(is_touched, self._loading))
         touched = [(self._held[key].hot.uses, key) for key in filter(is_touched, self._held)]
         for uses, key in sorted(touched, key=lambda pair: pair[0], reverse=True):
-            if uses:
+            if not uses:
+                self._forget(self._held[key])
+            elif key[1] in extensions:
                 self._renew(key)
             else:
-                self._forget(self._held[key])
+                # Templates take tens of milliseconds: they wait for somebody to ask.
+                self._let_lag(self._held[key].hot)
 
     def _renew(self, key: Key) -> None:
         """Load a page that is read, and serve the old one meanwhile."""
-        hot = self._held[key].hot
-        hot.until = min(hot.until, time.monotonic() + LAG_S)
+        self._let_lag(self._held[key].hot)
         if key in self._renewing:
             # It will see that the load under way was too early.
             self._doubtful.add(key)
             return
-        self._renewing[key] = asyncio.get_running_loop().create_task(self._renewed(key))
+        task = asyncio.get_running_loop().create_task(self._renewed(key))
+        self._renewing[key] = task
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _let_lag(self, hot: Hot) -> None:
+        hot.until = min(hot.until, time.monotonic() + LAG_S)
 
     async def _renewed(self, key: Key) -> None:
-        held = self._held.get(key)
         try:
-            async with self._renewals:
-                while held is not None:
-                    held = await self._load_once(key, self._held.get(key))
-                    if key not in self._doubtful:
-                        return
+            while key in self._held:
+                async with self._renewals:
+                    start = time.monotonic()
+                    await self._load_once(key, self._held.get(key))
+                    is_done = key not in self._doubtful
+                    if is_done:
+                        # From here on, a change starts another.
+                        self._renewing.pop(key, None)
+                    await asyncio.sleep(PAUSE * (time.monotonic() - start))
+                if is_done:
+                    return
         except Unavailable as exc:
             logger.warning("not renewed", extra={"page": str(key[0]), "reason": str(exc)})
             self._forget_key(key)
@@ -217,7 +233,8 @@ class PageCache:
             logger.exception("not renewed", extra={"page": str(key[0])})
             self._forget_key(key)
         finally:
-            del self._renewing[key]
+            if self._renewing.get(key) is asyncio.current_task():
+                del self._renewing[key]
 
     def forget_all(self) -> None:
         """Confirm everything before it is served again: messages may have been lost."""
@@ -226,7 +243,7 @@ class PageCache:
 
     def close(self) -> None:
         """End what goes on in the background."""
-        for task in self._renewing.values():
+        for task in list(self._tasks):
             task.cancel()
 
     def take_asked(self) -> set[Key]:
