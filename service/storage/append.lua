@@ -4,7 +4,8 @@
 -- KEYS  1 stream  2 dirty  3 categories  4… article, one for each article of the call
 -- ARGV  1 now (RFC 3339)  2 now (ms)  3 call id  4 '1' to bring withdrawn articles back
 --       5 number of category titles t, then t pairs: path, title
---       then for each article 6: id, form, content hash, doc, published, updated ('' if unknown)
+--       then for each article 7: id, form, content hash, doc, doc as it is kept (compressed),
+--       published, updated ('' if unknown)
 -- Gives for each article {status, revision, event id}; status: created | updated | unchanged.
 --
 -- All reads come before the first write: a wrong type fails the call with nothing written.
@@ -81,20 +82,21 @@ for i = 6, first, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
 
 local answers = {}
 for i = 4, #KEYS do
-  local at = first + (i - 4) * 6
+  local at = first + (i - 4) * 7
   local id, form, hash, doc = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local published, updated = ARGV[at + 6], ARGV[at + 7]
   local head = heads[i]
   local status
   if head and head.call == call then
     status = head.revision == 1 and 'created' or 'updated'
   else
-    status = judge(head, form, hash, ARGV[at + 6])
+    status = judge(head, form, hash, updated)
     if status == 'created' or status == 'updated' then
-      head = revise(head, form, ARGV[at + 5], ARGV[at + 6])
+      head = revise(head, form, published, updated)
       head.hash, head.status, head.call = hash, 'live', call
       head.forms[form] = hash
       emit(KEYS[1], status == 'created' and 'published' or 'updated', id, doc, head, now)
-      redis.call('HSET', KEYS[i], 'doc', doc, 'head', cjson.encode(head))
+      redis.call('HSET', KEYS[i], 'doc', ARGV[at + 5], 'head', cjson.encode(head))
       redis.call('ZADD', KEYS[2], now_ms, id)
     elseif status == 'noted' then
       head.forms[form] = hash

@@ -20,6 +20,7 @@ from service.indexing import IndexStep
 from service.packing import Packed, pack
 from service.storage import connecting, keys
 from service.storage.aliases import Aliases
+from service.storage.compression import compressed, plain
 from service.storage.connecting import Client
 
 # A script stops everybody else: 100 articles take about 5 ms.
@@ -83,8 +84,8 @@ class Articles:
             argv.extend(pair)
         for packed in batch:
             argv += [
-                packed.id, packed.form, packed.content_hash, packed.doc, packed.published,
-                packed.updated,
+                packed.id, packed.form, packed.content_hash, packed.doc, compressed(packed.doc),
+                packed.published, packed.updated,
             ]  # fmt: skip
         key_names = [
             keys.stream(shard), keys.dirty(shard), keys.categories(shard),
@@ -96,11 +97,16 @@ class Articles:
     async def withdraw(self, article_id: str, *, now: datetime) -> Receipt | None:
         """Take an article out of all feeds; its id stays known. None if there is no such one."""
         shard = self._shard(article_id)
-        answer = await self._withdraw(
-            keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
-            args=[rules.to_rfc3339(now), rules.to_ms(now), article_id],
-        )
-        return _receipt(article_id, answer) if answer else None
+        while True:
+            ((doc, head),) = await self._read([article_id], "doc", "head")
+            if not doc or not head:
+                return None
+            answer = await self._withdraw(
+                keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
+                args=[rules.to_rfc3339(now), rules.to_ms(now), article_id, head, plain(doc)],
+            )
+            if answer:
+                return _receipt(article_id, answer)
 
     async def get(self, article_ids: Sequence[str]) -> list[Article | None]:
         """The articles in the order of the ids, withdrawn ones too; None for unknown ids."""
@@ -255,7 +261,7 @@ def _receipt(article_id: str, answer: list[Any]) -> Receipt:
 
 def _article(doc: bytes, head: bytes) -> Article:
     decided = orjson.loads(head)
-    fields = orjson.loads(doc)
+    fields = orjson.loads(plain(doc))
     fields.update((name, decided[name]) for name in rules.STORED_FIELDS if name in decided)
     fields["content_hash"] = decided["hash"]
     return Article.from_dict(fields)

@@ -84,8 +84,8 @@ def stream(n: int) -> str:
 def article(n: int, article_id: str) -> str:
     """Hash, one an article · permanent · append, withdraw, index → all.
 
-    `doc` JSON less STORED_FIELDS; `head` JSON of what append decided (see append.lua); `idx` what
-    the category indexes hold of it (see index.lua).
+    `doc` JSON less STORED_FIELDS, compressed (see compression.py); `head` JSON of what append
+    decided (see append.lua); `idx` what the category indexes hold of it (see index.lua).
     """
     return f"dateline:{{{n}}}:article:{article_id}"
 
