@@ -13,13 +13,14 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# 20 us for 2.4 kB; 9 saves another 2 % and takes four times as long.
-LEVEL = 3
+# Level 3 takes 12 us for 2.4 kB, 21 if a compressor is made each time; 9 saves another 2 % and
+# takes four times as long.
+_COMPRESSOR = zstd.ZstdCompressor(level=3)
 
 
 def compressed(doc: bytes) -> bytes:
     """As it is kept."""
-    made: bytes = zstd.compress(doc, LEVEL)
+    made: bytes = _COMPRESSOR.compress(doc, zstd.ZstdCompressor.FLUSH_FRAME)
     return made if len(made) < len(doc) else doc
 
 
