@@ -23,13 +23,11 @@ async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> d
     Raises:
         InvalidInput: naming the field.
     """
-    webhook = webhooks.make(
-        fields, webhook_id=_new_id("wh"), secret=webhooks.new_secret(), created=now
-    )
+    webhook = webhooks.make(fields, webhook_id=_new_id("wh"), created=now)
     shards = range(store.stream.shards)
     state = State(cursors={shard: await store.stream.last_id(shard) for shard in shards})
     await store.deliveries.add(webhook, state)
-    return {**webhook.shown(), "secret": webhook.secret}
+    return webhook.shown_once()
 
 
 async def find(store: Store, webhook_id: str) -> Webhook:
@@ -63,6 +61,21 @@ async def request_test(store: Store, webhook_id: str) -> str:
     message_id = _new_id("test")
     await store.deliveries.request_test(webhook_id, message_id)
     return message_id
+
+
+async def rotate(
+    store: Store, webhook_id: str, fields: Mapping[str, object], *, now: datetime
+) -> dict[str, Any]:
+    """Give a webhook another key; shown with its secret, this once.
+
+    Raises:
+        InvalidInput, NotFound.
+    """
+    while True:
+        webhook = await find(store, webhook_id)
+        made = webhooks.rotate(webhook, fields, now=now)
+        if await store.deliveries.replace(webhook, made):
+            return made.shown_once()
 
 
 async def remove(store: Store, webhook_id: str) -> None:

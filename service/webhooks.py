@@ -1,31 +1,26 @@
-"""Webhooks: what is sent, how it is signed, and what an answer means. Pure.
+"""Webhooks: what is sent, and what an answer means. Pure; signatures are in `signing`.
 
-Sources: Standard Webhooks 1.0.0 (headers, signature, retries) and CloudEvents 1.0 (the names of
+Sources: Standard Webhooks 1.0.0 (headers, retries) and CloudEvents 1.0 (the names of
 what happened). A webhook is an endpoint with a position in the event stream: everything is sent to
 it in order, one request at a time, and a position moves only when the request before it is settled.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from service import articles as article_rules
-from service import categories
+from service import categories, signing
 from service.errors import InvalidInput
 from service.retries import retry_after_s
+from service.signing import Key
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 -- what secrets start with, not one
-SECRET_BYTES = 32
 TYPES = (
     "dateline.article.published.v1",
     "dateline.article.updated.v1",
@@ -37,6 +32,11 @@ JITTER = 0.2
 # A receiver may stretch our delay up to twice (Svix does the same), never stop us for ever.
 MAX_STRETCH = 2.0
 MAX_URL_CHARS = 2_000
+# With the one in use: rotated again before the last one's overlap ended.
+MAX_KEYS = 3
+DEFAULT_OVERLAP_S = 86_400.0
+MAX_OVERLAP_S = 30 * 86_400.0
+_FIELDS = ("url", "categories", "types", "signature", "secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +45,8 @@ class Webhook:
 
     id: str
     url: str
-    secret: str
-    """`whsec_` and base64 of SECRET_BYTES random bytes."""
+    keys: tuple[Key, ...]
+    """What signs, the newest first."""
     categories: tuple[str, ...] = ()
     """Paths; an article matches if it is in one of them or below. Empty: everything."""
     types: tuple[str, ...] = ()
@@ -55,26 +55,42 @@ class Webhook:
     """RFC 3339."""
 
     def to_json(self) -> bytes:
-        """As kept, with the secret."""
+        """As kept, with the secrets."""
         return orjson.dumps(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Webhook:
         """The inverse of `to_json`."""
         fields = orjson.loads(data)
+        # Until November 2026 there was one secret.
+        kept = fields.pop("keys", None) or [{"secret": fields.pop("secret")}]
+        fields["keys"] = tuple(Key(**key) for key in kept)
         for name in ("categories", "types"):
             fields[name] = tuple(fields[name])
         return cls(**fields)
 
     def shown(self) -> dict[str, Any]:
-        """As the API shows it: without the secret, which is shown once, when it is made."""
+        """As the API shows it: without its secrets, which are shown once, when they are made."""
         return {
             "id": self.id,
             "url": self.url,
             "categories": self.categories,
             "types": self.types,
+            "signature": self.keys[0].version,
+            "public_keys": [key.public for key in self.keys if key.public],
             "created": self.created,
         }
+
+    def shown_once(self) -> dict[str, Any]:
+        """The same with the secret that the receiver needs; of v1a it needs none."""
+        key = self.keys[0]
+        return {**self.shown(), **({} if key.public else {"secret": key.secret})}
+
+    def rotated(self, key: Key, *, overlap_s: float, now: datetime) -> Webhook:
+        """With a new key; those before go on signing beside it for `overlap_s`."""
+        end = now + timedelta(seconds=overlap_s)
+        old = [each.ending(end) for each in self.keys if each.is_live(now)]
+        return replace(self, keys=(key, *old)[:MAX_KEYS])
 
 
 class Verdict(Enum):
@@ -99,23 +115,13 @@ class Answer:
     duration_ms: int = 0
 
 
-def new_secret() -> str:
-    """A fresh signing secret."""
-    return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
-
-
-def make(
-    fields: Mapping[str, object], *, webhook_id: str, secret: str, created: datetime
-) -> Webhook:
-    """Check what a client asks for.
+def make(fields: Mapping[str, object], *, webhook_id: str, created: datetime) -> Webhook:
+    """Check what a client asks for; its key is made here if the client brings none.
 
     Raises:
         InvalidInput: naming the field.
     """
-    unknown = fields.keys() - {"url", "categories", "types"}
-    if unknown:
-        name = min(unknown)
-        raise InvalidInput(name, fields[name], "no such field; known: url, categories, types")
+    _check_names(fields, _FIELDS)
     url = fields.get("url")
     if not isinstance(url, str) or not url.startswith(("http://", "https://")):
         raise InvalidInput("url", url, "must be an http:// or https:// URL")
@@ -129,11 +135,47 @@ def make(
     return Webhook(
         id=webhook_id,
         url=url,
-        secret=secret,
+        keys=(_key(fields, "v1"),),
         categories=tuple(wanted),
         types=tuple(types),
         created=article_rules.to_rfc3339(created),
     )
+
+
+def rotate(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> Webhook:
+    """The webhook with another key, of its own version unless a client asks for the other.
+
+    Raises:
+        InvalidInput: naming the field.
+    """
+    _check_names(fields, ("signature", "secret", "overlap_s"))
+    overlap_s = _overlap_s(fields.get("overlap_s", DEFAULT_OVERLAP_S))
+    key = _key(fields, webhook.keys[0].version)
+    return webhook.rotated(key, overlap_s=overlap_s, now=now)
+
+
+def _overlap_s(value: object) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and 0 <= cast("float", value) <= MAX_OVERLAP_S:
+        return cast("float", value)
+    reason = f"must be seconds from 0 to {MAX_OVERLAP_S:.0f}"
+    raise InvalidInput("overlap_s", value, reason)
+
+
+def _key(fields: Mapping[str, object], version: str) -> Key:
+    version = str(fields.get("signature") or version)
+    secret = fields.get("secret")
+    if secret is None or secret == "":
+        return signing.new_key(version)
+    if version != "v1":
+        raise InvalidInput("secret", "***", "only v1 signs with a secret that both sides know")
+    return signing.given_key(secret)
+
+
+def _check_names(fields: Mapping[str, object], known: tuple[str, ...]) -> None:
+    for name in fields:
+        if name not in known:
+            raise InvalidInput(name, fields[name], f"no such field; known: {', '.join(known)}")
 
 
 def _strings(fields: Mapping[str, object], name: str) -> list[str]:
@@ -160,26 +202,6 @@ def is_within(wanted: str, paths: Sequence[str]) -> bool:
 def body(*, event_type: str, time: str, data: bytes) -> bytes:
     """The payload: `{"type", "timestamp", "data"}`, `data` being JSON already."""
     return orjson.dumps({"type": event_type, "timestamp": time, "data": orjson.Fragment(data)})
-
-
-def headers(secret: str, *, message_id: str, attempted: datetime, payload: bytes) -> dict[str, str]:
-    """Headers of one attempt; the timestamp is the attempt's, the id stays over all attempts."""
-    timestamp = str(article_rules.to_ms(attempted) // 1000)
-    return {
-        "Content-Type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": sign(
-            secret, message_id=message_id, timestamp=timestamp, payload=payload
-        ),
-    }
-
-
-def sign(secret: str, *, message_id: str, timestamp: str, payload: bytes) -> str:
-    """`v1,` and base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`."""
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    signed = f"{message_id}.{timestamp}.".encode() + payload
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
 
 
 def judge(answer: Answer) -> Verdict:

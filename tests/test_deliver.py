@@ -229,6 +229,22 @@ async def test_a_test_message_is_sent_ahead_of_everything(
     assert "dateline.webhook.test.v1" == receiver.messages[0]["type"]
 
 
+async def test_a_rotated_key_signs_from_the_next_message_on(
+    store: Store, settings: Settings, receiver: FakeReceiver
+) -> None:
+    """Without a restart; without an overlap by the new key alone."""
+    webhook_id = await subscribe(store, receiver)
+    async with delivering(store, settings):
+        await publish(store, "a")
+        await delivered(receiver, 1)
+        made = await endpoints.rotate(store, webhook_id, {"overlap_s": 0}, now=datetime.now(UTC))
+        receiver.secret = made["secret"]
+        await publish(store, "b")
+        await delivered(receiver, 2)
+    shown = await endpoints.all_shown(store)
+    assert "whsec_" not in str(shown)
+
+
 async def test_a_removed_webhook_gets_nothing_more(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:

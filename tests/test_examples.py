@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from service import webhooks
+from service import signing, webhooks
 from service.articles import Entry
 from service.compose import compose
 from service.settings import Settings
@@ -97,12 +97,13 @@ async def test_the_consumer_survives_a_deleted_stream(store: Store, settings: Se
 
 async def test_the_receiver_takes_our_signatures_and_no_others(http: aiohttp.ClientSession) -> None:
     """204 for a message signed by us, 401 for another secret, another body or an old timestamp."""
-    secret, port = webhooks.new_secret(), str(free_port())
+    secret, port = signing.new_key("v1").secret, str(free_port())
     payload = webhooks.body(event_type="t", time="now", data=b'{"title":"One"}')
     now = datetime.now(UTC)
 
     def headers(secret: str, when: datetime = now) -> dict[str, str]:
-        return webhooks.headers(secret, message_id="m1", attempted=when, payload=payload)
+        key = signing.Key(secret=secret)
+        return signing.headers([key], message_id="m1", attempted=when, payload=payload)
 
     async def post(body: bytes, headers: dict[str, str]) -> int:
         url = f"http://127.0.0.1:{port}/"
@@ -120,6 +121,6 @@ async def test_the_receiver_takes_our_signatures_and_no_others(http: aiohttp.Cli
         await wait_until(up)
         assert 204 == await post(payload, headers(secret))
         assert "t\tOne" == await line(process)
-        assert 401 == await post(payload, headers(webhooks.new_secret()))
+        assert 401 == await post(payload, headers(signing.new_key("v1").secret))
         assert 401 == await post(payload + b" ", headers(secret))
         assert 401 == await post(payload, headers(secret, datetime(2020, 1, 1, tzinfo=UTC)))

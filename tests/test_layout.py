@@ -44,6 +44,7 @@ PURE = (
     "service/indexing.py",
     "service/mapping.py",
     "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
+    "service/signing.py",
     "service/sources.py", "service/views.py", "service/webhooks.py", "service/websub.py",
     "service/feeds/",
     "service/web/conditional.py", "service/web/html.py", "service/web/stories.py",

@@ -21,6 +21,7 @@ import aiohttp
 import orjson
 
 from service import articles as article_rules
+from service import signing
 from service import webhooks as rules
 from service.errors import Unavailable
 from service.settings import Settings
@@ -62,6 +63,7 @@ class Deliverer:
         self._lease: Lease | None = None
         self._wakes: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._webhooks: dict[str, Webhook] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver while holding the lease, until stopped."""
@@ -105,6 +107,7 @@ class Deliverer:
             LEASE, token=self._token, ttl_ms=LEASE_TTL_MS, held=self._lease
         )
         webhooks = {w.id: w for w in await self._store.deliveries.all()} if self._lease else {}
+        self._webhooks = webhooks
         for webhook_id in self._tasks.keys() - webhooks.keys():
             self._tasks.pop(webhook_id).cancel()
             self._wakes.pop(webhook_id, None)
@@ -128,6 +131,8 @@ class Deliverer:
 
         async def unit() -> None:
             lease = self._lease
+            # A rotated key signs from the next message on.
+            sender.webhook = self._webhooks.get(webhook.id, sender.webhook)
             try:
                 with translated():
                     delay_s = await sender.step(lease) if lease else TICK_S
@@ -162,7 +167,7 @@ class Sender:
         self._store = store
         self._settings = settings
         self._client = client
-        self._webhook = webhook
+        self.webhook = webhook
         self._now = now
 
     async def step(self, lease: Lease) -> float | None:
@@ -171,7 +176,7 @@ class Sender:
         Returns:
             Seconds until there is something to do again: 0 at once, None when an event comes.
         """
-        state = await self._store.deliveries.state(self._webhook.id)
+        state = await self._store.deliveries.state(self.webhook.id)
         if not state.cursors or (state.disabled and not state.test):
             # Without a cursor it was removed a moment ago: `_supervise` ends this task.
             return None
@@ -186,7 +191,7 @@ class Sender:
 
     async def _send_shard(self, lease: Lease, shard: int) -> bool:
         """Send a shard's next events, in order, up to the first failure. False: there are none."""
-        state = await self._store.deliveries.state(self._webhook.id)
+        state = await self._store.deliveries.state(self.webhook.id)
         if shard not in state.cursors:
             return False
         events = await self._store.stream.read(shard, state.cursors[shard], count=BATCH, wait=False)
@@ -205,7 +210,7 @@ class Sender:
             paths = orjson.loads(event.data)["categories"]
         except (ValueError, KeyError, TypeError):
             return False
-        return rules.matches(self._webhook, event_type=event.type, paths=paths)
+        return rules.matches(self.webhook, event_type=event.type, paths=paths)
 
     async def _send_event(self, lease: Lease, state: State, event: Event) -> bool:
         payload = rules.body(event_type=event.type, time=event.time, data=event.data)
@@ -223,14 +228,17 @@ class Sender:
         await self._settle(lease, {"test": ""}, self._record(state.test, rules.TEST_TYPE, answer))
 
     async def _post(self, message_id: str, payload: bytes) -> Answer:
-        headers = rules.headers(
-            self._webhook.secret, message_id=message_id, attempted=self._now(), payload=payload
-        )
+        headers = {
+            "Content-Type": "application/json",
+            **signing.headers(
+                self.webhook.keys, message_id=message_id, attempted=self._now(), payload=payload
+            ),
+        }
         watch = Stopwatch()
         try:
             async with asyncio.timeout(self._settings.webhook_timeout_s):
                 async with self._client.post(
-                    self._webhook.url, data=payload, headers=headers, allow_redirects=False
+                    self.webhook.url, data=payload, headers=headers, allow_redirects=False
                 ) as response:
                     # Read a little, so that short answers leave the connection usable.
                     await response.content.read(MAX_ANSWER_BYTES)
@@ -269,7 +277,7 @@ class Sender:
                 f"every attempt failed since {article_rules.from_ms(first_ms):%Y-%m-%d %H:%M}"
             )
         if disabled:
-            logger.error("webhook disabled", extra={"webhook": self._webhook.id, "why": disabled})
+            logger.error("webhook disabled", extra={"webhook": self.webhook.id, "why": disabled})
         return {
             "failures": failures,
             "next_ms": now_ms + int(delay_s * 1000),
@@ -295,10 +303,10 @@ class Sender:
     ) -> None:
         if attempt:
             status = attempt["status"]
-            logger.info("sent", extra={"webhook": self._webhook.id, **attempt})
+            logger.info("sent", extra={"webhook": self.webhook.id, **attempt})
             delivered = 200 <= int(status) < 300
             await self._store.count({f"webhook_{'delivered' if delivered else 'failed'}": 1})
         if not await self._store.deliveries.settle(
-            lease, self._webhook.id, state=fields, attempt=attempt
+            lease, self.webhook.id, state=fields, attempt=attempt
         ):
             raise _LeaseLost

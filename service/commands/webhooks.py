@@ -7,10 +7,19 @@ from typing import Any
 
 import click
 
-from service import endpoints
+from service import endpoints, signing
 from service.cli import main, settings_from, with_store
 from service.commands.showing import AS_JSON, show
 from service.storage.store import Store
+from service.webhooks import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
+
+_SIGNATURE = click.option(
+    "--signature",
+    type=click.Choice(("", *signing.VERSIONS)),
+    default="",
+    show_default="v1, or as before",
+    help="v1: HMAC with a shared secret; v1a: ed25519, verified by a public key.",
+)
 
 
 @main.group("webhooks")
@@ -22,13 +31,16 @@ def hooks() -> None:
 @click.argument("url")
 @click.option("--category", "paths", multiple=True, help="Only this category; may be repeated.")
 @click.option("--type", "types", multiple=True, help="Only this event type; may be repeated.")
+@_SIGNATURE
 @AS_JSON
-def add_webhook(url: str, paths: tuple[str, ...], types: tuple[str, ...], as_json: bool) -> None:
+def add_webhook(
+    url: str, paths: tuple[str, ...], types: tuple[str, ...], signature: str, as_json: bool
+) -> None:
     """Tell a URL of everything from now on. The secret is shown this once."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        fields = {"url": url, "categories": paths, "types": types}
+        fields = {"url": url, "categories": paths, "types": types, "signature": signature}
         return await endpoints.add(store, fields, now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
@@ -63,6 +75,28 @@ def test_webhook(webhook_id: str) -> None:
         return await endpoints.request_test(store, webhook_id)
 
     click.echo(with_store(settings_from(), work))
+
+
+@hooks.command("rotate")
+@click.argument("webhook_id")
+@click.option(
+    "--overlap-s",
+    type=click.FloatRange(0, MAX_OVERLAP_S),
+    default=DEFAULT_OVERLAP_S,
+    show_default=True,
+    help="How long the old key goes on signing beside the new one.",
+)
+@_SIGNATURE
+@AS_JSON
+def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: bool) -> None:
+    """Give it another key. The secret is shown this once."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> dict[str, Any]:
+        fields = {"overlap_s": overlap_s, "signature": signature}
+        return await endpoints.rotate(store, webhook_id, fields, now=now)
+
+    show(with_store(settings_from(), work), as_json=as_json)
 
 
 @hooks.command("remove")

@@ -16,6 +16,14 @@ from service.webhooks import Webhook
 
 _CURSOR = "cursor:"
 
+_REPLACE = """
+-- KEYS 1 endpoints  ARGV 1 id 2 as it was 3 as it shall be
+-- Gives 1; 0 if it is another by now.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -69,6 +77,7 @@ class Deliveries:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._settle = connecting.script(client, "settle")
+        self._replace = client.register_script(_REPLACE)
 
     async def add(self, webhook: Webhook, state: State) -> None:
         """Keep a webhook that starts at the cursors of `state`."""
@@ -84,6 +93,14 @@ class Deliveries:
         pipe.delete(keys.endpoint(webhook_id), keys.attempts(webhook_id))
         removed, _ = await pipe.execute()
         return bool(removed)
+
+    async def replace(self, before: Webhook, after: Webhook) -> bool:
+        """Change a webhook's settings; False if somebody else did meanwhile, or removed it."""
+        kept = await self._client.hget(keys.ENDPOINTS, before.id)
+        if kept is None or Webhook.from_json(kept) != before:
+            return False
+        args = [before.id, kept, after.to_json()]
+        return int(await self._replace(keys=[keys.ENDPOINTS], args=args)) == 1
 
     async def get(self, webhook_id: str) -> Webhook | None:
         """One webhook."""

@@ -58,6 +58,7 @@ ROUTES = (
     web.get(
         "/api/v1/webhooks/{id}/deliveries", authorized(manage.list_deliveries), name="api-attempts"
     ),
+    web.post("/api/v1/webhooks/{id}/rotate", authorized(manage.rotate_webhook), name="api-rotate"),
     web.post("/api/v1/webhooks/{id}/test", authorized(manage.test_webhook), name="api-test"),
     web.post("/api/v1/sources", authorized(manage.add_source), name="api-add-source"),
     web.get("/api/v1/sources", authorized(manage.list_sources), name="api-sources"),

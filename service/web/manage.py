@@ -53,6 +53,13 @@ async def test_webhook(request: web.Request) -> web.StreamResponse:
     return json_response({"message_id": message_id}, status=202)
 
 
+async def rotate_webhook(request: web.Request) -> web.StreamResponse:
+    """POST: another key; 200 with, this once, its secret."""
+    body = await read_object(request) if request.can_read_body else {}
+    store, now = request.app[STORE], request.app[CLOCK]()
+    return json_response(await endpoints.rotate(store, request.match_info["id"], body, now=now))
+
+
 async def add_source(request: web.Request) -> web.StreamResponse:
     """POST: 201 with the id; 200 if it was there. An OPML document adds all of its feeds: 200 with
     what became of each."""
