@@ -7,33 +7,21 @@ articles, which must survive that the feed moves (a permanent redirect, a feed f
 from __future__ import annotations
 
 import base64
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from service import articles as article_rules
 from service import categories
 from service.errors import InvalidInput
+from service.targets import checked_headers, checked_url, host_of
 
-MAX_URL_CHARS = 2_000
 MAX_RULES = 200
-MAX_HEADERS = 20
-MAX_HEADER_CHARS = 4_000
 _FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
-# RFC 9110 5.6.2.
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What the poller itself decides in each request; a fixed value would break it.
-_OURS = frozenset(
-    {
-        "a-im", "accept-encoding", "connection", "content-length", "cookie", "expect", "host",
-        "if-modified-since", "if-none-match", "referer", "te", "trailer", "transfer-encoding",
-        "upgrade",
-    }
-)  # fmt: skip
+# What the poller itself decides in each request.
+_OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +83,7 @@ def make(fields: Mapping[str, object], *, created: datetime) -> Source:
     Raises:
         InvalidInput: naming the field.
     """
-    url = _url(fields.get("url"))
+    url = checked_url(fields.get("url"), instead='"auth"')
     source = Source(
         id=f"src_{uuid.uuid5(article_rules.NAMESPACE, f'source:{url}').hex}",
         url=url,
@@ -127,31 +115,6 @@ def changed(source: Source, fields: Mapping[str, object]) -> Source:
     return replace(source, **values)
 
 
-def host_of(url: str) -> str:
-    """`example.org`, `example.org:8080`: lower case, without the default ports."""
-    parts = urlsplit(url)
-    return parts.netloc.lower().rpartition("@")[2].removesuffix(":443").removesuffix(":80")
-
-
-def _url(value: object) -> str:
-    if not isinstance(value, str) or not value.strip().startswith(("http://", "https://")):
-        raise InvalidInput("url", value, "must be an http:// or https:// URL")
-    url = value.strip().partition("#")[0]
-    if len(url) > MAX_URL_CHARS or any(c.isspace() or not c.isprintable() for c in url):
-        raise InvalidInput("url", url, f"no spaces, and at most {MAX_URL_CHARS} characters")
-    try:
-        parts = urlsplit(url)
-        named = parts.hostname and (parts.port is None or parts.port)
-    except ValueError as exc:
-        raise InvalidInput("url", url, f"is no URL: {exc}") from exc
-    if not named:
-        raise InvalidInput("url", url, "names no host")
-    if "@" in parts.netloc:
-        # The value is a secret: it is not repeated.
-        raise InvalidInput("url", parts.hostname, 'no user name in a URL: give "auth" instead')
-    return url
-
-
 def _category(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput("category", value, "must be a string")
@@ -180,14 +143,7 @@ def _interval_s(value: object) -> float:
 
 
 def _headers(value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or len(value) > MAX_HEADERS:
-        raise InvalidInput("headers", "…", f"must be an object of at most {MAX_HEADERS} headers")
-    for name, text in value.items():
-        if not isinstance(name, str) or not _TOKEN.fullmatch(name) or name.lower() in _OURS:
-            raise InvalidInput("headers", name, "is no header that can be set")
-        if not isinstance(text, str) or len(text) > MAX_HEADER_CHARS or not text.isprintable():
-            raise InvalidInput("headers", name, f"one line of at most {MAX_HEADER_CHARS}")
-    return value
+    return checked_headers(value, ours=_OURS)
 
 
 def _auth(value: object) -> dict[str, str]:

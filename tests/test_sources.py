@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from service import catalogue, sources
+from service import catalogue, sources, targets
 from service.articles import to_ms
 from service.errors import InvalidInput, NotFound
 from service.mapping import placed
@@ -80,7 +80,7 @@ def test_a_source_that_moves_keeps_its_id_and_no_secrets() -> None:
 )  # fmt: skip
 def test_hosts(url: str, host: str) -> None:
     """Default ports are one host with none."""
-    assert host == sources.host_of(url)
+    assert host == targets.host_of(url)
 
 
 @pytest.mark.parametrize(

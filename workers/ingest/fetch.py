@@ -18,7 +18,7 @@ import aiohttp
 
 from service.errors import FetchFailed
 from service.settings import Settings
-from service.sources import host_of
+from service.targets import host_of
 from workers.ingest.decoding import ACCEPTED, Decoder
 
 ACCEPT = (

@@ -1,0 +1,77 @@
+"""Where requests of ours go: URLs and headers as others give them, checked once for all. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from service.errors import InvalidInput
+
+MAX_URL_CHARS = 2_000
+MAX_HEADERS = 20
+MAX_HEADER_CHARS = 4_000
+# RFC 9110 5.6.2.
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# What makes the request: a fixed value would break it.
+_FRAMING = frozenset(
+    {
+        "accept-encoding", "connection", "content-length", "cookie", "expect", "host", "te",
+        "trailer", "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+
+
+def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:
+    """An http(s) URL without a fragment.
+
+    Args:
+        field: what to call it in errors.
+        instead: what to give in the place of a user name in the URL.
+
+    Raises:
+        InvalidInput.
+    """
+    if not isinstance(value, str) or not value.strip().startswith(("http://", "https://")):
+        raise InvalidInput(field, value, "must be an http:// or https:// URL")
+    url = value.strip().partition("#")[0]
+    if len(url) > MAX_URL_CHARS or any(c.isspace() or not c.isprintable() for c in url):
+        raise InvalidInput(field, url, f"no spaces, and at most {MAX_URL_CHARS} characters")
+    try:
+        parts = urlsplit(url)
+        named = parts.hostname and (parts.port is None or parts.port)
+    except ValueError as exc:
+        raise InvalidInput(field, url, f"is no URL: {exc}") from exc
+    if not named:
+        raise InvalidInput(field, url, "names no host")
+    if "@" in parts.netloc:
+        # The value is a secret: it is not repeated.
+        hint = f": give {instead} instead" if instead else ""
+        raise InvalidInput(field, parts.hostname, f"no user name in a URL{hint}")
+    return url
+
+
+def checked_headers(value: object, *, ours: Collection[str]) -> dict[str, str]:
+    """Headers to be sent with requests; their values are secrets and never repeated.
+
+    Args:
+        ours: lower-case names of those that we set, beside those that frame the request.
+
+    Raises:
+        InvalidInput.
+    """
+    if not isinstance(value, dict) or len(value) > MAX_HEADERS:
+        raise InvalidInput("headers", "…", f"must be an object of at most {MAX_HEADERS} headers")
+    for name, text in value.items():
+        is_token = isinstance(name, str) and _TOKEN.fullmatch(name)
+        if not is_token or name.lower() in _FRAMING or name.lower() in ours:
+            raise InvalidInput("headers", name, "is no header that can be set")
+        if not isinstance(text, str) or len(text) > MAX_HEADER_CHARS or not text.isprintable():
+            raise InvalidInput("headers", name, f"one line of at most {MAX_HEADER_CHARS}")
+    return value
+
+
+def host_of(url: str) -> str:
+    """`example.org`, `example.org:8080`: lower case, without the default ports."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().rpartition("@")[2].removesuffix(":443").removesuffix(":80")
