@@ -48,7 +48,9 @@ class Receiver(BaseHTTPRequestHandler):
         if genuine and headers["webhook-id"] not in self.seen:
             self.seen.add(headers["webhook-id"])
             message = json.loads(body)
-            print(f"{message['type']}\t{message['data'].get('title', '')}", flush=True)
+            # A batch lists in `data` what else comes one by one.
+            for event in message["data"] if isinstance(message["data"], list) else [message]:
+                print(f"{event['type']}\t{event['data'].get('title', '')}", flush=True)
         self.send_response(204 if genuine else 401)
         self.end_headers()
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from service import webhooks
-from service.articles import from_ms, to_rfc3339
-from service.errors import NotFound
-from service.storage.deliveries import State
+from service.articles import from_ms, from_rfc3339, to_ms, to_rfc3339
+from service.errors import InvalidInput, NotFound
+from service.messages import Message, before, position
+from service.storage import keys
+from service.storage.deliveries import Range, State
 from service.storage.store import Store
+from service.storage.stream import Event
+from service.views import View
 from service.webhooks import Webhook
 
-MAX_ATTEMPTS = 100
+MAX_LISTED = 100
+# Of the newest events, to say how far behind a webhook is.
+MAX_COUNTED = 1_000
+CURSOR, NOW = "cursor", "now"
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
@@ -24,9 +33,8 @@ async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> d
         InvalidInput: naming the field.
     """
     webhook = webhooks.make(fields, webhook_id=_new_id("wh"), created=now)
-    shards = range(store.stream.shards)
-    state = State(cursors={shard: await store.stream.last_id(shard) for shard in shards})
-    await store.deliveries.add(webhook, state)
+    await _check_view(store, webhook)
+    await store.deliveries.add(webhook, await _ends(store))
     return webhook.shown_once()
 
 
@@ -38,29 +46,177 @@ async def find(store: Store, webhook_id: str) -> Webhook:
     return webhook
 
 
-async def shown(store: Store, webhook: Webhook) -> dict[str, Any]:
-    """A webhook with its state, without its secret."""
-    state = await store.deliveries.state(webhook.id)
-    return {
-        **webhook.shown(),
-        "state": "disabled" if state.disabled else "failing" if state.failures else "active",
-        "disabled": state.disabled or None,
-        "failures": state.failures,
-        "next_attempt": to_rfc3339(from_ms(state.next_ms)) if state.failures else None,
-    }
+async def change(store: Store, webhook_id: str, fields: Mapping[str, object]) -> dict[str, Any]:
+    """Change the named settings; it goes on from where it is.
+
+    Raises:
+        InvalidInput, NotFound.
+    """
+    while True:
+        webhook = await find(store, webhook_id)
+        changed = webhooks.change(webhook, fields)
+        await _check_view(store, changed)
+        if changed == webhook or await store.deliveries.replace(webhook, changed):
+            return (await shown(store, [changed]))[0]
 
 
 async def all_shown(store: Store) -> list[dict[str, Any]]:
     """All webhooks with their states."""
-    return [await shown(store, webhook) for webhook in await store.deliveries.all()]
+    return await shown(store, await store.deliveries.all())
+
+
+async def shown(store: Store, found: Sequence[Webhook]) -> list[dict[str, Any]]:
+    """Webhooks with their states and how far they are behind, without their secrets."""
+    states = await store.deliveries.states([webhook.id for webhook in found])
+    newest = {
+        shard: await store.stream.newest(shard, count=MAX_COUNTED)
+        for shard in range(store.stream.shards)
+    }
+    recent = {shard: [event.message() for event in events] for shard, events in newest.items()}
+    views = {view.name: view for view in await store.views.all()}
+    return [
+        {**webhook.shown(), **_state_shown(webhook, state), **_lag(webhook, state, recent, views)}
+        for webhook, state in zip(found, states, strict=True)
+    ]
+
+
+def _state_shown(webhook: Webhook, state: State) -> dict[str, Any]:
+    is_retrying = bool(state.failures) and not state.disabled
+    first_ms = state.first_failure_ms
+    return {
+        "state": _state(webhook, state),
+        "disabled": state.disabled or None,
+        "failures": state.failures,
+        "failing_since": to_rfc3339(from_ms(first_ms)) if first_ms else None,
+        "next_attempt": to_rfc3339(from_ms(state.next_ms)) if is_retrying else None,
+        "gaps": state.gaps,
+        "replaying": bool(state.replays),
+    }
+
+
+def _state(webhook: Webhook, state: State) -> str:
+    if state.resume:
+        return "resuming"
+    if state.disabled:
+        return "disabled"
+    if webhook.paused:
+        return "paused"
+    return "failing" if state.first_failure_ms else "active"
+
+
+def _lag(
+    webhook: Webhook,
+    state: State,
+    recent: Mapping[int, Sequence[Message]],
+    views: Mapping[str, View],
+) -> dict[str, Any]:
+    """How many events wait for it, and since when; `+` if there are older ones uncounted."""
+    waiting: list[Message] = []
+    is_more = False
+    for shard, cursor in state.cursors.items():
+        events = recent.get(shard, ())
+        after = [m for m in events if m.position > position(cursor)]
+        waiting += [m for m in after if webhook.selection.matches(m, views)]
+        is_more |= len(events) == MAX_COUNTED and len(after) == len(events)
+    oldest = min((m.position[0] for m in waiting), default=0)
+    return {
+        "waiting": f"{len(waiting)}+" if is_more else len(waiting),
+        "waiting_since": to_rfc3339(from_ms(oldest)) if waiting else None,
+    }
 
 
 async def request_test(store: Store, webhook_id: str) -> str:
     """Have a test message sent; its id. Raises NotFound."""
     await find(store, webhook_id)
     message_id = _new_id("test")
-    await store.deliveries.request_test(webhook_id, message_id)
+    await store.deliveries.order(webhook_id, test=message_id)
     return message_id
+
+
+async def resume(
+    store: Store, webhook_id: str, fields: Mapping[str, object], *, now: datetime
+) -> dict[str, Any]:
+    """Have a webhook go on, disabled or not: from where it stood (`cursor`), from `now`, from a
+    time on, or after an event.
+
+    Returns:
+        `from`, and `gap`: whether events were dropped meanwhile that it did not get.
+
+    Raises:
+        InvalidInput, NotFound.
+    """
+    _check_names(fields, ("from",))
+    await find(store, webhook_id)
+    start = fields.get("from", CURSOR)
+    if not isinstance(start, str):
+        raise InvalidInput("from", start, "must be cursor, now, a time or the id of an event")
+    cursors = await _cursors(store, webhook_id, start)
+    order = {"at": to_rfc3339(now), **{str(shard): cursor for shard, cursor in cursors.items()}}
+    await store.deliveries.order(webhook_id, resume=orjson.dumps(order).decode())
+    gap = [await store.stream.is_behind(shard, cursor) for shard, cursor in cursors.items()]
+    return {"from": start, "gap": any(gap)}
+
+
+async def _cursors(store: Store, webhook_id: str, start: str) -> Mapping[int, str]:
+    if start == CURSOR:
+        return (await store.deliveries.state(webhook_id)).cursors
+    if start == NOW:
+        return await _ends(store)
+    moment = _moment(start)
+    if moment:
+        cursor = before(f"{to_ms(moment)}-0")
+        return dict.fromkeys(range(store.stream.shards), cursor)
+    event = await _event(store, "from", start)
+    # Shards have no common order: the others go on from what was written at that time.
+    ms = event.position[0]
+    others = dict.fromkeys(range(store.stream.shards), before(f"{ms}-0"))
+    return {**others, event.shard: event.entry_id}
+
+
+async def replay(store: Store, webhook_id: str, fields: Mapping[str, object]) -> dict[str, Any]:
+    """Have events sent again under the same ids, beside what comes: one `event`, those `since` a
+    time (and before `until`), or those given up since a time (`failures_since`).
+
+    Returns:
+        `ranges`: how many ranges of the stream will be gone through.
+
+    Raises:
+        InvalidInput, NotFound.
+    """
+    _check_names(fields, ("event", "since", "until", "failures_since"))
+    webhook = await find(store, webhook_id)
+    ranges = await _ranges(store, webhook, fields)
+    if ranges and not await store.deliveries.replay(webhook_id, ranges):
+        reason = f"more than {keys.REPLAYS_MAX} ranges would wait: try again later"
+        raise InvalidInput("webhook", webhook_id, reason)
+    return {"ranges": len(ranges)}
+
+
+async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) -> list[Range]:
+    given = [name for name in ("event", "since", "failures_since") if fields.get(name)]
+    if len(given) != 1 or ("until" in fields and given != ["since"]):
+        reason = "give one of event, since (with until, if you like) and failures_since"
+        raise InvalidInput("replay", dict(fields), reason)
+    if given == ["event"]:
+        event = await _event(store, "event", fields["event"])
+        views = {view.name: view for view in await store.views.all()}
+        if not webhook.selection.matches(event.message(), views):
+            raise InvalidInput("event", event.id, "is not what this webhook gets")
+        return [Range(event.shard, before(event.entry_id), event.entry_id)]
+    since_ms = to_ms(_needed_moment(given[0], fields[given[0]]))
+    if given == ["failures_since"]:
+        letters = await store.deliveries.dead_letters(webhook.id, limit=keys.DEAD_LETTERS_MAX)
+        return [
+            Range(int(letter["shard"]), before(str(letter["first"])), str(letter["last"]))
+            for letter in reversed(letters)
+            if int(letter["time_ms"]) >= since_ms
+        ]
+    ends = await _ends(store)
+    if fields.get("until"):
+        until_ms = to_ms(_needed_moment("until", fields["until"]))
+        ends = {s: min(end, before(f"{until_ms}-0"), key=position) for s, end in ends.items()}
+    after = before(f"{since_ms}-0")
+    return [Range(s, after, end) for s, end in ends.items() if position(end) > position(after)]
 
 
 async def rotate(
@@ -82,6 +238,43 @@ async def remove(store: Store, webhook_id: str) -> None:
     """Forget a webhook. Raises NotFound."""
     if not await store.deliveries.remove(webhook_id):
         raise NotFound(f"{webhook_id}: no such webhook")
+
+
+async def _check_view(store: Store, webhook: Webhook) -> None:
+    view = webhook.selection.view
+    if view and await store.views.get(view) is None:
+        raise InvalidInput("view", view, "no such view; see /api/v1/views")
+
+
+async def _ends(store: Store) -> dict[int, str]:
+    return {shard: await store.stream.last_id(shard) for shard in range(store.stream.shards)}
+
+
+async def _event(store: Store, field: str, event_id: object) -> Event:
+    found = await store.stream.find(event_id) if isinstance(event_id, str) else None
+    if found is None:
+        raise InvalidInput(field, event_id, "is no event that is still on the stream")
+    return found
+
+
+def _moment(text: str) -> datetime | None:
+    try:
+        return from_rfc3339(text)
+    except ValueError:
+        return None
+
+
+def _needed_moment(field: str, value: object) -> datetime:
+    found = _moment(value) if isinstance(value, str) else None
+    if found is None or found.tzinfo is None:
+        raise InvalidInput(field, value, "must be a time such as 2026-01-05T12:00:00Z")
+    return found
+
+
+def _check_names(fields: Mapping[str, object], known: Sequence[str]) -> None:
+    for name in fields:
+        if name not in known:
+            raise InvalidInput(name, "…", f"no such field; known: {', '.join(known)}")
 
 
 def _new_id(prefix: str) -> str:

@@ -1,9 +1,74 @@
-"""When to ask again: the Retry-After of others, and dates of HTTP. Pure."""
+"""What an answer to a request of ours means, and when to ask again. Pure.
+
+Sources: RFC 9110 (Retry-After), Standard Webhooks 1.0.0 (what is a success, retries).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import Enum
+
+# ± this part of a delay, so that endpoints that failed together do not come back together.
+JITTER = 0.2
+# A receiver may stretch our delay up to twice (Svix does the same), never stop us for ever.
+MAX_STRETCH = 2.0
+
+
+class Verdict(Enum):
+    """What an answer means for the endpoint."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    GONE = "gone"
+    """410: the receiver wants no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back from one attempt."""
+
+    status: int
+    """HTTP status; 0 if there was no answer."""
+    error: str = ""
+    """Why there was none."""
+    retry_after: str = ""
+    """The header, as it stood there."""
+    duration_ms: int = 0
+    text: str = ""
+    """The beginning of the body."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """2xx alone is success; redirects are failures and never followed; 410 is final."""
+        if 200 <= self.status < 300:
+            return Verdict.DELIVERED
+        return Verdict.GONE if self.status == 410 else Verdict.RETRY
+
+
+def retry_delay_s(
+    attempt: int,
+    *,
+    schedule_s: Sequence[float],
+    retry_after: str,
+    now: datetime,
+    chance: float,
+) -> float:
+    """Seconds until the next attempt.
+
+    Args:
+        attempt: failed attempts so far, from 1. Past the end of the schedule its last step repeats.
+        schedule_s: delay after the first, second, … failure.
+        retry_after: the receiver's header; waits longer than ours, up to MAX_STRETCH.
+        chance: from 0 to 1, evenly spread; the jitter.
+    """
+    delay = schedule_s[min(attempt, len(schedule_s)) - 1]
+    asked = retry_after_s(retry_after, now)
+    if asked is not None:
+        delay = min(max(delay, asked), delay * MAX_STRETCH)
+    return delay * (1 - JITTER + 2 * JITTER * chance)
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:

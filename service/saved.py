@@ -54,8 +54,15 @@ async def all_shown(store: Store, settings: Settings) -> list[dict[str, Any]]:
 
 
 async def remove(store: Store, name: str) -> None:
-    """Forget a view, and the private feeds of it. Raises NotFound."""
+    """Forget a view, and the private feeds of it.
+
+    Raises:
+        NotFound; InvalidInput: webhooks follow it, and would be sent nothing more without a word.
+    """
     view = await find(store, name)
+    followers = [w.id for w in await store.deliveries.all() if w.selection.view == name]
+    if followers:
+        raise InvalidInput("view", name, f"is followed by webhooks: {', '.join(followers[:10])}")
     for feed in await store.views.all_private():
         if feed.category == view.path:
             await store.views.revoke(feed)

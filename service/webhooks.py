@@ -1,56 +1,112 @@
-"""Webhooks: what is sent, and what an answer means. Pure; signatures are in `signing`.
+"""Webhooks as their owners set them up: what goes to whom, in which form. Pure.
 
-Sources: Standard Webhooks 1.0.0 (headers, retries) and CloudEvents 1.0 (the names of
-what happened). A webhook is an endpoint with a position in the event stream: everything is sent to
-it in order, one request at a time, and a position moves only when the request before it is settled.
+Signatures are in `signing`, what is sent is in `messages`, what answers mean is in `retries`. A
+webhook is an endpoint with a position in the event stream: everything is sent to it in order, one
+request at a time, and the position moves only when the request before it is settled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from enum import Enum
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, cast
 
 import orjson
 
 from service import articles as article_rules
-from service import categories, signing
+from service import categories, filters, messages, signing
 from service.errors import InvalidInput
-from service.retries import retry_after_s
+from service.filters import Filter, Query
+from service.messages import Message, Parcel
 from service.signing import Key
+from service.targets import checked_headers, checked_url
+from service.views import View
 
 TYPES = (
     "dateline.article.published.v1",
     "dateline.article.updated.v1",
     "dateline.article.withdrawn.v1",
 )
-TEST_TYPE = "dateline.webhook.test.v1"
-# ± this part of a delay, so that endpoints that failed together do not come back together.
-JITTER = 0.2
-# A receiver may stretch our delay up to twice (Svix does the same), never stop us for ever.
-MAX_STRETCH = 2.0
-MAX_URL_CHARS = 2_000
+BLOCK, SKIP = ON_FAILURE = ("block", "skip")
 # With the one in use: rotated again before the last one's overlap ended.
 MAX_KEYS = 3
 DEFAULT_OVERLAP_S = 86_400.0
 MAX_OVERLAP_S = 30 * 86_400.0
-_FIELDS = ("url", "categories", "types", "signature", "secret")
+MAX_BATCH = 1_000
+MAX_LINGER_MS = 60_000
+MIN_BYTES, MAX_BYTES, DEFAULT_BYTES = 1_000, 5_000_000, 256_000
+MAX_RATE = 1_000.0
+# Names that only a request of ours may set.
+_OUR_HEADERS = (
+    "content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature",
+)  # fmt: skip
+_CHANGEABLE = (
+    "url", "categories", "types", "query", "view", "payload", "format", "batch", "linger_ms",
+    "max_bytes", "headers", "rate_per_s", "on_failure", "paused",
+)  # fmt: skip
+_CHOSEN = ("categories", "types", "query", "view")
+_FIELDS = (*_CHANGEABLE, "signature", "secret")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which events an endpoint gets; equal for all endpoints that get the same."""
+
+    categories: tuple[str, ...] = ()
+    """Paths; an article matches if it is in one of them or below. Empty: everything."""
+    types: tuple[str, ...] = ()
+    """Event types; empty: all."""
+    query: str = ""
+    """A feed's query part, in its one spelling, with nothing in it but what `Filter` has."""
+    view: str = ""
+    """Name of a view, which has to hold the article, too."""
+
+    def matches(self, message: Message, views: Mapping[str, View]) -> bool:
+        """Whether the event goes to such an endpoint; one that is unreadable goes to nobody."""
+        article = message.article
+        if article is None or (self.types and message.type not in self.types):
+            return False
+        if self.categories and message.places.isdisjoint(self.categories):
+            return False
+        if self.query and not _filter(self.query).matches(article):
+            return False
+        return not self.view or self._is_in_view(message, views)
+
+    def _is_in_view(self, message: Message, views: Mapping[str, View]) -> bool:
+        view = views.get(self.view)
+        if view is None or message.article is None:
+            return False
+        is_below = view.category == categories.ALL or view.category in message.places
+        return is_below and view.holds(message.article)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """An endpoint as its owner set it up."""
+    """An endpoint."""
 
     id: str
     url: str
     keys: tuple[Key, ...]
     """What signs, the newest first."""
-    categories: tuple[str, ...] = ()
-    """Paths; an article matches if it is in one of them or below. Empty: everything."""
-    types: tuple[str, ...] = ()
-    """Event types; empty: all."""
+    selection: Selection = Selection()
+    payload: str = messages.FULL
+    format: str = messages.STANDARD
+    batch: int = 1
+    """At most so many events in a request; over 1 even one event comes as a list."""
+    linger_ms: int = 0
+    """How long a batch that is not full waits for more."""
+    max_bytes: int = DEFAULT_BYTES
+    """Of a batch; an event that is larger goes alone."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent with each request; secrets."""
+    rate_per_s: float = 0
+    """Requests; 0 for no limit."""
+    on_failure: str = BLOCK
+    """block: nothing overtakes what fails; skip: after the whole schedule it goes to the dead
+    letters and the next is sent."""
+    paused: bool = False
     created: str = ""
     """RFC 3339."""
 
@@ -65,17 +121,44 @@ class Webhook:
         # Until November 2026 there was one secret.
         kept = fields.pop("keys", None) or [{"secret": fields.pop("secret")}]
         fields["keys"] = tuple(Key(**key) for key in kept)
-        for name in ("categories", "types"):
-            fields[name] = tuple(fields[name])
-        return cls(**fields)
+        # Then, too, these two stood beside the others.
+        chosen = fields.pop("selection", None) or {
+            name: fields.pop(name) for name in ("categories", "types")
+        }
+        chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}
+        return cls(**fields, selection=Selection(**chosen))
+
+    def parcel(self, waiting: Sequence[Message]) -> Parcel:
+        """The next request for events that wait, the oldest first."""
+        if self.batch == 1:
+            return messages.single(waiting[0], format=self.format, payload=self.payload)
+        fitting = messages.fitting(
+            waiting, format=self.format, payload=self.payload, max_bytes=self.max_bytes
+        )
+        return messages.batch(
+            fitting, format=self.format, payload=self.payload, endpoint_id=self.id
+        )
+
+    def test(self, message_id: str, *, time: str) -> Parcel:
+        """A test message."""
+        return messages.test(message_id, time=time, format=self.format, is_batch=self.batch > 1)
+
+    def request_headers(self, parcel: Parcel, *, now: datetime) -> dict[str, str]:
+        """All that a request carries but the User-Agent."""
+        signed = signing.headers(
+            self.keys, message_id=parcel.id, attempted=now, payload=parcel.body
+        )
+        return {**self.headers, "Content-Type": parcel.content_type, **signed}
 
     def shown(self) -> dict[str, Any]:
         """As the API shows it: without its secrets, which are shown once, when they are made."""
         return {
             "id": self.id,
-            "url": self.url,
-            "categories": self.categories,
-            "types": self.types,
+            **{
+                name: getattr(self.selection if name in _CHOSEN else self, name)
+                for name in _CHANGEABLE
+            },
+            "headers": dict.fromkeys(self.headers, "***"),
             "signature": self.keys[0].version,
             "public_keys": [key.public for key in self.keys if key.public],
             "created": self.created,
@@ -93,28 +176,6 @@ class Webhook:
         return replace(self, keys=(key, *old)[:MAX_KEYS])
 
 
-class Verdict(Enum):
-    """What an answer means for the endpoint."""
-
-    DELIVERED = "delivered"
-    RETRY = "retry"
-    GONE = "gone"
-    """410: the receiver wants no more; disabled at once."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What came back from one attempt."""
-
-    status: int
-    """HTTP status; 0 if there was no answer."""
-    error: str = ""
-    """Why there was none."""
-    retry_after: str = ""
-    """The header, as it stood there."""
-    duration_ms: int = 0
-
-
 def make(fields: Mapping[str, object], *, webhook_id: str, created: datetime) -> Webhook:
     """Check what a client asks for; its key is made here if the client brings none.
 
@@ -122,24 +183,30 @@ def make(fields: Mapping[str, object], *, webhook_id: str, created: datetime) ->
         InvalidInput: naming the field.
     """
     _check_names(fields, _FIELDS)
-    url = fields.get("url")
-    if not isinstance(url, str) or not url.startswith(("http://", "https://")):
-        raise InvalidInput("url", url, "must be an http:// or https:// URL")
-    if len(url) > MAX_URL_CHARS or "@" in url.split("/", 3)[2]:
-        raise InvalidInput("url", url, f"no user name, and at most {MAX_URL_CHARS} characters")
-    wanted = [categories.parse(spelling).path for spelling in _strings(fields, "categories")]
-    types = _strings(fields, "types")
-    for kind in types:
-        if kind not in TYPES:
-            raise InvalidInput("types", kind, f"must be one of {', '.join(TYPES)}")
-    return Webhook(
-        id=webhook_id,
-        url=url,
-        keys=(_key(fields, "v1"),),
-        categories=tuple(wanted),
-        types=tuple(types),
-        created=article_rules.to_rfc3339(created),
-    )
+    if "url" not in fields:
+        raise InvalidInput("url", None, "must be an http:// or https:// URL")
+    given = {name: value for name, value in fields.items() if name in _CHANGEABLE}
+    url = checked_url(given["url"], instead="headers")
+    key = _key(fields, "v1")
+    bare = Webhook(id=webhook_id, url=url, keys=(key,), created=article_rules.to_rfc3339(created))
+    return change(bare, given)
+
+
+def change(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
+    """The webhook with other settings; `null` puts one back to its default.
+
+    Raises:
+        InvalidInput: naming the field.
+    """
+    _check_names(fields, _CHANGEABLE)
+    changed: dict[str, Any] = {}
+    chosen: dict[str, Any] = {}
+    for name, value in fields.items():
+        is_reset = value is None and name in _DEFAULTS
+        checked = _DEFAULTS[name] if is_reset else _CHECKS[name](name, value)
+        (chosen if name in _CHOSEN else changed)[name] = checked
+    selection = replace(webhook.selection, **chosen)
+    return replace(webhook, selection=selection, **changed)
 
 
 def rotate(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> Webhook:
@@ -149,17 +216,17 @@ def rotate(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> 
         InvalidInput: naming the field.
     """
     _check_names(fields, ("signature", "secret", "overlap_s"))
-    overlap_s = _overlap_s(fields.get("overlap_s", DEFAULT_OVERLAP_S))
+    given = fields.get("overlap_s")
+    overlap_s = (
+        DEFAULT_OVERLAP_S if given is None else _number("overlap_s", given, 0, MAX_OVERLAP_S)
+    )
     key = _key(fields, webhook.keys[0].version)
     return webhook.rotated(key, overlap_s=overlap_s, now=now)
 
 
-def _overlap_s(value: object) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and 0 <= cast("float", value) <= MAX_OVERLAP_S:
-        return cast("float", value)
-    reason = f"must be seconds from 0 to {MAX_OVERLAP_S:.0f}"
-    raise InvalidInput("overlap_s", value, reason)
+def is_within(wanted: str, paths: Sequence[str]) -> bool:
+    """Whether one of the category paths is the wanted one or below it."""
+    return any(path == wanted or path.startswith(f"{wanted}/") for path in paths)
 
 
 def _key(fields: Mapping[str, object], version: str) -> Key:
@@ -172,64 +239,108 @@ def _key(fields: Mapping[str, object], version: str) -> Key:
     return signing.given_key(secret)
 
 
-def _check_names(fields: Mapping[str, object], known: tuple[str, ...]) -> None:
+def _check_names(fields: Collection[str], known: tuple[str, ...]) -> None:
     for name in fields:
         if name not in known:
-            raise InvalidInput(name, fields[name], f"no such field; known: {', '.join(known)}")
+            raise InvalidInput(name, "…", f"no such field; known: {', '.join(known)}")
 
 
-def _strings(fields: Mapping[str, object], name: str) -> list[str]:
-    values = fields.get(name) or []
-    if not isinstance(values, (list, tuple)) or not all(isinstance(v, str) for v in values):
-        raise InvalidInput(name, values, "must be a list of strings")
-    return [str(value) for value in values]
+@lru_cache(maxsize=1_024)
+def _filter(query: str) -> Filter:
+    return filters.parse(query, zone=UTC).filter
 
 
-def matches(webhook: Webhook, *, event_type: str, paths: Sequence[str]) -> bool:
-    """Whether an event of this type on an article in these categories goes to the webhook."""
-    if webhook.types and event_type not in webhook.types:
-        return False
-    if not webhook.categories:
-        return True
-    return any(is_within(wanted, paths) for wanted in webhook.categories)
+def _url(name: str, value: object) -> str:
+    return checked_url(value, field=name, instead="headers")
 
 
-def is_within(wanted: str, paths: Sequence[str]) -> bool:
-    """Whether one of the category paths is the wanted one or below it."""
-    return any(path == wanted or path.startswith(f"{wanted}/") for path in paths)
+def _paths(name: str, value: object) -> tuple[str, ...]:
+    spellings = _strings(name, value)
+    if categories.ALL in spellings:
+        return ()
+    return tuple(sorted({categories.parse(spelling).path for spelling in spellings}))
 
 
-def body(*, event_type: str, time: str, data: bytes) -> bytes:
-    """The payload: `{"type", "timestamp", "data"}`, `data` being JSON already."""
-    return orjson.dumps({"type": event_type, "timestamp": time, "data": orjson.Fragment(data)})
+def _types(name: str, value: object) -> tuple[str, ...]:
+    return tuple(sorted({str(_one_of(TYPES)(name, kind)) for kind in _strings(name, value)}))
 
 
-def judge(answer: Answer) -> Verdict:
-    """2xx alone is success; redirects are failures and never followed; 410 is final."""
-    if 200 <= answer.status < 300:
-        return Verdict.DELIVERED
-    return Verdict.GONE if answer.status == 410 else Verdict.RETRY
+def _query(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(name, value, "must be a query as feeds have it: lang=en&q=fog")
+    query = filters.parse(value.removeprefix("?"), zone=UTC)
+    if query != Query(filter=query.filter):
+        reason = "a webhook selects by what articles are: no since, until, limit, before, content"
+        raise InvalidInput(name, value, reason)
+    return str(query)
 
 
-def retry_delay_s(
-    attempt: int,
-    *,
-    schedule_s: Sequence[float],
-    retry_after: str,
-    now: datetime,
-    chance: float,
-) -> float:
-    """Seconds until the next attempt.
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(name, value, "must be a string")
+    return value
 
-    Args:
-        attempt: failed attempts so far, from 1. Past the end of the schedule its last step repeats:
-            giving up is decided by time, not by count.
-        schedule_s: delay after the first, second, … failure.
-        retry_after: the receiver's header; waits longer than ours, up to MAX_STRETCH.
-        chance: from 0 to 1, evenly spread; the jitter.
-    """
-    delay = schedule_s[min(attempt, len(schedule_s)) - 1]
-    asked = retry_after_s(retry_after, now)
-    if asked is not None:
-        delay = min(max(delay, asked), delay * MAX_STRETCH)
-    return delay * (1 - JITTER + 2 * JITTER * chance)
+
+def _headers(name: str, value: object) -> Mapping[str, str]:
+    return checked_headers(value, ours=_OUR_HEADERS)
+
+
+def _flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(name, value, "must be true or false")
+    return value
+
+
+def _one_of(known: tuple[str, ...]) -> Any:
+    def check(name: str, value: object) -> str:
+        if value not in known:
+            raise InvalidInput(name, value, f"must be one of {', '.join(known)}")
+        return str(value)
+
+    return check
+
+
+def _whole(low: int, high: int) -> Any:
+    def check(name: str, value: object) -> int:
+        number = _number(name, value, low, high)
+        if number != int(number):
+            raise InvalidInput(name, value, "must be a whole number")
+        return int(number)
+
+    return check
+
+
+def _number(name: str, value: object, low: float, high: float) -> float:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and low <= cast("float", value) <= high:
+        return cast("float", value)
+    raise InvalidInput(name, value, f"must be a number from {low:.0f} to {high:.0f}")
+
+
+def _strings(name: str, value: object) -> list[str]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise InvalidInput(name, value, "must be a list of strings")
+    return [str(each) for each in value]
+
+
+_CHECKS: Mapping[str, Any] = {
+    "url": _url,
+    "categories": _paths,
+    "types": _types,
+    "query": _query,
+    "view": _text,
+    "payload": _one_of(messages.PAYLOADS),
+    "format": _one_of(messages.FORMATS),
+    "batch": _whole(1, MAX_BATCH),
+    "linger_ms": _whole(0, MAX_LINGER_MS),
+    "max_bytes": _whole(MIN_BYTES, MAX_BYTES),
+    "headers": _headers,
+    "rate_per_s": lambda name, value: _number(name, value, 0, MAX_RATE),
+    "on_failure": _one_of(ON_FAILURE),
+    "paused": _flag,
+}
+_DEFAULTS: Mapping[str, Any] = {
+    "categories": (), "types": (), "query": "", "view": "", "payload": messages.FULL,
+    "format": messages.STANDARD, "batch": 1, "linger_ms": 0, "max_bytes": DEFAULT_BYTES,
+    "headers": {}, "rate_per_s": 0, "on_failure": BLOCK, "paused": False,
+}  # fmt: skip

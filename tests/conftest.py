@@ -38,6 +38,7 @@ hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True
 hypothesis.settings.load_profile("dateline")
 
 TOKEN = "test-token"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 DAY = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 Publish = Callable[..., Awaitable[str]]

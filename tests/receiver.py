@@ -30,6 +30,8 @@ class FakeReceiver:
         self.delay_s = 0.0
         self.seen: list[str] = []
         """Message id of every request, accepted or not."""
+        self.request_headers: list[dict[str, str]] = []
+        """Of every request."""
         self.forged = 0
         self._runner: web.ServerRunner | None = None
         self._port = 0
@@ -38,6 +40,15 @@ class FakeReceiver:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._port}/hook"
+
+    @property
+    def events(self) -> list[str]:
+        """Ids of all events that came, those in batches one by one."""
+        found: list[str] = []
+        for message_id, message in zip(self.ids, self.messages, strict=True):
+            is_batch = isinstance(message["data"], list)
+            found += [each["id"] for each in message["data"]] if is_batch else [message_id]
+        return found
 
     @property
     def subjects(self) -> set[str]:
@@ -68,9 +79,11 @@ class FakeReceiver:
     async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
         self.seen.append(request.headers["webhook-id"])
+        self.request_headers.append(dict(request.headers))
         await asyncio.sleep(self.delay_s)
         if self.answers:
-            return web.Response(status=self.answers.pop(0), headers=self.headers)
+            status = self.answers.pop(0)
+            return web.Response(status=status, headers=self.headers, text=f"{status} " * 1_000)
         try:
             Webhook(self.secret).verify(body, dict(request.headers))
         except WebhookVerificationError:

@@ -17,10 +17,9 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.web.api import PUSH_SOURCE
 from service.web.app import create_app
-from tests.conftest import NOON, TOKEN, Clock, wait_until
+from tests.conftest import AUTH, NOON, TOKEN, Clock, wait_until
 
 Client = TestClient[Any, Any]
-AUTH = {"Authorization": f"Bearer {TOKEN}"}
 ONE = {"guid": "1", "title": "One", "categories": ["Media Center/News"]}
 
 

@@ -66,7 +66,7 @@ def test_every_command_is_in_the_readme(command: str) -> None:
     if len(words) == 1:
         assert f"`dateline {words[0]}" in readme
     else:
-        (listed,) = re.findall(rf"`dateline {words[0]} ([a-z|]+)`", readme)
+        (listed,) = re.findall(rf"`dateline {words[0]} ([a-z|-]+)`", readme)
         assert words[1] in listed.split("|")
 
 

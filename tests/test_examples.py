@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from service import signing, webhooks
+from service import signing
 from service.articles import Entry
 from service.compose import compose
 from service.settings import Settings
@@ -98,7 +98,7 @@ async def test_the_consumer_survives_a_deleted_stream(store: Store, settings: Se
 async def test_the_receiver_takes_our_signatures_and_no_others(http: aiohttp.ClientSession) -> None:
     """204 for a message signed by us, 401 for another secret, another body or an old timestamp."""
     secret, port = signing.new_key("v1").secret, str(free_port())
-    payload = webhooks.body(event_type="t", time="now", data=b'{"title":"One"}')
+    payload = b'{"type":"t","timestamp":"now","data":{"title":"One"}}'
     now = datetime.now(UTC)
 
     def headers(secret: str, when: datetime = now) -> dict[str, str]:

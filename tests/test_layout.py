@@ -32,7 +32,7 @@ ONLY_IN = {
         "service/logs.py",
         "workers/outbound.py",
         "workers/ingest/",
-        "workers/deliver.py",
+        "workers/deliver/",
     ),
     "nh3": ("service/clean.py",),
     "click": ("service/cli.py", "service/commands/", "workers/__main__.py"),
@@ -41,8 +41,7 @@ ONLY_IN = {
 PURE = (
     "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py",
     "service/compose.py", "service/duplicates.py", "service/entries.py", "service/filters.py",
-    "service/indexing.py",
-    "service/mapping.py",
+    "service/indexing.py", "service/mapping.py", "service/messages.py",
     "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
     "service/signing.py", "service/sources.py", "service/targets.py", "service/views.py",
     "service/webhooks.py", "service/websub.py",

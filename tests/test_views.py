@@ -14,13 +14,12 @@ from service.errors import InvalidInput
 from service.pages import FORMATS
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import DAY, TOKEN, Clock, Get, Publish, wait_until
+from tests.conftest import AUTH, DAY, Clock, Get, Publish, wait_until
 from tests.served import Read
 from workers import aggregate, viewing
 
 Client = TestClient[Any, Any]
 FEED = "/feeds/views/fog"
-AUTH = {"Authorization": f"Bearer {TOKEN}"}
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 

@@ -8,15 +8,20 @@ from typing import Any
 
 import orjson
 import pytest
+from cloudevents.core.formats.json import JSONFormat
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook as Reference
 from standardwebhooks import WebhookVerificationError
 
-from service import signing, webhooks
+from service import signing, views, webhooks
+from service.articles import Entry
+from service.compose import compose
 from service.errors import InvalidInput
-from service.retries import retry_after_s
-from service.webhooks import Answer, Verdict, Webhook
+from service.messages import PAYLOADS, Message
+from service.packing import pack
+from service.retries import Answer, Verdict, retry_after_s, retry_delay_s
+from service.webhooks import Selection, Webhook
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
@@ -26,10 +31,27 @@ def make(**fields: Any) -> Webhook:
     return webhooks.make({"url": "http://x.example/", **fields}, webhook_id="w", created=NOW)
 
 
+def message(**fields: Any) -> Message:
+    """An event on an article."""
+    entry = Entry(
+        guid="a", title="Fog holds the ferry", url="https://tern.example/fog", language="en",
+        content_html="<p>All day.</p>", categories=("Harbour/Ferries",), tags=("Weather",),
+        published=NOW,
+    )  # fmt: skip
+    draft = compose(entry, source="https://tern.example/feed")
+    stored = {"first_seen": "2026-01-05T12:00:00Z", "revision": 1, "content_hash": "x",
+              "status": "live", "published": "2026-01-05T12:00:00Z",
+              "updated": "2026-01-05T12:00:00Z"}  # fmt: skip
+    data = orjson.dumps({**orjson.loads(pack(draft).doc), **stored})
+    given = {"entry_id": "5-0", "shard": 0, "id": "a_1", "type": webhooks.TYPES[0],
+             "subject": "a", "time": "2026-01-05T12:00:00Z", "data": data}  # fmt: skip
+    return Message(**{**given, **fields})
+
+
 def test_the_reference_library_accepts_what_we_sign() -> None:
     """And refuses it with another secret, id or body."""
     key = signing.new_key("v1")
-    payload = webhooks.body(event_type="t", time="x", data='{"title":"é"}'.encode())
+    payload = '{"type":"t","timestamp":"x","data":{"title":"é"}}'.encode()
     now = datetime.now(UTC)
     headers = signing.headers([key], message_id="m", attempted=now, payload=payload)
     assert {"type": "t", "timestamp": "x", "data": {"title": "é"}} == Reference(key.secret).verify(
@@ -128,7 +150,7 @@ def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
     webhook = make(categories=["Media Center/News"], types=[webhooks.TYPES[0]])
     assert webhook == Webhook.from_json(webhook.to_json())
     assert "secret" not in webhook.shown()
-    assert ("media-center/news",) == webhook.categories
+    assert ("media-center/news",) == webhook.selection.categories
 
 
 @pytest.mark.parametrize(
@@ -140,7 +162,7 @@ def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
 )  # fmt: skip
 def test_verdicts(status: int, verdict: Verdict) -> None:
     """2xx alone is success."""
-    assert verdict is webhooks.judge(Answer(status=status))
+    assert verdict is Answer(status=status).verdict
 
 
 @pytest.mark.parametrize(
@@ -155,7 +177,7 @@ def test_delays(attempt: int, retry_after: str, low: float, high: float) -> None
     """By the schedule, its last step repeated; Retry-After up to twice ours; ± 20 %."""
 
     def delay(chance: float) -> float:
-        return webhooks.retry_delay_s(
+        return retry_delay_s(
             attempt, schedule_s=(5, 100), retry_after=retry_after, now=NOW, chance=chance
         )
 
@@ -173,24 +195,111 @@ def test_retry_after(header: str, expected: float | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "event_type", "paths", "expected"),
+    ("fields", "expected"),
     [
-        ({}, "t", [], True),
-        ({"categories": ["a"]}, "t", ["a"], True),
-        ({"categories": ["a"]}, "t", ["a/b"], True),
-        ({"categories": ["a"]}, "t", ["ab"], False),
-        ({"categories": ["a/b"]}, "t", ["a"], False),
-        ({"categories": ["a", "c"]}, "t", ["b", "c/d"], True),
-        ({"categories": ["a"]}, "t", [], False),
-        ({"types": [webhooks.TYPES[0]]}, webhooks.TYPES[0], [], True),
-        ({"types": [webhooks.TYPES[0]]}, webhooks.TYPES[1], [], False),
+        ({}, True),
+        ({"categories": ["Harbour"]}, True),
+        ({"categories": ["all"]}, True),
+        ({"categories": ["Harbour/Ferries"]}, True),
+        ({"categories": ["Harb"]}, False),
+        ({"categories": ["Harbour/Ferries/Night"]}, False),
+        ({"categories": ["Sports", "Harbour"]}, True),
+        ({"types": [webhooks.TYPES[0]]}, True),
+        ({"types": [webhooks.TYPES[1]]}, False),
+        ({"query": "lang=en"}, True),
+        ({"query": "?lang=fr"}, False),
+        ({"query": "q=fog&tag=Weather"}, True),
+        ({"query": "none=weather"}, False),
+        ({"query": "source=tern.example"}, True),
+        ({"view": "foggy"}, True),
+        ({"view": "foggy", "categories": ["Sports"]}, False),
+        ({"view": "french"}, False),
+        ({"view": "gone"}, False),
     ],
 )
-def test_matching(
-    fields: dict[str, Any], event_type: str, paths: list[str], expected: bool
-) -> None:
-    """Types, and categories with those below."""
-    assert expected == webhooks.matches(make(**fields), event_type=event_type, paths=paths)
+def test_matching(fields: dict[str, Any], expected: bool) -> None:
+    """Types, categories with those below, what feeds filter by, and views; all of them."""
+    found = [
+        views.make({"name": "foggy", "category": "Harbour", "query": "q=fog"}, created=NOW),
+        views.make({"name": "french", "query": "lang=fr"}, created=NOW),
+    ]
+    selection = make(**fields).selection
+    assert expected == selection.matches(message(), {view.name: view for view in found})
+
+
+def test_what_is_no_event_goes_to_nobody() -> None:
+    """Garbage on the stream."""
+    assert not Selection().matches(message(data=b"{"), {})
+    assert not Selection().matches(message(type=""), {})
+
+
+def test_a_batch_is_a_list_under_an_id_of_its_own() -> None:
+    """Standard Webhooks: one message whose data lists them; the same events, the same id."""
+    webhook = make(batch=10)
+    two = [message(), message(entry_id="6-0", id="other_1")]
+    parcel = webhook.parcel(two)
+    body = orjson.loads(parcel.body)
+    assert ("application/json", "dateline.batch.v1") == (parcel.content_type, body["type"])
+    assert ["a_1", "other_1"] == [each["id"] for each in body["data"]]
+    assert {"id", "type", "timestamp", "data"} == body["data"][0].keys()
+    assert parcel.id == webhook.parcel(two).id != webhook.parcel(two[:1]).id
+    assert "." not in parcel.id
+    assert isinstance(orjson.loads(webhook.parcel(two[:1]).body)["data"], list)
+
+
+def test_a_batch_stays_under_its_bytes_but_never_empty() -> None:
+    """max_bytes: what does not fit waits; what is larger by itself goes alone."""
+    size = len(message().form("standard-webhooks", "full", is_one_of_many=True))
+    three = [message(), message(entry_id="6-0"), message(entry_id="7-0")]
+    assert 2 == len(make(batch=10, max_bytes=2 * size + 10).parcel(three).messages)
+    large = [message(data=orjson.dumps({"title": "x" * 3_000}))] * 2
+    assert 1 == len(make(batch=10, max_bytes=1_000).parcel(large).messages)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_cloudevents_are_those_of_the_specification(batch: int) -> None:
+    """As its library reads them: structured, or the JSON Batch Format."""
+    parcel = make(format="cloudevents", batch=batch).parcel([message()])
+    body = orjson.loads(parcel.body)
+    many = "-batch" if batch > 1 else ""
+    assert f"application/cloudevents{many}+json" == parcel.content_type
+    event = JSONFormat().read(None, orjson.dumps(body[0] if batch > 1 else body))
+    assert ("a_1", "/articles", webhooks.TYPES[0], "a") == (
+        event.get_id(), event.get_source(), event.get_type(), event.get_subject(),
+    )  # fmt: skip
+    assert "application/json" == event.get_datacontenttype()
+    data = event.get_data()
+    assert isinstance(data, dict)
+    assert "Fog holds the ferry" == data["title"]
+
+
+def test_payloads() -> None:
+    """All of the article, without its text, or what it takes to fetch it."""
+    data = {p: orjson.loads(make(payload=p).parcel([message()]).body)["data"] for p in PAYLOADS}
+    assert "content_html" in data["full"]
+    assert data["full"].keys() - data["summary"].keys() == {"content_html"}
+    assert {"id", "url", "revision", "status"} == data["id"].keys()
+
+
+def test_settings_are_changed_one_by_one_and_put_back() -> None:
+    """`null` is the default again; what is not named stays."""
+    webhook = webhooks.change(make(batch=5, query="lang=en"), {"batch": None, "rate_per_s": 2})
+    assert (1, 2, "lang=en") == (webhook.batch, webhook.rate_per_s, webhook.selection.query)
+    assert webhooks.change(webhook, {"query": None}).selection == Selection()
+    with pytest.raises(InvalidInput, match="url"):
+        webhooks.change(webhook, {"url": None})
+    with pytest.raises(InvalidInput, match="secret"):
+        webhooks.change(webhook, {"secret": "x"})
+
+
+def test_headers_are_sent_and_never_shown() -> None:
+    """They are secrets; ours cannot be overridden."""
+    webhook = make(headers={"Authorization": "Bearer hush"})
+    sent = webhook.request_headers(webhook.parcel([message()]), now=NOW)
+    assert "Bearer hush" == sent["Authorization"]
+    assert "hush" not in str(webhook.shown())
+    with pytest.raises(InvalidInput, match="Webhook-Id"):
+        make(headers={"Webhook-Id": "x"})
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from service.storage.connecting import translated
 from service.storage.store import open_store
 from workers import runtime
 from workers.aggregate import Aggregator
-from workers.deliver import Deliverer
+from workers.deliver.deliverer import Deliverer
 from workers.demo import Demo
 from workers.duplicates import Finder
 from workers.ingest.discover import candidates

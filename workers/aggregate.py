@@ -239,7 +239,7 @@ class Aggregator:
         oldest_ms = article_rules.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
         for shard in range(self._store.stream.shards):
             needed = await self._store.stream.needed_from_all(shard)
-            cursors = await self._store.deliveries.cursors(shard)
+            cursors = await self._store.deliveries.needed_from(shard)
             min_ids = [_position(entry_id) for entry_id in (*needed, *cursors)]
             low = min([*min_ids, (oldest_ms, 0)])
             _, over = await self._store.stream.trim(

@@ -45,9 +45,13 @@ def is_allowed(address: str, allowed: tuple[Network, ...]) -> bool:
 
 @asynccontextmanager
 async def open_client(
-    settings: Settings, *, user_agent: str
+    settings: Settings, *, user_agent: str, max_connections: int = MAX_CONNECTIONS
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that keeps no cookies, trusts no environment, and reaches no private network."""
+    """A session that keeps no cookies, trusts no environment, and reaches no private network.
+
+    Args:
+        max_connections: more requests wait; 0 for no limit.
+    """
 
     def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, address = info
@@ -59,7 +63,7 @@ async def open_client(
         return socket.socket(family=family, type=kind, proto=protocol)
 
     connector = aiohttp.TCPConnector(
-        socket_factory=guarded_socket, limit=MAX_CONNECTIONS, ttl_dns_cache=30
+        socket_factory=guarded_socket, limit=max_connections, ttl_dns_cache=30
     )
     async with aiohttp.ClientSession(
         connector=connector,

@@ -1,17 +1,17 @@
-"""`dateline webhooks …`: who is told of new articles. As the API (service/web/manage.py)."""
+"""`dateline webhooks …`: who is told of new articles. As the API (service/web/webhooks.py)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from service import endpoints, signing
+from service import endpoints, messages, signing, webhooks
 from service.cli import main, settings_from, with_store
 from service.commands.showing import AS_JSON, show
 from service.storage.store import Store
-from service.webhooks import DEFAULT_OVERLAP_S, MAX_OVERLAP_S
 
 _SIGNATURE = click.option(
     "--signature",
@@ -20,6 +20,49 @@ _SIGNATURE = click.option(
     show_default="v1, or as before",
     help="v1: HMAC with a shared secret; v1a: ed25519, verified by a public key.",
 )
+_LIMIT = click.option(
+    "--limit",
+    type=click.IntRange(1, endpoints.MAX_LISTED),
+    default=endpoints.MAX_LISTED,
+    help="At most so many.",
+)
+_SETTINGS = (
+    click.option(
+        "--category", "categories", multiple=True, help="Only this and below; may be repeated."
+    ),
+    click.option("--type", "types", multiple=True, help="Only this event type; may be repeated."),
+    click.option("--query", help="Only what matches, as in a feed's URL: 'lang=en&tag=ferries'."),
+    click.option("--view", help="Only what is in this view."),
+    click.option("--payload", type=click.Choice(messages.PAYLOADS), help="How much of an article."),
+    click.option("--format", type=click.Choice(messages.FORMATS), help="Of the messages."),
+    click.option("--batch", type=int, help="At most so many events in a request; 1 unless set."),
+    click.option("--linger-ms", type=int, help="How long a batch that is not full waits."),
+    click.option("--max-bytes", type=int, help="Of a batch."),
+    click.option(
+        "--header", "headers", multiple=True, help="'Name: value' to send; may be repeated."
+    ),
+    click.option("--rate-per-s", type=float, help="Requests a second at most; 0 for no limit."),
+    click.option(
+        "--on-failure",
+        type=click.Choice(webhooks.ON_FAILURE),
+        help="block keeps the order, skip goes on after all retries.",
+    ),
+)
+
+
+def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_SETTINGS):
+        command = option(command)
+    return command
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Of the options those that were given, as the API has them."""
+    fields = {name: value for name, value in options.items() if value not in (None, ())}
+    if "headers" in fields:
+        pairs = (header.partition(":") for header in fields["headers"])
+        fields["headers"] = {name.strip(): value.strip() for name, _, value in pairs}
+    return fields
 
 
 @main.group("webhooks")
@@ -29,19 +72,35 @@ def hooks() -> None:
 
 @hooks.command("add")
 @click.argument("url")
-@click.option("--category", "paths", multiple=True, help="Only this category; may be repeated.")
-@click.option("--type", "types", multiple=True, help="Only this event type; may be repeated.")
+@_with_settings
 @_SIGNATURE
 @AS_JSON
-def add_webhook(
-    url: str, paths: tuple[str, ...], types: tuple[str, ...], signature: str, as_json: bool
-) -> None:
+def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None:
     """Tell a URL of everything from now on. The secret is shown this once."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        fields = {"url": url, "categories": paths, "types": types, "signature": signature}
+        fields = {"url": url, "signature": signature, **_given(options)}
         return await endpoints.add(store, fields, now=now)
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@hooks.command("set")
+@click.argument("webhook_id")
+@click.option("--url", help="Where to send.")
+@_with_settings
+@click.option("--paused/--not-paused", default=None, help="Send nothing meanwhile, or go on.")
+@click.option("--reset", multiple=True, help="Put a setting back to its default: its name.")
+@AS_JSON
+def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Change settings; it goes on from where it is."""
+
+    async def work(store: Store) -> dict[str, Any]:
+        names = (name.replace("-", "_") for name in reset)
+        return await endpoints.change(
+            store, webhook_id, {**dict.fromkeys(names), **_given(options)}
+        )
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -53,15 +112,54 @@ def list_webhooks(as_json: bool) -> None:
     show(with_store(settings_from(), endpoints.all_shown), as_json=as_json)
 
 
-@hooks.command("attempts")
+@hooks.command("show")
 @click.argument("webhook_id")
 @AS_JSON
-def list_attempts(webhook_id: str, as_json: bool) -> None:
+def show_webhook(webhook_id: str, as_json: bool) -> None:
+    """One webhook: settings, state, how far it is behind."""
+
+    async def work(store: Store) -> dict[str, Any]:
+        return (await endpoints.shown(store, [await endpoints.find(store, webhook_id)]))[0]
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@hooks.command("attempts")
+@click.argument("webhook_id")
+@_LIMIT
+@AS_JSON
+def list_attempts(webhook_id: str, limit: int, as_json: bool) -> None:
     """The newest attempts at delivery, newest first."""
 
-    async def work(store: Store) -> list[dict[str, str]]:
+    async def work(store: Store) -> list[dict[str, str | int]]:
         await endpoints.find(store, webhook_id)
-        return await store.deliveries.attempts(webhook_id, limit=endpoints.MAX_ATTEMPTS)
+        return await store.deliveries.attempts(webhook_id, limit=limit)
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@hooks.command("dead-letters")
+@click.argument("webhook_id")
+@_LIMIT
+@AS_JSON
+def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
+    """Events that were given up (--on-failure skip), newest first."""
+
+    async def work(store: Store) -> list[dict[str, str | int]]:
+        await endpoints.find(store, webhook_id)
+        return await store.deliveries.dead_letters(webhook_id, limit=limit)
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@hooks.command("operations")
+@_LIMIT
+@AS_JSON
+def list_operations(limit: int, as_json: bool) -> None:
+    """What operators are told: disabled, failing, recovered, gap; newest first."""
+
+    async def work(store: Store) -> list[dict[str, Any]]:
+        return await store.deliveries.operations(limit=limit)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -77,12 +175,48 @@ def test_webhook(webhook_id: str) -> None:
     click.echo(with_store(settings_from(), work))
 
 
+@hooks.command("resume")
+@click.argument("webhook_id")
+@click.option(
+    "--from",
+    "start",
+    default=endpoints.CURSOR,
+    show_default=True,
+    help="cursor: where it stood; now; a time (RFC 3339); or the id of the event to go on after.",
+)
+@AS_JSON
+def resume_webhook(webhook_id: str, start: str, as_json: bool) -> None:
+    """Go on with a webhook that was disabled, or from another place."""
+    now = datetime.now(UTC)
+
+    async def work(store: Store) -> dict[str, Any]:
+        return await endpoints.resume(store, webhook_id, {"from": start}, now=now)
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
+@hooks.command("replay")
+@click.argument("webhook_id")
+@click.option("--event", help="This one, by its id.")
+@click.option("--since", help="All from this time on (RFC 3339).")
+@click.option("--until", help="With --since: those before this time.")
+@click.option("--failures-since", help="Those given up since this time.")
+@AS_JSON
+def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> None:
+    """Send events again, under the same ids, beside what comes."""
+
+    async def work(store: Store) -> dict[str, Any]:
+        return await endpoints.replay(store, webhook_id, _given(options))
+
+    show(with_store(settings_from(), work), as_json=as_json)
+
+
 @hooks.command("rotate")
 @click.argument("webhook_id")
 @click.option(
     "--overlap-s",
-    type=click.FloatRange(0, MAX_OVERLAP_S),
-    default=DEFAULT_OVERLAP_S,
+    type=click.FloatRange(0, webhooks.MAX_OVERLAP_S),
+    default=webhooks.DEFAULT_OVERLAP_S,
     show_default=True,
     help="How long the old key goes on signing beside the new one.",
 )

@@ -1,20 +1,27 @@
-"""Webhooks in Redis: endpoints, where each stands in the streams, and what was tried.
+"""Endpoints in Redis: where each stands in the streams, what was tried, what is to be sent again.
 
 The streams are the queue; an endpoint is a cursor into each shard's stream. Nothing is kept per
-event and endpoint.
+event and endpoint. Cursors and retries are written by the worker that holds the endpoint's lease
+alone; what API and CLI want of it (a test, another position, a replay) they leave as an order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
 
+import orjson
+
+from service.messages import position
 from service.storage import connecting, keys
 from service.storage.connecting import Client
 from service.storage.leases import Lease
 from service.webhooks import Webhook
 
 _CURSOR = "cursor:"
+_AT_ONCE = 500
 
 _REPLACE = """
 -- KEYS 1 endpoints  ARGV 1 id 2 as it was 3 as it shall be
@@ -23,6 +30,25 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Entries of one shard's stream, to be sent again."""
+
+    shard: int
+    after: str
+    until: str
+    """The last one."""
+
+    def __str__(self) -> str:
+        return f"{self.shard} {self.after} {self.until}"
+
+    @classmethod
+    def parse(cls, text: str) -> Range:
+        """The inverse of `str`."""
+        shard, after, until = text.split(" ")
+        return cls(int(shard), after, until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,38 +63,70 @@ class State:
     """Not before this time."""
     first_failure_ms: int = 0
     """When the present row of failures began; 0 if there is none."""
+    until: str = ""
+    """What failed goes again as it was: `cursor:0 5-0` or `replay 5-0`, where it ended."""
     disabled: str = ""
     """Why nothing is sent any more; empty while active."""
+    gaps: int = 0
+    """How often events were dropped from the stream before they were sent."""
     test: str = ""
-    """Id of a test message to be sent; empty if none is asked for."""
+    """Order: id of a test message to be sent."""
+    resume: str = ""
+    """Order: where to go on from, shard → entry id as JSON, though it be disabled."""
+    replay: str = ""
+    """How far the first of the replays has come: an entry id."""
+    replays: tuple[Range, ...] = ()
+    """Of these the first, where many were read."""
 
     @classmethod
-    def from_fields(cls, fields: Mapping[bytes, bytes]) -> State:
+    def from_fields(cls, found: Mapping[bytes, bytes], replays: Sequence[bytes] = ()) -> State:
         """Read the endpoint hash."""
-        text = {name.decode(): value.decode() for name, value in fields.items()}
+        text = {name.decode(): value.decode() for name, value in found.items()}
         return cls(
             cursors={
                 int(name.removeprefix(_CURSOR)): value
                 for name, value in text.items()
                 if name.startswith(_CURSOR)
             },
-            failures=int(text.get("failures", 0)),
-            next_ms=int(text.get("next_ms", 0)),
-            first_failure_ms=int(text.get("first_failure_ms", 0)),
+            failures=int(text.get("failures") or 0),
+            next_ms=int(text.get("next_ms") or 0),
+            first_failure_ms=int(text.get("first_failure_ms") or 0),
+            gaps=int(text.get("gaps") or 0),
+            until=text.get("until", ""),
             disabled=text.get("disabled", ""),
             test=text.get("test", ""),
+            resume=text.get("resume", ""),
+            replay=text.get("replay", ""),
+            replays=tuple(Range.parse(each.decode()) for each in replays),
         )
 
-    def to_fields(self) -> dict[str, str | int]:
-        """The endpoint hash."""
-        return {
-            **{f"{_CURSOR}{shard}": cursor for shard, cursor in self.cursors.items()},
-            "failures": self.failures,
-            "next_ms": self.next_ms,
-            "first_failure_ms": self.first_failure_ms,
-            "disabled": self.disabled,
-            "test": self.test,
-        }
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ack:
+    """What is written after an attempt, all or nothing."""
+
+    registry: str
+    """Key of the hash that the endpoint must still be in."""
+    endpoint_id: str
+    fields: Mapping[str, str | int] = field(default_factory=dict)
+    orders: Mapping[str, str] = field(default_factory=dict)
+    """Orders that were seen to: removed, unless there are newer ones."""
+    replayed: Range | None = None
+    """A replay that is over."""
+    attempt: Mapping[str, str | int] = field(default_factory=dict)
+    dead_letter: Mapping[str, str | int] = field(default_factory=dict)
+    event: Mapping[str, str | bytes] = field(default_factory=dict)
+    """For the operations stream."""
+
+
+class Settled(Enum):
+    """What became of an ack."""
+
+    WRITTEN = 1
+    REMOVED = -1
+    """Its endpoint is gone."""
+    LOST = 0
+    """Its lease is another's."""
 
 
 class Deliveries:
@@ -79,20 +137,29 @@ class Deliveries:
         self._settle = connecting.script(client, "settle")
         self._replace = client.register_script(_REPLACE)
 
-    async def add(self, webhook: Webhook, state: State) -> None:
-        """Keep a webhook that starts at the cursors of `state`."""
+    async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:
+        """Keep a webhook that starts at these places."""
         pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.endpoint(webhook.id), mapping=state.to_fields())
+        pipe.hset(
+            keys.endpoint(webhook.id),
+            mapping={cursor_field(shard): cursor for shard, cursor in cursors.items()},
+        )
         pipe.hset(keys.ENDPOINTS, webhook.id, webhook.to_json())
+        _note_change(pipe, webhook.id)
         await pipe.execute()
 
     async def remove(self, webhook_id: str) -> bool:
         """Forget a webhook and all about it; False if there was none."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hdel(keys.ENDPOINTS, webhook_id)
-        pipe.delete(keys.endpoint(webhook_id), keys.attempts(webhook_id))
-        removed, _ = await pipe.execute()
-        return bool(removed)
+        pipe.delete(
+            keys.endpoint(webhook_id),
+            keys.attempts(webhook_id),
+            keys.dead_letters(webhook_id),
+            keys.replays(webhook_id),
+        )
+        _note_change(pipe, webhook_id)
+        return bool((await pipe.execute())[0])
 
     async def replace(self, before: Webhook, after: Webhook) -> bool:
         """Change a webhook's settings; False if somebody else did meanwhile, or removed it."""
@@ -100,7 +167,9 @@ class Deliveries:
         if kept is None or Webhook.from_json(kept) != before:
             return False
         args = [before.id, kept, after.to_json()]
-        return int(await self._replace(keys=[keys.ENDPOINTS], args=args)) == 1
+        is_done = int(await self._replace(keys=[keys.ENDPOINTS], args=args)) == 1
+        await self._changed(before.id)
+        return is_done
 
     async def get(self, webhook_id: str) -> Webhook | None:
         """One webhook."""
@@ -114,59 +183,135 @@ class Deliveries:
 
     async def state(self, webhook_id: str) -> State:
         """Where a webhook stands now."""
-        return State.from_fields(await self._client.hgetall(keys.endpoint(webhook_id)))
+        return (await self.states([webhook_id]))[0]
 
-    async def cursors(self, shard: int) -> list[str]:
-        """Where the active webhooks stand in a shard; a disabled one holds nothing back."""
-        states = [await self.state(webhook.id) for webhook in await self.all()]
-        return [
-            state.cursors[shard]
-            for state in states
-            if shard in state.cursors and not state.disabled
-        ]
+    async def states(self, webhook_ids: Sequence[str]) -> list[State]:
+        """The same for many, with the first of their replays each."""
+        found: list[State] = []
+        for at in range(0, len(webhook_ids), _AT_ONCE):
+            pipe = self._client.pipeline(transaction=False)
+            for webhook_id in webhook_ids[at : at + _AT_ONCE]:
+                pipe.hgetall(keys.endpoint(webhook_id))
+                pipe.lrange(keys.replays(webhook_id), 0, 0)
+            replies = iter(await pipe.execute())
+            found += [
+                State.from_fields(fields, first)
+                for fields, first in zip(replies, replies, strict=True)
+            ]
+        return found
 
-    async def request_test(self, webhook_id: str, message_id: str) -> None:
-        """Ask the deliver worker to send a test message, ahead of everything else."""
-        await self._client.hset(
-            keys.endpoint(webhook_id), mapping={"test": message_id, "next_ms": 0}
-        )
+    async def needed_from(self, shard: int) -> list[str]:
+        """What those who are neither disabled nor paused have not got yet, or get again: cursors
+        into a shard's stream."""
+        active = [webhook.id for webhook in await self.all() if not webhook.paused]
+        found = []
+        for state in await self.states(active):
+            if not state.disabled and shard in state.cursors:
+                found.append(state.cursors[shard])
+            found += [r.after for r in state.replays if r.shard == shard and not state.disabled]
+        return found
+
+    async def order(self, webhook_id: str, **orders: str) -> None:
+        """Leave an order: `test` or `resume`."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hset(keys.endpoint(webhook_id), mapping=orders)
+        _note_change(pipe, webhook_id)
+        await pipe.execute()
+
+    async def replay(self, webhook_id: str, ranges: Sequence[Range]) -> bool:
+        """Have ranges sent again, after those that wait already; False if that is too many."""
+        key = keys.replays(webhook_id)
+        if await self._client.llen(key) + len(ranges) > keys.REPLAYS_MAX:
+            return False
+        pipe = self._client.pipeline(transaction=True)
+        pipe.rpush(key, *map(str, ranges))
+        _note_change(pipe, webhook_id)
+        await pipe.execute()
+        return True
+
+    async def changes(self, after: str, *, block_ms: int) -> tuple[str, list[str]]:
+        """Ids of the endpoints that changed since, and where to go on from (at first `$`)."""
+        if after == "$":
+            newest = await self._client.xrevrange(keys.ENDPOINTS_CHANGES, count=1)
+            return (newest[0][0].decode() if newest else "0-0"), []
+        reply = await self._client.xread({keys.ENDPOINTS_CHANGES: after}, block=block_ms)
+        entries = reply[0][1] if reply else []
+        ids = [fields[b"id"].decode() for _, fields in entries]
+        return (entries[-1][0].decode() if entries else after), ids
 
     async def settle(
-        self,
-        lease: Lease,
-        webhook_id: str,
-        *,
-        state: Mapping[str, str | int],
-        attempt: Mapping[str, str | int] | None = None,
-    ) -> bool:
-        """Write state fields and an attempt record under a lease.
+        self, acks: Sequence[tuple[Lease, Ack]], *, counters: Mapping[str, int]
+    ) -> list[Settled]:
+        """Write acks, each if its lease is still ours and its endpoint is still there."""
+        epochs = {lease.name: lease.epoch for lease, _ in acks}
+        numbers = {name: number for number, name in enumerate(epochs, 1)}
+        names = [keys.OPERATIONS, keys.COUNTERS, *map(keys.epoch, epochs)]
+        args: list[Any] = [keys.ATTEMPTS_MAX, keys.DEAD_LETTERS_MAX, keys.OPERATIONS_MAX]
+        args += [*_pairs(counters), len(epochs), *epochs.values()]
+        for lease, ack in acks:
+            names += [
+                ack.registry,
+                keys.endpoint(ack.endpoint_id),
+                keys.attempts(ack.endpoint_id),
+                keys.dead_letters(ack.endpoint_id),
+                keys.replays(ack.endpoint_id),
+            ]
+            args += [ack.endpoint_id, numbers[lease.name], str(ack.replayed or "")]
+            for pairs in (ack.fields, ack.orders, ack.attempt, ack.dead_letter, ack.event):
+                args += _pairs(pairs)
+        return [Settled(done) for done in await self._settle(keys=names, args=args)]
 
-        Returns:
-            Whether it was written: False if the lease is another's or the webhook was removed.
-        """
-        argv: list[str | int] = [lease.epoch, webhook_id, keys.ATTEMPTS_MAX, len(state)]
-        for pair in (*state.items(), *(attempt or {}).items()):
-            argv.extend(pair)
-        answer = await self._settle(
-            keys=[
-                keys.epoch(lease.name),
-                keys.endpoint(webhook_id),
-                keys.attempts(webhook_id),
-                keys.ENDPOINTS,
-            ],
-            args=argv,
+    async def attempts(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
+        """The newest attempts, newest first."""
+        found = await self._client.xrevrange(keys.attempts(webhook_id), count=limit)
+        return [_record(entry_id, fields) for entry_id, fields in found]
+
+    async def dead_letters(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
+        """The newest ranges of events that were given up, newest first."""
+        found = await self._client.xrevrange(keys.dead_letters(webhook_id), count=limit)
+        return [_record(entry_id, fields) for entry_id, fields in found]
+
+    async def operations(self, *, limit: int) -> list[dict[str, Any]]:
+        """The newest events for operators, newest first."""
+        found = await self._client.xrevrange(keys.OPERATIONS, count=limit)
+        events = [_texts(fields) for _, fields in found]
+        return [{**event, "data": orjson.loads(event["data"])} for event in events]
+
+    async def _changed(self, endpoint_id: str) -> None:
+        await self._client.xadd(
+            keys.ENDPOINTS_CHANGES, {"id": endpoint_id}, maxlen=keys.CHANGES_MAX
         )
-        return int(answer) == 1
-
-    async def attempts(self, webhook_id: str, *, limit: int) -> list[dict[str, str]]:
-        """The newest attempts, newest first: time, message_id, type, status, error, duration_ms."""
-        entries = await self._client.xrevrange(keys.attempts(webhook_id), count=limit)
-        return [
-            {name.decode(): value.decode() for name, value in fields.items()}
-            for _, fields in entries
-        ]
 
 
 def cursor_field(shard: int) -> str:
     """Name of the state field that holds a shard's cursor."""
     return f"{_CURSOR}{shard}"
+
+
+def is_behind(cursor: str, trimmed: str) -> bool:
+    """Whether events after a cursor were dropped from the stream."""
+    return bool(trimmed) and position(cursor) < position(trimmed)
+
+
+def _note_change(pipe: Any, endpoint_id: str) -> None:
+    pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": endpoint_id}, maxlen=keys.CHANGES_MAX)
+
+
+def _pairs(found: Mapping[str, Any]) -> Iterator[Any]:
+    yield 2 * len(found)
+    for pair in found.items():
+        yield from pair
+
+
+def _record(entry_id: bytes, fields: Mapping[bytes, bytes]) -> dict[str, str | int]:
+    """A log's entry: `time_ms`, and its fields, the numbers as such."""
+    texts = _texts(fields)
+    numbers = {name: int(texts[name]) for name in _COUNTS if name in texts}
+    return {"time_ms": int(entry_id.partition(b"-")[0]), **texts, **numbers}
+
+
+_COUNTS = ("status", "duration_ms", "attempt", "events", "shard")
+
+
+def _texts(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    return {name.decode(): value.decode("utf-8", "replace") for name, value in fields.items()}

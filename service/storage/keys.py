@@ -67,8 +67,24 @@ SUBSCRIPTIONS = "dateline:{0}:subscriptions"
 PUSHES = "dateline:{0}:pushes"
 PUSHES_MAX, PUSH_MAX_BYTES = 100, 2_000_000
 
+# dateline:{0}:endpoints:changes · stream · about CHANGES_MAX entries · API, CLI → deliver. Field
+# `id`: a webhook or subscription that was made, changed, removed, or has an order to be seen to.
+ENDPOINTS_CHANGES = "dateline:{0}:endpoints:changes"
+CHANGES_MAX = 10_000
+
+# dateline:{0}:operations · stream · about OPERATIONS_MAX entries · deliver → operators. CloudEvents
+# as on the event stream (docs/stream.md).
+OPERATIONS = "dateline:{0}:operations"
+OPERATIONS_MAX = 10_000
+
+# dateline:{0}:deliverers · sorted set · one member a deliver worker (its token), score: the ms at
+# which it is taken for gone · deliver.
+DELIVERERS = "dateline:{0}:deliverers"
+
 RENDERED_TTL_S = 86_400
-ATTEMPTS_MAX = 100
+ATTEMPTS_MAX = 50
+DEAD_LETTERS_MAX = 1_000
+REPLAYS_MAX = 1_000
 
 
 def shard_of(name: str, shards: int) -> int:
@@ -79,6 +95,12 @@ def shard_of(name: str, shards: int) -> int:
 def stream(n: int) -> str:
     """Stream of events · capped by trimming (STREAM_MAX_ENTRIES) · append → every consumer."""
     return f"dateline:{{{n}}}:events"
+
+
+def trimmed(n: int) -> str:
+    """String, id of the newest entry that was dropped from the stream · permanent · aggregate →
+    deliver."""
+    return f"dateline:{{{n}}}:trimmed"
 
 
 def article(n: int, article_id: str) -> str:
@@ -183,10 +205,23 @@ def epoch(name: str) -> str:
 
 
 def endpoint(endpoint_id: str) -> str:
-    """Hash, a webhook's cursors and retry state · removed with the webhook · deliver."""
+    """Hash, a webhook's cursors and retry state · removed with the webhook · deliver; fields
+    `test` and `resume`, which order something, API and CLI."""
     return f"dateline:{{0}}:endpoint:{endpoint_id}"
 
 
 def attempts(endpoint_id: str) -> str:
     """Stream of attempts · MAXLEN ATTEMPTS_MAX, removed with the webhook · deliver → API."""
     return f"dateline:{{0}}:attempts:{endpoint_id}"
+
+
+def dead_letters(endpoint_id: str) -> str:
+    """Stream of ranges of events that were given up · MAXLEN DEAD_LETTERS_MAX, removed with the
+    webhook · deliver → API, CLI."""
+    return f"dateline:{{0}}:dead:{endpoint_id}"
+
+
+def replays(endpoint_id: str) -> str:
+    """List of ranges to be sent again, `shard after until` · capped at REPLAYS_MAX, removed with
+    the webhook · API, CLI → deliver."""
+    return f"dateline:{{0}}:replays:{endpoint_id}"

@@ -7,9 +7,10 @@ A holder whose lease lapsed while the epoch is still its own takes it again and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.storage import keys
+from service.storage import connecting, keys
 from service.storage.connecting import Client
 
 _TAKE = """
@@ -22,6 +23,8 @@ if epoch ~= tonumber(ARGV[3]) or epoch == 0 then epoch = redis.call('INCR', KEYS
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return epoch
 """
+
+_LEAVE = 0
 
 _GIVE_UP = """
 -- KEYS 1 lease  ARGV 1 token
@@ -46,6 +49,7 @@ class Leases:
 
     def __init__(self, client: Client) -> None:
         self._take = client.register_script(_TAKE)
+        self._share = connecting.script(client, "share")
         self._give_up = client.register_script(_GIVE_UP)
 
     async def take(
@@ -60,6 +64,31 @@ class Leases:
         )
         return Lease(name=name, token=token, epoch=epoch) if epoch else None
 
+    async def share(
+        self, names: Sequence[str], *, token: str, ttl_ms: int, held: Mapping[str, Lease]
+    ) -> tuple[int, dict[str, Lease]]:
+        """Take or renew a fair share of some leases, among all who ask for them.
+
+        Returns:
+            How many a holder's share is, and the leases that are this one's now. It may hold more:
+            it gives up what is over when it has finished what it does with them.
+        """
+        epochs = [held[name].epoch if name in held else 0 for name in names]
+        fair, *found = await self._share(keys=_keys(names), args=[token, ttl_ms, *epochs])
+        return fair, {
+            name: Lease(name=name, token=token, epoch=epoch)
+            for name, epoch in zip(names, found, strict=True)
+            if epoch
+        }
+
+    async def leave(self, names: Sequence[str], *, token: str) -> None:
+        """Let others have all that was shared, at an orderly end."""
+        await self._share(keys=_keys(names), args=[token, _LEAVE])
+
     async def give_up(self, lease: Lease) -> None:
         """Let others have it at once, at an orderly end."""
         await self._give_up(keys=[keys.lease(lease.name)], args=[lease.token])
+
+
+def _keys(names: Sequence[str]) -> list[str]:
+    return [keys.DELIVERERS, *(k for n in names for k in (keys.lease(n), keys.epoch(n)))]

@@ -1,18 +1,52 @@
--- Settle one delivery step of a webhook: move its cursor or note its failure, and log the attempt.
+-- Settle deliveries: positions, retries, logs of what was tried.
 --
--- KEYS  1 epoch of the lease  2 endpoint  3 attempts  4 endpoints
--- ARGV  1 epoch that the caller holds  2 webhook id  3 cap of the attempt log
---       4 number of state fields s, then s pairs; then pairs of the attempt's record, if any
--- Gives 1; 0 if the lease has changed hands; -1 if the webhook was removed. Neither writes then.
+-- KEYS  1 operations  2 counters  3… for each lease its epoch
+--       then for each ack 5: the registry that its endpoint must be in, endpoint, attempts,
+--       dead letters, replays
+-- ARGV  1 cap of the attempts  2 of the dead letters  3 of the operations
+--       then lists, each with its length before it: counters, in pairs of name and amount; epochs
+--       that the caller holds;
+--       then for each ack: endpoint id, number of its lease, a replay that is over or nothing,
+--       and 5 lists, in pairs: fields to set, fields to remove if they are still as given, attempt,
+--       dead letter, event for the operations stream
+-- Gives for each ack 1, -1 if the endpoint was removed, 0 if the lease has changed hands.
 
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if redis.call('HEXISTS', KEYS[4], ARGV[2]) == 0 then return -1 end
-redis.call('HLEN', KEYS[2])
-local last = 4 + 2 * tonumber(ARGV[4])
-for i = 5, last, 2 do redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1]) end
-if #ARGV > last then
-  local record = {}
-  for i = last + 1, #ARGV do record[#record + 1] = ARGV[i] end
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], '*', unpack(record))
+local at = 3
+local function list()
+  at = at + 1
+  local first, last = at + 1, at + tonumber(ARGV[at])
+  at = last
+  local found = {}
+  for i = first, last do found[#found + 1] = ARGV[i] end
+  return found
 end
-return 1
+
+local counters, epochs = list(), list()
+for i = 1, #counters, 2 do redis.call('HINCRBY', KEYS[2], counters[i], counters[i + 1]) end
+local holds = {}
+for i, epoch in ipairs(epochs) do holds[i] = redis.call('GET', KEYS[2 + i]) == epoch end
+
+local done = {}
+for key = 3 + #epochs, #KEYS, 5 do
+  local registry, endpoint, attempts = KEYS[key], KEYS[key + 1], KEYS[key + 2]
+  local dead, replays = KEYS[key + 3], KEYS[key + 4]
+  local id, lease, over = ARGV[at + 1], tonumber(ARGV[at + 2]), ARGV[at + 3]
+  at = at + 3
+  local set, unset, attempt, letter, event = list(), list(), list(), list(), list()
+  if not holds[lease] then
+    done[#done + 1] = 0
+  elseif redis.call('HEXISTS', registry, id) == 0 then
+    done[#done + 1] = -1
+  else
+    if #set > 0 then redis.call('HSET', endpoint, unpack(set)) end
+    for i = 1, #unset, 2 do
+      if redis.call('HGET', endpoint, unset[i]) == unset[i + 1] then redis.call('HDEL', endpoint, unset[i]) end
+    end
+    if over ~= '' then redis.call('LREM', replays, 1, over) end
+    if #attempt > 0 then redis.call('XADD', attempts, 'MAXLEN', '=', ARGV[1], '*', unpack(attempt)) end
+    if #letter > 0 then redis.call('XADD', dead, 'MAXLEN', '=', ARGV[2], '*', unpack(letter)) end
+    if #event > 0 then redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[3], '*', unpack(event)) end
+    done[#done + 1] = 1
+  end
+end
+return done

@@ -13,7 +13,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from service.storage import keys
+from service.messages import Message, position
+from service.storage import connecting, keys
 from service.storage.connecting import Client
 
 # A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
@@ -26,6 +27,9 @@ OWN_GROUPS = (AGGREGATE, DUPLICATES)
 # Above the longest unit of work: a claim from a live worker would only double it.
 CLAIM_IDLE_MS = 15_000
 FIRST = "0-0"
+# Of what is over the cap; Redis does nothing else meanwhile.
+TRIM_AT_ONCE = 500
+FIND_AT_ONCE = 200
 _FIELDS = {b"id", b"type", b"subject", b"time", b"data"}
 
 
@@ -50,8 +54,14 @@ class Event:
     @property
     def position(self) -> tuple[int, int]:
         """The entry id as numbers, for ordering."""
-        ms, _, sequence = self.entry_id.partition("-")
-        return int(ms), int(sequence)
+        return position(self.entry_id)
+
+    def message(self) -> Message:
+        """What endpoints are sent of it."""
+        return Message(
+            entry_id=self.entry_id, shard=self.shard, id=self.id, type=self.type,
+            subject=self.subject, time=self.time, data=self.data,
+        )  # fmt: skip
 
     def envelope(self) -> dict[str, Any]:
         """The CloudEvent's attributes, in the structured form's names, without data."""
@@ -83,6 +93,7 @@ class Stream:
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
+        self._trim = connecting.script(client, "trim")
         self.shards = shards
 
     async def create_group(self, group: str) -> None:
@@ -161,6 +172,26 @@ class Stream:
         found = await self._client.xrange(keys.stream(shard), count=1)
         return found[0][0].decode() if found else None
 
+    async def is_behind(self, shard: int, cursor: str) -> bool:
+        """Whether events after a cursor were dropped from the stream."""
+        trimmed = await self._client.get(keys.trimmed(shard))
+        return bool(trimmed) and position(cursor) < position(trimmed.decode())
+
+    async def find(self, event_id: str) -> Event | None:
+        """The event of this id, if it is still there; the newest are looked through first."""
+        shard = keys.shard_of(event_id.rpartition("_")[0], self.shards)
+        until = "+"
+        while True:
+            entries = await self._client.xrevrange(
+                keys.stream(shard), max=until, count=FIND_AT_ONCE
+            )
+            for event in await self._decode(shard, None, entries):
+                if event.id == event_id:
+                    return event
+            if len(entries) < FIND_AT_ONCE:
+                return None
+            until = f"({entries[-1][0].decode()}"
+
     async def length(self, shard: int) -> int:
         """Entries still there."""
         return int(await self._client.xlen(keys.stream(shard)))
@@ -212,12 +243,23 @@ class Stream:
         Returns:
             (entries dropped before min_id, entries dropped only because of the cap).
         """
-        key = keys.stream(shard)
-        dropped = int(await self._client.xtrim(key, minid=min_id, approximate=True))
-        over = int(await self._client.xlen(key)) - max_entries
-        if over <= 0:
-            return dropped, 0
-        return dropped, int(await self._client.xtrim(key, maxlen=max_entries, approximate=True))
+        names = [keys.stream(shard), keys.trimmed(shard)]
+        total, total_over = 0, 0
+        while True:
+            args: list[str | int] = [min_id, max_entries, TRIM_AT_ONCE]
+            dropped, over = await self._trim(keys=names, args=args)
+            total, total_over = total + dropped, total_over + over
+            if over < TRIM_AT_ONCE:
+                return total, total_over
+
+    async def read_on(self, shard: int, after: str, *, count: int) -> tuple[list[Event], str]:
+        """Up to `count` events after an entry id, and the id of the newest that was dropped, or
+        nothing: a reader that has not passed that one has a gap."""
+        pipe = self._client.pipeline(transaction=True)
+        pipe.get(keys.trimmed(shard))
+        pipe.xrange(keys.stream(shard), min=f"({after}", count=count)
+        trimmed, entries = await pipe.execute()
+        return await self._decode(shard, None, entries), trimmed.decode() if trimmed else ""
 
     async def _decode(self, shard: int, group: str | None, entries: Sequence[Any]) -> list[Event]:
         """Events of raw entries.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -31,20 +32,33 @@ _LIST_PARAMETERS = ("category", "since", "until", "limit")
 Authorized = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def authorized(handler: Authorized) -> Authorized:
-    """The handler, for those who bear the token (RFC 6750)."""
+def authorized(handler: Authorized, *, scheme: str = "Bearer") -> Authorized:
+    """The handler, for those who bear the token (RFC 6750); with scheme Basic for people whose
+    browser asks them for it, as the password of any name (RFC 7617)."""
 
     async def check(request: web.Request) -> web.StreamResponse:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        token = request.app[TOKEN].encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token):
+        given = _token(request, scheme)
+        if not hmac.compare_digest(given.encode(), request.app[TOKEN].encode()):
             raise web.HTTPUnauthorized(
-                text="this needs the header Authorization: Bearer with the API token",
-                headers={"WWW-Authenticate": 'Bearer realm="dateline"'},
+                text=f"this needs the header Authorization: {scheme} with the API token",
+                headers={"WWW-Authenticate": f'{scheme} realm="dateline"'},
             )
         return await handler(request)
 
     return check
+
+
+def _token(request: web.Request, scheme: str) -> str:
+    """What the header gives as the token; nothing if it is of another scheme."""
+    found, _, given = request.headers.get("Authorization", "").partition(" ")
+    if found.lower() != scheme.lower():
+        return ""
+    if scheme == "Bearer":
+        return given.strip()
+    try:
+        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 async def publish(request: web.Request) -> web.StreamResponse:

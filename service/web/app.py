@@ -24,6 +24,7 @@ from service.web import (
     reading,
     selections,
     sitemaps,
+    webhooks,
     websub,
 )
 from service.web.api import authorized
@@ -51,15 +52,34 @@ ROUTES = (
     web.get("/api/v1/articles", api.list_articles, name="api-articles"),
     web.get("/api/v1/articles/{id}", api.show_article, name="api-article"),
     web.delete("/api/v1/articles/{id}", authorized(api.withdraw), name="api-withdraw"),
-    web.post("/api/v1/webhooks", authorized(manage.add_webhook), name="api-add-webhook"),
-    web.get("/api/v1/webhooks", authorized(manage.list_webhooks), name="api-webhooks"),
-    web.get("/api/v1/webhooks/{id}", authorized(manage.show_webhook), name="api-webhook"),
-    web.delete("/api/v1/webhooks/{id}", authorized(manage.remove_webhook), name="api-unhook"),
+    web.post("/api/v1/webhooks", authorized(webhooks.add_webhook), name="api-add-webhook"),
+    web.get("/api/v1/webhooks", authorized(webhooks.list_webhooks), name="api-webhooks"),
+    web.get("/api/v1/webhooks/{id}", authorized(webhooks.show_webhook), name="api-webhook"),
+    web.patch("/api/v1/webhooks/{id}", authorized(webhooks.change_webhook), name="api-set-webhook"),
+    web.delete("/api/v1/webhooks/{id}", authorized(webhooks.remove_webhook), name="api-unhook"),
     web.get(
-        "/api/v1/webhooks/{id}/deliveries", authorized(manage.list_deliveries), name="api-attempts"
+        "/api/v1/webhooks/{id}/deliveries",
+        authorized(webhooks.list_deliveries),
+        name="api-deliveries",
     ),
-    web.post("/api/v1/webhooks/{id}/rotate", authorized(manage.rotate_webhook), name="api-rotate"),
-    web.post("/api/v1/webhooks/{id}/test", authorized(manage.test_webhook), name="api-test"),
+    web.get(
+        "/api/v1/webhooks/{id}/dead-letters",
+        authorized(webhooks.list_dead_letters),
+        name="api-dead-letters",
+    ),
+    web.post("/api/v1/webhooks/{id}/test", authorized(webhooks.test_webhook), name="api-test"),
+    web.post(
+        "/api/v1/webhooks/{id}/resume", authorized(webhooks.resume_webhook), name="api-resume"
+    ),
+    web.post(
+        "/api/v1/webhooks/{id}/replay", authorized(webhooks.replay_webhook), name="api-replay"
+    ),
+    web.post(
+        "/api/v1/webhooks/{id}/rotate", authorized(webhooks.rotate_webhook), name="api-rotate"
+    ),
+    web.get("/webhooks", authorized(webhooks.show_page, scheme="Basic"), name="webhooks"),
+    web.get("/webhooks/{id}", authorized(webhooks.show_one, scheme="Basic"), name="webhook"),
+    web.get("/api/v1/operations", authorized(webhooks.list_operations), name="api-operations"),
     web.post("/api/v1/sources", authorized(manage.add_source), name="api-add-source"),
     web.get("/api/v1/sources", authorized(manage.list_sources), name="api-sources"),
     web.get("/api/v1/sources.opml", authorized(manage.export_sources), name="api-sources-opml"),

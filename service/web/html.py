@@ -19,11 +19,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from service import categories
-from service.articles import WITHDRAWN, Article
+from service.articles import WITHDRAWN, Article, from_ms, to_rfc3339
 from service.feeds.feed import MEDIA_TYPES
 from service.pages import Page, Period
 from service.web.stories import Link, category_title, crumbs, story_of
@@ -99,6 +100,21 @@ class ErrorView:
     detail: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksView:
+    """Who is told of articles, and what came of it; for operators."""
+
+    site_title: str
+    base_url: str
+    webhooks: Sequence[Mapping[str, Any]] = ()
+    """As the API shows them."""
+    operations: Sequence[Mapping[str, Any]] = ()
+    one: Mapping[str, Any] | None = None
+    """The webhook, if the page is of one."""
+    attempts: Sequence[Mapping[str, Any]] = ()
+    letters: Sequence[Mapping[str, Any]] = ()
+
+
 def render_news(view: NewsView) -> bytes:
     """The page of a category at a period."""
     page, titles = view.page, view.titles
@@ -169,6 +185,17 @@ def render_error(view: ErrorView) -> bytes:
     return _render("error.html", view, head)
 
 
+def render_webhooks(view: WebhooksView) -> bytes:
+    """All webhooks, or one with its log."""
+    title = f"Webhook {view.one['id']}" if view.one else "Webhooks"
+    head = _Head(title=title, alternates=_alternates([], {}), indexed=False)
+    return _render("webhooks.html", view, head, moment=_moment)
+
+
+def _moment(time_ms: int) -> str:
+    return to_rfc3339(from_ms(time_ms))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Feed:
     href: str
@@ -225,7 +252,7 @@ def _environment() -> Environment:
 
 def _render(
     template: str,
-    view: NewsView | HomeView | ArticleView | ErrorView,
+    view: NewsView | HomeView | ArticleView | ErrorView | WebhooksView,
     head: _Head,
     **values: object,
 ) -> bytes:

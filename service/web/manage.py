@@ -1,4 +1,4 @@
-"""/api/v1/webhooks and /api/v1/sources: manage, as the CLI does."""
+"""/api/v1/sources: manage, as the CLI does."""
 
 from __future__ import annotations
 
@@ -7,57 +7,10 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service import catalogue, endpoints
+from service import catalogue
 from service.errors import InvalidInput
 from service.web.api import json_response, read_body
 from service.web.state import CLOCK, STORE
-
-
-async def add_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: 201 with the id and, this once, the secret."""
-    made = await endpoints.add(
-        request.app[STORE], await read_object(request), now=request.app[CLOCK]()
-    )
-    return json_response(made, status=201)
-
-
-async def list_webhooks(request: web.Request) -> web.StreamResponse:
-    """GET: all of them with their states."""
-    return json_response(await endpoints.all_shown(request.app[STORE]))
-
-
-async def show_webhook(request: web.Request) -> web.StreamResponse:
-    """GET one."""
-    store = request.app[STORE]
-    webhook = await endpoints.find(store, request.match_info["id"])
-    return json_response(await endpoints.shown(store, webhook))
-
-
-async def remove_webhook(request: web.Request) -> web.StreamResponse:
-    """DELETE."""
-    await endpoints.remove(request.app[STORE], request.match_info["id"])
-    return web.Response(status=204)
-
-
-async def list_deliveries(request: web.Request) -> web.StreamResponse:
-    """GET: the newest attempts of a webhook."""
-    store = request.app[STORE]
-    webhook = await endpoints.find(store, request.match_info["id"])
-    attempts = await store.deliveries.attempts(webhook.id, limit=endpoints.MAX_ATTEMPTS)
-    return json_response(attempts)
-
-
-async def test_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: 202; the deliver worker sends a test message."""
-    message_id = await endpoints.request_test(request.app[STORE], request.match_info["id"])
-    return json_response({"message_id": message_id}, status=202)
-
-
-async def rotate_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: another key; 200 with, this once, its secret."""
-    body = await read_object(request) if request.can_read_body else {}
-    store, now = request.app[STORE], request.app[CLOCK]()
-    return json_response(await endpoints.rotate(store, request.match_info["id"], body, now=now))
 
 
 async def add_source(request: web.Request) -> web.StreamResponse:

@@ -2,73 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
 
 from service import endpoints
-from service.articles import Entry
-from service.compose import compose
 from service.settings import Settings
+from service.storage import keys
+from service.storage.deliveries import Ack, Settled
 from service.storage.store import Store
 from tests.conftest import wait_until
+from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
-from workers.deliver import LEASE, Deliverer
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """Quick retries."""
-    return settings.model_copy(
-        update={"webhook_retry_schedule_s": (0.05, 0.1), "webhook_timeout_s": 0.5}
-    )
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FakeReceiver]:
-    """A receiver that is up."""
-    async with FakeReceiver() as opened:
-        yield opened
-
-
-@asynccontextmanager
-async def delivering(store: Store, settings: Settings) -> AsyncIterator[None]:
-    """A deliver worker at work."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        deliverer = Deliverer(store, settings, now=lambda: datetime.now(UTC))
-        group.create_task(deliverer.run(ended))
-        yield
-        ended.set()
-
-
-async def subscribe(store: Store, receiver: FakeReceiver, **fields: object) -> str:
-    """A webhook to the receiver; its id."""
-    made = await endpoints.add(store, {"url": receiver.url, **fields}, now=datetime.now(UTC))
-    receiver.secret = made["secret"]
-    return str(made["id"])
-
-
-async def publish(store: Store, *names: str, category: str = "News") -> list[str]:
-    """Append an article for each name; the ids of their events."""
-    drafts = [
-        compose(Entry(guid=name, title=name, categories=(category,)), source="s") for name in names
-    ]
-    receipts = await store.articles.append(drafts, now=datetime.now(UTC))
-    return [receipt.event_id for receipt in receipts]
-
-
-async def delivered(receiver: FakeReceiver, count: int) -> list[str]:
-    """Message ids, once there are that many."""
-
-    async def enough() -> bool:
-        return len(receiver.ids) >= count
-
-    await wait_until(enough)
-    return receiver.ids
+from workers.deliver.deliverer import lease_of
 
 
 async def test_events_come_in_order_and_signed(
@@ -103,7 +49,7 @@ async def test_a_failure_is_retried_under_the_same_id_before_the_next(
         async def statuses() -> bool:
             # The last is settled a moment after it arrived.
             attempts = await store.deliveries.attempts(webhook_id, limit=10)
-            return ["200", "200", str(failure), str(failure)] == [a["status"] for a in attempts]
+            return [200, 200, failure, failure] == [a["status"] for a in attempts]
 
         await wait_until(statuses)
 
@@ -156,7 +102,7 @@ async def test_a_receiver_that_hangs_is_a_failure_after_the_timeout(
         await publish(store, "a")
         await delivered(healthy, 1)
 
-        async def noted() -> list[dict[str, str]]:
+        async def noted() -> list[dict[str, str | int]]:
             return await store.deliveries.attempts(webhook_id, limit=1)
 
         attempts = await wait_until(noted)
@@ -191,13 +137,9 @@ async def test_only_what_matches_is_sent_and_the_cursor_passes_the_rest(
     await publish(store, "out", category="Sports")
     async with delivering(store, settings):
         assert [wanted] == await delivered(receiver, 1)
-
-        async def passed() -> bool:
-            cursors = (await store.deliveries.state(webhook_id)).cursors
-            return cursors[0] == await store.stream.last_id(0)
-
-        await wait_until(passed)
     assert [wanted] == receiver.seen
+    cursors = (await store.deliveries.state(webhook_id)).cursors
+    assert cursors[0] == await store.stream.last_id(0)
 
 
 async def test_private_addresses_are_refused_unless_allowed(
@@ -208,7 +150,7 @@ async def test_private_addresses_are_refused_unless_allowed(
     await publish(store, "a")
     async with delivering(store, settings.model_copy(update={"allowed_networks": ()})):
 
-        async def noted() -> list[dict[str, str]]:
+        async def noted() -> list[dict[str, str | int]]:
             return await store.deliveries.attempts(webhook_id, limit=1)
 
         attempts = await wait_until(noted)
@@ -284,11 +226,13 @@ async def test_a_worker_whose_lease_was_taken_cannot_settle(
 ) -> None:
     """A stopped process that wakes up late moves no cursor: its epoch is over."""
     webhook_id = await subscribe(store, receiver)
-    old = await store.leases.take(LEASE, token="old", ttl_ms=60_000)
+    name = lease_of(webhook_id)
+    old = await store.leases.take(name, token="old", ttl_ms=60_000)
     assert old
     await store.leases.give_up(old)
-    assert await store.leases.take(LEASE, token="new", ttl_ms=1)
-    assert not await store.deliveries.settle(old, webhook_id, state={"cursor:0": "9-9"})
+    assert await store.leases.take(name, token="new", ttl_ms=1)
+    ack = Ack(registry=keys.ENDPOINTS, endpoint_id=webhook_id, fields={"cursor:0": "9-9"})
+    assert [Settled.LOST] == await store.deliveries.settle([(old, ack)], counters={})
     assert "9-9" not in (await store.deliveries.state(webhook_id)).cursors.values()
 
 

@@ -1,0 +1,45 @@
+-- Share leases fairly among those who are there: each gets as many as the others, or one more.
+--
+-- KEYS  1 members, a sorted set of tokens by the ms at which each is taken for gone
+--       then for each lease 2: lease, epoch
+-- ARGV  1 token  2 ttl ms, 0 to leave  3… for each lease the epoch that the caller holds, 0 if none
+-- Gives how many leases are the caller's share, then for each lease its epoch, 0 if it is not the
+-- caller's. A lease that lapsed while its epoch is still the caller's is taken again as it was.
+
+local token, ttl = ARGV[1], tonumber(ARGV[2])
+local leases = (#KEYS - 1) / 2
+
+if ttl == 0 then
+  redis.call('ZREM', KEYS[1], token)
+  for i = 1, leases do
+    if redis.call('GET', KEYS[2 * i]) == token then redis.call('DEL', KEYS[2 * i]) end
+  end
+  return {0}
+end
+
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + ttl, token)
+local fair = math.ceil(leases / redis.call('ZCARD', KEYS[1]))
+
+local answer, held, free = {fair}, 0, {}
+for i = 1, leases do
+  local holder = redis.call('GET', KEYS[2 * i])
+  local epoch = redis.call('GET', KEYS[2 * i + 1]) or '0'
+  answer[i + 1] = 0
+  if ARGV[i + 2] ~= '0' and epoch == ARGV[i + 2] and (not holder or holder == token) then
+    redis.call('SET', KEYS[2 * i], token, 'PX', ttl)
+    answer[i + 1] = tonumber(epoch)
+    held = held + 1
+  elseif not holder or holder == token then
+    free[#free + 1] = i
+  end
+end
+for _, i in ipairs(free) do
+  if held >= fair then break end
+  answer[i + 1] = redis.call('INCR', KEYS[2 * i + 1])
+  redis.call('SET', KEYS[2 * i], token, 'PX', ttl)
+  held = held + 1
+end
+return answer

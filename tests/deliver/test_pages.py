@@ -1,0 +1,85 @@
+"""The API's routes for webhooks on a real socket, and the read-only pages."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient
+
+from service.settings import Settings
+from service.storage.store import Store
+from tests.conftest import AUTH, TOKEN
+from tests.deliver.working import delivered, delivering, publish, subscribe
+from tests.receiver import FakeReceiver
+
+Client = TestClient[Any, Any]
+
+
+async def test_everything_by_the_api(
+    store: Store, settings: Settings, receiver: FakeReceiver, client: Client
+) -> None:
+    """Change, resume, replay, log, dead letters, operations: as the CLI has them."""
+    webhook_id = await subscribe(store, receiver)
+    path = f"/api/v1/webhooks/{webhook_id}"
+    receiver.answers = [410]
+    (event_id,) = await publish(store, "a")
+
+    async def ask(method: str, path: str, status: int, body: object = None) -> Any:
+        async with client.request(method, path, json=body, headers=AUTH) as response:
+            assert status == response.status, await response.text()
+            return await response.json()
+
+    changed = await ask("PATCH", path, 200, {"batch": 5, "linger_ms": 10})
+    assert (5, "active", 1) == (changed["batch"], changed["state"], changed["waiting"])
+    async with delivering(store, settings):
+        while (await ask("GET", path, 200))["state"] != "disabled":
+            pass
+        assert {"from": "cursor", "gap": False} == await ask("POST", f"{path}/resume", 202)
+        await delivered(receiver, 1)
+        assert {"ranges": 1} == await ask("POST", f"{path}/replay", 202, {"event": event_id})
+        await delivered(receiver, 2)
+    log = await ask("GET", f"{path}/deliveries?limit=2", 200)
+    assert [200, 200] == [attempt["status"] for attempt in log]
+    assert [] == await ask("GET", f"{path}/dead-letters", 200)
+    (told,) = await ask("GET", "/api/v1/operations", 200)
+    assert "dateline.webhook.disabled.v1" == told["type"]
+    for wrong in ("0", "x", "1000"):
+        assert "limit" == (await ask("GET", f"{path}/deliveries?limit={wrong}", 400))["field"]
+    assert "from" == (await ask("POST", f"{path}/resume", 400, {"from": "x"}))["field"]
+    assert "batch" == (await ask("PATCH", path, 400, {"batch": 0}))["field"]
+    await ask("PATCH", "/api/v1/webhooks/x", 404, {"batch": 1})
+
+
+@pytest.mark.parametrize("path", ["/webhooks", "/webhooks/x"])
+async def test_the_pages_are_for_those_who_have_the_token(client: Client, path: str) -> None:
+    """As a password: browsers ask for it."""
+    for headers in ({}, AUTH, {"Authorization": "Basic !"}, {"Authorization": "Basic eDp5"}):
+        async with client.get(path, headers=headers) as response:
+            assert 401 == response.status
+            assert 'Basic realm="dateline"' == response.headers["WWW-Authenticate"]
+
+
+async def test_the_pages_show_states_and_attempts(
+    store: Store, settings: Settings, receiver: FakeReceiver, client: Client
+) -> None:
+    """Escaped, not cached, and without a secret."""
+    webhook_id = await subscribe(store, receiver, headers={"X-Key": "hush"})
+    receiver.answers = [500]
+    await publish(store, "a")
+    async with delivering(store, settings):
+        await delivered(receiver, 1)
+    given = base64.b64encode(f"me:{TOKEN}".encode()).decode()
+    headers = {"Authorization": f"Basic {given}"}
+    async with client.get("/webhooks", headers=headers) as response:
+        text = await response.text()
+        assert (200, "no-store") == (response.status, response.headers["Cache-Control"])
+    assert f'href="/webhooks/{webhook_id}"' in text
+    async with client.get(f"/webhooks/{webhook_id}", headers=headers) as response:
+        text = await response.text()
+    assert "500 500" in text
+    assert "whsec_" not in text
+    assert "hush" not in text
+    async with client.get("/webhooks/none", headers=headers) as response:
+        assert 404 == response.status

@@ -1,0 +1,73 @@
+"""A deliver worker at work, and what happens around it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from service import endpoints
+from service.articles import Entry
+from service.compose import compose
+from service.settings import Settings
+from service.storage.store import Store
+from tests.conftest import wait_until
+from tests.receiver import FakeReceiver
+from workers.deliver.deliverer import Deliverer
+
+
+@asynccontextmanager
+async def delivering(store: Store, settings: Settings) -> AsyncIterator[None]:
+    """A deliver worker at work."""
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        deliverer = Deliverer(store, settings, now=lambda: datetime.now(UTC))
+        group.create_task(deliverer.run(ended))
+        yield
+        ended.set()
+
+
+async def subscribe(store: Store, receiver: FakeReceiver, **fields: object) -> str:
+    """A webhook to the receiver; its id."""
+    made = await endpoints.add(store, {"url": receiver.url, **fields}, now=datetime.now(UTC))
+    receiver.secret = made["secret"]
+    return str(made["id"])
+
+
+async def publish(store: Store, *names: str, category: str = "News") -> list[str]:
+    """Append an article for each name; the ids of their events."""
+    drafts = [
+        compose(Entry(guid=name, title=name, categories=(category,)), source="s") for name in names
+    ]
+    receipts = await store.articles.append(drafts, now=datetime.now(UTC))
+    return [receipt.event_id for receipt in receipts]
+
+
+async def delivered(receiver: FakeReceiver, count: int) -> list[str]:
+    """Message ids, once there are that many."""
+
+    async def enough() -> bool:
+        return len(receiver.ids) >= count
+
+    await wait_until(enough)
+    return receiver.ids
+
+
+async def operations(store: Store, *types: str) -> list[dict[str, Any]]:
+    """Events on the operations stream, once the newest are of these types; the oldest first."""
+
+    async def there() -> bool:
+        found = await store.deliveries.operations(limit=100)
+        return [f"dateline.webhook.{name}.v1" for name in types] == [
+            event["type"] for event in reversed(found)
+        ]
+
+    await wait_until(there)
+    return (await store.deliveries.operations(limit=100))[::-1]
+
+
+async def shown(store: Store, webhook_id: str) -> dict[str, Any]:
+    """A webhook as the API shows it."""
+    return (await endpoints.shown(store, [await endpoints.find(store, webhook_id)]))[0]

@@ -1,0 +1,55 @@
+"""One signed request to a receiver, and what came back of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+
+from service.retries import Answer
+from workers.runtime import Stopwatch
+
+# Kept of an answer, for the attempt log.
+MAX_ANSWER_BYTES = 2_000
+MAX_ERROR_CHARS = 300
+
+
+async def post(
+    client: aiohttp.ClientSession,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    *,
+    timeout_s: float,
+) -> Answer:
+    """POST without following anything; never raises for what a receiver or the network does."""
+    watch = Stopwatch()
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            client.post(url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            # Read a little, so that short answers leave the connection usable.
+            text = await _beginning(response)
+            return Answer(
+                status=response.status,
+                retry_after=response.headers.get("Retry-After", ""),
+                duration_ms=int(watch.ms),
+                text=text.decode("utf-8", "replace"),
+            )
+    except TimeoutError:
+        error = f"no answer in {timeout_s:g} s"
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        error = str(exc) or type(exc).__name__
+    return Answer(status=0, error=error[:MAX_ERROR_CHARS], duration_ms=int(watch.ms))
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    found = b""
+    while len(found) < MAX_ANSWER_BYTES:
+        part = await response.content.read(MAX_ANSWER_BYTES - len(found))
+        if not part:
+            break
+        found += part
+    return found
