@@ -1,0 +1,146 @@
+"""Many workers and many endpoints: fair shares, takeovers, and receivers that harm nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from service.settings import Settings
+from service.storage.store import Store
+from tests.conftest import wait_until
+from tests.deliver.working import delivered, delivering, publish, subscribe
+from tests.receiver import FakeReceiver
+from workers.deliver import lanes
+from workers.deliver.deliverer import LEASES, PARTS
+
+Shares = Callable[[], Awaitable[list[int]]]
+
+
+@pytest.fixture
+def shares(store: Store) -> Shares:
+    """How many leases each worker holds, the most first."""
+
+    async def shares() -> list[int]:
+        holders = [await store.client.get(f"dateline:{{0}}:lease:{name}") for name in LEASES]
+        return sorted(Counter(holder for holder in holders if holder).values(), reverse=True)
+
+    return shares
+
+
+async def test_workers_share_fairly_and_take_over(
+    store: Store, settings: Settings, receiver: FakeReceiver, shares: Shares
+) -> None:
+    """All for one, half for two; back to one when the other stops; nothing is doubled."""
+
+    async def have(*expected: int) -> None:
+        async def there() -> bool:
+            return [*expected] == await shares()
+
+        await wait_until(there)
+
+    for _ in range(20):
+        await subscribe(store, receiver, secret=receiver.secret or None)
+    expected: list[str] = []
+    async with delivering(store, settings):
+        await have(PARTS)
+        expected += await publish(store, "a")
+        await delivered(receiver, 20)
+        async with delivering(store, settings):
+            await have(PARTS // 2, PARTS // 2)
+            expected += await publish(store, "b")
+            await delivered(receiver, 40)
+        await have(PARTS)
+        expected += await publish(store, "c")
+        await delivered(receiver, 60)
+    await have()
+    assert Counter(dict.fromkeys(expected, 20)) == Counter(receiver.seen)
+
+
+async def test_a_worker_that_dies_is_replaced_when_its_leases_lapse(
+    store: Store, settings: Settings, receiver: FakeReceiver, shares: Shares
+) -> None:
+    """Leases of one who is gone without a word are taken after LEASE_TTL_S, and no sooner."""
+    webhook_id = await subscribe(store, receiver)
+    taken = await store.leases.share(LEASES, token="dead", ttl_ms=1_500, held={})
+    assert (PARTS, PARTS) == (taken[0], len(taken[1]))
+    expected = await publish(store, "a")
+    async with delivering(store, settings):
+        await asyncio.sleep(0.5)
+        assert [] == receiver.seen
+        assert expected == await delivered(receiver, 1)
+        assert [PARTS] == await shares()
+    assert webhook_id
+
+
+async def test_a_lease_that_lapsed_is_taken_again_as_it_was(store: Store) -> None:
+    """A stalled loop does not fence its own worker out; another's turn in between does."""
+    _, held = await store.leases.share(LEASES, token="me", ttl_ms=1, held={})
+    await asyncio.sleep(0.01)
+    _, again = await store.leases.share(LEASES, token="me", ttl_ms=1, held=held)
+    assert held == again
+    await asyncio.sleep(0.01)
+    await store.leases.share(LEASES, token="other", ttl_ms=1, held={})
+    await asyncio.sleep(0.01)
+    _, after = await store.leases.share(LEASES, token="me", ttl_ms=1_000, held=held)
+    assert all(after[name].epoch > held[name].epoch for name in LEASES)
+    fair, none = await store.leases.share(LEASES, token="late", ttl_ms=1_000, held={})
+    assert (PARTS // 2, {}) == (fair, none)
+    await store.leases.leave(LEASES, token="late")
+    await store.leases.leave(LEASES, token="me")
+
+
+async def test_receivers_that_hang_hold_nobody_up(
+    store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than there are places: the places are free again after a second."""
+    monkeypatch.setattr(lanes, "HEALTHY_PLACES", 4)
+    patient = settings.model_copy(update={"webhook_timeout_s": 8})
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(12):
+            hanging = await stack.enter_async_context(FakeReceiver())
+            hanging.delay_s = 9
+            await subscribe(store, hanging)
+        await subscribe(store, receiver)
+        async with delivering(store, patient):
+            expected = await publish(store, "a")
+            assert expected == await delivered(receiver, 1)
+
+
+async def test_endpoints_that_fail_have_places_of_their_own(
+    store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all of those taken by receivers that hang, one that is well waits for none."""
+    monkeypatch.setattr(lanes, "SUSPECT_PLACES", 1)
+    monkeypatch.setattr(lanes, "MAX_SUSPECTS_IN_FLIGHT", 1)
+    async with FakeReceiver() as sick, delivering(store, settings):
+        sick.answers = [500]
+        for _ in range(5):
+            await subscribe(store, sick)
+        await subscribe(store, receiver)
+        await publish(store, "a")
+        await delivered(receiver, 1)
+        sick.delay_s = 0.4
+        more = await publish(store, *(f"n{i}" for i in range(10)))
+        assert more == (await delivered(receiver, 11))[1:]
+
+
+async def test_an_endpoint_far_behind_catches_up_by_itself(
+    store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads from Redis until it reaches what is in memory; in order, nothing twice."""
+    monkeypatch.setattr("workers.deliver.following.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.deliverer.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.dispatch.READ", 3)
+    await subscribe(store, receiver, categories=["Sports"])
+    expected = []
+    for i in range(30):
+        expected += await publish(store, f"n{i}", category="Sports")
+        await publish(store, f"other{i}")
+    async with delivering(store, settings):
+        assert expected[:10] == (await delivered(receiver, 10))[:10]
+        expected += await publish(store, "last", category="Sports")
+        assert expected == await delivered(receiver, 31)
