@@ -133,8 +133,8 @@ async def test_an_endpoint_far_behind_catches_up_by_itself(
 ) -> None:
     """It reads from Redis until it reaches what is in memory; in order, nothing twice."""
     monkeypatch.setattr("workers.deliver.following.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.deliverer.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.dispatch.READ", 3)
+    monkeypatch.setattr("workers.deliver.hooks.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.hook.READ", 3)
     await subscribe(store, receiver, categories=["Sports"])
     expected = []
     for i in range(30):

@@ -16,7 +16,7 @@ from service.views import View
 from service.webhooks import Selection
 
 if TYPE_CHECKING:
-    from workers.deliver.endpoint import Endpoint
+    from workers.deliver.hook import Hook
 
 MAX_MESSAGES = 5_000
 MAX_BYTES = 16_000_000
@@ -86,7 +86,7 @@ class Group:
     def __init__(self, selection: Selection, views: Mapping[str, View]) -> None:
         self.selection = selection
         self.members = 0
-        self.sleepers: set[Endpoint] = set()
+        self.sleepers: set[Hook] = set()
         """Those who have nothing to send and wait for more."""
         self._views = views
         self._matched: dict[int, _Matched] = {}

@@ -15,20 +15,24 @@ MAX_ANSWER_BYTES = 2_000
 MAX_ERROR_CHARS = 300
 
 
-async def post(
+async def send(
     client: aiohttp.ClientSession,
     url: str,
-    body: bytes,
+    body: bytes | None,
     headers: Mapping[str, str],
     *,
     timeout_s: float,
 ) -> Answer:
-    """POST without following anything; never raises for what a receiver or the network does."""
+    """POST, or GET without a body, following nothing; never raises for what a receiver or the
+    network does."""
+    method = "GET" if body is None else "POST"
     watch = Stopwatch()
     try:
         async with (
             asyncio.timeout(timeout_s),
-            client.post(url, data=body, headers=headers, allow_redirects=False) as response,
+            client.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response,
         ):
             # Read a little, so that short answers leave the connection usable.
             text = await _beginning(response)

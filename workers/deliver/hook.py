@@ -1,0 +1,278 @@
+"""A webhook as the worker that holds it knows it: where it stands, and what it is sent next.
+
+What changes is written to Redis first (`Ack`) and taken over when it is written, so that this and
+Redis never differ by more than the one request in flight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from itertools import islice
+
+from service.articles import to_ms, to_rfc3339
+from service.messages import Message, Parcel, position
+from service.retries import Answer
+from service.storage import keys
+from service.storage.deliveries import Ack, State, cursor_field, is_behind
+from service.webhooks import Webhook
+from workers.deliver.dispatch import Means, Request
+from workers.deliver.following import Group, Log
+from workers.deliver.judging import judged, missed, resumed
+from workers.deliver.lanes import Sender
+from workers.deliver.line import Line
+
+REPLAY = "replay"
+# One that is behind the log in memory reads so many events at once; more, up to the second, while
+# it wants none of them.
+READ, MOST_READ = 32, 512
+# A batch that waits for more looks so often whether it is full.
+LINGER_STEPS = 4
+
+
+class Hook(Sender):
+    """A webhook at work."""
+
+    def __init__(
+        self,
+        webhook: Webhook,
+        state: State,
+        group: Group,
+        logs: Mapping[int, Log],
+        means: Means,
+    ) -> None:
+        super().__init__(webhook.id)
+        self.webhook = webhook
+        self.group = group
+        self._logs = logs
+        self._means = means
+        self.lines = [
+            Line(cursor_field(shard), shard, cursor) for shard, cursor in state.cursors.items()
+        ]
+        self.replay: Line | None = None
+        self.failures = state.failures
+        self.next_ms = state.next_ms
+        self.first_failure_ms = state.first_failure_ms
+        self.until = state.until
+        self.disabled = state.disabled
+        self.gaps = state.gaps
+        self.test = self.resume = ""
+        self.note_orders(state)
+        self.turn = 0
+        """Which line was last."""
+        self.full_at = 0.0
+        """Rate limit: when the bucket would be full of requests (GCRA), by the loop's clock."""
+        self.lingers_until = 0.0
+
+    def note_orders(self, state: State) -> None:
+        """What API and CLI want of it."""
+        self.test, self.resume = state.test, state.resume
+        if not state.replays:
+            self.replay = None
+        elif self.replay is None:
+            first = state.replays[0]
+            self.replay = Line(REPLAY, first.shard, state.replay or first.after, first)
+
+    @property
+    def is_off(self) -> bool:
+        """Whether it gets no events."""
+        return bool(self.disabled) or self.webhook.paused
+
+    def change(self, webhook: Webhook, group: Group) -> None:
+        """Take over new settings; what failed is then packed anew."""
+        shape = (webhook.batch, webhook.max_bytes, webhook.payload, webhook.format)
+        before = self.webhook
+        if shape != (before.batch, before.max_bytes, before.payload, before.format):
+            self.until = ""
+        self.webhook, self.group = webhook, group
+        for line in self.lines:
+            line.move(line.cursor)
+
+    def turns(self) -> list[Line]:
+        """Lines in the order in which they may be served; what failed comes first and alone."""
+        lines = [*self.lines, *([self.replay] if self.replay else [])]
+        if self.until:
+            failed = [line for line in lines if line.name == self.until.partition(" ")[0]]
+            if failed:
+                return failed
+        self.turn = (self.turn + 1) % len(lines) if lines else 0
+        return lines[self.turn :] + lines[: self.turn]
+
+    def limited(self, line: Line, waiting: list[Message]) -> list[Message]:
+        """Of what waits on a line that which may go now: a retry is of the same events."""
+        end = self._end(line)
+        return [m for m in waiting if m.position <= position(end)] if end else waiting
+
+    def has_read_all(self, line: Line) -> bool:
+        """Whether a line needs nothing behind what it has read."""
+        end = self._end(line)
+        return bool(end) and position(line.read_to) >= position(end)
+
+    def _end(self, line: Line) -> str:
+        """Id of the last entry that may go now; empty if there is none."""
+        name, _, until = self.until.partition(" ")
+        if name == line.name:
+            return until
+        return line.replays.until if line.replays else ""
+
+    def passed(self) -> dict[str, str]:
+        """Cursors that have moved though nothing was sent."""
+        return {line.name: line.cursor for line in self.lines if line.cursor != line.saved}
+
+    def saved(self, ack: Ack) -> None:
+        """What it passed is written."""
+        for line in self.lines:
+            line.saved = str(ack.fields.get(line.name, line.saved))
+
+    def ack(self, **parts: object) -> Ack:
+        """For this endpoint."""
+        return Ack(registry=keys.ENDPOINTS, endpoint_id=self.id, **parts)  # type: ignore[arg-type]
+
+    async def next(self) -> Request | Ack | None:
+        """What is to be sent or noted; if nothing, the endpoint sleeps or has a timer."""
+        if self.resume:
+            return resumed(self)
+        if self.test:
+            time = to_rfc3339(self._means.now())
+            return self._request(self.webhook.test(self.test, time=time), None)
+        if self.is_off:
+            return None
+        wait_s = max((self.next_ms - to_ms(self._means.now())) / 1000, self._limit_s())
+        if wait_s > 0:
+            self._means.dispatcher.later(self, wait_s)
+            return None
+        # Before the look: what comes during a read must wake it.
+        self.group.sleepers.add(self)
+        for line in self.turns():
+            found = await self._on(line)
+            if found or self.timer:
+                self.rest()
+                return found
+        return None
+
+    def rest(self) -> None:
+        """Be woken by no event."""
+        self.group.sleepers.discard(self)
+
+    def _limit_s(self) -> float:
+        """Seconds until the endpoint's rate limit lets one more request through (GCRA)."""
+        rate = self.webhook.rate_per_s
+        if not rate:
+            return 0
+        burst_s = (max(rate, 1) - 1) / rate
+        now = self._means.dispatcher.time
+        if not self.full_at:
+            # Whoever had it before may have sent all that it may.
+            self.full_at = now + burst_s + 1 / rate
+        return self.full_at - burst_s - now
+
+    async def _on(self, line: Line) -> Request | Ack | None:
+        """What is next on a line."""
+        trimmed, waiting = await self._waiting(line)
+        if trimmed:
+            return missed(self, line, trimmed, now=self._means.now())
+        if waiting:
+            return self._filled(line, waiting)
+        if line.replays and line.is_over:
+            return self.ack(fields={line.name: ""}, replayed=line.replays)
+        return None
+
+    def _filled(self, line: Line, waiting: list[Message]) -> Request | None:
+        webhook = self.webhook
+        now = self._means.dispatcher.time
+        is_full = len(waiting) >= webhook.batch or self.until or line.replays
+        if webhook.linger_ms and not is_full:
+            linger_s = webhook.linger_ms / 1000
+            self.lingers_until = self.lingers_until or now + linger_s
+            left_s = self.lingers_until - now
+            if left_s > 0:
+                self._means.dispatcher.later(self, min(left_s, linger_s / LINGER_STEPS))
+                return None
+        self.lingers_until = 0
+        return self._request(webhook.parcel(waiting), line)
+
+    def _request(self, parcel: Parcel, line: Line | None) -> Request:
+        rate, now = self.webhook.rate_per_s, self._means.dispatcher.time
+        if rate:
+            self.full_at = max(self.full_at, now) + 1 / rate
+        return Request(
+            url=self.webhook.url,
+            headers=self.webhook.request_headers(parcel, now=self._means.now()),
+            body=parcel.body,
+            judged=partial(self._judged, parcel, line),
+            delivers=len(parcel.messages),
+        )
+
+    def _judged(self, parcel: Parcel, line: Line | None, answer: Answer) -> Ack:
+        settings, now = self._means.settings, self._means.now()
+        return judged(self, parcel, line, answer, settings=settings, now=now)
+
+    async def _waiting(self, line: Line) -> tuple[str, list[Message]]:
+        """What an endpoint wants next, at most a batch of it; or before that, the id of the newest
+        entry that was dropped unsent."""
+        log, limit, count = self._logs[line.shard], self.webhook.batch, READ
+        while True:
+            waiting = [*islice(line.buffer, limit)]
+            place = log.place_after(line.read_to)
+            if place is not None:
+                waiting += self.group.waiting(log, place, limit=limit - len(waiting))
+            elif len(waiting) < limit and not self.has_read_all(line):
+                trimmed, has_more = await self._read(line, count)
+                if has_more:
+                    count = min(count * 4, MOST_READ)
+                    continue
+                if trimmed and not waiting:
+                    return trimmed, []
+            limited = self.limited(line, waiting)
+            if limited:
+                return "", limited
+            if self.until:
+                # In the range that failed nothing is wanted any more.
+                self.until = ""
+                continue
+            if line.replays and waiting:
+                line.move(line.replays.until)
+            elif place is not None:
+                line.move(log.last_id)
+            return "", []
+
+    async def _read(self, line: Line, count: int) -> tuple[str, bool]:
+        """Read on for an endpoint that is behind the log; whether there was something. Nothing is
+        read over a gap, which begins before the entry that is given."""
+        stream = self._means.store.stream
+        events, trimmed = await stream.read_on(line.shard, line.read_to, count=count)
+        if is_behind(line.read_to, trimmed):
+            return trimmed, False
+        if events:
+            wanted = [m for event in events if self.group.matches(m := event.message())]
+            line.read(events[-1].entry_id, wanted)
+        return "", bool(events)
+
+    async def take(self, ack: Ack) -> None:
+        """Be as an ack has it, now that it is written."""
+        for name in ("failures", "next_ms", "first_failure_ms", "gaps"):
+            if name in ack.fields:
+                setattr(self, name, int(ack.fields[name]))
+        for name in ("until", "disabled"):
+            if name in ack.fields:
+                setattr(self, name, str(ack.fields[name]))
+        for line in (*self.lines, *([self.replay] if self.replay else [])):
+            _move(line, ack)
+        for name, value in ack.orders.items():
+            if getattr(self, name) == value:
+                setattr(self, name, "")
+        if ack.replayed:
+            # There may be another.
+            self.replay = None
+            self.note_orders(await self._means.store.deliveries.state(self.id))
+
+
+def _move(line: Line, ack: Ack) -> None:
+    cursor = str(ack.fields.get(line.name, ""))
+    if "resume" in ack.orders:
+        line.move(cursor or line.cursor)
+    elif "until" in ack.fields:
+        # It failed: what was read ahead would be kept for nothing.
+        line.move(line.cursor)
+    if cursor:
+        line.settle(cursor)

@@ -1,0 +1,148 @@
+"""All webhooks, the events, and what API and CLI change."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+
+from service.messages import before
+from service.storage.deliveries import Settled, State
+from service.views import View
+from service.webhooks import Webhook
+from workers import runtime
+from workers.deliver.acks import Acks
+from workers.deliver.dispatch import Means, Part
+from workers.deliver.following import MAX_MESSAGES, Groups, Log
+from workers.deliver.hook import Hook
+from workers.deliver.lanes import Sender
+
+READ = 500
+
+
+class Hooks:
+    """The webhooks of one worker; it knows the settings of all, and has at work what is its."""
+
+    def __init__(self, means: Means, acks: Acks) -> None:
+        self._means = means
+        self._acks = acks
+        self._views: dict[str, View] = {}
+        self._views_changes = -1
+        self._groups = Groups(self._views)
+        self._logs: dict[int, Log] = {}
+        self._webhooks: dict[str, Webhook] = {}
+
+    async def begin(self) -> None:
+        """Know all webhooks, the views and the newest events."""
+        store = self._means.store
+        self._webhooks = {webhook.id: webhook for webhook in await store.deliveries.all()}
+        await self.look()
+        for shard in range(store.stream.shards):
+            newest = await store.stream.newest(shard, count=MAX_MESSAGES)
+            start = before(newest[0].entry_id) if newest else "0-0"
+            self._logs[shard] = Log(shard, newest, start=start)
+
+    def run(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
+        """Follow the events until stopped."""
+        for shard in self._logs:
+            follow = partial(self._follow, shard)
+            group.create_task(runtime.repeat(follow, stop, what="follow"))
+
+    async def look(self) -> None:
+        """See whether views have changed; one round trip if they have not."""
+        changes = await self._means.store.views.changes()
+        if changes != self._views_changes:
+            views = await self._means.store.views.all()
+            self._views.clear()
+            self._views.update((view.name, view) for view in views)
+            self._views_changes = changes
+            self._groups.forget()
+
+    async def load(self, part: Part, ids: list[str]) -> None:
+        """Set those of a part to work that are webhooks."""
+        mine = [webhook_id for webhook_id in ids if webhook_id in self._webhooks]
+        states = await self._means.store.deliveries.states(mine)
+        for webhook_id, state in zip(mine, states, strict=True):
+            webhook = self._webhooks.get(webhook_id)
+            if webhook and webhook_id not in part.endpoints:
+                self._means.dispatcher.wake(self._hook(part, webhook, state))
+
+    @property
+    def ids(self) -> list[str]:
+        """Of all webhooks."""
+        return list(self._webhooks)
+
+    def _hook(self, part: Part, webhook: Webhook, state: State) -> Hook:
+        group = self._groups.join(webhook.selection)
+        hook = part.endpoints[webhook.id] = Hook(webhook, state, group, self._logs, self._means)
+        return hook
+
+    async def refresh(self, part: Part | None, webhook_id: str) -> None:
+        """One was added, changed, removed, or is ordered something."""
+        webhook = await self._means.store.deliveries.get(webhook_id)
+        state = await self._means.store.deliveries.state(webhook_id)
+        if webhook:
+            self._webhooks[webhook_id] = webhook
+        else:
+            self._webhooks.pop(webhook_id, None)
+        if part is None:
+            return
+        hook = part.endpoints.get(webhook_id)
+        if webhook is None:
+            if hook:
+                self._means.dispatcher.drop(part.endpoints.pop(webhook_id))
+                self.forget(hook)
+            return
+        if isinstance(hook, Hook):
+            self._change(hook, webhook)
+            hook.note_orders(state)
+        else:
+            hook = self._hook(part, webhook, state)
+        self._means.dispatcher.wake(hook)
+
+    def _change(self, hook: Hook, webhook: Webhook) -> None:
+        if webhook == hook.webhook:
+            return
+        hook.rest()
+        group = self._groups.join(webhook.selection)
+        self._groups.leave(hook.group)
+        hook.change(webhook, group)
+
+    def forget(self, sender: Sender) -> None:
+        """It is not ours any more."""
+        if isinstance(sender, Hook):
+            self._groups.leave(sender.group)
+
+    async def _follow(self, shard: int) -> None:
+        log, dispatcher = self._logs[shard], self._means.dispatcher
+        events = await self._means.store.stream.read(shard, log.last_id, count=READ)
+        place = log.end
+        wanted = [
+            (place + i, group)
+            for i, message in enumerate(log.extend(events))
+            for group in self._groups.wanting(message)
+        ]
+        # All are noted before anybody looks.
+        for at, group in wanted:
+            group.note(log, at)
+        for _, group in wanted:
+            for hook in list(group.sleepers):
+                dispatcher.wake(hook)
+        dispatcher.pump()
+
+    async def save(self, part: Part) -> None:
+        """Save cursors of those who were sent nothing: others may begin there, and the stream is
+        trimmed up to there."""
+        written = []
+        for hook in part.endpoints.values():
+            if not isinstance(hook, Hook) or hook.task:
+                continue
+            if hook in hook.group.sleepers:
+                for line in hook.lines:
+                    line.move(self._logs[line.shard].last_id)
+            passed = hook.passed()
+            if passed:
+                ack = hook.ack(fields=passed)
+                written.append((hook, ack, self._acks.write(part.lease, ack)))
+        for hook, ack, settled in written:
+            if await settled is Settled.WRITTEN:
+                hook.saved(ack)
