@@ -62,6 +62,11 @@ class Settings(BaseModel):
     )  # fmt: skip
     webhook_timeout_s: Seconds = 20
     webhook_disable_after_s: Seconds = 432_000
+    hub_debounce_s: Seconds = 2
+    hub_max_subscribers: int = Field(default=10_000, ge=0)
+    hub_max_per_host: int = Field(default=200, ge=0)
+    hub_open: bool = False
+    hub_pings: tuple[str, ...] = ()
     recheck_s: Seconds = 5
     cache_max_bytes: int = Field(default=128_000_000, ge=1_000_000)
     api_max_bytes: int = Field(default=16_000_000, ge=1000)
@@ -105,7 +110,7 @@ class Settings(BaseModel):
         except (ValueError, OSError, KeyError) as exc:
             raise ValueError("is not an IANA time zone such as Europe/Paris") from exc
 
-    @field_validator("allowed_networks", "webhook_retry_schedule_s", mode="before")
+    @field_validator("allowed_networks", "hub_pings", "webhook_retry_schedule_s", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
         return [item.strip() for item in value.split(",")] if isinstance(value, str) else value

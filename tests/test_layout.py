@@ -41,6 +41,7 @@ ONLY_IN = {
 PURE = (
     "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py",
     "service/compose.py", "service/duplicates.py", "service/entries.py", "service/filters.py",
+    "service/hub.py",
     "service/indexing.py", "service/mapping.py", "service/messages.py",
     "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
     "service/signing.py", "service/sources.py", "service/targets.py", "service/views.py",

@@ -62,6 +62,18 @@ PRIVATE_FEEDS = "dateline:{0}:private"
 # removed when its lease ended · ingest, servers → servers, ingest.
 SUBSCRIPTIONS = "dateline:{0}:subscriptions"
 
+# dateline:{0}:subscribers · hash · one field a subscription to our hub (id → JSON); removed when
+# its lease has ended · deliver → deliver, API.
+SUBSCRIBERS = "dateline:{0}:subscribers"
+
+# dateline:{0}:hub:asked · hash · one field a request that its callback has not confirmed yet (id →
+# JSON); with the subscribers capped at HUB_MAX_SUBSCRIBERS · servers → deliver.
+HUB_ASKED = "dateline:{0}:hub:asked"
+
+# dateline:{0}:hub:pinged · hash · another site's topic that has news (its id → URL), capped by
+# `Subscribers.ping` · servers → deliver.
+HUB_PINGED = "dateline:{0}:hub:pinged"
+
 # dateline:{0}:pushes · stream · at most PUSHES_MAX entries of PUSH_MAX_BYTES, deleted when they
 # were taken in; what does not fit is polled instead · servers → ingest. Fields: source, body, type.
 PUSHES = "dateline:{0}:pushes"
@@ -219,6 +231,18 @@ def dead_letters(endpoint_id: str) -> str:
     """Stream of ranges of events that were given up · MAXLEN DEAD_LETTERS_MAX, removed with the
     webhook · deliver → API, CLI."""
     return f"dateline:{{0}}:dead:{endpoint_id}"
+
+
+def hub_host(host: str) -> str:
+    """Set of ids of the subscriptions whose callbacks are at a host · capped at HUB_MAX_PER_HOST,
+    removed with them · servers, deliver."""
+    return f"dateline:{{0}}:hub:host:{host}"
+
+
+def hub_content(topic_id: str) -> str:
+    """Hash, what another site's topic was when it was fetched (open hub) · TTL of 30 days ·
+    deliver."""
+    return f"dateline:{{0}}:hub:content:{topic_id}"
 
 
 def replays(endpoint_id: str) -> str:

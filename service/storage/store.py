@@ -17,6 +17,7 @@ from service.storage.pages import Pages
 from service.storage.rendered import RenderedPages
 from service.storage.sources import Sources
 from service.storage.stream import Stream
+from service.storage.subscribers import Subscribers
 from service.storage.subscriptions import Subscriptions
 from service.storage.views import Views
 
@@ -34,6 +35,7 @@ class Store:
     deliveries: Deliveries
     duplicates: Duplicates
     sources: Sources
+    subscribers: Subscribers
     subscriptions: Subscriptions
     views: Views
 
@@ -84,6 +86,7 @@ def of_client(client: Client, *, shards: int) -> Store:
         deliveries=Deliveries(client),
         duplicates=Duplicates(client, shards=shards),
         sources=Sources(client),
+        subscribers=Subscribers(client),
         subscriptions=Subscriptions(client),
         views=Views(client, shards=shards),
     )

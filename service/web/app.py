@@ -18,6 +18,7 @@ from service.storage.store import open_store
 from service.web import (
     api,
     events,
+    hub,
     manage,
     operations,
     problems,
@@ -98,6 +99,11 @@ ROUTES = (
         "/api/v1/private-feeds/{id}", authorized(selections.revoke_private), name="api-revoke"
     ),
     web.get("/private/{name}", reading.show_private, name="private"),
+    web.post("/hub", hub.take, name="hub"),
+    web.get("/api/v1/subscribers", authorized(hub.list_subscribers), name="api-subscribers"),
+    web.delete(
+        "/api/v1/subscribers/{id}", authorized(hub.remove_subscriber), name="api-unsubscribe"
+    ),
     web.get("/websub/{id}", websub.verify, name="websub-verify", allow_head=False),
     web.post("/websub/{id}", websub.deliver, name="websub-deliver"),
     web.get("/events", events.show_events, name="events"),

@@ -24,6 +24,7 @@ from workers import runtime
 from workers.deliver.acks import Acks
 from workers.deliver.dispatch import Dispatcher, Means, Part
 from workers.deliver.hooks import Hooks
+from workers.deliver.subscribers import IDS, Subscribers
 from workers.outbound import open_client
 from workers.runtime import Clock
 from workers.schedule import ticking
@@ -63,6 +64,7 @@ class Deliverer:
         self._saved = 0
         self._dispatcher: Dispatcher
         self._hooks: Hooks
+        self._subscribers: Subscribers
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until stopped; what is in flight then has some time to end."""
@@ -78,10 +80,12 @@ class Deliverer:
             self._dispatcher = Dispatcher(self._settings, client, group, self._acks, self._part_of)
             means = Means(self._store, self._settings, self._dispatcher, self._now)
             self._hooks = Hooks(means, self._acks)
+            self._subscribers = Subscribers(means, group)
             group.create_task(self._acks.run(ended))
             await runtime.attempt(self._begin, stop, what="deliver")
             await runtime.attempt(self._share, stop, what="deliver")
             group.create_task(runtime.repeat(self._see_changes, stop, what="changes"))
+            group.create_task(self._subscribers.run(stop))
             self._hooks.run(group, stop)
             for name, work in (
                 ("share", self._share),
@@ -104,6 +108,7 @@ class Deliverer:
         """Know what there is, and from where on to look for more."""
         self._changes, _ = await self._store.deliveries.changes("$", block_ms=0)
         await self._hooks.begin()
+        await self._subscribers.begin()
 
     def _part_of(self, endpoint_id: str) -> Part | None:
         return self._parts.get(lease_of(endpoint_id))
@@ -129,8 +134,8 @@ class Deliverer:
 
     async def _load(self, lease: Lease) -> None:
         part = self._parts[lease.name] = Part(lease)
-        ids = [each for each in self._hooks.ids if lease_of(each) == lease.name]
-        await self._hooks.load(part, ids)
+        for kind in (self._hooks, self._subscribers):
+            await kind.load(part, [each for each in kind.ids if lease_of(each) == lease.name])
         logger.info("took endpoints", extra={"lease": lease.name, "count": len(part.endpoints)})
 
     async def _leave(self, name: str) -> None:
@@ -150,6 +155,7 @@ class Deliverer:
         for endpoint in self._parts.pop(name).endpoints.values():
             self._dispatcher.drop(endpoint)
             self._hooks.forget(endpoint)
+            self._subscribers.forget(endpoint)
 
     async def _see_changes(self) -> None:
         """Endpoints that were added, changed, removed, or are ordered something."""
@@ -158,7 +164,8 @@ class Deliverer:
         )
         await self._hooks.look()
         for endpoint_id in dict.fromkeys(ids):
-            await self._hooks.refresh(self._part_of(endpoint_id), endpoint_id)
+            kind = self._subscribers if endpoint_id.startswith(IDS) else self._hooks
+            await kind.refresh(self._part_of(endpoint_id), endpoint_id)
         self._dispatcher.pump()
 
     async def _stuck(self) -> None:
@@ -170,6 +177,7 @@ class Deliverer:
         part = self._parts.get(LEASES[self._saved])
         if part:
             await self._hooks.save(part)
+            await self._subscribers.save(part)
 
     async def _end(self, ended: asyncio.Event) -> None:
         """Let what is in flight end, save where everybody is, and leave all to others."""
@@ -185,6 +193,7 @@ class Deliverer:
                     for part in self._parts.values():
                         await self._hooks.save(part)
                     await self._store.leases.leave(LEASES, token=self._token)
+        self._subscribers.close()
         ended.set()
 
 

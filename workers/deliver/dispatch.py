@@ -87,7 +87,7 @@ class Dispatcher:
         part_of: Callable[[str], Part | None],
     ) -> None:
         self._settings = settings
-        self._client = client
+        self.client = client
         self._group = group
         self._acks = acks
         self._part_of = part_of
@@ -181,7 +181,7 @@ class Dispatcher:
 
     async def _send(self, endpoint: Sender, part: Part, request: Request) -> bool:
         answer = await send(
-            self._client, request.url, request.body, request.headers,
+            self.client, request.url, request.body, request.headers,
             timeout_s=self._settings.webhook_timeout_s,
         )  # fmt: skip
         ack = request.judged(answer)

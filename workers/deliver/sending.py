@@ -57,3 +57,22 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
             break
         found += part
     return found
+
+
+async def fetch(
+    client: aiohttp.ClientSession, url: str, *, timeout_s: float, max_bytes: int
+) -> tuple[bytes, str] | None:
+    """(body, Content-Type) of a document; None if it cannot be had, or is too large."""
+    try:
+        async with (
+            asyncio.timeout(timeout_s),
+            client.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as r,
+        ):
+            body = b""
+            while len(body) <= max_bytes and (part := await r.content.read(65_536)):
+                body += part
+            if r.status != 200 or len(body) > max_bytes:
+                return None
+            return body, r.headers.get("Content-Type", "application/octet-stream")
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        return None

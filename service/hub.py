@@ -1,0 +1,201 @@
+"""WebSub (W3C REC 2018-01-23), as a hub: what subscribers ask, what they are sent. Pure.
+
+A request changes nothing before the callback has confirmed it (5.3); a subscription ends with its
+lease whatever happens in between; what is sent is the topic's whole content of that moment (7).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlencode, urlsplit
+
+import orjson
+
+from service import filters
+from service.articles import from_ms, to_rfc3339
+from service.errors import InvalidInput
+from service.feeds.feed import HUB_PATH, MEDIA_TYPES
+from service.pages import FORMATS, Page, parse_page
+from service.settings import Settings
+from service.targets import checked_url
+
+SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
+# Ten days; an hour and thirty days for who asks for less or more.
+LEASE_S, MIN_LEASE_S, MAX_LEASE_S = 864_000, 3_600, 2_592_000
+# 5.1: less than 200 bytes.
+MAX_SECRET_BYTES = 199
+# SHA-1 is weak, and 7.1 does not ask for it.
+METHODS = ("sha256", "sha384", "sha512")
+_DIGITS = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a subscriber asks for, until its callback confirms it."""
+
+    mode: str
+    callback: str
+    topic: str
+    secret: str = ""
+    method: str = METHODS[0]
+    lease_s: int = LEASE_S
+
+    @property
+    def id(self) -> str:
+        """Of the subscription: there is one for a topic and a callback (5.1)."""
+        return f"sub_{uuid.uuid5(uuid.NAMESPACE_URL, f'{self.topic} {self.callback}').hex}"
+
+    def to_json(self) -> bytes:
+        """As kept, with the secret."""
+        return orjson.dumps(self)
+
+    def confirmed(self, now_ms: int) -> Subscriber:
+        """The subscription, from now to the end of its lease."""
+        return Subscriber(
+            callback=self.callback,
+            topic=self.topic,
+            secret=self.secret,
+            method=self.method,
+            expires_ms=now_ms + self.lease_s * 1000,
+        )
+
+    def question(self, challenge: str) -> str:
+        """The callback's URL with what it has to confirm, after its own query (5.3)."""
+        lease = {"hub.lease_seconds": self.lease_s} if self.mode == SUBSCRIBE else {}
+        return _asked(
+            self.callback,
+            {"hub.mode": self.mode, "hub.topic": self.topic, "hub.challenge": challenge, **lease},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscriber:
+    """A subscription as it was confirmed."""
+
+    callback: str
+    topic: str
+    secret: str
+    method: str
+    expires_ms: int
+
+    @property
+    def id(self) -> str:
+        """As `Asked.id`."""
+        return Asked(mode=SUBSCRIBE, callback=self.callback, topic=self.topic).id
+
+    def to_json(self) -> bytes:
+        """As kept, with the secret."""
+        return orjson.dumps(self)
+
+    def headers(self, body: bytes, *, content_type: str, hub_url: str) -> dict[str, str]:
+        """Of the content (7): one Link header with hub and topic, and a signature if there is a
+        secret (7.1)."""
+        headers = {
+            "Content-Type": content_type,
+            "Link": f'<{hub_url}>; rel="hub", <{self.topic}>; rel="self"',
+        }
+        if self.secret:
+            digest = hmac.new(self.secret.encode(), body, getattr(hashlib, self.method)).hexdigest()
+            headers["X-Hub-Signature"] = f"{self.method}={digest}"
+        return headers
+
+    def shown(self, state: Mapping[str, str]) -> dict[str, Any]:
+        """As API and CLI have it."""
+        first_ms = int(state.get("first_failure_ms") or 0)
+        return {
+            "id": self.id,
+            "callback": self.callback,
+            "topic": self.topic,
+            "signature": self.method if self.secret else None,
+            "expires": to_rfc3339(from_ms(self.expires_ms)),
+            "failures": int(state.get("failures") or 0),
+            "failing_since": to_rfc3339(from_ms(first_ms)) if first_ms else None,
+        }
+
+    def denial(self, reason: str) -> str:
+        """The callback's URL with the news that there is nothing more (5.2)."""
+        fields = {"hub.mode": "denied", "hub.topic": self.topic, "hub.reason": reason}
+        return _asked(self.callback, fields)
+
+
+def asked(form: Mapping[str, str], *, settings: Settings) -> Asked:
+    """Check a request to subscribe or unsubscribe; what is not known is ignored (5.1).
+
+    Raises:
+        InvalidInput: naming the parameter.
+    """
+    mode = form.get("hub.mode", "")
+    if mode not in MODES:
+        raise InvalidInput("hub.mode", mode, f"must be one of {', '.join(MODES)}")
+    callback = checked_url(form.get("hub.callback"), field="hub.callback")
+    topic = form.get("hub.topic", "")
+    if not settings.hub_open and topic_of(topic, settings) is None:
+        raise InvalidInput("hub.topic", topic, "is no feed of ours; take the feed's rel=self")
+    secret = form.get("hub.secret", "")
+    if len(secret.encode("utf-8", "surrogatepass")) > MAX_SECRET_BYTES:
+        raise InvalidInput("hub.secret", "***", f"must be at most {MAX_SECRET_BYTES} bytes")
+    method = form.get("hub.signature_method", METHODS[0])
+    if method not in METHODS:
+        raise InvalidInput("hub.signature_method", method, f"must be one of {', '.join(METHODS)}")
+    return Asked(
+        mode=mode,
+        callback=callback,
+        topic=topic if topic_of(topic, settings) else checked_topic(topic),
+        secret=secret,
+        method=method,
+        lease_s=_lease_s(form.get("hub.lease_seconds", "")),
+    )
+
+
+def checked_topic(url: str) -> str:
+    """Another site's topic. Raises InvalidInput."""
+    if checked_url(url, field="hub.topic") != url:
+        raise InvalidInput("hub.topic", url, "no fragment and no spaces around it")
+    return url
+
+
+def _lease_s(text: str) -> int:
+    if not text:
+        return LEASE_S
+    if not _DIGITS.fullmatch(text) or not int(text):
+        raise InvalidInput("hub.lease_seconds", text, "must be a number of seconds")
+    return min(max(int(text), MIN_LEASE_S), MAX_LEASE_S)
+
+
+def topic_of(url: str, settings: Settings) -> tuple[Page, str] | None:
+    """The page and format that a topic of ours is, in the one spelling of its rel=self; None for
+    all other URLs."""
+    parts = urlsplit(url)
+    prefix = f"{settings.base_url}/feeds/"
+    path, dot, extension = unquote(url.partition("?")[0].removeprefix(prefix)).rpartition(".")
+    if not url.startswith(prefix) or not dot or extension not in FORMATS:
+        return None
+    page = parse_page(path)
+    try:
+        query = str(filters.parse(parts.query, zone=settings.timezone))
+    except InvalidInput:
+        return None
+    if page is None:
+        return None
+    page = Page(page.category, page.period, query=query)
+    return (page, extension) if url == settings.base_url + page.feed_path(extension) else None
+
+
+def content_type_of(extension: str) -> str:
+    """As the feed itself is served."""
+    return f"{MEDIA_TYPES[extension]}; charset=utf-8"
+
+
+def hub_url(settings: Settings) -> str:
+    """Where we are the hub."""
+    return settings.base_url + HUB_PATH
+
+
+def _asked(callback: str, fields: Mapping[str, object]) -> str:
+    return f"{callback}{'&' if '?' in callback else '?'}{urlencode(fields)}"

@@ -1,0 +1,196 @@
+"""Subscriptions to our hub in Redis, what waits to be confirmed, and other sites' topics."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from enum import Enum
+
+import orjson
+
+from service.hub import Asked, Subscriber
+from service.storage import keys
+from service.storage.connecting import Client
+from service.targets import host_of
+
+# Of other sites' topics that were pinged and not fetched yet.
+MAX_PINGED = 1_000
+CONTENT_TTL_S = 30 * 86_400
+TOPIC, CONTENT = "topic_", "content_"
+
+_ASK = """
+-- KEYS 1 subscribers 2 asked 3 subscriptions of the callback's host 4 changes
+-- ARGV 1 id 2 what is asked 3 cap of all 4 cap of a host 5 cap of the changes
+-- Gives 'kept', or which cap it is over.
+local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) + redis.call('HEXISTS', KEYS[2], ARGV[1])
+if known == 0 then
+  local all = redis.call('HLEN', KEYS[1]) + redis.call('HLEN', KEYS[2])
+  if all >= tonumber(ARGV[3]) then return 'total' end
+  if redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then return 'host' end
+end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('SADD', KEYS[3], ARGV[1])
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], '*', 'id', ARGV[1])
+return 'kept'
+"""
+
+_RESOLVE = """
+-- KEYS 1 subscribers 2 asked 3 subscriptions of the callback's host 4 endpoint 5 attempts
+-- ARGV 1 id 2 what was asked, or nothing 3 the subscription as it was, or nothing
+--      4 as it shall be, or nothing 5 what was sent last
+if ARGV[2] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) == ARGV[2] then
+  redis.call('HDEL', KEYS[2], ARGV[1])
+end
+if ARGV[4] ~= '' then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[4])
+  redis.call('HSET', KEYS[4], 'sent', ARGV[5], 'failures', 0, 'next_ms', 0, 'first_failure_ms', 0)
+elseif ARGV[3] ~= '' and redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[3] then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) + redis.call('HEXISTS', KEYS[2], ARGV[1]) == 0 then
+  redis.call('SREM', KEYS[3], ARGV[1])
+  redis.call('DEL', KEYS[4], KEYS[5])
+end
+"""
+
+
+class Refusal(Enum):
+    """Why a request is not taken."""
+
+    NO = "kept"
+    TOTAL = "total"
+    HOST = "host"
+
+
+class Subscribers:
+    """Who is pushed our feeds."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._ask = client.register_script(_ASK)
+        self._resolve = client.register_script(_RESOLVE)
+
+    async def ask(self, asked: Asked, *, max_total: int, max_per_host: int) -> Refusal:
+        """Keep what is asked until the callback has confirmed it."""
+        names = [
+            keys.SUBSCRIBERS,
+            keys.HUB_ASKED,
+            keys.hub_host(host_of(asked.callback)),
+            keys.ENDPOINTS_CHANGES,
+        ]
+        args = [asked.id, asked.to_json(), max_total, max_per_host, keys.CHANGES_MAX]
+        return Refusal((await self._ask(keys=names, args=args)).decode())
+
+    async def confirm(self, asked: Asked, subscriber: Subscriber, *, sent: str) -> None:
+        """A callback has said yes to a subscription."""
+        await self._resolved(subscriber, asked=asked, after=subscriber, sent=sent)
+
+    async def fail(self, asked: Asked) -> None:
+        """A callback has not confirmed; what was there before stays."""
+        await self._resolved(asked, asked=asked)
+
+    async def end(self, subscriber: Subscriber, asked: Asked | None = None) -> None:
+        """Forget a subscription, unless it was renewed meanwhile."""
+        await self._resolved(subscriber, asked=asked, before=subscriber)
+
+    async def _resolved(
+        self,
+        which: Asked | Subscriber,
+        *,
+        asked: Asked | None = None,
+        before: Subscriber | None = None,
+        after: Subscriber | None = None,
+        sent: str = "",
+    ) -> None:
+        names = [
+            keys.SUBSCRIBERS,
+            keys.HUB_ASKED,
+            keys.hub_host(host_of(which.callback)),
+            keys.endpoint(which.id),
+            keys.attempts(which.id),
+        ]
+        texts = [each.to_json() if each else "" for each in (asked, before, after)]
+        await self._resolve(keys=names, args=[which.id, *texts, sent])
+
+    async def get(self, subscriber_id: str) -> tuple[Subscriber | None, Asked | None]:
+        """A subscription, and what is asked of it."""
+        return (await self.get_many([subscriber_id]))[0]
+
+    async def get_many(self, ids: Sequence[str]) -> list[tuple[Subscriber | None, Asked | None]]:
+        """The same of many."""
+        if not ids:
+            return []
+        kept = await self._client.hmget(keys.SUBSCRIBERS, ids)
+        asked = await self._client.hmget(keys.HUB_ASKED, ids)
+        return [
+            (Subscriber(**orjson.loads(k)) if k else None, Asked(**orjson.loads(a)) if a else None)
+            for k, a in zip(kept, asked, strict=True)
+        ]
+
+    async def all(self) -> dict[str, Subscriber]:
+        """Id → subscription."""
+        found = await self._client.hgetall(keys.SUBSCRIBERS)
+        return {key.decode(): Subscriber(**orjson.loads(value)) for key, value in found.items()}
+
+    async def all_asked(self) -> dict[str, Asked]:
+        """Id → what waits to be confirmed."""
+        found = await self._client.hgetall(keys.HUB_ASKED)
+        return {key.decode(): Asked(**orjson.loads(value)) for key, value in found.items()}
+
+    async def states(self, ids: Sequence[str]) -> list[Mapping[str, str]]:
+        """What was sent last (`sent`, a tag), `failures`, `next_ms`, `first_failure_ms`."""
+        pipe = self._client.pipeline(transaction=False)
+        for subscriber_id in ids:
+            pipe.hgetall(keys.endpoint(subscriber_id))
+        return [
+            {name.decode(): value.decode() for name, value in fields.items()}
+            for fields in (await pipe.execute() if ids else [])
+        ]
+
+    async def ping(self, topic: str) -> bool:
+        """Somebody says that another site's topic has news; False if too many wait."""
+        if await self._client.hlen(keys.HUB_PINGED) >= MAX_PINGED:
+            return False
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hset(keys.HUB_PINGED, topic_id(topic), topic)
+        pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": topic_id(topic)}, maxlen=keys.CHANGES_MAX)
+        await pipe.execute()
+        return True
+
+    async def pinged(self, which: str) -> str:
+        """The topic of a ping that nobody has seen to; empty if there is none."""
+        found = await self._client.hget(keys.HUB_PINGED, which)
+        return found.decode() if found else ""
+
+    async def keep_content(self, topic: str, body: bytes, content_type: str) -> None:
+        """What another site's topic is now; the ping is seen to."""
+        name = topic_id(topic)
+        tag = hashlib.sha256(body).hexdigest()[:32]
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hset(keys.hub_content(name), mapping={"body": body, "type": content_type, "tag": tag})
+        pipe.expire(keys.hub_content(name), CONTENT_TTL_S)
+        pipe.hdel(keys.HUB_PINGED, name)
+        pipe.xadd(
+            keys.ENDPOINTS_CHANGES,
+            {"id": CONTENT + name.removeprefix(TOPIC)},
+            maxlen=keys.CHANGES_MAX,
+        )
+        await pipe.execute()
+
+    async def drop_ping(self, topic: str) -> None:
+        """It cannot be fetched, or nobody wants it."""
+        await self._client.hdel(keys.HUB_PINGED, topic_id(topic))
+
+    async def content(self, topic: str) -> tuple[str, bytes, str]:
+        """(tag, body, Content-Type) of another site's topic; empty if it was never fetched."""
+        found = await self._client.hgetall(keys.hub_content(topic_id(topic)))
+        return (
+            found.get(b"tag", b"").decode(),
+            found.get(b"body", b""),
+            found.get(b"type", b"").decode(),
+        )
+
+
+def topic_id(topic: str) -> str:
+    """Of another site's topic, among the endpoints' changes."""
+    return TOPIC + hashlib.sha256(topic.encode()).hexdigest()[:32]

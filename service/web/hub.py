@@ -1,0 +1,93 @@
+"""/hub: WebSub for all our feeds and views. Takes requests; the deliver workers see to them."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+
+from service import hub
+from service.errors import InvalidInput, NotFound
+from service.storage.subscribers import Refusal
+from service.web.api import json_response
+from service.web.state import DOCUMENTS, SETTINGS, STORE
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 3_600
+
+
+async def take(request: web.Request) -> web.StreamResponse:
+    """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
+    form = await request.post()
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    try:
+        if fields.get("hub.mode") == hub.PUBLISH:
+            topics = [*form.getall("hub.topic", []), *form.getall("hub.url", [])]
+            return await _publish(
+                request, [topic for topic in topics if isinstance(topic, str) and topic]
+            )
+        return await _ask(request, hub.asked(fields, settings=request.app[SETTINGS]))
+    except InvalidInput as exc:
+        return _said(400, str(exc))
+    except NotFound as exc:
+        return _said(404, str(exc))
+
+
+async def _ask(request: web.Request, asked: hub.Asked) -> web.StreamResponse:
+    store, settings = request.app[STORE].subscribers, request.app[SETTINGS]
+    ours = hub.topic_of(asked.topic, settings)
+    if ours and not await request.app[DOCUMENTS].feeds.is_known(ours[0].category):
+        raise NotFound(f"hub.topic: {asked.topic} is no feed of ours")
+    if asked.mode == hub.UNSUBSCRIBE and (await store.get(asked.id))[0] is None:
+        raise NotFound("there is no such subscription")
+    refusal = await store.ask(
+        asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
+    )
+    if refusal is Refusal.NO:
+        return _said(202, "accepted; the callback will be asked to confirm it")
+    logger.warning("a subscription was refused", extra={"cap": refusal.value})
+    where = "this callback's host has" if refusal is Refusal.HOST else "this hub has"
+    return _said(429 if refusal is Refusal.HOST else 503, f"{where} no room for more subscriptions")
+
+
+async def _publish(request: web.Request, topics: list[str]) -> web.StreamResponse:
+    """Ours are looked at anyway; those of others, if the hub is open, are fetched."""
+    settings = request.app[SETTINGS]
+    if not topics:
+        raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name what has news")
+    for topic in topics:
+        if hub.topic_of(topic, settings):
+            continue
+        if not settings.hub_open:
+            raise InvalidInput("hub.topic", topic, "is no feed of ours, and this hub is not open")
+        if not await request.app[STORE].subscribers.ping(hub.checked_topic(topic)):
+            return _said(503, "too many topics wait to be fetched")
+    return _said(202, "accepted")
+
+
+def _said(status: int, text: str) -> web.Response:
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if status in (429, 503):
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return web.Response(status=status, text=text + "\n", headers=headers)
+
+
+async def list_subscribers(request: web.Request) -> web.StreamResponse:
+    """GET: who is pushed our feeds; without secrets."""
+    found = await request.app[STORE].subscribers.all()
+    states = await request.app[STORE].subscribers.states(list(found))
+    shown = [
+        subscriber.shown(state) for subscriber, state in zip(found.values(), states, strict=True)
+    ]
+    return json_response(shown)
+
+
+async def remove_subscriber(request: web.Request) -> web.StreamResponse:
+    """DELETE: end one without asking its callback."""
+    store, subscriber_id = request.app[STORE].subscribers, request.match_info["id"]
+    kept, asked = await store.get(subscriber_id)
+    if kept is None:
+        raise NotFound(f"{subscriber_id}: no such subscription")
+    await store.end(kept, asked)
+    return web.Response(status=204)

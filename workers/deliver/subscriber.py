@@ -1,0 +1,190 @@
+"""A subscription to our hub at work: confirmed by its callback, sent what its topic is, ended."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+from service import hub, retries
+from service.articles import to_ms
+from service.hub import SUBSCRIBE, Asked, Subscriber
+from service.retries import Answer, Verdict
+from service.storage import keys
+from service.storage.deliveries import Ack
+from workers.deliver.dispatch import Means, Request
+from workers.deliver.lanes import Sender
+from workers.deliver.topics import Topic, Topics
+
+# When a callback cannot be reached to confirm, or says 5xx: it is asked again so often.
+CONFIRM_AGAIN_S = (5, 60)
+
+
+class Subscription(Sender):
+    """One callback and one topic."""
+
+    def __init__(
+        self,
+        subscriber_id: str,
+        kept: Subscriber | None,
+        asked: Asked | None,
+        state: Mapping[str, str],
+        topics: Topics,
+        means: Means,
+    ) -> None:
+        super().__init__(subscriber_id)
+        self.kept = kept
+        self.asked = asked
+        self._topics = topics
+        self._means = means
+        known = kept or asked
+        assert known, "one of both"  # noqa: S101 -- the caller's promise
+        self.topic: Topic = topics.join(known.topic, self)
+        self.sent = state.get("sent", "")
+        """Tag of what was sent last."""
+        self.failures = int(state.get("failures") or 0)
+        self.next_ms = int(state.get("next_ms") or 0)
+        self.first_failure_ms = int(state.get("first_failure_ms") or 0)
+        self._refusals = 0
+        self._then: Callable[[], Awaitable[None]] | None = None
+
+    def rest(self) -> None:
+        """Its topic wakes it, which does no harm."""
+
+    def note(self, kept: Subscriber | None, asked: Asked | None) -> None:
+        """What is kept of it, and asked of it, now."""
+        if asked != self.asked:
+            self._refusals, self.next_ms = 0, 0
+        self.kept, self.asked = kept, asked
+
+    async def next(self) -> Request | Ack | None:
+        """A question, the topic, a denial; nothing if all is said."""
+        now_ms = to_ms(self._means.now())
+        if self.next_ms > now_ms:
+            self._means.dispatcher.later(self, (self.next_ms - now_ms) / 1000)
+            return None
+        if self.asked and (self.topic.tag or self.topic.page is None or self.topic.is_gone):
+            return self._question(self.asked)
+        if self.kept is None:
+            return None
+        if self.kept.expires_ms <= now_ms:
+            await self._end(self.kept)
+            return None
+        if self.topic.is_gone:
+            return self._denial(self.kept)
+        if not self.topic.tag or self.topic.tag == self.sent:
+            return None
+        return await self._content(self.kept)
+
+    # Confirming (5.3).
+
+    def _question(self, asked: Asked) -> Request:
+        challenge = secrets.token_urlsafe(32)
+        judged = partial(self._confirmed, asked, challenge, self.topic.tag)
+        return Request(asked.question(challenge), {}, None, judged, 0)
+
+    def _confirmed(self, asked: Asked, challenge: str, tag: str, answer: Answer) -> Ack:
+        store, now = self._means.store.subscribers, self._means.now()
+        if answer.verdict is Verdict.DELIVERED and answer.text == challenge:
+            if asked.mode == SUBSCRIBE:
+                kept = asked.confirmed(to_ms(now))
+                # Who renews is owed what was not sent yet.
+                sent = self.sent if self.kept else tag
+                self._then = partial(self._begin, asked, kept, sent)
+            else:
+                self._then = partial(self._end, self.kept or asked.confirmed(0), asked)
+        elif answer.status in (0, *range(500, 600)) and self._refusals < len(CONFIRM_AGAIN_S):
+            self.next_ms = to_ms(now) + CONFIRM_AGAIN_S[self._refusals] * 1000
+            self._refusals += 1
+        else:
+            self._then = partial(self._refused, asked, store.fail(asked))
+        return Ack(
+            registry=keys.HUB_ASKED, endpoint_id=self.id,
+            attempt=_attempt(asked.mode, challenge, answer, self._refusals),
+        )  # fmt: skip
+
+    async def _begin(self, asked: Asked, kept: Subscriber, sent: str) -> None:
+        await self._means.store.subscribers.confirm(asked, kept, sent=sent)
+        self.kept, self.sent = kept, sent
+        self.failures = self.next_ms = self.first_failure_ms = 0
+        self._settled(asked)
+
+    async def _refused(self, asked: Asked, failed: Awaitable[None]) -> None:
+        await failed
+        self._settled(asked)
+        if self.kept is None:
+            self._leave()
+
+    def _settled(self, asked: Asked) -> None:
+        if self.asked == asked:
+            self.asked = None
+
+    # What its topic is (7), and that there is nothing more.
+
+    async def _content(self, kept: Subscriber) -> Request:
+        tag, body, content_type = await self._topics.content(self.topic)
+        headers = kept.headers(
+            body, content_type=content_type, hub_url=hub.hub_url(self._means.settings)
+        )
+        return Request(kept.callback, headers, body, partial(self._judged, kept, tag), 1)
+
+    def _judged(self, kept: Subscriber, tag: str, answer: Answer) -> Ack:
+        attempt = _attempt("content", tag, answer, self.failures)
+        fields: dict[str, str | int] = {
+            "sent": tag, "failures": 0, "next_ms": 0, "first_failure_ms": 0
+        }  # fmt: skip
+        if answer.verdict is Verdict.GONE:
+            self._then = partial(self._end, kept)
+        elif answer.verdict is Verdict.RETRY:
+            now = self._means.now()
+            failures = self.failures + 1
+            delay_s = retries.retry_delay_s(
+                failures, schedule_s=self._means.settings.webhook_retry_schedule_s,
+                retry_after=answer.retry_after, now=now,
+                chance=random.random(),  # noqa: S311 -- jitter
+            )  # fmt: skip
+            fields = {
+                "failures": failures,
+                "next_ms": to_ms(now) + int(delay_s * 1000),
+                "first_failure_ms": self.first_failure_ms or to_ms(now),
+            }
+        return Ack(registry=keys.SUBSCRIBERS, endpoint_id=self.id, fields=fields, attempt=attempt)
+
+    def _denial(self, kept: Subscriber) -> Request:
+        def judged(answer: Answer) -> Ack:
+            self._then = partial(self._end, kept)
+            attempt = _attempt("denied", kept.topic, answer, 0)
+            return Ack(registry=keys.SUBSCRIBERS, endpoint_id=self.id, attempt=attempt)
+
+        return Request(kept.denial("the topic is gone"), {}, None, judged, 0)
+
+    async def _end(self, kept: Subscriber, asked: Asked | None = None) -> None:
+        await self._means.store.subscribers.end(kept, asked)
+        self.kept = None
+        if asked:
+            self._settled(asked)
+        if self.asked is None:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._means.dispatcher.drop(self)
+        self._topics.leave(self.topic, self)
+
+    async def take(self, ack: Ack) -> None:
+        """Be as an ack has it, and do what follows from the answer."""
+        self.sent = str(ack.fields.get("sent", self.sent))
+        for name in ("failures", "next_ms", "first_failure_ms"):
+            if name in ack.fields:
+                setattr(self, name, int(ack.fields[name]))
+        then, self._then = self._then, None
+        if then:
+            await then()
+
+
+def _attempt(what: str, message_id: str, answer: Answer, failures: int) -> dict[str, str | int]:
+    return {
+        "message_id": message_id, "type": f"websub.{what}", "events": 0, "attempt": failures + 1,
+        "status": answer.status, "error": answer.error, "duration_ms": answer.duration_ms,
+        "answer": answer.text,
+    }  # fmt: skip
