@@ -63,6 +63,7 @@ class FeedRenderer:
             base_url=settings.base_url,
             language=settings.language,
             zone=settings.timezone,
+            hubs=settings.hub_pings,
         )
         self._made_by = _fingerprint(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
@@ -304,7 +305,7 @@ def _fingerprint(settings: Settings) -> str:
     not outlive a change of these."""
     parts = (
         REVISION, settings.site_title, settings.base_url, settings.language, settings.timezone,
-        settings.page_size,
+        settings.page_size, settings.hub_pings,
     )  # fmt: skip
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
 

@@ -115,6 +115,13 @@ class Settings(BaseModel):
     def _list(cls, value: object) -> object:
         return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("hub_pings")
+    @classmethod
+    def _hub_pings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not url.startswith(("http://", "https://")) for url in value):
+            raise ValueError("must be URLs of hubs, which start with http:// or https://")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:

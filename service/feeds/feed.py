@@ -60,6 +60,8 @@ class Feed:
     deleted: Sequence[Tombstone] = ()
     older: str = ""
     """Query of the page that goes on where this one ends; empty if there is none."""
+    hubs: Sequence[str] = ()
+    """Other hubs that are told of news."""
 
     @property
     def id(self) -> str:
@@ -100,9 +102,9 @@ class Feed:
         return self.base_url + self.page.feed_path(extension)
 
     @property
-    def hub_url(self) -> str:
-        """The WebSub hub that pushes this feed; empty for a private one, which none does."""
-        return "" if self.page.token else self.base_url + HUB_PATH
+    def hub_urls(self) -> list[str]:
+        """The WebSub hubs that push this feed, ours first; a private one is pushed by none."""
+        return [] if self.page.token else [self.base_url + HUB_PATH, *self.hubs]
 
     def history_urls(self, extension: str) -> dict[str, str]:
         """Link relation of RFC 5005 3 and 4 → URL, as far as there are any."""
@@ -134,6 +136,7 @@ def feed_of(
     chain: Chain = UNCHAINED,
     deleted: Sequence[Tombstone] = (),
     older: str = "",
+    hubs: Sequence[str] = (),
 ) -> Feed:
     """The head that fits these entries."""
     languages = {article.language for article in articles}
@@ -148,6 +151,7 @@ def feed_of(
         chain=chain,
         deleted=deleted,
         older=older,
+        hubs=hubs,
     )
 
 

@@ -71,7 +71,7 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
         "favicon": feed.base_url + feeds.ICON_PATH,
         "authors": [{"name": feed.site_title, "url": feed.base_url}],
         "language": feed.language,
-        "hubs": [{"type": "WebSub", "url": feed.hub_url}] if feed.hub_url else None,
+        "hubs": [{"type": "WebSub", "url": url} for url in feed.hub_urls] or None,
         "_dateline": _extension(feed),
         "items": [orjson.Fragment(item) for item in fragments],
     }

@@ -34,12 +34,14 @@ class Renderer:
         base_url: str,
         language: str,
         zone: tzinfo,
+        hubs: Sequence[str] = (),
         max_bytes: int = MAX_BYTES,
     ) -> None:
         self._site_title = site_title
         self._base_url = base_url
         self._language = language
         self._zone = zone
+        self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
         self._shells: dict[tuple[Page, Chain, str | None, str, str], xml.Shell] = {}
@@ -76,6 +78,7 @@ class Renderer:
             chain=chain,
             deleted=deleted,
             older=older,
+            hubs=self._hubs,
         )
         shown = articles if only is None else [a for a in articles if a.id in only]
         if is_brief:

@@ -218,7 +218,7 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator.links.links = (page,)
     history = feed.history_urls(extension)
     generator.links.history = (
-        *([{"href": feed.hub_url, "rel": "hub"}] if feed.hub_url else []),
+        *({"href": url, "rel": "hub"} for url in feed.hub_urls),
         *({"href": url, "rel": rel, "type": media_type} for rel, url in history.items()),
     )
     generator.links.is_archive = feed.chain.is_archive

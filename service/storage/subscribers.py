@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from typing import Any
 
 import orjson
 
@@ -25,6 +26,12 @@ _ASK = """
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) + redis.call('HEXISTS', KEYS[2], ARGV[1])
 if known == 0 then
   local all = redis.call('HLEN', KEYS[1]) + redis.call('HLEN', KEYS[2])
+  if all >= tonumber(ARGV[3]) then
+    -- Those that are renewed just now are in both, and one each.
+    for _, id in ipairs(redis.call('HKEYS', KEYS[2])) do
+      all = all - redis.call('HEXISTS', KEYS[1], id)
+    end
+  end
   if all >= tonumber(ARGV[3]) then return 'total' end
   if redis.call('SCARD', KEYS[3]) >= tonumber(ARGV[4]) then return 'host' end
 end
@@ -136,6 +143,22 @@ class Subscribers:
         """Id → what waits to be confirmed."""
         found = await self._client.hgetall(keys.HUB_ASKED)
         return {key.decode(): Asked(**orjson.loads(value)) for key, value in found.items()}
+
+    async def all_shown(self) -> list[dict[str, Any]]:
+        """All as API and CLI have them, without secrets."""
+        found = await self.all()
+        states = await self.states(list(found))
+        return [
+            subscriber.shown(state)
+            for subscriber, state in zip(found.values(), states, strict=True)
+        ]
+
+    async def remove(self, subscriber_id: str) -> bool:
+        """End one, and what is asked of it; whether there was one."""
+        kept, asked = await self.get(subscriber_id)
+        if kept:
+            await self.end(kept, asked)
+        return kept is not None
 
     async def states(self, ids: Sequence[str]) -> list[Mapping[str, str]]:
         """What was sent last (`sent`, a tag), `failures`, `next_ms`, `first_failure_ms`."""

@@ -190,7 +190,7 @@ class Documents:
             }
         links = [
             own,
-            f'<{base}{HUB_PATH}>; rel="hub"',
+            *(f'<{url}>; rel="hub"' for url in (base + HUB_PATH, *self._settings.hub_pings)),
             f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
             *(
                 f'<{url}>; rel="{rel}"; type="{media_type}"'

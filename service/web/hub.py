@@ -75,19 +75,12 @@ def _said(status: int, text: str) -> web.Response:
 
 async def list_subscribers(request: web.Request) -> web.StreamResponse:
     """GET: who is pushed our feeds; without secrets."""
-    found = await request.app[STORE].subscribers.all()
-    states = await request.app[STORE].subscribers.states(list(found))
-    shown = [
-        subscriber.shown(state) for subscriber, state in zip(found.values(), states, strict=True)
-    ]
-    return json_response(shown)
+    return json_response(await request.app[STORE].subscribers.all_shown())
 
 
 async def remove_subscriber(request: web.Request) -> web.StreamResponse:
     """DELETE: end one without asking its callback."""
-    store, subscriber_id = request.app[STORE].subscribers, request.match_info["id"]
-    kept, asked = await store.get(subscriber_id)
-    if kept is None:
+    subscriber_id = request.match_info["id"]
+    if not await request.app[STORE].subscribers.remove(subscriber_id):
         raise NotFound(f"{subscriber_id}: no such subscription")
-    await store.end(kept, asked)
     return web.Response(status=204)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.settings import Settings
+from tests.deliver.callback import Callback
 from tests.receiver import FakeReceiver
-from workers.deliver import deliverer
+from workers.deliver import deliverer, subscriber, subscribers
 
 
 @pytest.fixture(autouse=True)
@@ -19,9 +20,13 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Quick retries."""
+    """Quick retries, and a hub that waits for little."""
     return settings.model_copy(
-        update={"webhook_retry_schedule_s": (0.05, 0.1), "webhook_timeout_s": 0.5}
+        update={
+            "webhook_retry_schedule_s": (0.05, 0.1),
+            "webhook_timeout_s": 0.5,
+            "hub_debounce_s": 0.3,
+        }
     )
 
 
@@ -30,3 +35,18 @@ async def receiver() -> AsyncIterator[FakeReceiver]:
     """A receiver that is up."""
     async with FakeReceiver() as opened:
         yield opened
+
+
+@pytest.fixture
+async def callback() -> AsyncIterator[Callback]:
+    """A subscriber that is up."""
+    async with Callback() as opened:
+        yield opened
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subscriptions are confirmed again, looked after and ended soon."""
+    monkeypatch.setattr(deliverer, "SAVE_EVERY_S", 0.05)
+    monkeypatch.setattr(subscribers, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(subscriber, "CONFIRM_AGAIN_S", (0.05, 0.05))

@@ -15,7 +15,7 @@ from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
 from workers.deliver import lanes
-from workers.deliver.deliverer import LEASES, PARTS
+from workers.deliver.dispatch import LEASES, PARTS
 
 Shares = Callable[[], Awaitable[list[int]]]
 

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import resource
 import uuid
-import zlib
 
 from service.errors import Unavailable
 from service.settings import Settings
@@ -22,7 +21,7 @@ from service.storage.leases import Lease
 from service.storage.store import Store
 from workers import runtime
 from workers.deliver.acks import Acks
-from workers.deliver.dispatch import Dispatcher, Means, Part
+from workers.deliver.dispatch import LEASES, PARTS, Dispatcher, Means, Part, lease_of
 from workers.deliver.hooks import Hooks
 from workers.deliver.subscribers import IDS, Subscribers
 from workers.outbound import open_client
@@ -31,9 +30,6 @@ from workers.schedule import ticking
 
 logger = logging.getLogger(__name__)
 
-# Names are kept in Redis: with another count workers of two versions would share endpoints.
-PARTS = 16
-LEASES = [f"deliver:{number}" for number in range(PARTS)]
 LEASE_TTL_S = 5.0
 SHARE_EVERY_S = 1.0
 STUCK_EVERY_S = 0.25
@@ -43,11 +39,6 @@ SAVE_EVERY_S = 2.0
 LEAVE_AFTER_S = 1.0
 CHANGES_BLOCK_MS = 1_000
 USER_AGENT = "dateline (webhooks)"
-
-
-def lease_of(endpoint_id: str) -> str:
-    """The lease that an endpoint belongs to."""
-    return LEASES[zlib.crc32(endpoint_id.encode()) % PARTS]
 
 
 class Deliverer:
@@ -77,7 +68,7 @@ class Deliverer:
             ticking(every) as ticks,
             asyncio.TaskGroup() as group,
         ):
-            self._dispatcher = Dispatcher(self._settings, client, group, self._acks, self._part_of)
+            self._dispatcher = Dispatcher(self._settings, client, group, self._acks, self._parts)
             means = Means(self._store, self._settings, self._dispatcher, self._now)
             self._hooks = Hooks(means, self._acks)
             self._subscribers = Subscribers(means, group)

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import aiohttp
@@ -30,6 +31,9 @@ from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
 
+# Names are kept in Redis: with another count workers of two versions would share endpoints.
+PARTS = 16
+LEASES = [f"deliver:{number}" for number in range(PARTS)]
 AFTER_BUG_S = 30.0
 AFTER_OUTAGE_S = 1.0
 
@@ -42,10 +46,15 @@ class Request:
     headers: Mapping[str, str]
     body: bytes | None
     """None: a GET."""
-    judged: Callable[[Answer], Ack]
-    """What is to be written when the answer is there."""
+    judged: Callable[[Answer], Ack | None]
+    """What is to be written when the answer is there, if anything is."""
     delivers: int
     """Events, for the counters; 0 for what is none."""
+
+
+def lease_of(endpoint_id: str) -> str:
+    """The lease that an endpoint belongs to."""
+    return LEASES[zlib.crc32(endpoint_id.encode()) % PARTS]
 
 
 class Part:
@@ -84,17 +93,22 @@ class Dispatcher:
         client: aiohttp.ClientSession,
         group: asyncio.TaskGroup,
         acks: Acks,
-        part_of: Callable[[str], Part | None],
+        parts: Mapping[str, Part],
     ) -> None:
         self._settings = settings
         self.client = client
         self._group = group
         self._acks = acks
-        self._part_of = part_of
+        self._parts = parts
         self._loop = asyncio.get_running_loop()
         self.lanes = Lanes()
         self._parked: set[Sender] = set()
         self.is_ending = False
+
+    @property
+    def parts(self) -> Collection[Part]:
+        """Of this worker."""
+        return self._parts.values()
 
     @property
     def time(self) -> float:
@@ -165,7 +179,7 @@ class Dispatcher:
     async def _step(self, endpoint: Sender) -> bool:
         """Do what is next; False if there is nothing now."""
         endpoint.is_woken = False
-        part = self._part_of(endpoint.id)
+        part = self._parts.get(lease_of(endpoint.id))
         if part is None or part.leaves_since:
             return False
         next_one = await endpoint.next()
@@ -191,7 +205,7 @@ class Dispatcher:
             self._acks.count("webhook_failed", 1)
             shown = {"endpoint": endpoint.id, "status": answer.status, "error": answer.error}
             logger.info("not delivered", extra=shown)
-        return await self._write(endpoint, part, ack)
+        return await self._write(endpoint, part, ack) if ack else True
 
     async def _write(self, endpoint: Sender, part: Part, ack: Ack) -> bool:
         """Have an ack written, and be as it says; False if there is nothing more to do here."""

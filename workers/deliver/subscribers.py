@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 
 from service.articles import to_ms
 from service.errors import Unavailable
 from service.storage.connecting import translated
+from service.storage.rendered import Change
 from service.storage.subscribers import CONTENT, TOPIC, topic_id
 from workers import runtime
 from workers.deliver.dispatch import Means, Part
 from workers.deliver.lanes import Sender
+from workers.deliver.pings import Ping, ping_id
 from workers.deliver.sending import fetch
 from workers.deliver.subscriber import Subscription
 from workers.deliver.topics import Topics
@@ -31,6 +34,7 @@ class Subscribers:
     def __init__(self, means: Means, group: asyncio.TaskGroup) -> None:
         self._means = means
         self._topics = Topics(means, group)
+        self._pings = {ping_id(url): Ping(url, means) for url in means.settings.hub_pings}
         self._ids: set[str] = set()
         self._looked = 0.0
 
@@ -46,7 +50,12 @@ class Subscribers:
     @property
     def ids(self) -> list[str]:
         """Of all subscriptions."""
-        return list(self._ids)
+        return [*self._ids, *self._pings]
+
+    def _ping(self, changes: Sequence[Change]) -> None:
+        for part in self._means.dispatcher.parts:
+            for endpoint_id in self._pings.keys() & part.endpoints.keys():
+                self._pings[endpoint_id].changed(changes)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Hear which pages change, until stopped."""
@@ -55,6 +64,7 @@ class Subscribers:
                 async with self._means.store.rendered.announcements() as announcements:
                     async for changes in announcements:
                         self._topics.changed(changes)
+                        self._ping(changes)
                         if stop.is_set():
                             return
             await runtime.sleep(stop, RECONNECT_S)
@@ -62,6 +72,10 @@ class Subscribers:
 
     async def load(self, part: Part, ids: list[str]) -> None:
         """Set those of a part to work that are subscriptions."""
+        for endpoint_id in self._pings.keys() & set(ids):
+            # It may have been another's meanwhile, and told.
+            ping = self._pings[endpoint_id] = Ping(self._pings[endpoint_id].hub_url, self._means)
+            part.endpoints[endpoint_id] = ping
         mine = [each for each in ids if each in self._ids]
         states = await self._means.store.subscribers.states(mine)
         found = await self._means.store.subscribers.get_many(mine)

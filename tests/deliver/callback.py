@@ -1,0 +1,124 @@
+"""A subscriber to our hub on a real socket, and a hub with something published."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from service.settings import Settings
+from service.storage.store import Store
+from service.web.app import create_app
+from tests.conftest import TOKEN, wait_until
+from tests.deliver.working import delivering, publish
+from workers.aggregate import Aggregator
+from workers.runtime import now
+
+Client = TestClient[Any, Any]
+TOPIC = "http://news.example/feeds/all.rss"
+
+
+class Callback:
+    """A subscriber: confirms as told, and remembers what came."""
+
+    def __init__(self) -> None:
+        self.queries: list[dict[str, str]] = []
+        """Of every GET, in its order."""
+        self.contents: list[tuple[bytes, dict[str, str]]] = []
+        """(body, headers) of every POST."""
+        self.confirms = True
+        self.status = 200
+        """Of the answers to contents."""
+        self.answers: list[web.Response] = []
+        """To the next GETs, instead of the challenge."""
+        self._runner: web.ServerRunner | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens, with a query of its own."""
+        return f"http://127.0.0.1:{self._port}/callback?its=own"
+
+    async def modes(self, *expected: str) -> list[dict[str, str]]:
+        """Queries, once there are those of these modes."""
+
+        async def there() -> bool:
+            return [query["hub.mode"] for query in self.queries] == [*expected]
+
+        await wait_until(there)
+        return self.queries
+
+    async def came(self, count: int) -> list[tuple[bytes, dict[str, str]]]:
+        """Contents, once there are so many."""
+
+        async def there() -> bool:
+            return len(self.contents) >= count
+
+        await wait_until(there)
+        return self.contents
+
+    async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method == "POST":
+            self.contents.append((await request.read(), dict(request.headers)))
+            return web.Response(status=self.status)
+        self.queries.append(
+            {name: values[0] for name, values in parse_qs(request.query_string).items()}
+        )
+        if self.answers:
+            return self.answers.pop(0)
+        if self.queries[-1]["hub.mode"] == "denied":
+            return web.Response()
+        return web.Response(text=self.queries[-1]["hub.challenge"] if self.confirms else "no")
+
+    async def __aenter__(self) -> Self:
+        self._runner = web.ServerRunner(web.Server(self._take))
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._port = self._runner.addresses[0][1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._runner
+        await self._runner.cleanup()
+
+
+@asynccontextmanager
+async def hub(store: Store, settings: Settings) -> AsyncIterator[Client]:
+    """Server, aggregate and deliver worker, with something published before."""
+    await publish(store, "Before")
+    ended = asyncio.Event()
+    app = create_app(settings, token=TOKEN)
+    async with asyncio.TaskGroup() as group, TestClient(TestServer(app)) as client:
+        group.create_task(Aggregator(store, settings, now=now).run(ended))
+        async with delivering(store, settings):
+            yield client
+        ended.set()
+
+
+async def ask(client: Client, callback: Callback, status: int = 202, /, **fields: object) -> str:
+    """A request as subscribers make it; the answer's text."""
+    form = {
+        "hub.mode": "subscribe", "hub.callback": callback.url, "hub.topic": TOPIC,
+        **{f"hub.{name}": str(value) for name, value in fields.items()},
+    }  # fmt: skip
+    async with client.post("/hub", data=form) as response:
+        text = await response.text()
+        assert status == response.status, text
+        assert response.headers["Content-Type"].startswith("text/plain")
+        return text
+
+
+async def subscribed(client: Client, store: Store, callback: Callback, **fields: object) -> None:
+    """A subscription that is confirmed."""
+    before = len(await store.subscribers.all())
+    await ask(client, callback, **fields)
+
+    async def there() -> bool:
+        return len(await store.subscribers.all()) > before
+
+    await wait_until(there)

@@ -1,0 +1,162 @@
+"""Subscriptions to the hub over time: leases, failures, bursts, caps, and other hubs."""
+
+from __future__ import annotations
+
+import asyncio
+from urllib.parse import parse_qs
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import RawTestServer
+
+from service import saved
+from service.articles import to_ms
+from service.settings import Settings
+from service.storage.store import Store
+from tests.conftest import AUTH, NOON, wait_until
+from tests.deliver.callback import TOPIC, Callback, ask, hub, subscribed
+from tests.deliver.working import publish
+from workers.runtime import now
+
+pytestmark = pytest.mark.usefixtures("hasty")
+
+
+async def test_leases_end(store: Store, settings: Settings, callback: Callback) -> None:
+    """Always, whatever is asked for; what has expired is sent nothing and forgotten."""
+    async with hub(store, settings) as client:
+        await subscribed(client, store, callback, lease_seconds=10**10)
+        assert "2592000" == callback.queries[0]["hub.lease_seconds"]
+        (kept,) = (await store.subscribers.all()).values()
+        assert kept.expires_ms < to_ms(now()) + 2_592_000_001
+    ended = type(kept)(
+        callback=kept.callback, topic=kept.topic, secret="", method="sha256", expires_ms=1
+    )
+    await store.client.hset("dateline:{0}:subscribers", kept.id, ended.to_json())
+    async with hub(store, settings) as client:
+        await publish(store, "News")
+
+        async def forgotten() -> bool:
+            return not await store.subscribers.all()
+
+        await wait_until(forgotten)
+    assert [] == callback.contents
+
+
+async def test_failures_are_retried_with_what_the_topic_is_then(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """A subscription survives them, also a change of workers; 410 ends it."""
+    callback.status = 500
+    async with hub(store, settings) as client:
+        await subscribed(client, store, callback)
+        await publish(store, "News")
+        await callback.came(2)
+    callback.status = 200
+    count = len(callback.contents)
+    async with hub(store, settings) as client:
+        assert b"News" in (await callback.came(count + 1))[-1][0]
+        callback.status = 410
+        await publish(store, "Last")
+
+        async def forgotten() -> bool:
+            return not await store.subscribers.all()
+
+        await wait_until(forgotten)
+
+
+async def test_a_burst_is_one_distribution(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """All that comes within HUB_DEBOUNCE_S."""
+    async with hub(store, settings) as client:
+        await subscribed(client, store, callback)
+        for i in range(10):
+            await publish(store, f"News {i}")
+        ((body, _),) = await callback.came(1)
+        await asyncio.sleep(0.6)
+        assert 1 == len(callback.contents)
+    assert all(f"News {i}".encode() in body for i in range(10))
+
+
+async def test_only_topics_that_changed_are_sent(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """A view, a day, and a selection are topics; one without news is silent."""
+    await saved.put(store, {"name": "fog", "query": "q=fog"}, now=NOON)
+    async with hub(store, settings) as client, Callback() as view, Callback() as selection:
+        await subscribed(client, store, callback)
+        await subscribed(client, store, view, topic="http://news.example/feeds/views/fog.rss")
+        await subscribed(
+            client, store, selection, topic="http://news.example/feeds/all.json?q=storm"
+        )
+        await publish(store, "Fog again")
+        assert b"Fog again" in (await view.came(1))[0][0]
+        await callback.came(1)
+        await publish(store, "Storm")
+        assert b"Storm" in (await selection.came(1))[0][0]
+        await callback.came(2)
+        assert (1, 1) == (len(view.contents), len(selection.contents))
+        await saved.remove(store, "fog")
+        denied = (await view.modes("subscribe", "denied"))[-1]
+        assert denied["hub.reason"]
+        assert "http://news.example/feeds/views/fog.rss" == denied["hub.topic"]
+
+
+async def test_subscriptions_are_capped(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """Per host and in all; a renewal is always let in."""
+    tight = settings.model_copy(update={"hub_max_per_host": 1, "hub_max_subscribers": 2})
+    async with hub(store, tight) as client, Callback() as second, Callback() as third:
+        await subscribed(client, store, callback)
+        await ask(client, callback, 429, topic="http://news.example/feeds/all.json")
+        await subscribed(client, store, second)
+        await ask(client, third, 503)
+        await ask(client, callback)
+        (kept, _) = (await store.subscribers.all()).values()
+        async with client.delete(f"/api/v1/subscribers/{kept.id}", headers=AUTH) as response:
+            assert 204 == response.status
+        await ask(client, third)
+
+
+async def test_callbacks_inside_are_not_reached(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """The same guard as for fetches and webhooks."""
+    guarded = settings.model_copy(update={"allowed_networks": ()})
+    async with hub(store, guarded) as client:
+        await ask(client, callback)
+
+        async def settled() -> bool:
+            return not await store.subscribers.all_asked()
+
+        await wait_until(settled)
+    assert [] == callback.queries
+
+
+async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Settings) -> None:
+    """A form with hub.mode=publish and the topics, again if it fails; feeds name them all."""
+    forms: list[dict[str, list[str]]] = []
+
+    async def take(request: web.BaseRequest) -> web.StreamResponse:
+        forms.append(parse_qs(await request.text()))
+        return web.Response(status=503 if len(forms) == 1 else 204)
+
+    async with RawTestServer(take) as other:
+        url = str(other.make_url("/ping"))
+        told = settings.model_copy(update={"hub_pings": (url,)})
+        async with hub(store, told) as client:
+            for i in range(5):
+                await publish(store, f"News {i}")
+
+            async def came() -> bool:
+                return len(forms) >= 2
+
+            await wait_until(came)
+            async with client.get("/feeds/all.json") as response:
+                feed = await response.json(content_type=None)
+            assert [url] == [each["url"] for each in feed["hubs"]][1:]
+            assert url in response.headers["Link"]
+    assert {"publish"} == {form["hub.mode"][0] for form in forms}
+    assert {TOPIC, "http://news.example/feeds/news.atom"} <= set(forms[0]["hub.url"])
+    assert len(forms) <= 4
