@@ -119,5 +119,6 @@ def _private(secret: str) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(_raw(secret))
 
 
+@lru_cache(maxsize=16_384)
 def _raw(secret: str) -> bytes:
     return base64.b64decode(secret.partition("_")[2])

@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import aiohttp
+from yarl import URL
 
 from service.errors import Unavailable
 from service.retries import Answer, Verdict
@@ -27,6 +28,7 @@ from service.storage.store import Store
 from workers.deliver.acks import Acks
 from workers.deliver.lanes import Lanes, Sender
 from workers.deliver.sending import send
+from workers.outbound import CONNECT_TIMEOUT_S
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ AFTER_OUTAGE_S = 1.0
 class Request:
     """What an endpoint is sent next."""
 
-    url: str
+    url: URL | str
     headers: Mapping[str, str]
     body: bytes | None
     """None: a GET."""
@@ -95,7 +97,9 @@ class Dispatcher:
         acks: Acks,
         parts: Mapping[str, Part],
     ) -> None:
-        self._settings = settings
+        self._timeout = aiohttp.ClientTimeout(
+            total=settings.webhook_timeout_s, sock_connect=CONNECT_TIMEOUT_S
+        )
         self.client = client
         self._group = group
         self._acks = acks
@@ -131,7 +135,7 @@ class Dispatcher:
     def pump(self) -> None:
         """Give free places to those who wait."""
         while not self.is_ending and (endpoint := self.lanes.next(self._loop.time())):
-            endpoint.task = self._group.create_task(self._drive(endpoint))
+            endpoint.task = self._group.create_task(self._serve(endpoint))
 
     def ring(self, endpoint: Sender) -> None:
         """Wake one, at once if there is a place."""
@@ -158,6 +162,17 @@ class Dispatcher:
         if endpoint.timer:
             endpoint.timer.cancel()
 
+    async def _serve(self, endpoint: Sender | None) -> None:
+        """A step of one endpoint after another, while somebody waits: a task for each is dear."""
+        task = asyncio.current_task()
+        try:
+            while endpoint:
+                endpoint.task = task
+                await self._drive(endpoint)
+                endpoint = None if self.is_ending else self.lanes.next(self._loop.time())
+        finally:
+            self.pump()
+
     async def _drive(self, endpoint: Sender) -> None:
         """One step of an endpoint; the border at which our own faults stop."""
         goes_on = False
@@ -174,7 +189,6 @@ class Dispatcher:
             endpoint.task = None
         if goes_on:
             self.wake(endpoint)
-        self.pump()
 
     async def _step(self, endpoint: Sender) -> bool:
         """Do what is next; False if there is nothing now."""
@@ -195,9 +209,8 @@ class Dispatcher:
 
     async def _send(self, endpoint: Sender, part: Part, request: Request) -> bool:
         answer = await send(
-            self.client, request.url, request.body, request.headers,
-            timeout_s=self._settings.webhook_timeout_s,
-        )  # fmt: skip
+            self.client, request.url, request.body, request.headers, timeout=self._timeout
+        )
         ack = request.judged(answer)
         if answer.verdict is Verdict.DELIVERED:
             self._acks.count("webhook_delivered", request.delivers)

@@ -21,6 +21,7 @@ from workers.deliver.following import Group, Log
 from workers.deliver.judging import judged, missed, resumed
 from workers.deliver.lanes import Sender
 from workers.deliver.line import Line
+from workers.deliver.sending import target
 
 REPLAY = "replay"
 # One that is behind the log in memory reads so many events at once; more, up to the second, while
@@ -43,6 +44,7 @@ class Hook(Sender):
     ) -> None:
         super().__init__(webhook.id)
         self.webhook = webhook
+        self._target = target(webhook.url)
         self.group = group
         self._logs = logs
         self._means = means
@@ -85,6 +87,7 @@ class Hook(Sender):
         if shape != (before.batch, before.max_bytes, before.payload, before.format):
             self.until = ""
         self.webhook, self.group = webhook, group
+        self._target = target(webhook.url)
         for line in self.lines:
             line.move(line.cursor)
 
@@ -137,7 +140,9 @@ class Hook(Sender):
             return self._request(self.webhook.test(self.test, time=time), None)
         if self.is_off:
             return None
-        wait_s = max((self.next_ms - to_ms(self._means.now())) / 1000, self._limit_s())
+        wait_s = self._limit_s()
+        if self.next_ms:
+            wait_s = max(wait_s, (self.next_ms - to_ms(self._means.now())) / 1000)
         if wait_s > 0:
             self._means.dispatcher.later(self, wait_s)
             return None
@@ -196,7 +201,7 @@ class Hook(Sender):
         if rate:
             self.full_at = max(self.full_at, now) + 1 / rate
         return Request(
-            url=self.webhook.url,
+            url=self._target,
             headers=self.webhook.request_headers(parcel, now=self._means.now()),
             body=parcel.body,
             judged=partial(self._judged, parcel, line),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 import aiohttp
+from yarl import URL
 
 from service.retries import Answer
 from workers.runtime import Stopwatch
@@ -15,25 +16,30 @@ MAX_ANSWER_BYTES = 2_000
 MAX_ERROR_CHARS = 300
 
 
+def target(url: str) -> URL | str:
+    """A URL read once for many requests; one that cannot be read fails when it is sent to."""
+    try:
+        return URL(url)
+    except ValueError:
+        return url
+
+
 async def send(
     client: aiohttp.ClientSession,
-    url: str,
+    url: URL | str,
     body: bytes | None,
     headers: Mapping[str, str],
     *,
-    timeout_s: float,
+    timeout: aiohttp.ClientTimeout,
 ) -> Answer:
     """POST, or GET without a body, following nothing; never raises for what a receiver or the
     network does."""
     method = "GET" if body is None else "POST"
     watch = Stopwatch()
     try:
-        async with (
-            asyncio.timeout(timeout_s),
-            client.request(
-                method, url, data=body, headers=headers, allow_redirects=False
-            ) as response,
-        ):
+        async with client.request(
+            method, url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+        ) as response:
             # Read a little, so that short answers leave the connection usable.
             text = await _beginning(response)
             return Answer(
@@ -43,7 +49,7 @@ async def send(
                 text=text.decode("utf-8", "replace"),
             )
     except TimeoutError:
-        error = f"no answer in {timeout_s:g} s"
+        error = f"no answer in {timeout.total:g} s"
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         error = str(exc) or type(exc).__name__
     return Answer(status=0, error=error[:MAX_ERROR_CHARS], duration_ms=int(watch.ms))

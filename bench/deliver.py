@@ -1,0 +1,275 @@
+"""Webhooks: how many a worker delivers, how soon, past the sick, in batches, and what they cost.
+
+Redis, deliver workers as shipped and receivers (`bench/receivers.py`: one process, 200 addresses of
+127.0.0.0/8) on one machine. Five measurements:
+
+    rate     2,000 endpoints that want the same 20 articles, one event a request, against a bare
+             loop of the same aiohttp client that posts as many of the same size to the same
+             receivers, 512 at once, in turn. Requests a second, and by the CPU time of the worker:
+             with two cores for worker, receivers and Redis the second is what tells
+    workers  two workers against one, each held to WORKER_SHARE of a core (cgroups) where that can
+             be done, so that the machine has enough for both
+    sick     10,000 endpoints, 1,000 deliveries/s, append to received; then with a tenth that hang
+             and a tenth that answer 500, of which only those that are well are counted both times
+    batches  2,000 endpoints x 100 small events/s, batched: lost, order, append to received
+    memory   of Redis for an endpoint and for an event that nobody was sent yet, with and without
+             endpoints that want it
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import aiohttp
+import uvloop
+
+from bench.machine import header, median, verdict
+from bench.receivers import title, url
+from bench.rig import Rig, rig
+from bench.serve import cpu_s
+
+RATE_AIM, WORKERS_AIM, SICK_AIM = 0.6, 1.7, 1.2
+ENDPOINTS, ARTICLES = 2_000, 20
+AT_ONCE = 512
+WORKER_SHARE = 0.4
+CGROUP = Path("/sys/fs/cgroup/cpu")
+# About 700 bytes of JSON, as in the prototype that the aims come from.
+TEXT = "<p>" + "The ferry waits for the tide, as it does. " * 5 + "</p>"
+
+
+@contextmanager
+def held(share: float, *children: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let each process have so much of a core. Needs root, and cgroups of the first version."""
+    groups = [CGROUP / f"bench-{child.pid}" for child in children]
+    for group, child in zip(groups, children, strict=True):
+        group.mkdir()
+        (group / "cpu.cfs_period_us").write_text("10000")
+        (group / "cpu.cfs_quota_us").write_text(str(int(10_000 * share)))
+        (group / "cgroup.procs").write_text(str(child.pid))
+    try:
+        yield
+    finally:
+        for group, child in zip(groups, children, strict=True):
+            (CGROUP / "cgroup.procs").write_text(str(child.pid))
+            group.rmdir()
+
+
+@asynccontextmanager
+async def workers(made: Rig, count: int) -> AsyncIterator[list[subprocess.Popen[bytes]]]:
+    """Deliver workers that have shared the endpoints and wait for events."""
+    started = [made.start_worker(n) for n in range(count)]
+    try:
+        # Leases are dealt out once a second, and a new worker waits for those of the one before.
+        await asyncio.sleep(4 + 2 * count)
+        yield started
+    finally:
+        await made.end(*started)
+
+
+async def deliver(made: Rig, children: list[subprocess.Popen[bytes]]) -> tuple[float, float]:
+    """Have the articles delivered to all: requests a second, and a second of the workers' CPU."""
+    made.file.write_bytes(b"")
+    used = sum(cpu_s(child.pid) for child in children)
+    await made.append([0] * ARTICLES, text=TEXT)
+    await made.received(ARTICLES * ENDPOINTS, timeout_s=180)
+    found = made.judge()
+    used = sum(cpu_s(child.pid) for child in children) - used
+    return found.requests / found.seconds, found.requests / used
+
+
+async def post_bare(port: int) -> None:
+    """The loop to compare with, in a process of its own: prints CPU seconds."""
+    bodies = [f'{{"data":{{"title":"{title(0, n)}","x":"{"x" * 640}"}}}}' for n in range(ARTICLES)]
+    headers = {"Content-Type": "application/json", "webhook-id": "bare"}
+    todo = ((body, n) for body in bodies for n in range(ENDPOINTS))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+
+        async def post() -> None:
+            for body, n in todo:
+                async with client.post(url("ok", n, port), data=body, headers=headers) as response:
+                    await response.read()
+
+        used = time.process_time()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(post())
+        print(time.process_time() - used)
+
+
+async def deliver_bare(made: Rig) -> tuple[float, float]:
+    """As `deliver`, by that loop."""
+    made.file.write_bytes(b"")
+    command = [sys.executable, "-m", "bench.deliver", "--bare", str(made.port)]
+    child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    out, _ = await child.communicate()
+    found = made.judge()
+    return found.requests / found.seconds, found.requests / float(out)
+
+
+async def measure_rate(made: Rig, rounds: int) -> None:
+    """Ours and the bare loop in turn."""
+    await made.add(["ok"] * ENDPOINTS, categories=1)
+    ours, theirs = [], []
+    async with workers(made, 1) as children:
+        for _ in range(rounds):
+            ours.append(await deliver(made, children))
+            await asyncio.sleep(1)
+            theirs.append(await deliver_bare(made))
+    print("rate         requests/s   of a core of its own")
+    for name, rows in (("ours", ours), ("bare", theirs)):
+        print(
+            f"{name:9}{median([r for r, _ in rows]):12.0f}/s{median([c for _, c in rows]):12.0f}/s"
+        )
+    wall, core = (median([a[i] / b[i] for a, b in zip(ours, theirs, strict=True)]) for i in (0, 1))
+    print(f"ratio    {wall:14.2f}{core:14.2f}   {verdict(core, RATE_AIM)}\n")
+
+
+async def measure_workers(made: Rig, rounds: int) -> None:
+    """One and two: each with its share of a core, then as fast as they can."""
+    rates: dict[tuple[bool, int], list[float]] = {}
+    for _ in range(rounds):
+        for is_held, count in ((True, 1), (True, 2), (False, 1), (False, 2)):
+            async with workers(made, count) as children:
+                with held(WORKER_SHARE, *(children if is_held else ())):
+                    rate, _ = await deliver(made, children)
+            rates.setdefault((is_held, count), []).append(rate)
+    print("workers        one       two   ratio")
+    for is_held, name in ((True, f"{WORKER_SHARE:g} cores"), (False, "any")):
+        one, two = (median(rates[is_held, count]) for count in (1, 2))
+        judged = verdict(two / one, WORKERS_AIM) if is_held else "two cores for everything"
+        print(f"{name:9}{one:7.0f}/s{two:8.0f}/s{two / one:8.2f}   {judged}")
+    print()
+
+
+async def measure_sick(made: Rig, seconds: float) -> None:
+    """A thousand deliveries a second to 10,000 endpoints, without and with sick ones."""
+    # Every category has one that hangs, one that fails, and eight that are well.
+    await made.add(["hang"] * 1_000 + ["fail"] * 1_000 + ["ok"] * 8_000, categories=1_000)
+    found = {}
+    print("sick        p50 ms    p99 ms   of those that are well")
+    for name, is_well in (("none", True), ("a fifth", False)):
+        made.file.write_bytes(b"")
+        receivers = await made.start_receivers(is_well=is_well)
+        async with workers(made, 1):
+            start = time.monotonic()
+            for number in range(int(100 * seconds)):
+                await asyncio.sleep(max(0.0, start + number / 100 - time.monotonic()))
+                await made.append([number % 1_000], text=TEXT)
+            await asyncio.sleep(3)
+        found[name] = made.judge(only="/ok/")
+        print(f"{name:9}{found[name].wait_ms(0.5):9.1f}{found[name].wait_ms(0.99):10.1f}")
+        await made.end(receivers)
+    ratio = found["a fifth"].wait_ms(0.99) / found["none"].wait_ms(0.99)
+    print(f"ratio    {ratio:19.2f}   aim <= {SICK_AIM}: {'met' if ratio <= SICK_AIM else 'MISSED'}")
+    missing = 2 * int(800 * seconds) - sum(each.events for each in found.values())
+    print(f"missing  {missing:19}\n")
+
+
+async def measure_batches(made: Rig, seconds: float) -> None:
+    """Everything to 2,000 that take it in batches as large as they come."""
+    await made.add(["ok"] * ENDPOINTS, categories=1, batch=1_000, payload="summary")
+    made.file.write_bytes(b"")
+    async with workers(made, 1) as (child,):
+        used, start = cpu_s(child.pid), time.monotonic()
+        for number in range(int(100 * seconds)):
+            await asyncio.sleep(max(0.0, start + number / 100 - time.monotonic()))
+            await made.append([0])
+        await everywhere(made, int(100 * seconds) - 1)
+        share = (cpu_s(child.pid) - used) / (time.monotonic() - start)
+    found = made.judge()
+    lost = int(100 * seconds) * ENDPOINTS - found.events
+    print("batches     events  requests   lost  disordered  doubled    p50 s    p99 s")
+    print(
+        f"{found.events:18}{found.requests:10}{lost:7}{found.disordered:12}{found.doubled:9}"
+        f"{found.wait_ms(0.5) / 1e3:9.2f}{found.wait_ms(0.99) / 1e3:9.2f}"
+    )
+    print(f"{share:.0%} of a core; {found.events / found.seconds:.0f} events/s in all\n")
+
+
+async def everywhere(made: Rig, last: int) -> None:
+    """Wait until the last event is at every endpoint."""
+    for _ in range(60):
+        ended = made.judge().ended.values()
+        if len(ended) == ENDPOINTS and min(ended) == last:
+            return
+        await asyncio.sleep(1)
+
+
+async def measure_memory(made: Rig) -> None:
+    """What Redis has more, in bytes."""
+
+    async def used() -> int:
+        return int((await made.store.client.info("memory"))["used_memory"])
+
+    rows: dict[str, float] = {}
+    events = 1_000
+    for endpoints in (0, ENDPOINTS):
+        await made.forget()
+        before = await used()
+        await made.add(["ok"] * endpoints, categories=1)
+        if endpoints:
+            rows["an endpoint that was sent nothing yet"] = (await used() - before) / endpoints
+        before = await used()
+        await made.append([0] * events, text=TEXT)
+        rows[f"an article and its event, {endpoints} endpoints"] = (await used() - before) / events
+    async with workers(made, 1):
+        made.file.write_bytes(b"")
+        full = 100
+        await made.received(full * ENDPOINTS, timeout_s=300)
+        rows["an endpoint with a full log of attempts"] = (
+            await used() - before - rows["an article and its event, 0 endpoints"] * events
+        ) / ENDPOINTS + rows["an endpoint that was sent nothing yet"]
+    print("memory")
+    for name, size in rows.items():
+        print(f"{size:9.0f} bytes  {name}")
+    print()
+
+
+SECTIONS = ("rate", "workers", "sick", "batches", "memory")
+
+
+async def run(options: argparse.Namespace) -> None:
+    """What was asked for, each on an empty Redis, printed as it comes."""
+    async with rig() as made:
+        receivers = await made.start_receivers()
+        for name in options.only or SECTIONS:
+            await made.forget()
+            if name == "rate":
+                await measure_rate(made, options.rounds)
+            elif name == "workers":
+                await made.add(["ok"] * ENDPOINTS, categories=1)
+                await measure_workers(made, options.rounds)
+            elif name == "batches":
+                await measure_batches(made, options.seconds)
+            elif name == "memory":
+                await measure_memory(made)
+            else:
+                await made.end(receivers)
+                await measure_sick(made, options.seconds)
+                receivers = await made.start_receivers()
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=30, help="of what is timed")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS)
+    parser.add_argument("--bare", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.bare:
+        uvloop.run(post_bare(options.bare))
+        return
+    print(header(f"load      {ENDPOINTS} endpoints, {ARTICLES} articles of 700 bytes a round"))
+    uvloop.run(run(options))
+
+
+if __name__ == "__main__":
+    main()
