@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,7 +19,7 @@ from service.storage.deliveries import Range, State
 from service.storage.store import Store
 from service.storage.stream import Event
 from service.views import View
-from service.webhooks import Webhook
+from service.webhooks import Selection, Webhook
 
 MAX_LISTED = 100
 # Of the newest events, to say how far behind a webhook is.
@@ -73,9 +74,9 @@ async def shown(store: Store, found: Sequence[Webhook]) -> list[dict[str, Any]]:
         for shard in range(store.stream.shards)
     }
     recent = {shard: [event.message() for event in events] for shard, events in newest.items()}
-    views = {view.name: view for view in await store.views.all()}
+    waiting = _Waiting(recent, {view.name: view for view in await store.views.all()})
     return [
-        {**webhook.shown(), **_state_shown(webhook, state), **_lag(webhook, state, recent, views)}
+        {**webhook.shown(), **_state_shown(webhook, state), **waiting.shown(webhook, state)}
         for webhook, state in zip(found, states, strict=True)
     ]
 
@@ -104,31 +105,43 @@ def _state(webhook: Webhook, state: State) -> str:
     return "failing" if state.first_failure_ms else "active"
 
 
-def _lag(
-    webhook: Webhook,
-    state: State,
-    recent: Mapping[int, Sequence[Message]],
-    views: Mapping[str, View],
-) -> dict[str, Any]:
-    """How many events wait for it, and since when; `+` if there are older ones uncounted."""
-    waiting: list[Message] = []
-    is_more = False
-    for shard, cursor in state.cursors.items():
-        events = recent.get(shard, ())
-        after = [m for m in events if m.position > position(cursor)]
-        waiting += [m for m in after if webhook.selection.matches(m, views)]
-        is_more |= len(events) == MAX_COUNTED and len(after) == len(events)
-    oldest = min((m.position[0] for m in waiting), default=0)
-    return {
-        "waiting": f"{len(waiting)}+" if is_more else len(waiting),
-        "waiting_since": to_rfc3339(from_ms(oldest)) if waiting else None,
-    }
+class _Waiting:
+    """How many of the newest events wait for a webhook, counted once for all that want the same."""
+
+    def __init__(self, recent: Mapping[int, Sequence[Message]], views: Mapping[str, View]) -> None:
+        self._recent = recent
+        self._views = views
+        self._positions: dict[tuple[Selection, int], list[tuple[int, int]]] = {}
+
+    def shown(self, webhook: Webhook, state: State) -> dict[str, Any]:
+        """`waiting`, with a `+` if there are older ones uncounted, and since when."""
+        count, oldest_ms, is_more = 0, 0, False
+        for shard, cursor in state.cursors.items():
+            events = self._recent.get(shard, ())
+            if not events or events[-1].position <= position(cursor):
+                continue
+            wanted = self._wanted(webhook.selection, shard)
+            after = wanted[bisect_right(wanted, position(cursor)) :]
+            count += len(after)
+            oldest_ms = min(oldest_ms or after[0][0], after[0][0]) if after else oldest_ms
+            is_more |= len(events) == MAX_COUNTED and events[0].position > position(cursor)
+        return {
+            "waiting": f"{count}+" if is_more else count,
+            "waiting_since": to_rfc3339(from_ms(oldest_ms)) if count else None,
+        }
+
+    def _wanted(self, selection: Selection, shard: int) -> list[tuple[int, int]]:
+        key = (selection, shard)
+        if key not in self._positions:
+            events = self._recent[shard]
+            self._positions[key] = [m.position for m in events if selection.matches(m, self._views)]
+        return self._positions[key]
 
 
 async def request_test(store: Store, webhook_id: str) -> str:
-    """Have a test message sent; its id. Raises NotFound."""
+    """Have a test message sent; its id, or that of one that waits already. Raises NotFound."""
     await find(store, webhook_id)
-    message_id = _new_id("test")
+    message_id = (await store.deliveries.state(webhook_id)).test or _new_id("test")
     await store.deliveries.order(webhook_id, test=message_id)
     return message_id
 
@@ -150,21 +163,21 @@ async def resume(
     start = fields.get("from", CURSOR)
     if not isinstance(start, str):
         raise InvalidInput("from", start, "must be cursor, now, a time or the id of an event")
-    cursors = await _cursors(store, webhook_id, start)
+    # Where it stands moves on while it is being sent to: only its worker knows.
+    cursors = {} if start == CURSOR else await _cursors(store, start)
     order = {"at": to_rfc3339(now), **{str(shard): cursor for shard, cursor in cursors.items()}}
     await store.deliveries.order(webhook_id, resume=orjson.dumps(order).decode())
+    cursors = cursors or (await store.deliveries.state(webhook_id)).cursors
     gap = [await store.stream.is_behind(shard, cursor) for shard, cursor in cursors.items()]
     return {"from": start, "gap": any(gap)}
 
 
-async def _cursors(store: Store, webhook_id: str, start: str) -> Mapping[int, str]:
-    if start == CURSOR:
-        return (await store.deliveries.state(webhook_id)).cursors
+async def _cursors(store: Store, start: str) -> Mapping[int, str]:
     if start == NOW:
         return await _ends(store)
     moment = _moment(start)
     if moment:
-        cursor = before(f"{to_ms(moment)}-0")
+        cursor = _before(moment)
         return dict.fromkeys(range(store.stream.shards), cursor)
     event = await _event(store, "from", start)
     # Shards have no common order: the others go on from what was written at that time.
@@ -203,19 +216,19 @@ async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) 
         if not webhook.selection.matches(event.message(), views):
             raise InvalidInput("event", event.id, "is not what this webhook gets")
         return [Range(event.shard, before(event.entry_id), event.entry_id)]
-    since_ms = to_ms(_needed_moment(given[0], fields[given[0]]))
+    since = _needed_moment(given[0], fields[given[0]])
     if given == ["failures_since"]:
         letters = await store.deliveries.dead_letters(webhook.id, limit=keys.DEAD_LETTERS_MAX)
         return [
             Range(int(letter["shard"]), before(str(letter["first"])), str(letter["last"]))
             for letter in reversed(letters)
-            if int(letter["time_ms"]) >= since_ms
+            if int(letter["time_ms"]) >= to_ms(since)
         ]
     ends = await _ends(store)
     if fields.get("until"):
-        until_ms = to_ms(_needed_moment("until", fields["until"]))
-        ends = {s: min(end, before(f"{until_ms}-0"), key=position) for s, end in ends.items()}
-    after = before(f"{since_ms}-0")
+        last = _before(_needed_moment("until", fields["until"]))
+        ends = {s: min(end, last, key=position) for s, end in ends.items()}
+    after = _before(since)
     return [Range(s, after, end) for s, end in ends.items() if position(end) > position(after)]
 
 
@@ -255,6 +268,11 @@ async def _event(store: Store, field: str, event_id: object) -> Event:
     if found is None:
         raise InvalidInput(field, event_id, "is no event that is still on the stream")
     return found
+
+
+def _before(moment: datetime) -> str:
+    """Id of the last entry that can have been written before then; the stream began after 1970."""
+    return before(f"{max(to_ms(moment), 0)}-0")
 
 
 def _moment(text: str) -> datetime | None:

@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from urllib.parse import parse_qsl, quote
 
 from service import categories, clean
@@ -64,8 +65,8 @@ class Filter:
     def _places_match(self, article: Article) -> bool:
         if not (self.tag or self.any or self.all or self.none):
             return True
-        tags = {categories.slugify(tag) for tag in article.tags}
-        places = tags | set(categories.with_ancestors(article.categories))
+        tags = _tags(article.tags)
+        places = tags.union(categories.with_ancestors(article.categories))
         return (
             tags.issuperset(self.tag)
             and (not self.any or not places.isdisjoint(self.any))
@@ -262,8 +263,19 @@ def _has_words(article: Article, words: Sequence[str]) -> bool:
     missing = [word for word in words if word not in title]
     if not missing:
         return True
-    text = categories.fold(clean.plain_text(article.content_html) or article.summary)
+    text = _text(article.content_html, article.summary)
     return all(word in text for word in missing)
+
+
+# An event is held against the queries of many webhooks in a row.
+@lru_cache(maxsize=32)
+def _text(content_html: str, summary: str) -> str:
+    return categories.fold(clean.plain_text(content_html) or summary)
+
+
+@lru_cache(maxsize=32)
+def _tags(tags: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(categories.slugify(tag) for tag in tags)
 
 
 def place_of(article: Article) -> Place:

@@ -171,15 +171,14 @@ def _lease_s(text: str) -> int:
 def topic_of(url: str, settings: Settings) -> tuple[Page, str] | None:
     """The page and format that a topic of ours is, in the one spelling of its rel=self; None for
     all other URLs."""
-    parts = urlsplit(url)
     prefix = f"{settings.base_url}/feeds/"
     path, dot, extension = unquote(url.partition("?")[0].removeprefix(prefix)).rpartition(".")
     if not url.startswith(prefix) or not dot or extension not in FORMATS:
         return None
     page = parse_page(path)
     try:
-        query = str(filters.parse(parts.query, zone=settings.timezone))
-    except InvalidInput:
+        query = str(filters.parse(urlsplit(url).query, zone=settings.timezone))
+    except (InvalidInput, ValueError):
         return None
     if page is None:
         return None

@@ -125,8 +125,10 @@ def position(entry_id: str) -> tuple[int, int]:
 
 
 def before(entry_id: str) -> str:
-    """The greatest id that is smaller."""
+    """The greatest id that is smaller; `0-0`, which no entry has, if there is none."""
     ms, sequence = position(entry_id)
+    if (ms, sequence) <= (0, 1):
+        return "0-0"
     return f"{ms}-{sequence - 1}" if sequence else f"{ms - 1}-{_LAST_OF_MS}"
 
 

@@ -37,7 +37,9 @@ Client: TypeAlias = Any
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
 MAX_CONNECTIONS = 64
-"""Of a process; what needs more waits its turn."""
+"""Of a process, beside READERS a shard; what needs more waits its turn."""
+READERS = 4
+"""Loops of one process that wait on a shard's stream, with all roles in it."""
 
 # redis-py takes the first word off the replies that it has a type for.
 _PASSING_TYPES = (
@@ -56,12 +58,12 @@ _PASSING = (
 _SCRIPTS = Path(__file__).parent
 
 
-def connect(url: str) -> Client:
+def connect(url: str, *, shards: int = 1) -> Client:
     """A client for `redis://`, `rediss://` or `unix://`; nothing is sent before the first use."""
     # One that waits: a burst of requests or polls would be refused by the pool otherwise.
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=MAX_CONNECTIONS,
+        max_connections=MAX_CONNECTIONS + READERS * shards,
         timeout=SOCKET_TIMEOUT_S,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,

@@ -63,7 +63,7 @@ async def open_store(settings: Settings, *, check: bool = True) -> AsyncIterator
     Raises:
         StartFailed, InvalidSettings: if `check` finds a server that is not fit (`check_server`).
     """
-    client = connecting.connect(settings.redis_url)
+    client = connecting.connect(settings.redis_url, shards=settings.shards)
     try:
         if check:
             await connecting.check_server(

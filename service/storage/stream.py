@@ -165,7 +165,12 @@ class Stream:
     async def last_id(self, shard: int) -> str:
         """Id of the newest entry ever added; `0-0` for a stream that was never written."""
         found = await self._client.xrevrange(keys.stream(shard), count=1)
-        return found[0][0].decode() if found else FIRST
+        return found[0][0].decode() if found else await self.trimmed(shard) or FIRST
+
+    async def trimmed(self, shard: int) -> str:
+        """Id of the newest entry that was dropped; empty if none ever was."""
+        found = await self._client.get(keys.trimmed(shard))
+        return found.decode() if found else ""
 
     async def first_id(self, shard: int) -> str | None:
         """Id of the oldest entry still there; None if there is none."""
@@ -174,8 +179,8 @@ class Stream:
 
     async def is_behind(self, shard: int, cursor: str) -> bool:
         """Whether events after a cursor were dropped from the stream."""
-        trimmed = await self._client.get(keys.trimmed(shard))
-        return bool(trimmed) and position(cursor) < position(trimmed.decode())
+        trimmed = await self.trimmed(shard)
+        return bool(trimmed) and position(cursor) < position(trimmed)
 
     async def find(self, event_id: str) -> Event | None:
         """The event of this id, if it is still there; the newest are looked through first."""

@@ -139,6 +139,12 @@ class Subscribers:
         found = await self._client.hgetall(keys.SUBSCRIBERS)
         return {key.decode(): Subscriber(**orjson.loads(value)) for key, value in found.items()}
 
+    async def ids(self) -> list[str]:
+        """Of all that are kept or asked for, each once."""
+        kept = await self._client.hkeys(keys.SUBSCRIBERS)
+        asked = await self._client.hkeys(keys.HUB_ASKED)
+        return [key.decode() for key in dict.fromkeys([*kept, *asked])]
+
     async def all_asked(self) -> dict[str, Asked]:
         """Id → what waits to be confirmed."""
         found = await self._client.hgetall(keys.HUB_ASKED)
@@ -158,6 +164,9 @@ class Subscribers:
         kept, asked = await self.get(subscriber_id)
         if kept:
             await self.end(kept, asked)
+            await self._client.xadd(
+                keys.ENDPOINTS_CHANGES, {"id": subscriber_id}, maxlen=keys.CHANGES_MAX
+            )
         return kept is not None
 
     async def states(self, ids: Sequence[str]) -> list[Mapping[str, str]]:
@@ -185,6 +194,10 @@ class Subscribers:
         found = await self._client.hget(keys.HUB_PINGED, which)
         return found.decode() if found else ""
 
+    async def all_pinged(self) -> list[str]:
+        """Ids of the topics that were pinged and not seen to."""
+        return [key.decode() for key in await self._client.hkeys(keys.HUB_PINGED)]
+
     async def keep_content(self, topic: str, body: bytes, content_type: str) -> None:
         """What another site's topic is now; the ping is seen to."""
         name = topic_id(topic)
@@ -200,9 +213,9 @@ class Subscribers:
         )
         await pipe.execute()
 
-    async def drop_ping(self, topic: str) -> None:
+    async def drop_ping(self, which: str) -> None:
         """It cannot be fetched, or nobody wants it."""
-        await self._client.hdel(keys.HUB_PINGED, topic_id(topic))
+        await self._client.hdel(keys.HUB_PINGED, which)
 
     async def content(self, topic: str) -> tuple[str, bytes, str]:
         """(tag, body, Content-Type) of another site's topic; empty if it was never fetched."""

@@ -12,6 +12,7 @@ from aiohttp.test_utils import RawTestServer
 from service import saved
 from service.articles import to_ms
 from service.settings import Settings
+from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import AUTH, NOON, wait_until
 from tests.deliver.callback import TOPIC, Callback, ask, hub, subscribed
@@ -134,6 +135,16 @@ async def test_callbacks_inside_are_not_reached(
     assert [] == callback.queries
 
 
+async def heard(store: Store) -> None:
+    """Wait until the worker listens to what changes."""
+
+    async def listens() -> bool:
+        ((_, count),) = await store.client.pubsub_numsub(keys.CHANGED)
+        return bool(count >= 2)
+
+    await wait_until(listens)
+
+
 async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Settings) -> None:
     """A form with hub.mode=publish and the topics, again if it fails; feeds name them all."""
     forms: list[dict[str, list[str]]] = []
@@ -146,6 +157,8 @@ async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Sett
         url = str(other.make_url("/ping"))
         told = settings.model_copy(update={"hub_pings": (url,)})
         async with hub(store, told) as client:
+            # Until the worker listens nobody tells it; it polls for nothing.
+            await heard(store)
             for i in range(5):
                 await publish(store, f"News {i}")
 

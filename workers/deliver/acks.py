@@ -34,6 +34,7 @@ class Acks:
         self._waiting: list[_Entry] = []
         self._counters: Counter[str] = Counter()
         self._some = asyncio.Event()
+        self._has_ended = False
 
     def count(self, name: str, amount: int) -> None:
         """Add to a counter, with the next ack."""
@@ -42,6 +43,9 @@ class Acks:
     def write(self, lease: Lease, ack: Ack) -> asyncio.Future[Settled]:
         """Have an ack written; what became of it."""
         written: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        if self._has_ended:
+            written.set_result(Settled.LOST)
+            return written
         self._waiting.append(_Entry(lease, ack, written))
         self._some.set()
         return written
@@ -52,6 +56,8 @@ class Acks:
             await runtime.woken(self._some, stop, timeout_s=1)
             await self.flush(stop)
             await asyncio.sleep(EVERY_S)
+        await self.flush(stop)
+        self._has_ended = True
 
     async def flush(self, stop: asyncio.Event) -> None:
         """Write what waits; if Redis is away, until it is back or we are to stop."""

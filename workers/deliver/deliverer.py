@@ -21,7 +21,7 @@ from service.storage.leases import Lease
 from service.storage.store import Store
 from workers import runtime
 from workers.deliver.acks import Acks
-from workers.deliver.dispatch import LEASES, PARTS, Dispatcher, Means, Part, lease_of
+from workers.deliver.dispatch import LEASES, PARTS, Dispatcher, Means, Part
 from workers.deliver.hooks import Hooks
 from workers.deliver.subscribers import IDS, Subscribers
 from workers.outbound import open_client
@@ -52,6 +52,7 @@ class Deliverer:
         self._acks = Acks(store.deliveries)
         self._changes = "$"
         self._parts: dict[str, Part] = {}
+        self._sharing = asyncio.Lock()
         self._saved = 0
         self._dispatcher: Dispatcher
         self._hooks: Hooks
@@ -73,10 +74,10 @@ class Deliverer:
             self._hooks = Hooks(means, self._acks)
             self._subscribers = Subscribers(means, group)
             group.create_task(self._acks.run(ended))
+            group.create_task(self._subscribers.run(stop))
             await runtime.attempt(self._begin, stop, what="deliver")
             await runtime.attempt(self._share, stop, what="deliver")
             group.create_task(runtime.repeat(self._see_changes, stop, what="changes"))
-            group.create_task(self._subscribers.run(stop))
             self._hooks.run(group, stop)
             for name, work in (
                 ("share", self._share),
@@ -99,13 +100,13 @@ class Deliverer:
         """Know what there is, and from where on to look for more."""
         self._changes, _ = await self._store.deliveries.changes("$", block_ms=0)
         await self._hooks.begin()
-        await self._subscribers.begin()
-
-    def _part_of(self, endpoint_id: str) -> Part | None:
-        return self._parts.get(lease_of(endpoint_id))
 
     async def _share(self) -> None:
         """Renew what is ours, take what is free, leave what is more than our share."""
+        async with self._sharing:
+            await self._share_now()
+
+    async def _share_now(self) -> None:
         asked = self._dispatcher.time
         held = {name: part.lease for name, part in self._parts.items()}
         fair, leases = await self._store.leases.share(
@@ -121,13 +122,27 @@ class Deliverer:
             self._parts[name].valid_until = asked + LEASE_TTL_S
         for name in sorted(self._parts)[fair:]:
             await self._leave(name)
+        for name in sorted(self._parts)[:fair]:
+            self._stay(self._parts[name])
         self._dispatcher.unpark()
 
     async def _load(self, lease: Lease) -> None:
         part = self._parts[lease.name] = Part(lease)
-        for kind in (self._hooks, self._subscribers):
-            await kind.load(part, [each for each in kind.ids if lease_of(each) == lease.name])
+        try:
+            for kind in (self._hooks, self._subscribers):
+                await kind.load(part)
+        except BaseException:
+            # It would be taken for loaded.
+            self._drop(lease.name)
+            raise
         logger.info("took endpoints", extra={"lease": lease.name, "count": len(part.endpoints)})
+
+    def _stay(self, part: Part) -> None:
+        """Whoever was to have it is gone again."""
+        if part.leaves_since:
+            part.leaves_since = 0.0
+            for endpoint in part.endpoints.values():
+                self._dispatcher.wake(endpoint)
 
     async def _leave(self, name: str) -> None:
         """Let another worker have a part, once nothing of it is in flight."""
@@ -150,13 +165,15 @@ class Deliverer:
 
     async def _see_changes(self) -> None:
         """Endpoints that were added, changed, removed, or are ordered something."""
-        self._changes, ids = await self._store.deliveries.changes(
+        changes, ids = await self._store.deliveries.changes(
             self._changes, block_ms=CHANGES_BLOCK_MS
         )
         await self._hooks.look()
         for endpoint_id in dict.fromkeys(ids):
             kind = self._subscribers if endpoint_id.startswith(IDS) else self._hooks
-            await kind.refresh(self._part_of(endpoint_id), endpoint_id)
+            await kind.refresh(endpoint_id)
+        # Only now: what could not be seen to is seen again.
+        self._changes = changes
         self._dispatcher.pump()
 
     async def _stuck(self) -> None:
@@ -179,7 +196,7 @@ class Deliverer:
             for task in late:
                 task.cancel()
         with contextlib.suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(self._settings.drain_s / 4):
+            async with asyncio.timeout(self._settings.drain_s / 4), self._sharing:
                 with translated():
                     for part in self._parts.values():
                         await self._hooks.save(part)

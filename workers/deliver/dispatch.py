@@ -97,7 +97,7 @@ class Dispatcher:
         acks: Acks,
         parts: Mapping[str, Part],
     ) -> None:
-        self._timeout = aiohttp.ClientTimeout(
+        self._limits = aiohttp.ClientTimeout(
             total=settings.webhook_timeout_s, sock_connect=CONNECT_TIMEOUT_S
         )
         self.client = client
@@ -113,6 +113,10 @@ class Dispatcher:
     def parts(self) -> Collection[Part]:
         """Of this worker."""
         return self._parts.values()
+
+    def part_of(self, endpoint_id: str) -> Part | None:
+        """Where an endpoint belongs, if this worker has that."""
+        return self._parts.get(lease_of(endpoint_id))
 
     @property
     def time(self) -> float:
@@ -193,7 +197,7 @@ class Dispatcher:
     async def _step(self, endpoint: Sender) -> bool:
         """Do what is next; False if there is nothing now."""
         endpoint.is_woken = False
-        part = self._parts.get(lease_of(endpoint.id))
+        part = self.part_of(endpoint.id)
         if part is None or part.leaves_since:
             return False
         next_one = await endpoint.next()
@@ -209,7 +213,7 @@ class Dispatcher:
 
     async def _send(self, endpoint: Sender, part: Part, request: Request) -> bool:
         answer = await send(
-            self.client, request.url, request.body, request.headers, timeout=self._timeout
+            self.client, request.url, request.body, request.headers, limits=self._limits
         )
         ack = request.judged(answer)
         if answer.verdict is Verdict.DELIVERED:
@@ -231,4 +235,7 @@ class Dispatcher:
             return not endpoint.is_gone
         if settled is Settled.REMOVED:
             self.drop(endpoint)
+        else:
+            # Whoever has it by now goes on; if we have it again, so do we.
+            self._parked.add(endpoint)
         return False

@@ -6,12 +6,15 @@ the same are a group: an event is matched once for all of them, and wakes those 
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import asyncio
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from service.messages import Message, position
-from service.storage.stream import Event
+from service.storage.deliveries import is_behind
+from service.storage.stream import Event, Stream
 from service.views import View
 from service.webhooks import Selection
 
@@ -20,12 +23,78 @@ if TYPE_CHECKING:
 
 MAX_MESSAGES = 5_000
 MAX_BYTES = 16_000_000
+# Of a shard, for those who are behind the log.
+MAX_PAST_BYTES = 32_000_000
+
+
+class Past:
+    """What is older than the log, read from Redis in pieces that all share who are there.
+
+    Endpoints that are behind keep nothing for themselves: what they hold is bounded by this.
+    """
+
+    def __init__(self, shard: int, stream: Stream) -> None:
+        self._shard = shard
+        self._stream = stream
+        self._pieces: OrderedDict[str, list[Message]] = OrderedDict()
+        """Id of the entry before the first → messages; the one that was used last is the last."""
+        self._starts: list[tuple[int, int]] = []
+        self._names: list[str] = []
+        self._bytes = 0
+        self._reading = asyncio.Lock()
+
+    async def after(self, entry_id: str, *, count: int) -> tuple[Sequence[Message], str]:
+        """Some events after an entry, at least one if there is any; or, if events after it were
+        dropped, the id of the newest of those."""
+        # Thousands come at once, for the same: the first reads it.
+        async with self._reading:
+            known = self._known(entry_id)
+            if known:
+                return known, ""
+            events, trimmed = await self._stream.read_on(self._shard, entry_id, count=count)
+            if is_behind(entry_id, trimmed):
+                return [], trimmed
+            messages = [event.message() for event in events]
+            if len(messages) == count:
+                self._keep(entry_id, messages)
+            return messages, ""
+
+    def _known(self, entry_id: str) -> Sequence[Message]:
+        wanted = position(entry_id)
+        at = bisect_right(self._starts, wanted) - 1
+        if at < 0:
+            return ()
+        name = self._names[at]
+        messages = self._pieces[name]
+        self._pieces.move_to_end(name)
+        if not wanted < messages[-1].position:
+            return ()
+        after = (wanted[0], wanted[1] + 1)
+        return messages[bisect_left(messages, after, key=lambda m: m.position) :]
+
+    def _keep(self, name: str, messages: list[Message]) -> None:
+        if name in self._pieces:
+            self._drop(name)
+        at = bisect_left(self._starts, position(name))
+        self._starts.insert(at, position(name))
+        self._names.insert(at, name)
+        self._pieces[name] = messages
+        self._bytes += sum(len(message.data) for message in messages)
+        while self._bytes > MAX_PAST_BYTES and len(self._pieces) > 1:
+            self._drop(next(iter(self._pieces)))
+
+    def _drop(self, name: str) -> None:
+        self._bytes -= sum(len(message.data) for message in self._pieces.pop(name))
+        at = bisect_left(self._starts, position(name))
+        del self._starts[at], self._names[at]
 
 
 class Log:
     """The newest events of one shard's stream. Places in it are numbers that only rise."""
 
-    def __init__(self, shard: int, newest: Sequence[Event], *, start: str) -> None:
+    def __init__(self, past: Past, shard: int, newest: Sequence[Event], *, start: str) -> None:
+        self.past = past
+        """For those who are behind."""
         self.shard = shard
         self.first = 0
         """Place of the oldest event that is still here."""
@@ -53,6 +122,12 @@ class Log:
         if len(self._messages) > MAX_MESSAGES or self._bytes > MAX_BYTES:
             self._forget()
         return new
+
+    def restart(self, start: str) -> None:
+        """Events up to this one were dropped from the stream before they were read."""
+        self.first, self.start = self.end, start
+        self._messages.clear()
+        self._bytes = 0
 
     def _forget(self) -> None:
         # A quarter at once: the list is moved as a whole.
@@ -104,6 +179,7 @@ class Group:
         known = self._matched.get(log.shard)
         if known:
             known.places.append(place)
+            known.prune(log)
 
     def forget(self) -> None:
         """What they want has changed: a view has."""
@@ -130,11 +206,15 @@ class _Matched:
 
     def after(self, log: Log, place: int, *, limit: int) -> list[Message]:
         """The first of them from a place on."""
+        self.prune(log)
+        start = bisect_left(self.places, place)
+        return [log[i] for i in self.places[start : start + limit]]
+
+    def prune(self, log: Log) -> None:
+        """Forget what the log has forgotten, many at once."""
         if self.places and self.places[0] < log.first - MAX_MESSAGES:
             del self.places[: bisect_left(self.places, log.first)]
             self.since = log.first
-        start = bisect_left(self.places, place)
-        return [log[i] for i in self.places[start : start + limit]]
 
 
 class Groups:
@@ -173,6 +253,14 @@ class Groups:
                 if selection not in seen and group.matches(message):
                     seen.add(selection)
                     yield group
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def sleeping(self) -> Iterator[Hook]:
+        """All who sleep, in whatever group."""
+        for group in self._groups.values():
+            yield from list(group.sleepers)
 
     def forget(self) -> None:
         """Views have changed."""

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from itertools import islice
 
 from service.articles import to_ms, to_rfc3339
 from service.messages import Message, Parcel, position
 from service.retries import Answer
 from service.storage import keys
-from service.storage.deliveries import Ack, State, cursor_field, is_behind
+from service.storage.deliveries import Ack, State, cursor_field
 from service.webhooks import Webhook
 from workers.deliver.dispatch import Means, Request
 from workers.deliver.following import Group, Log
@@ -24,8 +23,8 @@ from workers.deliver.line import Line
 from workers.deliver.sending import target
 
 REPLAY = "replay"
-# One that is behind the log in memory reads so many events at once; more, up to the second, while
-# it wants none of them.
+# One that is behind the log in memory looks at so many events at once; at more, up to the second,
+# while it wants none of them.
 READ, MOST_READ = 32, 512
 # A batch that waits for more looks so often whether it is full.
 LINGER_STEPS = 4
@@ -60,6 +59,8 @@ class Hook(Sender):
         self.gaps = state.gaps
         self.test = self.resume = ""
         self.note_orders(state)
+        self._is_stale = False
+        """Whether there may be orders that are not known here."""
         self.turn = 0
         """Which line was last."""
         self.full_at = 0.0
@@ -88,8 +89,6 @@ class Hook(Sender):
             self.until = ""
         self.webhook, self.group = webhook, group
         self._target = target(webhook.url)
-        for line in self.lines:
-            line.move(line.cursor)
 
     def turns(self) -> list[Line]:
         """Lines in the order in which they may be served; what failed comes first and alone."""
@@ -100,16 +99,6 @@ class Hook(Sender):
                 return failed
         self.turn = (self.turn + 1) % len(lines) if lines else 0
         return lines[self.turn :] + lines[: self.turn]
-
-    def limited(self, line: Line, waiting: list[Message]) -> list[Message]:
-        """Of what waits on a line that which may go now: a retry is of the same events."""
-        end = self._end(line)
-        return [m for m in waiting if m.position <= position(end)] if end else waiting
-
-    def has_read_all(self, line: Line) -> bool:
-        """Whether a line needs nothing behind what it has read."""
-        end = self._end(line)
-        return bool(end) and position(line.read_to) >= position(end)
 
     def _end(self, line: Line) -> str:
         """Id of the last entry that may go now; empty if there is none."""
@@ -133,6 +122,9 @@ class Hook(Sender):
 
     async def next(self) -> Request | Ack | None:
         """What is to be sent or noted; if nothing, the endpoint sleeps or has a timer."""
+        if self._is_stale:
+            self.note_orders(await self._means.store.deliveries.state(self.id))
+            self._is_stale = False
         if self.resume:
             return resumed(self)
         if self.test:
@@ -146,14 +138,29 @@ class Hook(Sender):
         if wait_s > 0:
             self._means.dispatcher.later(self, wait_s)
             return None
-        # Before the look: what comes during a read must wake it.
-        self.group.sleepers.add(self)
-        for line in self.turns():
-            found = await self._on(line)
-            if found or self.timer:
-                self.rest()
-                return found
-        return None
+        try:
+            # Before the look: what comes during a read must wake it.
+            self.group.sleepers.add(self)
+            found = await self._look()
+        except BaseException:
+            # Who has not looked through everything does not sleep: cursors of sleepers move on.
+            self.rest()
+            raise
+        if found or self.timer:
+            self.rest()
+        return found
+
+    async def _look(self) -> Request | Ack | None:
+        """What is next on a line."""
+        while True:
+            until = self.until
+            for line in self.turns():
+                found = await self._on(line)
+                if found or self.timer:
+                    return found
+            if self.until == until:
+                return None
+            # What had failed is not wanted any more; only its line was looked at.
 
     def rest(self) -> None:
         """Be woken by no event."""
@@ -215,43 +222,44 @@ class Hook(Sender):
     async def _waiting(self, line: Line) -> tuple[str, list[Message]]:
         """What an endpoint wants next, at most a batch of it; or before that, the id of the newest
         entry that was dropped unsent."""
-        log, limit, count = self._logs[line.shard], self.webhook.batch, READ
-        while True:
-            waiting = [*islice(line.buffer, limit)]
-            place = log.place_after(line.read_to)
-            if place is not None:
-                waiting += self.group.waiting(log, place, limit=limit - len(waiting))
-            elif len(waiting) < limit and not self.has_read_all(line):
-                trimmed, has_more = await self._read(line, count)
-                if has_more:
-                    count = min(count * 4, MOST_READ)
-                    continue
-                if trimmed and not waiting:
-                    return trimmed, []
-            limited = self.limited(line, waiting)
-            if limited:
-                return "", limited
-            if self.until:
-                # In the range that failed nothing is wanted any more.
-                self.until = ""
-                continue
-            if line.replays and waiting:
-                line.move(line.replays.until)
-            elif place is not None:
-                line.move(log.last_id)
-            return "", []
+        group, end = self.group, self._end(line)
+        trimmed, found, at = await self._found(line.cursor, end, line.shard)
+        if self.group is not group:
+            # It wants something else since.
+            return await self._waiting(line)
+        if not found:
+            line.advance(min(at, end, key=position) if end else at)
+        if found or trimmed or not self.until:
+            return trimmed, found
+        # In the range that failed nothing is wanted any more.
+        self.until = ""
+        return await self._waiting(line)
 
-    async def _read(self, line: Line, count: int) -> tuple[str, bool]:
-        """Read on for an endpoint that is behind the log; whether there was something. Nothing is
-        read over a gap, which begins before the entry that is given."""
-        stream = self._means.store.stream
-        events, trimmed = await stream.read_on(line.shard, line.read_to, count=count)
-        if is_behind(line.read_to, trimmed):
-            return trimmed, False
-        if events:
-            wanted = [m for event in events if self.group.matches(m := event.message())]
-            line.read(events[-1].entry_id, wanted)
-        return "", bool(events)
+    async def _found(self, at: str, end: str, shard: int) -> tuple[str, list[Message], str]:
+        """Of what comes after an entry, up to an end if there is one: the newest that was dropped
+        before anything is found; what is found; how far everything was looked at."""
+        log, group, limit = self._logs[shard], self.group, self.webhook.batch
+        found: list[Message] = []
+        count = READ
+        while len(found) < limit and not (end and position(at) >= position(end)):
+            place = log.place_after(at)
+            if place is not None:
+                found += group.waiting(log, place, limit=limit - len(found))
+                at = log.last_id
+                break
+            older, trimmed = await log.past.after(at, count=count)
+            if trimmed and not found:
+                return trimmed, [], at
+            if not older:
+                break
+            for message in older:
+                at = message.entry_id
+                if group.matches(message):
+                    found.append(message)
+                    if len(found) == limit:
+                        break
+            count = count if found else min(count * 4, MOST_READ)
+        return "", [m for m in found if not end or m.position <= position(end)], at
 
     async def take(self, ack: Ack) -> None:
         """Be as an ack has it, now that it is written."""
@@ -269,15 +277,10 @@ class Hook(Sender):
         if ack.replayed:
             # There may be another.
             self.replay = None
-            self.note_orders(await self._means.store.deliveries.state(self.id))
+            self._is_stale = True
 
 
 def _move(line: Line, ack: Ack) -> None:
     cursor = str(ack.fields.get(line.name, ""))
-    if "resume" in ack.orders:
-        line.move(cursor or line.cursor)
-    elif "until" in ack.fields:
-        # It failed: what was read ahead would be kept for nothing.
-        line.move(line.cursor)
     if cursor:
         line.settle(cursor)

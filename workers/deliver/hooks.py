@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from functools import partial
 
 from service.messages import before
-from service.storage.deliveries import Settled, State
+from service.storage.deliveries import Settled, State, is_behind
+from service.storage.stream import Event
 from service.views import View
 from service.webhooks import Webhook
 from workers import runtime
 from workers.deliver.acks import Acks
-from workers.deliver.dispatch import Means, Part
-from workers.deliver.following import MAX_MESSAGES, Groups, Log
+from workers.deliver.dispatch import Means, Part, lease_of
+from workers.deliver.following import MAX_MESSAGES, Groups, Log, Past
 from workers.deliver.hook import Hook
 from workers.deliver.lanes import Sender
 
 READ = 500
+# Groups, about an event each.
+ASKED_AT_ONCE = 2_000
 
 
 class Hooks:
@@ -38,8 +42,9 @@ class Hooks:
         await self.look()
         for shard in range(store.stream.shards):
             newest = await store.stream.newest(shard, count=MAX_MESSAGES)
-            start = before(newest[0].entry_id) if newest else "0-0"
-            self._logs[shard] = Log(shard, newest, start=start)
+            last_id = await store.stream.last_id(shard)
+            start = before(newest[0].entry_id) if newest else last_id
+            self._logs[shard] = Log(Past(shard, store.stream), shard, newest, start=start)
 
     def run(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Follow the events until stopped."""
@@ -57,26 +62,21 @@ class Hooks:
             self._views_changes = changes
             self._groups.forget()
 
-    async def load(self, part: Part, ids: list[str]) -> None:
-        """Set those of a part to work that are webhooks."""
-        mine = [webhook_id for webhook_id in ids if webhook_id in self._webhooks]
+    async def load(self, part: Part) -> None:
+        """Set those of a part to work."""
+        mine = [each for each in self._webhooks if lease_of(each) == part.lease.name]
         states = await self._means.store.deliveries.states(mine)
         for webhook_id, state in zip(mine, states, strict=True):
             webhook = self._webhooks.get(webhook_id)
             if webhook and webhook_id not in part.endpoints:
                 self._means.dispatcher.wake(self._hook(part, webhook, state))
 
-    @property
-    def ids(self) -> list[str]:
-        """Of all webhooks."""
-        return list(self._webhooks)
-
     def _hook(self, part: Part, webhook: Webhook, state: State) -> Hook:
         group = self._groups.join(webhook.selection)
         hook = part.endpoints[webhook.id] = Hook(webhook, state, group, self._logs, self._means)
         return hook
 
-    async def refresh(self, part: Part | None, webhook_id: str) -> None:
+    async def refresh(self, webhook_id: str) -> None:
         """One was added, changed, removed, or is ordered something."""
         webhook = await self._means.store.deliveries.get(webhook_id)
         state = await self._means.store.deliveries.state(webhook_id)
@@ -84,6 +84,8 @@ class Hooks:
             self._webhooks[webhook_id] = webhook
         else:
             self._webhooks.pop(webhook_id, None)
+        # Only now: it may have changed hands meanwhile.
+        part = self._means.dispatcher.part_of(webhook_id)
         if part is None:
             return
         hook = part.endpoints.get(webhook_id)
@@ -113,8 +115,22 @@ class Hooks:
             self._groups.leave(sender.group)
 
     async def _follow(self, shard: int) -> None:
-        log, dispatcher = self._logs[shard], self._means.dispatcher
-        events = await self._means.store.stream.read(shard, log.last_id, count=READ)
+        log, stream = self._logs[shard], self._means.store.stream
+        events = await stream.read(shard, log.last_id, count=READ)
+        trimmed = await stream.trimmed(shard) if events else ""
+        if is_behind(log.last_id, trimmed):
+            # They find the gap for themselves.
+            log.restart(trimmed)
+            for hook in self._groups.sleeping():
+                self._means.dispatcher.wake(hook)
+        # Many groups take long to ask: others have a turn after some events.
+        step = max(1, ASKED_AT_ONCE // (len(self._groups) + 1))
+        for at in range(0, len(events), step):
+            self._tell(log, events[at : at + step])
+            await asyncio.sleep(0)
+
+    def _tell(self, log: Log, events: Sequence[Event]) -> None:
+        """Add events to the log, and wake those who want them."""
         place = log.end
         wanted = [
             (place + i, group)
@@ -126,8 +142,8 @@ class Hooks:
             group.note(log, at)
         for _, group in wanted:
             for hook in list(group.sleepers):
-                dispatcher.wake(hook)
-        dispatcher.pump()
+                self._means.dispatcher.wake(hook)
+        self._means.dispatcher.pump()
 
     async def save(self, part: Part) -> None:
         """Save cursors of those who were sent nothing: others may begin there, and the stream is
@@ -138,7 +154,10 @@ class Hooks:
                 continue
             if hook in hook.group.sleepers:
                 for line in hook.lines:
-                    line.move(self._logs[line.shard].last_id)
+                    line.advance(self._logs[line.shard].last_id)
+                if hook.replay:
+                    # Whose end may be behind what was known when it was looked at.
+                    self._means.dispatcher.wake(hook)
             passed = hook.passed()
             if passed:
                 ack = hook.ack(fields=passed)

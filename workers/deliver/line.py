@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
-
-from service.messages import Message, position
+from service.messages import position
 from service.storage.deliveries import Range
 
 
@@ -21,31 +18,19 @@ class Line:
         self.saved = cursor
         """The same as Redis has it."""
         self.replays = replays
-        self.buffer: deque[Message] = deque()
-        """What it read for itself, being behind the log in memory."""
-        self.read_to = cursor
-        """How far it did."""
 
     def move(self, cursor: str) -> None:
-        """Go on behind an entry; what was read ahead is read again."""
-        self.cursor = self.read_to = cursor
-        self.buffer.clear()
+        """Go on behind an entry, wherever that is."""
+        self.cursor = cursor
 
-    def read(self, read_to: str, wanted: Sequence[Message]) -> None:
-        """Keep what was read and is wanted; if nothing is, all of it is passed."""
-        self.read_to = read_to
-        self.buffer.extend(wanted)
-        if not self.buffer:
-            self.cursor = read_to
+    def advance(self, entry_id: str) -> None:
+        """Nothing up to this entry is wanted; never goes back."""
+        if position(entry_id) > position(self.cursor):
+            self.cursor = entry_id
 
     def settle(self, cursor: str) -> None:
-        """Be behind an entry that was sent."""
+        """Be where Redis has it now."""
         self.cursor = self.saved = cursor
-        while self.buffer and self.buffer[0].position <= position(cursor):
-            self.buffer.popleft()
-        if not self.buffer:
-            # Nothing between this and what was read is wanted.
-            self.cursor = self.read_to = max(cursor, self.read_to, key=position)
 
     @property
     def is_over(self) -> bool:

@@ -66,6 +66,9 @@ class Ping(Sender):
             self._means.dispatcher.later(self, wait_s)
             return None
         told = list(self._waiting)[:MAX_TOPICS]
+        # What changes during the request is told in the next.
+        for topic in told:
+            del self._waiting[topic]
         # PubSubHubbub's hubs read hub.url, WebSub's hub.topic.
         pairs = [("hub.mode", "publish")]
         pairs += [(name, topic) for topic in told for name in ("hub.url", "hub.topic")]
@@ -80,10 +83,9 @@ class Ping(Sender):
         now = self._means.now()
         if answer.verdict is Verdict.DELIVERED:
             self._failures = self.first_failure_ms = 0
-            for topic in told:
-                self._waiting.pop(topic, None)
             self._next_ms = to_ms(now) + self._debounce_ms
             return
+        self._waiting = {**dict.fromkeys(told), **self._waiting}
         self._failures += 1
         self.first_failure_ms = self.first_failure_ms or to_ms(now)
         delay_s = retries.retry_delay_s(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 
 import aiohttp
@@ -30,15 +31,17 @@ async def send(
     body: bytes | None,
     headers: Mapping[str, str],
     *,
-    timeout: aiohttp.ClientTimeout,
+    limits: aiohttp.ClientTimeout,
 ) -> Answer:
     """POST, or GET without a body, following nothing; never raises for what a receiver or the
     network does."""
     method = "GET" if body is None else "POST"
+    # An answer is compared, or shown: nothing of ours unpacks it.
+    headers = {"Accept-Encoding": "identity", **headers}
     watch = Stopwatch()
     try:
         async with client.request(
-            method, url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+            method, url, data=body, headers=headers, allow_redirects=False, timeout=limits
         ) as response:
             # Read a little, so that short answers leave the connection usable.
             text = await _beginning(response)
@@ -49,19 +52,26 @@ async def send(
                 text=text.decode("utf-8", "replace"),
             )
     except TimeoutError:
-        error = f"no answer in {timeout.total:g} s"
+        error = f"no answer in {limits.total:g} s"
+    except aiohttp.ClientResponseError as exc:
+        # Its text has the URL, and that may be a secret.
+        error = f"{exc.message} ({type(exc).__name__})"
+    except aiohttp.InvalidURL:
+        error = "the URL cannot be used"
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         error = str(exc) or type(exc).__name__
     return Answer(status=0, error=error[:MAX_ERROR_CHARS], duration_ms=int(watch.ms))
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Of the body, as far as it comes: what was answered says the status alone."""
     found = b""
-    while len(found) < MAX_ANSWER_BYTES:
-        part = await response.content.read(MAX_ANSWER_BYTES - len(found))
-        if not part:
-            break
-        found += part
+    with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+        while len(found) < MAX_ANSWER_BYTES:
+            part = await response.content.read(MAX_ANSWER_BYTES - len(found))
+            if not part:
+                break
+            found += part
     return found
 
 

@@ -47,6 +47,8 @@ class Subscription(Sender):
         self.next_ms = int(state.get("next_ms") or 0)
         self.first_failure_ms = int(state.get("first_failure_ms") or 0)
         self._refusals = 0
+        self._ask_ms = 0
+        """When the callback is to be asked again; contents that fail have a time of their own."""
         self._then: Callable[[], Awaitable[None]] | None = None
 
     def rest(self) -> None:
@@ -55,27 +57,35 @@ class Subscription(Sender):
     def note(self, kept: Subscriber | None, asked: Asked | None) -> None:
         """What is kept of it, and asked of it, now."""
         if asked != self.asked:
-            self._refusals, self.next_ms = 0, 0
+            self._refusals, self._ask_ms = 0, 0
         self.kept, self.asked = kept, asked
 
     async def next(self) -> Request | Ack | None:
         """A question, the topic, a denial; nothing if all is said."""
         now_ms = to_ms(self._means.now())
-        if self.next_ms > now_ms:
-            self._means.dispatcher.later(self, (self.next_ms - now_ms) / 1000)
-            return None
-        if self.asked and (self.topic.tag or self.topic.page is None or self.topic.is_gone):
+        may_ask = self.topic.tag or self.topic.page is None or self.topic.is_gone
+        if self.asked and may_ask and self._ask_ms <= now_ms:
             return self._question(self.asked)
-        if self.kept is None:
-            return None
-        if self.kept.expires_ms <= now_ms:
+        if self.kept and self.kept.expires_ms <= now_ms:
             await self._end(self.kept)
             return None
+        request = await self._news(self.kept, now_ms) if self.kept else None
+        if request is None:
+            waits = [self._ask_ms if self.asked else 0, self.next_ms if self.kept else 0]
+            due_ms = min((ms for ms in waits if ms > now_ms), default=0)
+            if due_ms:
+                self._means.dispatcher.later(self, (due_ms - now_ms) / 1000)
+        return request
+
+    async def _news(self, kept: Subscriber, now_ms: int) -> Request | None:
+        """What it has not got, unless that failed and waits."""
+        if self.next_ms > now_ms:
+            return None
         if self.topic.is_gone:
-            return self._denial(self.kept)
+            return self._denial(kept)
         if not self.topic.tag or self.topic.tag == self.sent:
             return None
-        return await self._content(self.kept)
+        return await self._content(kept)
 
     # Confirming (5.3).
 
@@ -95,7 +105,7 @@ class Subscription(Sender):
             else:
                 self._then = partial(self._end, self.kept or asked.confirmed(0), asked)
         elif answer.status in (0, *range(500, 600)) and self._refusals < len(CONFIRM_AGAIN_S):
-            self.next_ms = to_ms(now) + CONFIRM_AGAIN_S[self._refusals] * 1000
+            self._ask_ms = to_ms(now) + int(CONFIRM_AGAIN_S[self._refusals] * 1000)
             self._refusals += 1
         else:
             self._then = partial(self._refused, asked, store.fail(asked))

@@ -13,7 +13,7 @@ from service.storage.connecting import translated
 from service.storage.rendered import Change
 from service.storage.subscribers import CONTENT, TOPIC, topic_id
 from workers import runtime
-from workers.deliver.dispatch import Means, Part
+from workers.deliver.dispatch import Means, Part, lease_of
 from workers.deliver.lanes import Sender
 from workers.deliver.pings import Ping, ping_id
 from workers.deliver.sending import fetch
@@ -25,32 +25,26 @@ logger = logging.getLogger(__name__)
 # After announcements that may have been lost.
 LOOK_EVERY_S = 30.0
 RECONNECT_S = 1.0
+# Of other sites' topics, at once.
+FETCHES = 8
 IDS = ("sub_", TOPIC, CONTENT)
 
 
 class Subscribers:
-    """The subscriptions of one worker; it knows the ids of all, and has at work what is its."""
+    """The subscriptions of one worker."""
 
     def __init__(self, means: Means, group: asyncio.TaskGroup) -> None:
         self._means = means
+        self._group = group
         self._topics = Topics(means, group)
         self._pings = {ping_id(url): Ping(url, means) for url in means.settings.hub_pings}
-        self._ids: set[str] = set()
+        self._fetching: set[str] = set()
+        self._fetches = asyncio.Semaphore(FETCHES)
         self._looked = 0.0
 
     def close(self) -> None:
         """End the thread that renders."""
         self._topics.close()
-
-    async def begin(self) -> None:
-        """Know all subscriptions."""
-        store = self._means.store.subscribers
-        self._ids = {*await store.all(), *await store.all_asked()}
-
-    @property
-    def ids(self) -> list[str]:
-        """Of all subscriptions."""
-        return [*self._ids, *self._pings]
 
     def _ping(self, changes: Sequence[Change]) -> None:
         for part in self._means.dispatcher.parts:
@@ -70,52 +64,93 @@ class Subscribers:
             await runtime.sleep(stop, RECONNECT_S)
             self._looked = 0
 
-    async def load(self, part: Part, ids: list[str]) -> None:
-        """Set those of a part to work that are subscriptions."""
-        for endpoint_id in self._pings.keys() & set(ids):
-            # It may have been another's meanwhile, and told.
-            ping = self._pings[endpoint_id] = Ping(self._pings[endpoint_id].hub_url, self._means)
-            part.endpoints[endpoint_id] = ping
-        mine = [each for each in ids if each in self._ids]
-        states = await self._means.store.subscribers.states(mine)
-        found = await self._means.store.subscribers.get_many(mine)
-        for subscriber_id, (kept, asked), state in zip(mine, found, states, strict=True):
-            if kept or asked:
+    async def load(self, part: Part) -> None:
+        """Set those of a part to work."""
+        for endpoint_id, known in self._pings.items():
+            if lease_of(endpoint_id) == part.lease.name:
+                # It may have been another's meanwhile, and told.
+                ping = self._pings[endpoint_id] = Ping(known.hub_url, self._means)
+                part.endpoints[endpoint_id] = ping
+        found = await self._means.store.subscribers.ids()
+        await self._load(part, [each for each in found if lease_of(each) == part.lease.name])
+        await self._see_pinged(part)
+
+    async def _load(self, part: Part, ids: list[str]) -> None:
+        states = await self._means.store.subscribers.states(ids)
+        found = await self._means.store.subscribers.get_many(ids)
+        for subscriber_id, (kept, asked), state in zip(ids, found, states, strict=True):
+            is_ours = self._means.dispatcher.part_of(subscriber_id) is part
+            if is_ours and subscriber_id not in part.endpoints and (kept or asked):
                 part.endpoints[subscriber_id] = Subscription(
                     subscriber_id, kept, asked, state, self._topics, self._means
                 )
                 self._means.dispatcher.wake(part.endpoints[subscriber_id])
 
-    async def refresh(self, part: Part | None, endpoint_id: str) -> None:
-        """Something is asked of one; another site's topic was pinged, or fetched."""
+    async def refresh(self, endpoint_id: str) -> None:
+        """Something is asked of one, or it was removed; another site's topic was pinged, or
+        fetched."""
         if endpoint_id.startswith(TOPIC):
-            if part:
-                await self._fetch(endpoint_id)
-            return
-        if endpoint_id.startswith(CONTENT):
+            if self._means.dispatcher.part_of(endpoint_id):
+                self._fetch_soon(endpoint_id)
+        elif endpoint_id.startswith(CONTENT):
             name = TOPIC + endpoint_id.removeprefix(CONTENT)
             for url in self._topics.urls:
                 if topic_id(url) == name:
                     self._topics.fetched(url)
+        else:
+            await self._refresh(endpoint_id)
+
+    async def _refresh(self, subscriber_id: str) -> None:
+        kept, asked = await self._means.store.subscribers.get(subscriber_id)
+        part = self._means.dispatcher.part_of(subscriber_id)
+        if part is None:
             return
-        self._ids.add(endpoint_id)
-        kept, asked = await self._means.store.subscribers.get(endpoint_id)
-        if part is None or (kept is None and asked is None):
-            return
-        found = part.endpoints.get(endpoint_id)
-        if isinstance(found, Subscription) and not found.is_gone:
+        found = part.endpoints.get(subscriber_id)
+        if isinstance(found, Subscription) and found.is_gone:
+            # Its end was not noticed yet.
+            self._drop(part, found)
+            found = None
+        if found is None:
+            await self._load(part, [subscriber_id])
+        elif isinstance(found, Subscription) and (kept or asked):
             found.note(kept, asked)
             self._means.dispatcher.wake(found)
         else:
-            await self.load(part, [endpoint_id])
+            self._drop(part, found)
 
-    async def _fetch(self, endpoint_id: str) -> None:
+    def _drop(self, part: Part, sender: Sender) -> None:
+        self._means.dispatcher.drop(sender)
+        self.forget(sender)
+        del part.endpoints[sender.id]
+
+    async def _see_pinged(self, part: Part) -> None:
+        """Pings that nobody has seen to."""
+        for name in await self._means.store.subscribers.all_pinged():
+            if lease_of(name) == part.lease.name:
+                self._fetch_soon(name)
+
+    def _fetch_soon(self, name: str) -> None:
+        if name not in self._fetching and not self._means.dispatcher.is_ending:
+            self._fetching.add(name)
+            self._group.create_task(self._fetch(name))
+
+    async def _fetch(self, name: str) -> None:
         """Another site's topic as it is now, if anybody wants it."""
+        try:
+            # If Redis is away the ping is seen again, at the next look.
+            with contextlib.suppress(Unavailable), translated():
+                async with self._fetches:
+                    self._fetching.discard(name)
+                    await self._fetch_now(name)
+        finally:
+            self._fetching.discard(name)
+
+    async def _fetch_now(self, name: str) -> None:
         store, settings = self._means.store.subscribers, self._means.settings
-        url = await store.pinged(endpoint_id)
+        url = await store.pinged(name)
         wanted = {each.topic for each in (await store.all()).values()}
         if url not in wanted or not settings.hub_open:
-            await store.drop_ping(url)
+            await store.drop_ping(name)
             return
         fetched = await fetch(
             self._means.dispatcher.client, url,
@@ -123,7 +158,7 @@ class Subscribers:
         )  # fmt: skip
         if fetched is None:
             logger.warning("a topic cannot be fetched", extra={"topic": url})
-            await store.drop_ping(url)
+            await store.drop_ping(name)
         else:
             await store.keep_content(url, *fetched)
 
@@ -135,15 +170,14 @@ class Subscribers:
     async def save(self, part: Part) -> None:
         """End what has expired; now and then see whether a change was missed."""
         now_ms = to_ms(self._means.now())
-        for subscriber_id, sender in list(part.endpoints.items()):
+        for sender in list(part.endpoints.values()):
             if not isinstance(sender, Subscription):
                 continue
             if sender.is_gone:
-                self.forget(sender)
-                del part.endpoints[subscriber_id]
-                self._ids.discard(subscriber_id)
+                self._drop(part, sender)
             elif sender.kept and sender.kept.expires_ms <= now_ms:
                 self._means.dispatcher.wake(sender)
         if self._means.dispatcher.time - self._looked > LOOK_EVERY_S:
             self._looked = self._means.dispatcher.time
             await self._topics.look_at_all()
+            await self._see_pinged(part)

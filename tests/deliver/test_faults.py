@@ -1,0 +1,225 @@
+"""What goes wrong around a worker: Redis that answers BUSY, stalls, minds that are changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import random
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from service import endpoints
+from service.articles import to_ms
+from service.settings import Settings
+from service.storage import keys
+from service.storage.store import Store, open_store
+from tests.conftest import wait_until
+from tests.deliver.working import delivered, delivering, operations, publish, shown, subscribe
+from tests.receiver import FakeReceiver
+from workers.deliver.dispatch import LEASES, lease_of
+
+OLD = "1970-01-01T00:00:00Z"
+
+
+@asynccontextmanager
+async def outage(settings: Settings) -> AsyncIterator[None]:
+    """A Redis that answers BUSY to everything, as one does that has a long script to run."""
+    async with Redis.from_url(settings.redis_url) as busy, Redis.from_url(settings.redis_url) as us:
+        await us.config_set("lua-time-limit", 1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_run_for_ever(busy))
+            try:
+                await asyncio.sleep(0.02)
+                yield
+            finally:
+                with contextlib.suppress(ResponseError):
+                    await us.script_kill()
+        await us.config_set("lua-time-limit", 5_000)
+
+
+async def _run_for_ever(client: Redis) -> None:
+    with contextlib.suppress(ResponseError):
+        await client.eval("while true do end", 0)
+
+
+async def patched(store: Store, webhook_id: str, stop: asyncio.Event) -> None:
+    """Change what changes nothing in what is sent, again and again."""
+    for number in itertools.count():
+        if stop.is_set():
+            return
+        with contextlib.suppress(ResponseError):
+            await endpoints.change(store, webhook_id, {"rate_per_s": 900 + number % 10})
+        await asyncio.sleep(0.02)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("batch", [1, 7])
+async def test_outages_at_any_moment_lose_nothing(
+    store: Store,
+    settings: Settings,
+    receiver: FakeReceiver,
+    monkeypatch: pytest.MonkeyPatch,
+    batch: int,
+) -> None:
+    """While it catches up, starts, takes over, stops, and while settings are changed; in order."""
+    monkeypatch.setattr("workers.deliver.following.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.hooks.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.hook.READ", 3)
+    monkeypatch.setattr("workers.runtime.LONGEST_WAIT_S", 0.2)
+    webhook_id = await subscribe(store, receiver, batch=batch)
+    expected = await publish(store, *(f"old{i}" for i in range(60)))
+    for turn in range(4):
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(patched(store, webhook_id, stop))
+            async with delivering(store, settings):
+                await asyncio.sleep(random.uniform(0, 0.3))
+                expected += await publish(store, *(f"n{turn} {i}" for i in range(10)))
+                stop.set()
+                async with outage(settings):
+                    await asyncio.sleep(random.uniform(0, 0.2))
+                if turn % 2:
+                    await asyncio.sleep(random.uniform(0, 0.5))
+    async with delivering(store, settings):
+
+        async def all_there() -> bool:
+            return set(expected) <= set(receiver.events)
+
+        await wait_until(all_there, timeout_s=20)
+    # What was in flight at a stop without Redis may have come again, and nothing else.
+    assert len(receiver.events) - len(expected) <= 4 * batch
+    assert expected == list(dict.fromkeys(receiver.events))
+    assert 0 == (await shown(store, webhook_id))["gaps"]
+
+
+async def test_endpoints_that_another_was_to_have_stay_if_it_goes(
+    store: Store, settings: Settings, receiver: FakeReceiver
+) -> None:
+    """A worker that came and went before anything was handed over."""
+    while lease_of(await subscribe(store, receiver)) not in sorted(LEASES)[8:]:
+        await endpoints.remove(store, (await store.deliveries.all())[0].id)
+    async with delivering(store, settings):
+        receiver.delay_s = 0.3
+        expected = await publish(store, *(f"n{i}" for i in range(5)))
+        await store.leases.share(LEASES, token="other", ttl_ms=5_000, held={})
+        await asyncio.sleep(1.2)
+        await store.leases.leave(LEASES, token="other")
+        receiver.delay_s = 0
+        assert expected == await delivered(receiver, 5)
+
+
+@pytest.mark.parametrize("start", [OLD, "1969-01-01T00:00:00Z"])
+async def test_from_before_all_time_is_from_the_beginning(
+    store: Store, settings: Settings, receiver: FakeReceiver, start: str
+) -> None:
+    """Resumed and replayed."""
+    webhook_id = await subscribe(store, receiver)
+    expected = await publish(store, "a", "b")
+    async with delivering(store, settings):
+        await delivered(receiver, 2)
+        await endpoints.resume(store, webhook_id, {"from": start}, now=datetime.now(UTC))
+        await delivered(receiver, 4)
+        await endpoints.replay(store, webhook_id, {"since": start})
+        assert expected * 3 == await delivered(receiver, 6)
+
+
+async def test_going_on_from_where_it_stands_sends_nothing_again(
+    store: Store, settings: Settings, receiver: FakeReceiver
+) -> None:
+    """Where that is, its worker knows."""
+    webhook_id = await subscribe(store, receiver)
+    receiver.delay_s = 0.02
+    expected = await publish(store, *(f"n{i}" for i in range(20)))
+    async with delivering(store, settings):
+        await delivered(receiver, 3)
+        await endpoints.resume(store, webhook_id, {}, now=datetime.now(UTC))
+        assert expected == await delivered(receiver, 20)
+    assert expected == receiver.seen
+
+
+async def test_a_worker_that_stalls_notes_what_was_dropped_meanwhile(
+    store: Store, settings: Settings, receiver: FakeReceiver
+) -> None:
+    """Though it held all events in memory before."""
+    webhook_id = await subscribe(store, receiver)
+    await publish(store, "a")
+
+    async def busy() -> None:
+        async with open_store(settings, check=False) as other:
+            await publish(other, *(f"n{i}" for i in range(20)))
+            await other.stream.trim(0, min_id="0-0", max_entries=5)
+
+    async with delivering(store, settings):
+        await delivered(receiver, 1)
+        thread = threading.Thread(target=lambda: asyncio.run(busy()))
+        thread.start()
+        # Not awaited: this loop is the worker's, and stands still.
+        thread.join()
+        await delivered(receiver, 6)
+        await operations(store, "gap")
+    assert 1 == (await shown(store, webhook_id))["gaps"]
+
+
+async def test_what_failed_and_is_not_wanted_any_more_holds_up_no_other_shard(
+    settings: Settings, receiver: FakeReceiver
+) -> None:
+    """With its selection changed while it waited to be sent again."""
+    settings = settings.model_copy(update={"shards": 2, "webhook_retry_schedule_s": (0.3,)})
+    async with open_store(settings, check=False) as store:
+        await store.client.flushdb()
+        webhook_id = await subscribe(store, receiver)
+        receiver.answers = [500]
+        async with delivering(store, settings):
+            await publish(store, "old", category="Old")
+
+            async def failed() -> bool:
+                return bool((await shown(store, webhook_id))["failures"] == 1)
+
+            await wait_until(failed)
+            new = await publish(store, *(f"n{i}" for i in range(8)), category="New")
+            await endpoints.change(store, webhook_id, {"categories": ["New"]})
+            assert {*new} == {*await delivered(receiver, 8)}
+        assert {0, 1} == {keys.shard_of(each.rpartition("_")[0], 2) for each in new}
+        await store.client.flushdb()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_a_stream_that_was_trimmed_empty_is_no_gap(
+    store: Store, settings: Settings, receiver: FakeReceiver
+) -> None:
+    """Neither for who had everything, nor for who is new."""
+    first = await subscribe(store, receiver)
+    await publish(store, "a")
+    async with delivering(store, settings):
+        await delivered(receiver, 1)
+    far = f"{to_ms(datetime.now(UTC)) + 1_000}-0"
+    assert (1, 0) == await store.stream.trim(0, min_id=far, max_entries=100)
+    second = await subscribe(store, receiver, secret=receiver.secret)
+    async with delivering(store, settings):
+        await asyncio.sleep(0.3)
+        await publish(store, "b")
+        await delivered(receiver, 3)
+    assert [0, 0] == [(await shown(store, each))["gaps"] for each in (first, second)]
+
+
+async def test_a_replay_of_what_is_not_wanted_ends(
+    store: Store, settings: Settings, receiver: FakeReceiver
+) -> None:
+    """Nothing is sent, and it does not wait for ever."""
+    webhook_id = await subscribe(store, receiver, categories=["Sports"])
+    await publish(store, "a", "b")
+    async with delivering(store, settings):
+        await endpoints.replay(store, webhook_id, {"since": OLD})
+
+        async def over() -> bool:
+            return not (await shown(store, webhook_id))["replaying"]
+
+        await wait_until(over)
+    assert [] == receiver.seen
