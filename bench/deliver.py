@@ -34,9 +34,12 @@ from bench.machine import header, median, verdict
 from bench.receivers import title, url
 from bench.rig import Rig, rig
 from bench.serve import cpu_s
+from service.storage import keys
 
 RATE_AIM, WORKERS_AIM, SICK_AIM = 0.6, 1.7, 1.2
 ENDPOINTS, ARTICLES = 2_000, 20
+# That nobody was sent yet.
+EVENTS = 1_000
 AT_ONCE = 512
 WORKER_SHARE = 0.4
 CGROUP = Path("/sys/fs/cgroup/cpu")
@@ -209,23 +212,23 @@ async def measure_memory(made: Rig) -> None:
         return int((await made.store.client.info("memory"))["used_memory"])
 
     rows: dict[str, float] = {}
-    events = 1_000
-    for endpoints in (0, ENDPOINTS):
-        await made.forget()
-        before = await used()
-        await made.add(["ok"] * endpoints, categories=1)
-        if endpoints:
-            rows["an endpoint that was sent nothing yet"] = (await used() - before) / endpoints
-        before = await used()
-        await made.append([0] * events, text=TEXT)
-        rows[f"an article and its event, {endpoints} endpoints"] = (await used() - before) / events
+    fresh, event = "an endpoint that was sent nothing yet", "an article with its event"
+    empty = await used()
+    await made.append([0] * EVENTS, text=TEXT)
+    rows[f"{event}, no endpoints"] = (await used() - empty) / EVENTS
+    await made.forget()
+    empty = await used()
+    await made.add(["ok"] * ENDPOINTS, categories=1)
+    added = await used()
+    rows[fresh] = (added - empty) / ENDPOINTS
+    await made.append([0] * EVENTS, text=TEXT)
+    rows[f"{event}, unsent to {ENDPOINTS} endpoints"] = (await used() - added) / EVENTS
+    unsent = await used()
     async with workers(made, 1):
-        made.file.write_bytes(b"")
-        full = 100
-        await made.received(full * ENDPOINTS, timeout_s=300)
-        rows["an endpoint with a full log of attempts"] = (
-            await used() - before - rows["an article and its event, 0 endpoints"] * events
-        ) / ENDPOINTS + rows["an endpoint that was sent nothing yet"]
+        await made.received(2 * keys.ATTEMPTS_MAX * ENDPOINTS, timeout_s=300)
+    rows["an endpoint with a full log of attempts"] = (
+        rows[fresh] + (await used() - unsent) / ENDPOINTS
+    )
     print("memory")
     for name, size in rows.items():
         print(f"{size:9.0f} bytes  {name}")

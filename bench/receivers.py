@@ -116,9 +116,9 @@ class Judgement:
     requests: int = 0
     events: int = 0
     doubled: int = 0
-    """Requests that came again, as the last one of their endpoint."""
+    """Requests with events of the one before them, to the same endpoint."""
     disordered: int = 0
-    """Events that came before one that was before them, or long after."""
+    """Requests that do not go on where the one before them ended."""
     ended: dict[str, int] = field(default_factory=dict)
     """Path → number of the newest event."""
     doubled_by: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -129,25 +129,28 @@ class Judgement:
     last_ns: int = 0
 
     def take(self, lines: Iterable[str], *, only: str) -> Judgement:
-        """Read what came to paths that begin so, in its order; itself."""
-        latest: dict[str, str] = {}
+        """Read what came to paths that begin so, in its order; itself. Each path is one endpoint,
+        and gets one category."""
+        began: dict[str, int] = {}
         for line in lines:
-            at, path, message_id, *found = line.split()
+            at, path, _, *found = line.split()
             if not path.startswith(only):
                 continue
             self.requests += 1
             self.first_ns = self.first_ns or int(at)
             self.last_ns = int(at)
-            if latest.get(path) == message_id:
-                self.doubled += 1
-                self.doubled_by[path] += 1
-                continue
-            latest[path] = message_id
             for run in found:
                 _, first, last, first_ns, _ = map(int, run.split(":"))
-                self.disordered += first != self.ended.get(path, -1) + 1
-                self.ended[path] = last
-                self.events += last - first + 1
+                ended = self.ended.get(path, -1)
+                if began.get(path, 0) <= first <= ended:
+                    # Some of the request before, again.
+                    self.doubled += 1
+                    self.doubled_by[path] += 1
+                elif first != ended + 1:
+                    self.disordered += 1
+                began[path] = first
+                self.ended[path] = max(ended, last)
+                self.events += max(0, last - max(first - 1, ended))
                 self.waits_s.append((int(at) - first_ns) / 1e9)
         return self
 

@@ -111,9 +111,11 @@ class Rig:
         await self.end(*self._children)
         await stop(self.redis)
 
-    async def add(self, kinds: Sequence[str], *, categories: int, **fields: object) -> None:
-        """Endpoints of these kinds, spread over categories."""
-        for number, kind in enumerate(kinds):
+    async def add(
+        self, kinds: Sequence[str], first: int = 0, *, categories: int, **fields: object
+    ) -> None:
+        """Endpoints of these kinds, spread over categories; numbered from the first on."""
+        for number, kind in enumerate(kinds, first):
             category = f"k{number % categories}"
             given = {"url": url(kind, number, self.port), "categories": [category], **fields}
             await endpoints.add(self.store, given, now=datetime.now(UTC))

@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
+from service import memory
 from service.errors import Unavailable
 from service.storage.connecting import translated
 
@@ -37,6 +38,7 @@ def now() -> datetime:
 async def run(loops: list[Loop], *, drain_s: float) -> None:
     """Run loops until SIGTERM or SIGINT; after `drain_s` more they are cancelled."""
     stop = asyncio.Event()
+    memory.settle()
     event_loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         event_loop.add_signal_handler(number, stop.set)

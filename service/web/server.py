@@ -10,6 +10,7 @@ import socket
 
 from aiohttp import web
 
+from service import memory
 from service.errors import StartFailed
 from service.settings import Settings
 from service.storage.store import open_store
@@ -43,6 +44,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     try:
         await Site(runner, listen(settings), repeated=app[CACHE].repeated, backlog=BACKLOG).start()
         logger.info("serving", extra={"url": settings.base_url})
+        memory.settle()
         await _stopped()
     finally:
         await runner.cleanup()

@@ -14,6 +14,7 @@ import logging
 import resource
 import uuid
 
+from service import memory
 from service.errors import Unavailable
 from service.settings import Settings
 from service.storage.connecting import translated
@@ -116,10 +117,14 @@ class Deliverer:
             if leases.get(name) != part.lease:
                 logger.warning("a lease was lost", extra={"lease": name})
                 self._drop(name)
+        is_new = False
         for name, lease in leases.items():
             if name not in self._parts:
                 await self._load(lease)
+                is_new = True
             self._parts[name].valid_until = asked + LEASE_TTL_S
+        if is_new:
+            memory.settle()
         for name in sorted(self._parts)[fair:]:
             await self._leave(name)
         for name in sorted(self._parts)[:fair]:

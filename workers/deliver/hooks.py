@@ -21,6 +21,8 @@ from workers.deliver.lanes import Sender
 READ = 500
 # Groups, about an event each.
 ASKED_AT_ONCE = 2_000
+# Cursors that have moved though nothing was sent.
+SAVED_AT_ONCE = 32
 
 
 class Hooks:
@@ -148,9 +150,15 @@ class Hooks:
     async def save(self, part: Part) -> None:
         """Save cursors of those who were sent nothing: others may begin there, and the stream is
         trimmed up to there."""
+        hooks = [hook for hook in part.endpoints.values() if isinstance(hook, Hook)]
+        for at in range(0, len(hooks), SAVED_AT_ONCE):
+            # In between others have a turn.
+            await self._save(part, hooks[at : at + SAVED_AT_ONCE])
+
+    async def _save(self, part: Part, hooks: Sequence[Hook]) -> None:
         written = []
-        for hook in part.endpoints.values():
-            if not isinstance(hook, Hook) or hook.task:
+        for hook in hooks:
+            if hook.task or hook.is_gone:
                 continue
             if hook in hook.group.sleepers:
                 for line in hook.lines:
