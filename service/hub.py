@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import orjson
 
@@ -26,20 +26,25 @@ from service.settings import Settings
 from service.targets import checked_url
 
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
+DENIED = "denied"
+MAX_FIELDS = 1_000
 # Ten days; an hour and thirty days for who asks for less or more.
 LEASE_S, MIN_LEASE_S, MAX_LEASE_S = 864_000, 3_600, 2_592_000
 # 5.1: less than 200 bytes.
 MAX_SECRET_BYTES = 199
 # SHA-1 is weak, and 7.1 does not ask for it.
 METHODS = ("sha256", "sha384", "sha512")
-_DIGITS = re.compile(r"[0-9]{1,12}")
+_DIGITS = re.compile(r"[0-9]{1,100}")
+# RFC 3986 2.3: escaped or not, these are the same.
+_UNRESERVED = re.compile(r"%(?:2[de]|3\d|[46][1-9a-f]|[57][0-9a]|5f|7e)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a subscriber asks for, until its callback confirms it."""
+    """What a subscriber asks for, until its callback confirms it; or what is to be told to it."""
 
     mode: str
+    """subscribe | unsubscribe | denied."""
     callback: str
     topic: str
     secret: str = ""
@@ -49,7 +54,8 @@ class Asked:
     @property
     def id(self) -> str:
         """Of the subscription: there is one for a topic and a callback (5.1)."""
-        return f"sub_{uuid.uuid5(uuid.NAMESPACE_URL, f'{self.topic} {self.callback}').hex}"
+        name = f"{self.topic} {unescaped(self.callback)}"
+        return f"sub_{uuid.uuid5(uuid.NAMESPACE_URL, name).hex}"
 
     def to_json(self) -> bytes:
         """As kept, with the secret."""
@@ -73,6 +79,11 @@ class Asked:
             {"hub.mode": self.mode, "hub.topic": self.topic, "hub.challenge": challenge, **lease},
         )
 
+    def denial(self, reason: str) -> str:
+        """The callback's URL with the news that there is nothing more (5.2)."""
+        fields = {"hub.mode": DENIED, "hub.topic": self.topic, "hub.reason": reason}
+        return _asked(self.callback, fields)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscriber:
@@ -93,12 +104,18 @@ class Subscriber:
         """As kept, with the secret."""
         return orjson.dumps(self)
 
-    def headers(self, body: bytes, *, content_type: str, hub_url: str) -> dict[str, str]:
+    def headers(
+        self, body: bytes, *, content_type: str, hub_url: str, self_url: str = ""
+    ) -> dict[str, str]:
         """Of the content (7): one Link header with hub and topic, and a signature if there is a
-        secret (7.1)."""
+        secret (7.1).
+
+        Args:
+            self_url: what another site's topic calls itself, if it is not what was subscribed to.
+        """
         headers = {
             "Content-Type": content_type,
-            "Link": f'<{hub_url}>; rel="hub", <{self.topic}>; rel="self"',
+            "Link": f'<{hub_url}>; rel="hub", <{self_url or self.topic}>; rel="self"',
         }
         if self.secret:
             digest = hmac.new(self.secret.encode(), body, getattr(hashlib, self.method)).hexdigest()
@@ -118,10 +135,25 @@ class Subscriber:
             "failing_since": to_rfc3339(from_ms(first_ms)) if first_ms else None,
         }
 
-    def denial(self, reason: str) -> str:
-        """The callback's URL with the news that there is nothing more (5.2)."""
-        fields = {"hub.mode": "denied", "hub.topic": self.topic, "hub.reason": reason}
-        return _asked(self.callback, fields)
+    @property
+    def denied(self) -> Asked:
+        """What is to be told to it when it is ended."""
+        return Asked(mode=DENIED, callback=self.callback, topic=self.topic)
+
+
+def form_of(body: bytes) -> list[tuple[str, str]]:
+    """The fields of a request (5.1: application/x-www-form-urlencoded, in UTF-8).
+
+    Raises:
+        InvalidInput: it cannot be read as that.
+    """
+    try:
+        return parse_qsl(
+            body.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS
+        )
+    except ValueError as exc:
+        reason = f"must be application/x-www-form-urlencoded in UTF-8: {exc}"
+        raise InvalidInput("body", f"{len(body)} bytes", reason) from exc
 
 
 def asked(form: Mapping[str, str], *, settings: Settings) -> Asked:
@@ -134,23 +166,33 @@ def asked(form: Mapping[str, str], *, settings: Settings) -> Asked:
     if mode not in MODES:
         raise InvalidInput("hub.mode", mode, f"must be one of {', '.join(MODES)}")
     callback = checked_url(form.get("hub.callback"), field="hub.callback")
-    topic = form.get("hub.topic", "")
-    if not settings.hub_open and topic_of(topic, settings) is None:
-        raise InvalidInput("hub.topic", topic, "is no feed of ours; take the feed's rel=self")
+    topic = unescaped(form.get("hub.topic", ""))
+    if mode == UNSUBSCRIBE:
+        # Whatever was subscribed to once; the rest says nothing here.
+        return Asked(mode=mode, callback=callback, topic=topic)
+    if topic_of(topic, settings) is None:
+        if not settings.hub_open:
+            raise InvalidInput("hub.topic", topic, "is no feed of ours; take the feed's rel=self")
+        topic = checked_topic(topic)
     secret = form.get("hub.secret", "")
-    if len(secret.encode("utf-8", "surrogatepass")) > MAX_SECRET_BYTES:
+    if len(secret.encode()) > MAX_SECRET_BYTES:
         raise InvalidInput("hub.secret", "***", f"must be at most {MAX_SECRET_BYTES} bytes")
-    method = form.get("hub.signature_method", METHODS[0])
+    method = form.get("hub.signature_method", "").lower() or METHODS[0]
     if method not in METHODS:
         raise InvalidInput("hub.signature_method", method, f"must be one of {', '.join(METHODS)}")
     return Asked(
         mode=mode,
         callback=callback,
-        topic=topic if topic_of(topic, settings) else checked_topic(topic),
+        topic=topic,
         secret=secret,
         method=method,
         lease_s=_lease_s(form.get("hub.lease_seconds", "")),
     )
+
+
+def unescaped(url: str) -> str:
+    """The URL without escapes that it does not need."""
+    return _UNRESERVED.sub(lambda found: unquote(found[0]), url)
 
 
 def checked_topic(url: str) -> str:
@@ -197,4 +239,5 @@ def hub_url(settings: Settings) -> str:
 
 
 def _asked(callback: str, fields: Mapping[str, object]) -> str:
-    return f"{callback}{'&' if '?' in callback else '?'}{urlencode(fields)}"
+    mark = "" if callback.endswith(("?", "&")) else "&" if "?" in callback else "?"
+    return f"{callback}{mark}{urlencode(fields)}"

@@ -11,7 +11,7 @@ import gc
 
 # Of Python's 700, 10, 10: a thousand requests in flight are 200,000 objects, and the whole of them
 # was looked through each time they had grown by a quarter.
-THRESHOLDS = (5_000, 10, 20)
+THRESHOLDS = (1_000, 5, 200)
 
 
 def settle() -> None:

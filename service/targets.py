@@ -32,9 +32,10 @@ def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:
     Raises:
         InvalidInput.
     """
-    if not isinstance(value, str) or not value.strip().startswith(("http://", "https://")):
+    scheme, _, rest = value.strip().partition("://") if isinstance(value, str) else ("", "", "")
+    if scheme.lower() not in ("http", "https"):
         raise InvalidInput(field, value, "must be an http:// or https:// URL")
-    url = value.strip().partition("#")[0]
+    url = f"{scheme.lower()}://{rest.partition('#')[0]}"
     if len(url) > MAX_URL_CHARS or any(c.isspace() or not c.isprintable() for c in url):
         raise InvalidInput(field, url, f"no spaces, and at most {MAX_URL_CHARS} characters")
     try:

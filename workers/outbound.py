@@ -20,6 +20,8 @@ from service.settings import Network, Settings
 
 CONNECT_TIMEOUT_S = 10
 MAX_CONNECTIONS = 512
+# Node and uvicorn close idle connections after 5 s: who is about to be closed is not written to.
+KEEPALIVE_S = 4
 # `ipaddress` calls these global; they lead inside, to relays, or nowhere.
 _DENIED = tuple(
     ipaddress.ip_network(network)
@@ -63,7 +65,10 @@ async def open_client(
         return socket.socket(family=family, type=kind, proto=protocol)
 
     connector = aiohttp.TCPConnector(
-        socket_factory=guarded_socket, limit=max_connections, ttl_dns_cache=30
+        socket_factory=guarded_socket,
+        limit=max_connections,
+        ttl_dns_cache=30,
+        keepalive_timeout=KEEPALIVE_S,
     )
     async with aiohttp.ClientSession(
         connector=connector,

@@ -6,9 +6,9 @@ They do the same as the API's handlers (service/web/manage.py); the root group i
 from __future__ import annotations
 
 from service.cli import main
-from service.commands import sources, views, watch, webhooks
+from service.commands import hub, sources, views, watch, webhooks
 
-__all__ = ["main", "run", "sources", "views", "watch", "webhooks"]
+__all__ = ["hub", "main", "run", "sources", "views", "watch", "webhooks"]
 
 
 def run() -> None:

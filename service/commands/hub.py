@@ -31,7 +31,7 @@ def list_subscribers(as_json: bool) -> None:
 @hub_group.command("remove")
 @click.argument("subscription_id")
 def remove_subscriber(subscription_id: str) -> None:
-    """End one without asking its callback."""
+    """End one; its callback is not asked, but told."""
 
     async def work(store: Store) -> None:
         if not await store.subscribers.remove(subscription_id):

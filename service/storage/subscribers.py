@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from service.hub import Asked, Subscriber
 from service.storage import keys
 from service.storage.connecting import Client
-from service.targets import host_of
 
 # Of other sites' topics that were pinged and not fetched yet.
 MAX_PINGED = 1_000
@@ -69,6 +70,18 @@ class Refusal(Enum):
     HOST = "host"
 
 
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a topic is at a moment."""
+
+    tag: str
+    """Of the bytes; empty if it is not there."""
+    body: bytes
+    content_type: str
+    self_url: str = ""
+    """What another site's topic calls itself, if it says so."""
+
+
 class Subscribers:
     """Who is pushed our feeds."""
 
@@ -82,7 +95,7 @@ class Subscribers:
         names = [
             keys.SUBSCRIBERS,
             keys.HUB_ASKED,
-            keys.hub_host(host_of(asked.callback)),
+            keys.hub_host(_host(asked.callback)),
             keys.ENDPOINTS_CHANGES,
         ]
         args = [asked.id, asked.to_json(), max_total, max_per_host, keys.CHANGES_MAX]
@@ -112,7 +125,7 @@ class Subscribers:
         names = [
             keys.SUBSCRIBERS,
             keys.HUB_ASKED,
-            keys.hub_host(host_of(which.callback)),
+            keys.hub_host(_host(which.callback)),
             keys.endpoint(which.id),
             keys.attempts(which.id),
         ]
@@ -160,14 +173,15 @@ class Subscribers:
         ]
 
     async def remove(self, subscriber_id: str) -> bool:
-        """End one, and what is asked of it; whether there was one."""
-        kept, asked = await self.get(subscriber_id)
-        if kept:
-            await self.end(kept, asked)
-            await self._client.xadd(
-                keys.ENDPOINTS_CHANGES, {"id": subscriber_id}, maxlen=keys.CHANGES_MAX
-            )
-        return kept is not None
+        """Have one told that it is denied, and ended; whether there is one."""
+        kept, _ = await self.get(subscriber_id)
+        if kept is None:
+            return False
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hset(keys.HUB_ASKED, subscriber_id, kept.denied.to_json())
+        pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": subscriber_id}, maxlen=keys.CHANGES_MAX)
+        await pipe.execute()
+        return True
 
     async def states(self, ids: Sequence[str]) -> list[Mapping[str, str]]:
         """What was sent last (`sent`, a tag), `failures`, `next_ms`, `first_failure_ms`."""
@@ -198,12 +212,15 @@ class Subscribers:
         """Ids of the topics that were pinged and not seen to."""
         return [key.decode() for key in await self._client.hkeys(keys.HUB_PINGED)]
 
-    async def keep_content(self, topic: str, body: bytes, content_type: str) -> None:
+    async def keep_content(
+        self, topic: str, body: bytes, *, content_type: str, self_url: str
+    ) -> None:
         """What another site's topic is now; the ping is seen to."""
         name = topic_id(topic)
         tag = hashlib.sha256(body).hexdigest()[:32]
         pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.hub_content(name), mapping={"body": body, "type": content_type, "tag": tag})
+        fields = {"body": body, "type": content_type, "tag": tag, "self": self_url}
+        pipe.hset(keys.hub_content(name), mapping=fields)
         pipe.expire(keys.hub_content(name), CONTENT_TTL_S)
         pipe.hdel(keys.HUB_PINGED, name)
         pipe.xadd(
@@ -217,16 +234,19 @@ class Subscribers:
         """It cannot be fetched, or nobody wants it."""
         await self._client.hdel(keys.HUB_PINGED, which)
 
-    async def content(self, topic: str) -> tuple[str, bytes, str]:
-        """(tag, body, Content-Type) of another site's topic; empty if it was never fetched."""
+    async def content(self, topic: str) -> Content:
+        """Another site's topic; empty if it was never fetched."""
         found = await self._client.hgetall(keys.hub_content(topic_id(topic)))
-        return (
-            found.get(b"tag", b"").decode(),
-            found.get(b"body", b""),
-            found.get(b"type", b"").decode(),
+        tag, content_type, self_url = (
+            found.get(name, b"").decode() for name in (b"tag", b"type", b"self")
         )
+        return Content(tag, found.get(b"body", b""), content_type, self_url)
 
 
 def topic_id(topic: str) -> str:
     """Of another site's topic, among the endpoints' changes."""
     return TOPIC + hashlib.sha256(topic.encode()).hexdigest()[:32]
+
+
+def _host(callback: str) -> str:
+    return urlsplit(callback).hostname or ""

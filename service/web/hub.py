@@ -9,38 +9,39 @@ from aiohttp import web
 from service import hub
 from service.errors import InvalidInput, NotFound
 from service.storage.subscribers import Refusal
-from service.web.api import json_response
+from service.web.api import json_response, read_body
 from service.web.state import DOCUMENTS, SETTINGS, STORE
 
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 3_600
+# The second is what aiohttp has for a request that does not say.
+_FORMS = ("application/x-www-form-urlencoded", "application/octet-stream")
 
 
 async def take(request: web.Request) -> web.StreamResponse:
     """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
-    form = await request.post()
-    fields = {name: value for name, value in form.items() if isinstance(value, str)}
-    try:
-        if fields.get("hub.mode") == hub.PUBLISH:
-            topics = [*form.getall("hub.topic", []), *form.getall("hub.url", [])]
-            return await _publish(
-                request, [topic for topic in topics if isinstance(topic, str) and topic]
-            )
-        return await _ask(request, hub.asked(fields, settings=request.app[SETTINGS]))
-    except InvalidInput as exc:
-        return _said(400, str(exc))
-    except NotFound as exc:
-        return _said(404, str(exc))
+    body = await read_body(request)
+    if request.content_type not in _FORMS:
+        raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
+    form = hub.form_of(body)
+    # The first of each name.
+    fields = dict(reversed(form))
+    if fields.get("hub.mode") == hub.PUBLISH:
+        topics = [value for name, value in form if name in ("hub.topic", "hub.url") and value]
+        return await _publish(request, topics)
+    return await _ask(request, hub.asked(fields, settings=request.app[SETTINGS]))
 
 
 async def _ask(request: web.Request, asked: hub.Asked) -> web.StreamResponse:
     store, settings = request.app[STORE].subscribers, request.app[SETTINGS]
-    ours = hub.topic_of(asked.topic, settings)
-    if ours and not await request.app[DOCUMENTS].feeds.is_known(ours[0].category):
-        raise NotFound(f"hub.topic: {asked.topic} is no feed of ours")
-    if asked.mode == hub.UNSUBSCRIBE and (await store.get(asked.id))[0] is None:
-        raise NotFound("there is no such subscription")
+    if asked.mode == hub.UNSUBSCRIBE:
+        if await store.get(asked.id) == (None, None):
+            raise NotFound("there is no such subscription")
+    else:
+        ours = hub.topic_of(asked.topic, settings)
+        if ours and not await request.app[DOCUMENTS].feeds.is_known(ours[0].category):
+            raise NotFound(f"hub.topic: {asked.topic} is no feed of ours")
     refusal = await store.ask(
         asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
     )
@@ -56,7 +57,7 @@ async def _publish(request: web.Request, topics: list[str]) -> web.StreamRespons
     settings = request.app[SETTINGS]
     if not topics:
         raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name what has news")
-    for topic in topics:
+    for topic in map(hub.unescaped, topics):
         if hub.topic_of(topic, settings):
             continue
         if not settings.hub_open:
@@ -79,7 +80,7 @@ async def list_subscribers(request: web.Request) -> web.StreamResponse:
 
 
 async def remove_subscriber(request: web.Request) -> web.StreamResponse:
-    """DELETE: end one without asking its callback."""
+    """DELETE: end one without asking its callback, which is told."""
     subscriber_id = request.match_info["id"]
     if not await request.app[STORE].subscribers.remove(subscriber_id):
         raise NotFound(f"{subscriber_id}: no such subscription")

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
 from service.errors import DatelineError, InvalidInput, NotFound, Unavailable
+from service.feeds.feed import HUB_PATH
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.web import html
@@ -114,6 +115,10 @@ def _answer(
         return web.Response(
             status=status, headers=headers, content_type=MEDIA_TYPE, body=orjson.dumps(found)
         )
+    if request.path == HUB_PATH:
+        # WebSub 5.1.2: errors are described as plain text.
+        headers["X-Content-Type-Options"] = "nosniff"
+        return web.Response(status=status, headers=headers, text=f"{found['detail']}\n")
     view = html.ErrorView(
         site_title=settings.site_title,
         base_url=settings.base_url,

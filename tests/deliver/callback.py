@@ -26,11 +26,15 @@ TOPIC = "http://news.example/feeds/all.rss"
 class Callback:
     """A subscriber: confirms as told, and remembers what came."""
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        self._host = host
         self.queries: list[dict[str, str]] = []
         """Of every GET, in its order."""
         self.contents: list[tuple[bytes, dict[str, str]]] = []
         """(body, headers) of every POST."""
+        self.path = "/callback?its=own"
+        self.paths: list[str] = []
+        """Of every request, as it was spelled."""
         self.confirms = True
         self.status = 200
         """Of the answers to contents."""
@@ -42,7 +46,7 @@ class Callback:
     @property
     def url(self) -> str:
         """Where it listens, with a query of its own."""
-        return f"http://127.0.0.1:{self._port}/callback?its=own"
+        return f"http://{self._host}:{self._port}{self.path}"
 
     async def modes(self, *expected: str) -> list[dict[str, str]]:
         """Queries, once there are those of these modes."""
@@ -63,6 +67,7 @@ class Callback:
         return self.contents
 
     async def _take(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.paths.append(request.raw_path)
         if request.method == "POST":
             self.contents.append((await request.read(), dict(request.headers)))
             return web.Response(status=self.status)
@@ -78,7 +83,7 @@ class Callback:
     async def __aenter__(self) -> Self:
         self._runner = web.ServerRunner(web.Server(self._take))
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        await web.TCPSite(self._runner, self._host, 0).start()
         self._port = self._runner.addresses[0][1]
         return self
 

@@ -234,3 +234,72 @@ async def test_a_callback_that_was_away_is_asked_again(
     await callback.modes("subscribe", "subscribe", "subscribe")
     challenges = {query["hub.challenge"] for query in callback.queries}
     assert 3 == len(challenges)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"\xff\xfe=1", "application/x-www-form-urlencoded", 400),
+        (b"hub.secret=%ff%fe&hub.mode=subscribe", "application/x-www-form-urlencoded", 400),
+        (b"hub.mode=subscribe", "application/x-www-form-urlencoded; charset=nonsense", 400),
+        (b"x=1&" * 2_000, "application/x-www-form-urlencoded", 400),
+        (b"{}", "application/json", 415), (b"--x", "multipart/form-data", 415),
+    ],
+)  # fmt: skip
+async def test_bodies_of_another_kind_are_refused_in_words(
+    client: Client, body: bytes, content_type: str, status: int
+) -> None:
+    """4xx and plain text, whatever comes."""
+    headers = {"Content-Type": content_type}
+    async with client.post("/hub", data=body, headers=headers) as response:
+        assert status == response.status
+        assert response.headers["Content-Type"].startswith("text/plain")
+        assert await response.text()
+
+
+async def test_methods_and_codings_that_are_none_are_refused_in_words(client: Client) -> None:
+    """405 with Allow, 415."""
+    async with client.get("/hub") as response:
+        assert (405, "POST") == (response.status, response.headers["Allow"])
+        assert response.headers["Content-Type"].startswith("text/plain")
+    headers = {"Content-Encoding": "rot13", "Content-Type": "application/x-www-form-urlencoded"}
+    async with client.post("/hub", data=b"x", headers=headers) as response:
+        assert 415 == response.status
+
+
+async def test_callbacks_are_used_as_they_are_spelled(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """Escapes and all; two spellings of one are one, and so are those of a topic."""
+    spelled = "/p%2Fq;a=1@b?x=%2F%26%e2%82%ac&y='[]!$()*,&z=%7E"
+    async with hub(store, settings) as client:
+        callback.path = spelled
+        await subscribed(client, store, callback, topic=TOPIC.replace("all", "%61ll"))
+        callback.path = spelled.replace("%7E", "~")
+        await ask(client, callback)
+        await callback.modes("subscribe", "subscribe")
+
+        async def settled() -> bool:
+            return not await store.subscribers.all_asked()
+
+        await wait_until(settled)
+        await publish(store, "News")
+        await callback.came(1)
+        assert 1 == len(await store.subscribers.all())
+    assert callback.paths[0].startswith(f"{spelled}&hub.mode=subscribe&")
+    assert spelled.replace("%7E", "~") == callback.paths[-1]
+
+
+async def test_who_leaves_before_being_confirmed_is_not_subscribed(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """The last word counts; what else is said in an unsubscription is ignored."""
+    async with hub(store, settings) as client:
+        await ask(client, callback)
+        await ask(client, callback, mode="unsubscribe", lease_seconds="soon", secret="x" * 300)
+
+        async def settled() -> bool:
+            return not await store.subscribers.ids()
+
+        await wait_until(settled)
+    assert "unsubscribe" == callback.queries[-1]["hub.mode"]

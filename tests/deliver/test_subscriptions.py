@@ -108,16 +108,33 @@ async def test_subscriptions_are_capped(
 ) -> None:
     """Per host and in all; a renewal is always let in."""
     tight = settings.model_copy(update={"hub_max_per_host": 1, "hub_max_subscribers": 2})
-    async with hub(store, tight) as client, Callback() as second, Callback() as third:
+    async with (
+        hub(store, tight) as client,
+        Callback("127.0.0.2") as second,
+        Callback("127.0.0.3") as third,
+        Callback() as neighbour,
+    ):
         await subscribed(client, store, callback)
         await ask(client, callback, 429, topic="http://news.example/feeds/all.json")
+        await ask(client, neighbour, 429)
         await subscribed(client, store, second)
         await ask(client, third, 503)
         await ask(client, callback)
+        path = "/api/v1/subscribers/"
         (kept, _) = (await store.subscribers.all()).values()
-        async with client.delete(f"/api/v1/subscribers/{kept.id}", headers=AUTH) as response:
+        async with client.delete(path + kept.id, headers=AUTH) as response:
             assert 204 == response.status
+
+        async def ended() -> bool:
+            return len(await store.subscribers.ids()) == 1
+
+        await wait_until(ended)
+        assert "denied" in [
+            query["hub.mode"] for each in (callback, second) for query in each.queries
+        ]
         await ask(client, third)
+        async with client.delete(path + kept.id, headers=AUTH) as response:
+            assert 404 == response.status
 
 
 async def test_callbacks_inside_are_not_reached(

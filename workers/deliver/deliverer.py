@@ -70,6 +70,8 @@ class Deliverer:
             ticking(every) as ticks,
             asyncio.TaskGroup() as group,
         ):
+            # It would repeat a request of its own accord, and a challenge is for one.
+            client._retry_connection = False
             self._dispatcher = Dispatcher(self._settings, client, group, self._acks, self._parts)
             means = Means(self._store, self._settings, self._dispatcher, self._now)
             self._hooks = Hooks(means, self._acks)

@@ -16,6 +16,7 @@ from service.storage.deliveries import Ack
 from service.storage.rendered import Change
 from workers.deliver.dispatch import Means, Request
 from workers.deliver.lanes import Sender
+from workers.deliver.sending import target
 
 PREFIX = "ping_"
 # In one request; the rest goes in the next.
@@ -77,7 +78,7 @@ class Ping(Sender):
             self._judge(told, answer)
             return None
 
-        return Request(self.hub_url, _FORM, urlencode(pairs).encode(), judged, 0)
+        return Request(target(self.hub_url), _FORM, urlencode(pairs).encode(), judged, 0)
 
     def _judge(self, told: Sequence[str], answer: Answer) -> None:
         now = self._means.now()

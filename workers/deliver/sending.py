@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from yarl import URL
@@ -15,12 +17,17 @@ from workers.runtime import Stopwatch
 # Kept of an answer, for the attempt log.
 MAX_ANSWER_BYTES = 2_000
 MAX_ERROR_CHARS = 300
+# RFC 3986 2.2 and 2.3, and what escapes begin with.
+_URL_CHARS = "%:/?#[]@!$&'()*+,;=-._~"
 
 
 def target(url: str) -> URL | str:
-    """A URL read once for many requests; one that cannot be read fails when it is sent to."""
+    """A URL read once for many requests, and sent as it is spelled: signatures and routes of
+    receivers may hang on it. One that cannot be read fails when it is sent to."""
     try:
-        return URL(url)
+        if not urlsplit(url).netloc.isascii():
+            return URL(url)
+        return URL(quote(url, safe=_URL_CHARS), encoded=True)
     except ValueError:
         return url
 
@@ -75,20 +82,35 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A document of another site."""
+
+    body: bytes
+    content_type: str
+    self_url: str
+    """What its Link header calls it; empty if it does not say."""
+
+
 async def fetch(
     client: aiohttp.ClientSession, url: str, *, timeout_s: float, max_bytes: int
-) -> tuple[bytes, str] | None:
-    """(body, Content-Type) of a document; None if it cannot be had, or is too large."""
+) -> Fetched | None:
+    """None if it cannot be had, is too large, or packed though that was not asked for."""
+    headers = {"Accept-Encoding": "identity"}
     try:
         async with (
             asyncio.timeout(timeout_s),
-            client.get(url, allow_redirects=False, headers={"Accept-Encoding": "identity"}) as r,
+            client.get(target(url), allow_redirects=False, headers=headers) as r,
         ):
+            if r.headers.get("Content-Encoding", "identity") != "identity" or r.status != 200:
+                return None
             body = b""
             while len(body) <= max_bytes and (part := await r.content.read(65_536)):
                 body += part
-            if r.status != 200 or len(body) > max_bytes:
+            if len(body) > max_bytes:
                 return None
-            return body, r.headers.get("Content-Type", "application/octet-stream")
+            link = r.links.get("self")
+            content_type = r.headers.get("Content-Type", "application/octet-stream")
+            return Fetched(body, content_type, str(link["url"]) if link else "")
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None

@@ -9,12 +9,13 @@ from functools import partial
 
 from service import hub, retries
 from service.articles import to_ms
-from service.hub import SUBSCRIBE, Asked, Subscriber
+from service.hub import DENIED, SUBSCRIBE, Asked, Subscriber
 from service.retries import Answer, Verdict
 from service.storage import keys
 from service.storage.deliveries import Ack
 from workers.deliver.dispatch import Means, Request
 from workers.deliver.lanes import Sender
+from workers.deliver.sending import target
 from workers.deliver.topics import Topic, Topics
 
 # When a callback cannot be reached to confirm, or says 5xx: it is asked again so often.
@@ -63,6 +64,8 @@ class Subscription(Sender):
     async def next(self) -> Request | Ack | None:
         """A question, the topic, a denial; nothing if all is said."""
         now_ms = to_ms(self._means.now())
+        if self.asked and self._is_denied(self.asked):
+            return self._denial(self.asked)
         may_ask = self.topic.tag or self.topic.page is None or self.topic.is_gone
         if self.asked and may_ask and self._ask_ms <= now_ms:
             return self._question(self.asked)
@@ -82,7 +85,7 @@ class Subscription(Sender):
         if self.next_ms > now_ms:
             return None
         if self.topic.is_gone:
-            return self._denial(kept)
+            return self._denial(kept.denied)
         if not self.topic.tag or self.topic.tag == self.sent:
             return None
         return await self._content(kept)
@@ -92,7 +95,7 @@ class Subscription(Sender):
     def _question(self, asked: Asked) -> Request:
         challenge = secrets.token_urlsafe(32)
         judged = partial(self._confirmed, asked, challenge, self.topic.tag)
-        return Request(asked.question(challenge), {}, None, judged, 0)
+        return Request(target(asked.question(challenge)), {}, None, judged, 0)
 
     def _confirmed(self, asked: Asked, challenge: str, tag: str, answer: Answer) -> Ack:
         store, now = self._means.store.subscribers, self._means.now()
@@ -133,11 +136,13 @@ class Subscription(Sender):
     # What its topic is (7), and that there is nothing more.
 
     async def _content(self, kept: Subscriber) -> Request:
-        tag, body, content_type = await self._topics.content(self.topic)
+        content = await self._topics.content(self.topic)
         headers = kept.headers(
-            body, content_type=content_type, hub_url=hub.hub_url(self._means.settings)
-        )
-        return Request(kept.callback, headers, body, partial(self._judged, kept, tag), 1)
+            content.body, content_type=content.content_type,
+            hub_url=hub.hub_url(self._means.settings), self_url=content.self_url,
+        )  # fmt: skip
+        judged = partial(self._judged, kept, content.tag)
+        return Request(target(kept.callback), headers, content.body, judged, 1)
 
     def _judged(self, kept: Subscriber, tag: str, answer: Answer) -> Ack:
         attempt = _attempt("content", tag, answer, self.failures)
@@ -161,13 +166,21 @@ class Subscription(Sender):
             }
         return Ack(registry=keys.SUBSCRIBERS, endpoint_id=self.id, fields=fields, attempt=attempt)
 
-    def _denial(self, kept: Subscriber) -> Request:
-        def judged(answer: Answer) -> Ack:
-            self._then = partial(self._end, kept)
-            attempt = _attempt("denied", kept.topic, answer, 0)
-            return Ack(registry=keys.SUBSCRIBERS, endpoint_id=self.id, attempt=attempt)
+    def _is_denied(self, asked: Asked) -> bool:
+        return asked.mode == DENIED or (asked.mode == SUBSCRIBE and self.topic.is_gone)
 
-        return Request(kept.denial("the topic is gone"), {}, None, judged, 0)
+    def _denial(self, asked: Asked) -> Request:
+        """It is told once, and ended whatever it says."""
+        ended = self.kept or asked.confirmed(0)
+
+        def judged(answer: Answer) -> Ack:
+            self._then = partial(self._end, ended, self.asked)
+            registry = keys.SUBSCRIBERS if self.kept else keys.HUB_ASKED
+            attempt = _attempt(DENIED, asked.topic, answer, 0)
+            return Ack(registry=registry, endpoint_id=self.id, attempt=attempt)
+
+        reason = "the topic is gone" if self.topic.is_gone else "the operator has ended it"
+        return Request(target(asked.denial(reason)), {}, None, judged, 0)
 
     async def _end(self, kept: Subscriber, asked: Asked | None = None) -> None:
         await self._means.store.subscribers.end(kept, asked)

@@ -27,6 +27,8 @@ LOOK_EVERY_S = 30.0
 RECONNECT_S = 1.0
 # Of other sites' topics, at once.
 FETCHES = 8
+# After a ping, when it cannot be had.
+FETCHED_AGAIN = 3
 IDS = ("sub_", TOPIC, CONTENT)
 
 
@@ -129,38 +131,49 @@ class Subscribers:
             if lease_of(name) == part.lease.name:
                 self._fetch_soon(name)
 
-    def _fetch_soon(self, name: str) -> None:
+    def _fetch_soon(self, name: str, failures: int = 0) -> None:
         if name not in self._fetching and not self._means.dispatcher.is_ending:
             self._fetching.add(name)
-            self._group.create_task(self._fetch(name))
+            self._group.create_task(self._fetch(name, failures))
 
-    async def _fetch(self, name: str) -> None:
+    async def _fetch(self, name: str, failures: int) -> None:
         """Another site's topic as it is now, if anybody wants it."""
+        schedule_s = self._means.settings.webhook_retry_schedule_s[:FETCHED_AGAIN]
         try:
             # If Redis is away the ping is seen again, at the next look.
             with contextlib.suppress(Unavailable), translated():
                 async with self._fetches:
                     self._fetching.discard(name)
-                    await self._fetch_now(name)
+                    if await self._fetch_now(name):
+                        return
+                    if failures == len(schedule_s):
+                        await self._means.store.subscribers.drop_ping(name)
+                        return
+            delay_s = schedule_s[min(failures, len(schedule_s) - 1)]
+            loop = asyncio.get_running_loop()
+            loop.call_later(delay_s, self._fetch_soon, name, failures + 1)
         finally:
             self._fetching.discard(name)
 
-    async def _fetch_now(self, name: str) -> None:
+    async def _fetch_now(self, name: str) -> bool:
+        """Whether there is nothing more to do."""
         store, settings = self._means.store.subscribers, self._means.settings
         url = await store.pinged(name)
         wanted = {each.topic for each in (await store.all()).values()}
         if url not in wanted or not settings.hub_open:
             await store.drop_ping(name)
-            return
+            return True
         fetched = await fetch(
             self._means.dispatcher.client, url,
             timeout_s=settings.fetch_timeout_s, max_bytes=settings.fetch_max_bytes,
         )  # fmt: skip
         if fetched is None:
             logger.warning("a topic cannot be fetched", extra={"topic": url})
-            await store.drop_ping(name)
-        else:
-            await store.keep_content(url, *fetched)
+            return False
+        await store.keep_content(
+            url, fetched.body, content_type=fetched.content_type, self_url=fetched.self_url
+        )
+        return True
 
     def forget(self, sender: Sender) -> None:
         """It is not ours any more."""

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from service import hub
 from service.errors import Unavailable
-from service.pages import Page
+from service.pages import VIEWS, Page
 from service.rendering import FeedRenderer
 from service.storage.connecting import translated
 from service.storage.rendered import Change
+from service.storage.subscribers import Content
 from workers.deliver.dispatch import Means
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Topics:
         self._group = group
         self._feeds = FeedRenderer(means.store, means.settings, now=means.now)
         self._topics: dict[str, Topic] = {}
-        self._held: dict[str, tuple[str, bytes, str]] = {}
+        self._held: dict[str, Content] = {}
 
     def close(self) -> None:
         """End the thread."""
@@ -103,8 +104,10 @@ class Topics:
         ours = [topic for topic in self._topics.values() if topic.page and not topic.timer]
         pages = [topic.page for topic in ours if topic.page]
         states = await self._feeds.states(pages) if pages else []
-        for topic, state in zip(ours, states, strict=True):
-            if str(state) != topic.version:
+        views = {view.path for view in await self._means.store.views.all() if not view.private}
+        for topic, page, state in zip(ours, pages, states, strict=True):
+            is_lost = page.category.startswith(VIEWS) and page.category not in views
+            if is_lost or str(state) != topic.version:
                 self._look_soon(topic, self._means.settings.hub_debounce_s)
 
     def _look_soon(self, topic: Topic, delay_s: float) -> None:
@@ -120,7 +123,7 @@ class Topics:
         topic.timer = None
         try:
             with translated():
-                topic.tag = (await self._load(topic))[0] or topic.tag
+                topic.tag = (await self._load(topic)).tag or topic.tag
         except Unavailable:
             self._look_soon(topic, AFTER_OUTAGE_S)
         except Exception:
@@ -130,31 +133,32 @@ class Topics:
             self._means.dispatcher.wake(subscription)
         self._means.dispatcher.pump()
 
-    async def content(self, topic: Topic) -> tuple[str, bytes, str]:
-        """(tag, body, Content-Type) of what the topic is now."""
+    async def content(self, topic: Topic) -> Content:
+        """What the topic is now."""
         held = self._held.get(topic.url)
-        if held and held[0] == topic.tag:
+        if held and held.tag == topic.tag:
             return held
         found = await self._load(topic)
-        topic.tag = found[0] or topic.tag
+        topic.tag = found.tag or topic.tag
         return found
 
-    async def _load(self, topic: Topic) -> tuple[str, bytes, str]:
+    async def _load(self, topic: Topic) -> Content:
         if topic.page is None:
             found = await self._means.store.subscribers.content(topic.url)
         elif not await self._feeds.is_known(topic.page.category):
             topic.is_gone = True
-            return "", b"", ""
+            return Content("", b"", "")
         else:
             (state,) = await self._feeds.states([topic.page])
             rendered = await self._feeds.render(topic.page, topic.extension, state)
             topic.version = str(state)
-            found = rendered.tag, rendered.body, hub.content_type_of(topic.extension)
+            content_type = hub.content_type_of(topic.extension)
+            found = Content(rendered.tag, rendered.body, content_type)
         self._hold(topic.url, found)
         return found
 
-    def _hold(self, url: str, found: tuple[str, bytes, str]) -> None:
+    def _hold(self, url: str, found: Content) -> None:
         self._held.pop(url, None)
         self._held[url] = found
-        while sum(len(body) for _, body, _ in self._held.values()) > MAX_HELD_BYTES:
+        while sum(len(each.body) for each in self._held.values()) > MAX_HELD_BYTES:
             self._held.pop(next(iter(self._held)))
