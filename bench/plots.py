@@ -87,11 +87,23 @@ def wire(text: str) -> Any:
     return drawn
 
 
+def deliveries(text: str) -> Any:
+    """Webhook requests a second."""
+    drawn = chart(pygal.Bar, "Webhook requests a second", y_title="requests/s", show_legend=False)
+    rows = {row[0]: row for row in table(text, "deliver") if row}
+    bars = {
+        "bare loop": rows["bare"][1], "one worker": rows["any"][1], "two workers": rows["any"][2],
+    }  # fmt: skip
+    drawn.x_labels = list(bars)
+    drawn.add("requests/s", [float(rate.removesuffix("/s")) for rate in bars.values()])
+    return drawn
+
+
 def main() -> None:
     """Draw them all."""
     text = (DOCS / "performance.md").read_text()
     FOLDER.mkdir(exist_ok=True)
-    for draw in (serving, arrivals, growth, wire):
+    for draw in (serving, arrivals, growth, wire, deliveries):
         svg = draw(text).render(is_unicode=True)
         # pygal says what made it and when, with a new identity each time.
         svg = re.sub(r"<!--.*?-->", "", svg)
