@@ -95,6 +95,12 @@ async def rotate_webhook(request: web.Request) -> web.StreamResponse:
     return json_response(await endpoints.rotate(store, request.match_info["id"], fields, now=now))
 
 
+# How it is, before how it is set up.
+_FIRST = (
+    "state", "disabled", "failures", "failing_since", "next_attempt", "waiting", "waiting_since",
+)  # fmt: skip
+
+
 async def show_page(request: web.Request) -> web.StreamResponse:
     """GET: all webhooks and their states, for people."""
     webhooks = await endpoints.all_shown(request.app[STORE])
@@ -107,6 +113,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     store = request.app[STORE]
     webhook = await endpoints.find(store, request.match_info["id"])
     (shown,) = await endpoints.shown(store, [webhook])
+    shown = {**{name: shown[name] for name in _FIRST}, **shown}
     attempts = await store.deliveries.attempts(webhook.id, limit=endpoints.MAX_LISTED)
     letters = await store.deliveries.dead_letters(webhook.id, limit=endpoints.MAX_LISTED)
     return _page(request, one=shown, attempts=attempts, letters=letters)

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import AUTH, TOKEN
-from tests.deliver.working import delivered, delivering, publish, subscribe
+from tests.deliver.working import delivered, delivering, operations, publish, subscribe
 from tests.receiver import FakeReceiver
 
 Client = TestClient[Any, Any]
@@ -66,16 +66,19 @@ async def test_the_pages_show_states_and_attempts(
 ) -> None:
     """Escaped, not cached, and without a secret."""
     webhook_id = await subscribe(store, receiver, headers={"X-Key": "hush"})
-    receiver.answers = [500]
+    receiver.answers = [500, 500, 500]
     await publish(store, "a")
     async with delivering(store, settings):
         await delivered(receiver, 1)
+        await operations(store, "failing", "recovered")
     given = base64.b64encode(f"me:{TOKEN}".encode()).decode()
     headers = {"Authorization": f"Basic {given}"}
     async with client.get("/webhooks", headers=headers) as response:
         text = await response.text()
         assert (200, "no-store") == (response.status, response.headers["Cache-Control"])
     assert f'href="/webhooks/{webhook_id}"' in text
+    assert "dateline.webhook.recovered.v1" in text
+    assert "failing since: 20" in text
     async with client.get(f"/webhooks/{webhook_id}", headers=headers) as response:
         text = await response.text()
     assert "500 500" in text
