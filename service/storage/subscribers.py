@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from service.hub import Asked, Subscriber
+from service.hub import Asked, Subscriber, unescaped
 from service.storage import keys
 from service.storage.connecting import Client
 
@@ -23,7 +23,10 @@ TOPIC, CONTENT = "topic_", "content_"
 _ASK = """
 -- KEYS 1 subscribers 2 asked 3 subscriptions of the callback's host 4 changes
 -- ARGV 1 id 2 what is asked 3 cap of all 4 cap of a host 5 cap of the changes
--- Gives 'kept', or which cap it is over.
+-- Gives 'kept', or which cap it is over, or 'ending' while the operator's end is not told yet.
+if string.find(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"mode":"denied"', 1, true) then
+  return 'ending'
+end
 local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) + redis.call('HEXISTS', KEYS[2], ARGV[1])
 if known == 0 then
   local all = redis.call('HLEN', KEYS[1]) + redis.call('HLEN', KEYS[2])
@@ -68,6 +71,8 @@ class Refusal(Enum):
     NO = "kept"
     TOTAL = "total"
     HOST = "host"
+    ENDING = "ending"
+    """The operator has ended it, and its callback was not told yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +145,11 @@ class Subscribers:
         """The same of many."""
         if not ids:
             return []
-        kept = await self._client.hmget(keys.SUBSCRIBERS, ids)
-        asked = await self._client.hmget(keys.HUB_ASKED, ids)
+        # At one moment: what is confirmed goes from one to the other.
+        pipe = self._client.pipeline(transaction=True)
+        pipe.hmget(keys.SUBSCRIBERS, ids)
+        pipe.hmget(keys.HUB_ASKED, ids)
+        kept, asked = await pipe.execute()
         return [
             (Subscriber(**orjson.loads(k)) if k else None, Asked(**orjson.loads(a)) if a else None)
             for k, a in zip(kept, asked, strict=True)
@@ -249,4 +257,5 @@ def topic_id(topic: str) -> str:
 
 
 def _host(callback: str) -> str:
-    return urlsplit(callback).hostname or ""
+    # As subscriptions are told apart, or one could be counted at a host and discounted at none.
+    return urlsplit(unescaped(callback)).hostname or ""

@@ -15,13 +15,16 @@ from service.web.state import DOCUMENTS, SETTINGS, STORE
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 3_600
+# Three URLs and a secret, all of it escaped; and pings with many topics.
+MAX_FORM_BYTES = 65_536
 # The second is what aiohttp has for a request that does not say.
 _FORMS = ("application/x-www-form-urlencoded", "application/octet-stream")
 
 
 async def take(request: web.Request) -> web.StreamResponse:
     """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
-    body = await read_body(request)
+    # Whoever likes may ask: what is read is bounded before anything is made of it.
+    body = await read_body(request.clone(client_max_size=MAX_FORM_BYTES))
     if request.content_type not in _FORMS:
         raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
     form = hub.form_of(body)
@@ -45,7 +48,9 @@ async def _ask(request: web.Request, asked: hub.Asked) -> web.StreamResponse:
     refusal = await store.ask(
         asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
     )
-    if refusal is Refusal.NO:
+    if refusal is Refusal.ENDING and asked.mode == hub.SUBSCRIBE:
+        return _said(503, "this subscription is being ended; try again later")
+    if refusal in (Refusal.NO, Refusal.ENDING):
         return _said(202, "accepted; the callback will be asked to confirm it")
     logger.warning("a subscription was refused", extra={"cap": refusal.value})
     where = "this callback's host has" if refusal is Refusal.HOST else "this hub has"

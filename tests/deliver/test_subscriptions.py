@@ -137,6 +137,44 @@ async def test_subscriptions_are_capped(
             assert 404 == response.status
 
 
+async def test_a_topic_that_somebody_left_has_news_for_who_came_after(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """Its last subscriber goes, and another comes before that is tidied up."""
+    async with hub(store, settings) as client, Callback() as other:
+        await subscribed(client, store, callback)
+        await ask(client, callback, mode="unsubscribe")
+
+        async def left() -> bool:
+            return not await store.subscribers.ids()
+
+        await wait_until(left)
+        await subscribed(client, store, other)
+        # Longer than all parts take to be tidied up.
+        await asyncio.sleep(1.2)
+        await publish(store, "News")
+        await other.came(1)
+
+
+async def test_who_asks_anew_while_being_denied_is_asked(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """An end that the operator ordered is told first; after it one may come again."""
+    async with hub(store, settings) as client:
+        await subscribed(client, store, callback)
+        (kept,) = await store.subscribers.all()
+        assert await store.subscribers.remove(kept)
+        await callback.modes("subscribe", "denied")
+
+        async def ended() -> bool:
+            return not await store.subscribers.ids()
+
+        await wait_until(ended)
+        await subscribed(client, store, callback)
+        await publish(store, "News")
+        await callback.came(1)
+
+
 async def test_callbacks_inside_are_not_reached(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
@@ -173,6 +211,7 @@ async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Sett
     async with RawTestServer(take) as other:
         url = str(other.make_url("/ping"))
         told = settings.model_copy(update={"hub_pings": (url,)})
+        await saved.put(store, {"name": "own", "query": "q=News", "private": True}, now=NOON)
         async with hub(store, told) as client:
             # Until the worker listens nobody tells it; it polls for nothing.
             await heard(store)
@@ -187,6 +226,7 @@ async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Sett
                 feed = await response.json(content_type=None)
             assert [url] == [each["url"] for each in feed["hubs"]][1:]
             assert url in response.headers["Link"]
+    assert not any("views/own" in topic for form in forms for topic in form["hub.url"])
     assert {"publish"} == {form["hub.mode"][0] for form in forms}
     assert {TOPIC, "http://news.example/feeds/news.atom"} <= set(forms[0]["hub.url"])
     assert len(forms) <= 4

@@ -14,6 +14,7 @@ import logging
 import zlib
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import aiohttp
 from yarl import URL
@@ -140,6 +141,13 @@ class Dispatcher:
         """Give free places to those who wait."""
         while not self.is_ending and (endpoint := self.lanes.next(self._loop.time())):
             endpoint.task = self._group.create_task(self._serve(endpoint))
+            endpoint.task.add_done_callback(partial(self._ended, endpoint))
+
+    def _ended(self, endpoint: Sender, task: asyncio.Task[None]) -> None:
+        """A task that is cancelled before its first step cleans up nothing."""
+        if endpoint.task is task:
+            self.lanes.leave(endpoint)
+            endpoint.task = None
 
     def ring(self, endpoint: Sender) -> None:
         """Wake one, at once if there is a place."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from urllib.parse import urlencode
 
 from service import retries
@@ -38,7 +39,9 @@ class Ping(Sender):
         super().__init__(ping_id(hub_url))
         self.hub_url = hub_url
         self._means = means
-        self._waiting: dict[str, None] = {}
+        self._waiting: dict[str, int] = {}
+        """Topic → number of its newest change."""
+        self._changes = 0
         self._failures = 0
         self._next_ms = 0
 
@@ -46,11 +49,14 @@ class Ping(Sender):
         """These pages have news; those of a burst are told together."""
         if not self._waiting and self.timer is None:
             self._next_ms = to_ms(self._means.now()) + self._debounce_ms
+        self._changes += 1
         for category, period in changes:
             page = Page(category, Period.parse(period))
             for extension in FORMATS:
-                self._waiting[self._means.settings.base_url + page.feed_path(extension)] = None
-        for topic in list(self._waiting)[: len(self._waiting) - MAX_WAITING]:
+                self._waiting[self._means.settings.base_url + page.feed_path(extension)] = (
+                    self._changes
+                )
+        for topic in list(self._waiting)[: max(0, len(self._waiting) - MAX_WAITING)]:
             del self._waiting[topic]
         self._means.dispatcher.ring(self)
 
@@ -66,10 +72,7 @@ class Ping(Sender):
         if wait_s > 0:
             self._means.dispatcher.later(self, wait_s)
             return None
-        told = list(self._waiting)[:MAX_TOPICS]
-        # What changes during the request is told in the next.
-        for topic in told:
-            del self._waiting[topic]
+        told = dict(islice(self._waiting.items(), MAX_TOPICS))
         # PubSubHubbub's hubs read hub.url, WebSub's hub.topic.
         pairs = [("hub.mode", "publish")]
         pairs += [(name, topic) for topic in told for name in ("hub.url", "hub.topic")]
@@ -80,13 +83,16 @@ class Ping(Sender):
 
         return Request(target(self.hub_url), _FORM, urlencode(pairs).encode(), judged, 0)
 
-    def _judge(self, told: Sequence[str], answer: Answer) -> None:
+    def _judge(self, told: Mapping[str, int], answer: Answer) -> None:
         now = self._means.now()
         if answer.verdict is Verdict.DELIVERED:
             self._failures = self.first_failure_ms = 0
+            for topic, change in told.items():
+                # What changed during the request is told in the next.
+                if self._waiting.get(topic) == change:
+                    del self._waiting[topic]
             self._next_ms = to_ms(now) + self._debounce_ms
             return
-        self._waiting = {**dict.fromkeys(told), **self._waiting}
         self._failures += 1
         self.first_failure_ms = self.first_failure_ms or to_ms(now)
         delay_s = retries.retry_delay_s(

@@ -111,6 +111,8 @@ async def fetch(
                 return None
             link = r.links.get("self")
             content_type = r.headers.get("Content-Type", "application/octet-stream")
+            # It is sent on, and a site may put anything there.
+            content_type = content_type.encode("ascii", "replace").decode()
             return Fetched(body, content_type, str(link["url"]) if link else "")
     except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
         return None

@@ -71,7 +71,8 @@ class Subscription(Sender):
             return self._question(self.asked)
         if self.kept and self.kept.expires_ms <= now_ms:
             await self._end(self.kept)
-            return None
+            if self.is_gone:
+                return None
         request = await self._news(self.kept, now_ms) if self.kept else None
         if request is None:
             waits = [self._ask_ms if self.asked else 0, self.next_ms if self.kept else 0]
@@ -171,10 +172,11 @@ class Subscription(Sender):
 
     def _denial(self, asked: Asked) -> Request:
         """It is told once, and ended whatever it says."""
-        ended = self.kept or asked.confirmed(0)
+        # What is asked meanwhile is another matter.
+        ended, order = self.kept or asked.confirmed(0), self.asked
 
         def judged(answer: Answer) -> Ack:
-            self._then = partial(self._end, ended, self.asked)
+            self._then = partial(self._end, ended, order)
             registry = keys.SUBSCRIBERS if self.kept else keys.HUB_ASKED
             attempt = _attempt(DENIED, asked.topic, answer, 0)
             return Ack(registry=registry, endpoint_id=self.id, attempt=attempt)

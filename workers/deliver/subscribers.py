@@ -40,7 +40,8 @@ class Subscribers:
         self._group = group
         self._topics = Topics(means, group)
         self._pings = {ping_id(url): Ping(url, means) for url in means.settings.hub_pings}
-        self._fetching: set[str] = set()
+        self._fetching: dict[str, bool] = {}
+        """Topics that are being fetched, to the last retry → whether they were pinged again."""
         self._fetches = asyncio.Semaphore(FETCHES)
         self._looked = 0.0
 
@@ -48,10 +49,20 @@ class Subscribers:
         """End the thread that renders."""
         self._topics.close()
 
-    def _ping(self, changes: Sequence[Change]) -> None:
-        for part in self._means.dispatcher.parts:
-            for endpoint_id in self._pings.keys() & part.endpoints.keys():
-                self._pings[endpoint_id].changed(changes)
+    async def _ping(self, changes: Sequence[Change]) -> None:
+        pings = [
+            self._pings[endpoint_id]
+            for part in self._means.dispatcher.parts
+            for endpoint_id in self._pings.keys() & part.endpoints.keys()
+        ]
+        if pings and changes:
+            # Names of private views are nobody's business.
+            known = {
+                category: await self._topics.is_public(category)
+                for category in {category for category, _ in changes}
+            }
+            for ping in pings:
+                ping.changed([change for change in changes if known[change[0]]])
 
     async def run(self, stop: asyncio.Event) -> None:
         """Hear which pages change, until stopped."""
@@ -60,7 +71,7 @@ class Subscribers:
                 async with self._means.store.rendered.announcements() as announcements:
                     async for changes in announcements:
                         self._topics.changed(changes)
-                        self._ping(changes)
+                        await self._ping(changes)
                         if stop.is_set():
                             return
             await runtime.sleep(stop, RECONNECT_S)
@@ -75,7 +86,7 @@ class Subscribers:
                 part.endpoints[endpoint_id] = ping
         found = await self._means.store.subscribers.ids()
         await self._load(part, [each for each in found if lease_of(each) == part.lease.name])
-        await self._see_pinged(part)
+        await self._see_pinged()
 
     async def _load(self, part: Part, ids: list[str]) -> None:
         states = await self._means.store.subscribers.states(ids)
@@ -92,8 +103,7 @@ class Subscribers:
         """Something is asked of one, or it was removed; another site's topic was pinged, or
         fetched."""
         if endpoint_id.startswith(TOPIC):
-            if self._means.dispatcher.part_of(endpoint_id):
-                self._fetch_soon(endpoint_id)
+            self._fetch_soon(endpoint_id, is_new=True)
         elif endpoint_id.startswith(CONTENT):
             name = TOPIC + endpoint_id.removeprefix(CONTENT)
             for url in self._topics.urls:
@@ -125,35 +135,46 @@ class Subscribers:
         self.forget(sender)
         del part.endpoints[sender.id]
 
-    async def _see_pinged(self, part: Part) -> None:
+    async def _see_pinged(self) -> None:
         """Pings that nobody has seen to."""
         for name in await self._means.store.subscribers.all_pinged():
-            if lease_of(name) == part.lease.name:
-                self._fetch_soon(name)
+            self._fetch_soon(name, is_new=False)
 
-    def _fetch_soon(self, name: str, failures: int = 0) -> None:
-        if name not in self._fetching and not self._means.dispatcher.is_ending:
-            self._fetching.add(name)
+    def _fetch_soon(self, name: str, *, is_new: bool) -> None:
+        if name in self._fetching:
+            self._fetching[name] |= is_new
+        elif self._means.dispatcher.part_of(name):
+            self._fetching[name] = False
+            self._fetch_then(name, 0)
+
+    def _fetch_then(self, name: str, failures: int) -> None:
+        if self._means.dispatcher.is_ending:
+            # Whoever has it next sees the ping.
+            self._fetching.pop(name, None)
+        else:
             self._group.create_task(self._fetch(name, failures))
 
     async def _fetch(self, name: str, failures: int) -> None:
-        """Another site's topic as it is now, if anybody wants it."""
+        """Another site's topic as it is now, if anybody wants it; again if it cannot be had."""
         schedule_s = self._means.settings.webhook_retry_schedule_s[:FETCHED_AGAIN]
+        is_done = False
         try:
-            # If Redis is away the ping is seen again, at the next look.
             with contextlib.suppress(Unavailable), translated():
                 async with self._fetches:
-                    self._fetching.discard(name)
-                    if await self._fetch_now(name):
-                        return
-                    if failures == len(schedule_s):
-                        await self._means.store.subscribers.drop_ping(name)
-                        return
-            delay_s = schedule_s[min(failures, len(schedule_s) - 1)]
+                    self._fetching[name] = False
+                    is_done = await self._fetch_now(name)
+                if not is_done and failures >= len(schedule_s):
+                    await self._means.store.subscribers.drop_ping(name)
+        except Exception:
+            # The border: another site's topic must not end the worker.
+            logger.exception("a topic cannot be fetched", extra={"topic": name})
+        if is_done and self._fetching[name]:
+            self._fetch_then(name, 0)
+        elif is_done or failures >= len(schedule_s):
+            del self._fetching[name]
+        else:
             loop = asyncio.get_running_loop()
-            loop.call_later(delay_s, self._fetch_soon, name, failures + 1)
-        finally:
-            self._fetching.discard(name)
+            loop.call_later(schedule_s[failures], self._fetch_then, name, failures + 1)
 
     async def _fetch_now(self, name: str) -> bool:
         """Whether there is nothing more to do."""
@@ -188,9 +209,11 @@ class Subscribers:
                 continue
             if sender.is_gone:
                 self._drop(part, sender)
+                # It may have been asked for anew.
+                await self._load(part, [sender.id])
             elif sender.kept and sender.kept.expires_ms <= now_ms:
                 self._means.dispatcher.wake(sender)
         if self._means.dispatcher.time - self._looked > LOOK_EVERY_S:
             self._looked = self._means.dispatcher.time
             await self._topics.look_at_all()
-            await self._see_pinged(part)
+            await self._see_pinged()

@@ -75,7 +75,8 @@ class Topics:
     def leave(self, topic: Topic, subscription: Subscription) -> None:
         """The last one takes the topic with it."""
         topic.subscriptions.discard(subscription)
-        if not topic.subscriptions and topic.url in self._topics:
+        # There may be another of this URL by now.
+        if not topic.subscriptions and self._topics.get(topic.url) is topic:
             del self._topics[topic.url]
             self._held.pop(topic.url, None)
             if topic.timer:
@@ -93,6 +94,10 @@ class Topics:
         topic = self._topics.get(url)
         if topic:
             self._look_soon(topic, 0)
+
+    async def is_public(self, category: str) -> bool:
+        """Whether it may be told of."""
+        return await self._feeds.is_known(category)
 
     @property
     def urls(self) -> list[str]:
