@@ -119,13 +119,14 @@ class Deliverer:
             if leases.get(name) != part.lease:
                 logger.warning("a lease was lost", extra={"lease": name})
                 self._drop(name)
-        is_new = False
+        new = [name for name in leases if name not in self._parts]
         for name, lease in leases.items():
-            if name not in self._parts:
+            if name in new:
                 await self._load(lease)
-                is_new = True
             self._parts[name].valid_until = asked + LEASE_TTL_S
-        if is_new:
+        if new:
+            count = sum(len(self._parts[name].endpoints) for name in new)
+            logger.info("took endpoints", extra={"leases": len(new), "count": count})
             memory.settle()
         for name in sorted(self._parts)[fair:]:
             await self._leave(name)
@@ -142,7 +143,6 @@ class Deliverer:
             # It would be taken for loaded.
             self._drop(lease.name)
             raise
-        logger.info("took endpoints", extra={"lease": lease.name, "count": len(part.endpoints)})
 
     def _stay(self, part: Part) -> None:
         """Whoever was to have it is gone again."""
