@@ -70,8 +70,8 @@ SUBSCRIBERS = "dateline:{0}:subscribers"
 # JSON); with the subscribers capped at HUB_MAX_SUBSCRIBERS · servers → deliver.
 HUB_ASKED = "dateline:{0}:hub:asked"
 
-# dateline:{0}:hub:pinged · hash · another site's topic that has news (its id → URL), capped by
-# `Subscribers.ping` · servers → deliver.
+# dateline:{0}:hub:pinged · hash · another site's topic that has news (its id → URL and a number),
+# capped by `Subscribers.ping` · servers → deliver.
 HUB_PINGED = "dateline:{0}:hub:pinged"
 
 # dateline:{0}:pushes · stream · at most PUSHES_MAX entries of PUSH_MAX_BYTES, deleted when they

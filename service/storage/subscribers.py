@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -65,6 +66,12 @@ end
 """
 
 
+_SEEN = """
+-- KEYS 1 pinged  ARGV 1 id 2 the ping that was seen to
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end
+"""
+
+
 class Refusal(Enum):
     """Why a request is not taken."""
 
@@ -94,6 +101,7 @@ class Subscribers:
         self._client = client
         self._ask = client.register_script(_ASK)
         self._resolve = client.register_script(_RESOLVE)
+        self._seen = client.register_script(_SEEN)
 
     async def ask(self, asked: Asked, *, max_total: int, max_per_host: int) -> Refusal:
         """Keep what is asked until the callback has confirmed it."""
@@ -206,15 +214,17 @@ class Subscribers:
         if await self._client.hlen(keys.HUB_PINGED) >= MAX_PINGED:
             return False
         pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.HUB_PINGED, topic_id(topic), topic)
+        # Each is another: what comes during a fetch is not seen to by it.
+        pipe.hset(keys.HUB_PINGED, topic_id(topic), f"{topic} {secrets.token_hex(8)}")
         pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": topic_id(topic)}, maxlen=keys.CHANGES_MAX)
         await pipe.execute()
         return True
 
-    async def pinged(self, which: str) -> str:
-        """The topic of a ping that nobody has seen to; empty if there is none."""
+    async def pinged(self, which: str) -> tuple[str, str]:
+        """(topic, ping) of the newest ping that nobody has seen to; empty if there is none."""
         found = await self._client.hget(keys.HUB_PINGED, which)
-        return found.decode() if found else ""
+        ping = found.decode() if found else ""
+        return ping.partition(" ")[0], ping
 
     async def all_pinged(self) -> list[str]:
         """Ids of the topics that were pinged and not seen to."""
@@ -223,14 +233,13 @@ class Subscribers:
     async def keep_content(
         self, topic: str, body: bytes, *, content_type: str, self_url: str
     ) -> None:
-        """What another site's topic is now; the ping is seen to."""
+        """What another site's topic is now."""
         name = topic_id(topic)
         tag = hashlib.sha256(body).hexdigest()[:32]
         pipe = self._client.pipeline(transaction=True)
         fields = {"body": body, "type": content_type, "tag": tag, "self": self_url}
         pipe.hset(keys.hub_content(name), mapping=fields)
         pipe.expire(keys.hub_content(name), CONTENT_TTL_S)
-        pipe.hdel(keys.HUB_PINGED, name)
         pipe.xadd(
             keys.ENDPOINTS_CHANGES,
             {"id": CONTENT + name.removeprefix(TOPIC)},
@@ -238,9 +247,9 @@ class Subscribers:
         )
         await pipe.execute()
 
-    async def drop_ping(self, which: str) -> None:
-        """It cannot be fetched, or nobody wants it."""
-        await self._client.hdel(keys.HUB_PINGED, which)
+    async def drop_ping(self, which: str, ping: str) -> None:
+        """It is seen to, or cannot be; one that came meanwhile stays."""
+        await self._seen(keys=[keys.HUB_PINGED], args=[which, ping])
 
     async def content(self, topic: str) -> Content:
         """Another site's topic; empty if it was never fetched."""

@@ -164,7 +164,8 @@ class Subscribers:
                     self._fetching[name] = False
                     is_done = await self._fetch_now(name)
                 if not is_done and failures >= len(schedule_s):
-                    await self._means.store.subscribers.drop_ping(name)
+                    _, ping = await self._means.store.subscribers.pinged(name)
+                    await self._means.store.subscribers.drop_ping(name, ping)
         except Exception:
             # The border: another site's topic must not end the worker.
             logger.exception("a topic cannot be fetched", extra={"topic": name})
@@ -179,10 +180,10 @@ class Subscribers:
     async def _fetch_now(self, name: str) -> bool:
         """Whether there is nothing more to do."""
         store, settings = self._means.store.subscribers, self._means.settings
-        url = await store.pinged(name)
+        url, ping = await store.pinged(name)
         wanted = {each.topic for each in (await store.all()).values()}
         if url not in wanted or not settings.hub_open:
-            await store.drop_ping(name)
+            await store.drop_ping(name, ping)
             return True
         fetched = await fetch(
             self._means.dispatcher.client, url,
@@ -194,6 +195,7 @@ class Subscribers:
         await store.keep_content(
             url, fetched.body, content_type=fetched.content_type, self_url=fetched.self_url
         )
+        await store.drop_ping(name, ping)
         return True
 
     def forget(self, sender: Sender) -> None:
