@@ -174,11 +174,6 @@ class Subscribers:
         asked = await self._client.hkeys(keys.HUB_ASKED)
         return [key.decode() for key in dict.fromkeys([*kept, *asked])]
 
-    async def all_asked(self) -> dict[str, Asked]:
-        """Id → what waits to be confirmed."""
-        found = await self._client.hgetall(keys.HUB_ASKED)
-        return {key.decode(): Asked(**orjson.loads(value)) for key, value in found.items()}
-
     async def all_shown(self) -> list[dict[str, Any]]:
         """All as API and CLI have them, without secrets."""
         found = await self.all()

@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from service.settings import Settings
+from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import AUTH, wait_until
 from tests.deliver.callback import TOPIC, Callback, Client, ask, hub, subscribed
@@ -217,7 +218,7 @@ async def test_a_callback_that_does_not_confirm_is_not_subscribed(
         await callback.modes("subscribe")
 
         async def settled() -> bool:
-            return not await store.subscribers.all_asked()
+            return not await store.client.hlen(keys.HUB_ASKED)
 
         await wait_until(settled)
         assert {} == await store.subscribers.all()
@@ -280,7 +281,7 @@ async def test_callbacks_are_used_as_they_are_spelled(
         await callback.modes("subscribe", "subscribe")
 
         async def settled() -> bool:
-            return not await store.subscribers.all_asked()
+            return not await store.client.hlen(keys.HUB_ASKED)
 
         await wait_until(settled)
         await publish(store, "News")

@@ -216,7 +216,7 @@ async def test_callbacks_inside_are_not_reached(
         await ask(client, callback)
 
         async def settled() -> bool:
-            return not await store.subscribers.all_asked()
+            return not await store.client.hlen(keys.HUB_ASKED)
 
         await wait_until(settled)
     assert [] == callback.queries

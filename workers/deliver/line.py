@@ -19,10 +19,6 @@ class Line:
         """The same as Redis has it."""
         self.replays = replays
 
-    def move(self, cursor: str) -> None:
-        """Go on behind an entry, wherever that is."""
-        self.cursor = cursor
-
     def advance(self, entry_id: str) -> None:
         """Nothing up to this entry is wanted; never goes back."""
         if position(entry_id) > position(self.cursor):
