@@ -47,6 +47,8 @@ class Subscription(Sender):
         self.failures = int(state.get("failures") or 0)
         self.next_ms = int(state.get("next_ms") or 0)
         self.first_failure_ms = int(state.get("first_failure_ms") or 0)
+        self.writes = 0
+        """How often it was written here: what was read before the last one is old."""
         self._refusals = 0
         self._ask_ms = 0
         """When the callback is to be asked again; contents that fail have a time of their own."""
@@ -120,12 +122,14 @@ class Subscription(Sender):
 
     async def _begin(self, asked: Asked, kept: Subscriber, sent: str) -> None:
         await self._means.store.subscribers.confirm(asked, kept, sent=sent)
+        self.writes += 1
         self.kept, self.sent = kept, sent
         self.failures = self.next_ms = self.first_failure_ms = 0
         self._settled(asked)
 
     async def _refused(self, asked: Asked, failed: Awaitable[None]) -> None:
         await failed
+        self.writes += 1
         self._settled(asked)
         if self.kept is None:
             self._leave()
@@ -186,6 +190,7 @@ class Subscription(Sender):
 
     async def _end(self, kept: Subscriber, asked: Asked | None = None) -> None:
         await self._means.store.subscribers.end(kept, asked)
+        self.writes += 1
         self.kept = None
         if asked:
             self._settled(asked)

@@ -113,9 +113,14 @@ class Subscribers:
             await self._refresh(endpoint_id)
 
     async def _refresh(self, subscriber_id: str) -> None:
+        before = self._writes(subscriber_id)
         kept, asked = await self._means.store.subscribers.get(subscriber_id)
         part = self._means.dispatcher.part_of(subscriber_id)
         if part is None:
+            return
+        if self._writes(subscriber_id) != before:
+            # It was confirmed or ended meanwhile.
+            await self._refresh(subscriber_id)
             return
         found = part.endpoints.get(subscriber_id)
         if isinstance(found, Subscription) and found.is_gone:
@@ -129,6 +134,11 @@ class Subscribers:
             self._means.dispatcher.wake(found)
         else:
             self._drop(part, found)
+
+    def _writes(self, subscriber_id: str) -> int:
+        part = self._means.dispatcher.part_of(subscriber_id)
+        found = part.endpoints.get(subscriber_id) if part else None
+        return found.writes if isinstance(found, Subscription) else 0
 
     def _drop(self, part: Part, sender: Sender) -> None:
         self._means.dispatcher.drop(sender)
