@@ -7,7 +7,7 @@ the same are a group: an event is matched once for all of them, and wakes those 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -36,10 +36,10 @@ class Past:
     def __init__(self, shard: int, stream: Stream) -> None:
         self._shard = shard
         self._stream = stream
-        self._pieces: OrderedDict[str, list[Message]] = OrderedDict()
-        """Id of the entry before the first → messages; the one that was used last is the last."""
+        self._pieces: OrderedDict[tuple[int, int], list[Message]] = OrderedDict()
+        """Position of the entry before the first → messages; what was used last is last."""
         self._starts: list[tuple[int, int]] = []
-        self._names: list[str] = []
+        """The same positions, in order."""
         self._bytes = 0
         self._reading = asyncio.Lock()
 
@@ -56,7 +56,7 @@ class Past:
                 return [], trimmed
             messages = [event.message() for event in events]
             if len(messages) == count:
-                self._keep(entry_id, messages)
+                self._keep(position(entry_id), messages)
             return messages, ""
 
     def _known(self, entry_id: str) -> Sequence[Message]:
@@ -64,29 +64,25 @@ class Past:
         at = bisect_right(self._starts, wanted) - 1
         if at < 0:
             return ()
-        name = self._names[at]
-        messages = self._pieces[name]
-        self._pieces.move_to_end(name)
+        messages = self._pieces[self._starts[at]]
+        self._pieces.move_to_end(self._starts[at])
         if not wanted < messages[-1].position:
             return ()
         after = (wanted[0], wanted[1] + 1)
         return messages[bisect_left(messages, after, key=lambda m: m.position) :]
 
-    def _keep(self, name: str, messages: list[Message]) -> None:
-        if name in self._pieces:
-            self._drop(name)
-        at = bisect_left(self._starts, position(name))
-        self._starts.insert(at, position(name))
-        self._names.insert(at, name)
-        self._pieces[name] = messages
+    def _keep(self, start: tuple[int, int], messages: list[Message]) -> None:
+        if start in self._pieces:
+            self._drop(start)
+        insort(self._starts, start)
+        self._pieces[start] = messages
         self._bytes += sum(len(message.data) for message in messages)
         while self._bytes > MAX_PAST_BYTES and len(self._pieces) > 1:
             self._drop(next(iter(self._pieces)))
 
-    def _drop(self, name: str) -> None:
-        self._bytes -= sum(len(message.data) for message in self._pieces.pop(name))
-        at = bisect_left(self._starts, position(name))
-        del self._starts[at], self._names[at]
+    def _drop(self, start: tuple[int, int]) -> None:
+        self._bytes -= sum(len(message.data) for message in self._pieces.pop(start))
+        del self._starts[bisect_left(self._starts, start)]
 
 
 class Log:
