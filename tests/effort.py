@@ -1,0 +1,27 @@
+"""How the work grows with its input: tests of what must not take quadratic time.
+
+Seconds say more of the machine than of the code, so two sizes are compared in one process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+# A quarter of the input takes a quarter of the time if the work is linear, a sixteenth if it is
+# quadratic. What takes less than this is not compared: it is mostly the clock's own noise.
+NOISE_S = 0.5
+
+
+def assert_linear(work: Callable[[str], object], text: str) -> None:
+    """Fail if four times the text takes more than about eight times the CPU time."""
+    quarter_s = cpu_s(work, text[: len(text) // 4])
+    whole_s = cpu_s(work, text)
+    assert whole_s < 8 * quarter_s + NOISE_S, f"{quarter_s:.2f} s became {whole_s:.2f} s"
+
+
+def cpu_s(work: Callable[[str], object], text: str) -> float:
+    """CPU seconds of this process for one call."""
+    start = time.process_time()
+    work(text)
+    return time.process_time() - start
