@@ -6,8 +6,9 @@ Three shapes, in the order in which an article passes through them:
     Draft     cleaned, identified, hashed (`service.compose`): what storage appends
     Article   as kept: with revision, first_seen and status, which only storage can give
 
-Rules. `id` is UUIDv5 of (source, guid) and never changes. A changed title, text, date or category
-makes a new revision; anything else does not. Times are aware UTC here and RFC 3339 with
+Rules. Every string of a Draft has passed one gate (`service.text`), because a Draft cannot be made
+otherwise. `id` is UUIDv5 of (source, guid) and never changes. A changed title, text, date or
+category makes a new revision; anything else does not. Times are aware UTC here and RFC 3339 with
 milliseconds on the wire, of fixed width, so that their order as text is their order in time.
 """
 
@@ -15,19 +16,41 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import partial
 from typing import Any
 
 import orjson
 
 from service.categories import Category
+from service.text import characters, language_tag, permitted
 
 # Namespace of article ids. Changing it would change every id: never do.
 NAMESPACE = uuid.UUID("72e9920a-fa45-4833-ab6b-30e1f227a0fe")
 LIVE = "live"
 WITHDRAWN = "withdrawn"
+
+
+# Bounds on what one article may hold; the longest real ones seen are two orders below.
+MAX_TITLE_CHARS = 500
+MAX_SUMMARY_CHARS = 500
+MAX_NAME_CHARS = 200
+MAX_URL_CHARS = 12_000
+"""Of 4,000 characters, percent-encoded; identifiers are URLs, more often than not."""
+MAX_LENGTH_BYTES = 2**53 - 1
+"""The largest integer that every reader of JSON has (RFC 8259 6)."""
+_IDENTIFIERS = ("source", "guid")
+_TEXTS: dict[str, int | None] = {
+    "url": MAX_URL_CHARS,
+    "title": MAX_TITLE_CHARS,
+    "summary": MAX_SUMMARY_CHARS,
+    "content_html": None,  # Cut markup would be other markup; `compose` refuses what is too long.
+    "image": MAX_URL_CHARS,
+    "attribution": MAX_NAME_CHARS,
+    "raw_published": MAX_NAME_CHARS,
+}
 
 
 class Form(IntEnum):
@@ -88,9 +111,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A cleaned and identified article that storage has not judged yet."""
+    """A cleaned and identified article that storage has not judged yet.
 
-    id: str
+    Its strings are made fit for XML and JSON here, so that none can pass by the gate: in NFC, and
+    cut to their bounds. Source and guid keep their Unicode form, for they are compared by it.
+    """
+
+    id: str = field(init=False)
     source: str
     """URI of the feed or site it came from."""
     guid: str
@@ -115,6 +142,19 @@ class Draft:
     content_hash: str
     form: Form
 
+    def __post_init__(self) -> None:
+        """Pass every string through the gate, then derive the id."""
+        put = partial(object.__setattr__, self)
+        for name in _IDENTIFIERS:
+            put(name, permitted(getattr(self, name))[:MAX_URL_CHARS])
+        for name, max_chars in _TEXTS.items():
+            put(name, characters(getattr(self, name))[:max_chars])
+        for name in ("authors", "tags"):
+            put(name, tuple(characters(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
+        put("language", language_tag(self.language))
+        put("enclosures", tuple(map(_passed, self.enclosures)))
+        put("id", article_id(self.source, self.guid))
+
     def to_doc(self) -> bytes:
         """The JSON object of an article less the STORED_FIELDS, which storage adds at its end."""
         return orjson.dumps(
@@ -136,6 +176,14 @@ class Draft:
                 "raw_published": self.raw_published,
             }
         )
+
+
+def _passed(enclosure: Enclosure) -> Enclosure:
+    return Enclosure(
+        url=characters(enclosure.url)[:MAX_URL_CHARS],
+        type=characters(enclosure.type)[:MAX_NAME_CHARS],
+        length=min(max(0, enclosure.length), MAX_LENGTH_BYTES),
+    )
 
 
 # What storage decides: the end of an article's JSON, written by article.lua in this order.
@@ -192,8 +240,8 @@ class Article:
         """The same from a decoded object."""
         return cls(
             id=fields["id"],
-            source=fields["source"],
-            guid=fields["guid"],
+            source=permitted(fields["source"]),
+            guid=permitted(fields["guid"]),
             url=fields["url"],
             title=fields["title"],
             summary=fields["summary"],
@@ -201,7 +249,8 @@ class Article:
             authors=tuple(fields["authors"]),
             categories=tuple(fields["categories"]),
             tags=tuple(fields["tags"]),
-            language=fields["language"],
+            # What was kept before there was a gate passes it here.
+            language=language_tag(fields["language"]),
             image=fields["image"],
             enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
             attribution=fields["attribution"],

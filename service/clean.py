@@ -7,14 +7,12 @@
     line        one line of plain text, for titles and names
     url         an absolute http(s) URL, or nothing
 
-Everything comes out as NFC, without lone surrogates and without control characters (those that
-Windows-1252 means something by become it): one of them in one title breaks a whole XML feed.
+Everything comes out as NFC and without what no XML document may hold (service/text.py).
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 from html import escape, unescape
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
@@ -22,6 +20,8 @@ from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 import nh3
 from lxml import etree
 from lxml import html as lxml_html
+
+from service.text import characters, permitted
 
 # Real articles stay under 40 levels, a few thousand tags and a few attributes a tag.
 MAX_TRUSTED_TAGS = 400
@@ -60,13 +60,6 @@ _ATTRIBUTES = {
     "video": {"controls", "height", "poster", "src", "width"},
 }
 _CONTENT_TOO = {"script", "style", "iframe", "noscript", "object", "template", "form", "svg"}
-# C0 (but tab, newline, return), C1, lone surrogates and non-characters: no XML 1.0 text.
-_FORBIDDEN = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
-)
-# C1 in XML is what somebody took from Windows-1252 for Latin-1; HTML reads it as this, too
-# (https://html.spec.whatwg.org/#numeric-character-reference-end-state).
-_MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 # A title's markup is a name in brackets, not `5 < 6`. Here and below no bracket is inside another:
 # a pattern that looks for an end from every start takes quadratic time on text without ends.
 _MARKUP = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
@@ -112,16 +105,15 @@ def html(text: str, *, base_url: str = "") -> str:
 
     Markup too deep or with too many attributes to be worth the time keeps its words only.
     """
-    text = _closed(characters(text))
+    text = _closed(permitted(text))
     if not text.strip():
         return ""
     tamed = _tamed(text)
     made = _cleaner(base_url).clean(tamed) if tamed else ""
     if tamed is None or (len(made) > MAX_CHARS_MADE and len(made) > 8 * len(text)):
         return paragraphs(plain_text(_SILENT.sub("", text)))
-    if "&#" in tamed:
-        # A reference to a control character has become one.
-        made = characters(made)
+    # References have become characters, and what a dropped tag kept apart may compose now.
+    made = characters(made)
     made = (_PIXEL.sub("", made) if "<img" in made else made).strip()
     return "" if _EMPTY.fullmatch(made) else made
 
@@ -242,8 +234,7 @@ def line(text: str) -> str:
     """One line of plain text. Titles come with markup and with entities escaped twice."""
     if text.isprintable() and not ("&" in text or "<" in text or "  " in text):
         # Most of them.
-        text = text.strip()
-        return text if text.isascii() else unicodedata.normalize("NFC", text)
+        return characters(text.strip())
     if "&" in text:
         text = unescape(text)
         # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
@@ -258,18 +249,6 @@ def _gap(match: re.Match[str]) -> str:
     """`<p>One</p><p>Two</p>` is two words, `H<sub>2</sub>O` is one."""
     name = match.group(1)
     return "" if name is None or name.lower() in _INLINE else " "
-
-
-def characters(text: str) -> str:
-    """NFC, without what no XML document may hold."""
-    # Most text has nothing of the kind, and `isprintable` sees that ten times faster.
-    if not text.replace("\n", "").isprintable():
-        text = _FORBIDDEN.sub(_meant, text.replace("\r\n", "\n"))
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
-
-
-def _meant(match: re.Match[str]) -> str:
-    return _MEANT.get(match.group(), "")
 
 
 def paragraphs(text: str) -> str:

@@ -12,18 +12,24 @@ from datetime import UTC, datetime
 
 from service import categories as category_rules
 from service import clean
-from service.articles import Draft, Enclosure, Entry, Form, article_id, content_hash
+from service.articles import (
+    MAX_NAME_CHARS,
+    MAX_SUMMARY_CHARS,
+    MAX_TITLE_CHARS,
+    Draft,
+    Enclosure,
+    Entry,
+    Form,
+    content_hash,
+)
 from service.categories import Category
 from service.errors import InvalidInput
+from service.text import permitted
 
-# Bounds on what one article may hold; the longest real ones seen are two orders below.
 MAX_CONTENT_CHARS = 2_000_000
-MAX_TITLE_CHARS = 500
 MAX_TITLE_FROM_TEXT_CHARS = 120
-MAX_SUMMARY_CHARS = 500
 MAX_LIST_ITEMS = 50
-MAX_NAME_CHARS = 200
-MAX_GUID_CHARS = 2_000
+MAX_SOURCE_CHARS = 2_000
 OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 # "(Source: Harbour Authority press desk)" as the last words of a text; Arabic in the same place.
@@ -49,6 +55,9 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         raise InvalidInput(
             "content_html", f"{len(entry.content_html)} characters", f"over {MAX_CONTENT_CHARS}"
         )
+    if len(source) > MAX_SOURCE_CHARS:
+        # Cut, it would be another source.
+        raise InvalidInput("source", source, f"over {MAX_SOURCE_CHARS} characters")
     content = clean.html(entry.content_html, base_url=entry.base_url)
     text = clean.plain_text(content)
     summary = clean.line(entry.summary)
@@ -61,13 +70,9 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         raise InvalidInput("title", entry.title, "an article needs a title or a text")
     where = _categories(entry)
     published = _plausible(entry.published)
-    guid = (
-        guid or entry.guid.strip()[:MAX_GUID_CHARS] or url or _fallback_guid(title, published, text)
-    )
     return Draft(
-        id=article_id(source, guid),
         source=source,
-        guid=guid,
+        guid=permitted(guid or entry.guid).strip() or url or _fallback_guid(title, published, text),
         url=url,
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),
@@ -75,12 +80,12 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         authors=_names(entry.authors),
         categories=where,
         tags=_names(entry.tags),
-        language=entry.language.strip().replace("_", "-")[:35],
+        language=entry.language,
         image=clean.url(entry.image, base_url=entry.base_url),
         enclosures=_enclosures(entry),
-        attribution=clean.line(entry.attribution)[:MAX_NAME_CHARS] or attribution(text),
+        attribution=clean.line(entry.attribution) or attribution(text),
         published=published,
-        raw_published=clean.line(entry.raw_published)[:MAX_NAME_CHARS],
+        raw_published=clean.line(entry.raw_published),
         updated=_plausible(entry.updated),
         content_hash=content_hash(
             title=title,
@@ -142,7 +147,7 @@ def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
         url = clean.url(enclosure.url, base_url=entry.base_url)
         if url:
             media_type = clean.line(enclosure.type) or "application/octet-stream"
-            found.append(Enclosure(url=url, type=media_type, length=max(0, enclosure.length)))
+            found.append(Enclosure(url=url, type=media_type, length=enclosure.length))
     return tuple(found)
 
 

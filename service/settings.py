@@ -122,6 +122,14 @@ class Settings(BaseModel):
             raise ValueError("must be URLs of hubs, which start with http:// or https://")
         return value
 
+    @field_validator("site_title", "public_url")
+    @classmethod
+    def _one_line(cls, value: str) -> str:
+        # They stand in every feed: one forbidden character would make all of them unreadable.
+        if not value.isprintable():
+            raise ValueError("must be one line without control characters")
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:

@@ -110,3 +110,10 @@ def test_log_lines_are_one_line_and_say_what_varies() -> None:
     line = logs.KeyValueFormatter().format(record)
     assert line.endswith('info    n: sent to="a b\\n" ms=5 empty=""')
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", ["SITE_TITLE", "PUBLIC_URL"])
+def test_what_stands_in_every_feed_has_no_control_characters(name: str) -> None:
+    """One of them would make all feeds unreadable."""
+    with pytest.raises(InvalidSettings, match="one line without control characters"):
+        Settings.from_env({f"DATELINE_{name}": "http://a\x01b"}, env_file=None)

@@ -17,9 +17,9 @@ from typing import Any
 
 from lxml import etree
 
-from service import clean
 from service.articles import Entry
 from service.errors import ParseFailed
+from service.text import characters
 from workers.ingest.parse import feedparsed
 from workers.ingest.parse.atom import parse_atom
 from workers.ingest.parse.charsets import decode
@@ -122,7 +122,7 @@ def _repair(body: bytes, content_type: str) -> bytes:
     text = text[_PROLOGUE.match(text).end() :]  # type: ignore[union-attr]  # matches at least ""
     replaced = partial(_entity, declared=_declared(body))
     pieces = (_with_entities(piece, replaced) for piece in text.split("]]>"))
-    return clean.characters(_with_root("]]>".join(pieces))).encode()
+    return characters(_with_root("]]>".join(pieces))).encode()
 
 
 def _with_root(text: str) -> str:
