@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
+from contextlib import suppress
+from pathlib import Path
 
+import aiohttp
 import pytest
+from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from tests.running import ROOT
+from service.process import end_within, raise_file_limit
+from service.settings import Settings
+from service.storage.store import Store
+from tests.conftest import wait_until
+from tests.running import ROOT, free_port
 from workers import runtime, schedule
 
 
@@ -77,17 +86,46 @@ async def test_ticks_come() -> None:
 
 
 _SCRIPT = """
-import asyncio, sys
+import asyncio, sys, time
+from service.process import stopping_group
 from workers import runtime
+
 async def loop(stop):
     print("started", flush=True)
     if "crash" in sys.argv:
         raise RuntimeError("a bug")
     if "late" in sys.argv:
         await asyncio.sleep(60)
+    if "return" in sys.argv:
+        return
     await stop.wait()
     print("ended", flush=True)
-asyncio.run(runtime.run([loop], drain_s=0.1))
+
+async def deaf(stop):
+    "Loses every cancellation, and never looks at stop."
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+
+async def nested(stop):
+    async with stopping_group(stop) as group:
+        group.create_task(deaf(stop))
+        group.create_task(loop(stop))
+
+async def body(stop):
+    async with stopping_group(stop) as group:
+        group.create_task(deaf(stop))
+        await asyncio.sleep(0)
+        raise RuntimeError("a bug")
+
+async def thread(stop):
+    await asyncio.to_thread(time.sleep, 60)
+
+beside = {"deaf": [loop, deaf], "nested": [nested], "body": [body], "thread": [loop, thread]}
+loops = next((found for name, found in beside.items() if name in sys.argv), [loop])
+asyncio.run(runtime.run(loops, drain_s=0.5))
 """
 
 
@@ -130,3 +168,104 @@ async def test_a_crash_ends_the_process() -> None:
     _, err = await process.communicate()
     assert 1 == process.returncode
     assert b"RuntimeError: a bug" in err
+
+
+async def test_a_loop_that_returns_unasked_ends_the_process() -> None:
+    """No process lives on without one of its loops."""
+    process = await _run("return")
+    _, err = await process.communicate()
+    assert 1 == process.returncode
+    assert b"ended unasked" in err
+
+
+@pytest.mark.parametrize("others", ["deaf", "nested", "body", "thread"])
+async def test_a_crash_ends_the_process_whoever_waits_on_what(others: str) -> None:
+    """A neighbour that loses its cancellation, at any depth, or a thread: the process ends hard
+    after drain_s."""
+    process = await _run("crash", others)
+    async with asyncio.timeout(10):
+        _, err = await process.communicate()
+    assert 1 == process.returncode
+    assert b"RuntimeError: a bug" in err
+    assert b"did not end in time" in err
+
+
+# A key of each role's, which holds something that the role cannot read.
+_PLANTED = {
+    "aggregate": "dateline:{0}:events",
+    "deliver": "dateline:{0}:endpoints:changes",
+    "ingest": "dateline:{0}:sources:due",
+}
+
+
+@pytest.mark.parametrize("role", _PLANTED)
+async def test_a_role_that_cannot_work_ends(
+    role: str, settings: Settings, store: Store, redis: Redis, tmp_path: Path
+) -> None:
+    """A loop of it fails; the process does not sit there without a lease, a log line or work."""
+    await redis.set(_PLANTED[role], "planted")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "workers", "work", role,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path,
+        env={**os.environ, **settings.to_env(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    async with asyncio.timeout(25):
+        out, _ = await process.communicate()
+    await redis.delete(_PLANTED[role])
+    assert 1 == process.returncode, out.decode()
+    assert b"so the process ends" in out
+    assert b"WRONGTYPE" in out
+
+
+async def test_a_server_that_cannot_read_the_stream_ends(
+    settings: Settings, redis: Redis, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """In order: a reader of /events that waits for the stream does not hold it up."""
+    port = free_port()
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service", "serve", stdout=file, stderr=file, cwd=tmp_path,
+            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
+                 "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    async def is_serving() -> bool:
+        return "serving" in output.read_text()
+
+    await wait_until(is_serving)
+    await redis.set("dateline:{0}:events", "planted")
+    with suppress(aiohttp.ClientError):
+        url = f"http://127.0.0.1:{port}/events"
+        async with http.get(url, headers={"Last-Event-ID": "1-1"}) as response:
+            assert b"HTTP" not in await response.read()
+    async with asyncio.timeout(10):
+        assert 1 == await process.wait()
+    await redis.delete("dateline:{0}:events")
+    assert "so the process ends task=Broadcast.run" in output.read_text()
+    assert "did not end in time" not in output.read_text()
+
+
+async def test_what_is_ended_in_time_is_left_alone() -> None:
+    """The timer can be taken back."""
+    timer = end_within(0.05)
+    timer.cancel()
+    await asyncio.sleep(0.1)
+
+
+def test_the_file_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the hard limit; what the kernel does not grant is left as it is."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        assert raise_file_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+
+        def refuse(*_: object) -> None:
+            raise ValueError("not allowed")
+
+        monkeypatch.setattr(resource, "setrlimit", refuse)
+        assert 256 == raise_file_limit()
+    finally:
+        monkeypatch.undo()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -189,6 +189,8 @@ def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
         sys.exit("\n".join(f"dateline: {fault}" for fault in exc.faults))
     except DatelineError as exc:
         sys.exit(f"dateline: {exc}")
+    except runtime.LoopsFailed:
+        sys.exit(1)
     except BaseExceptionGroup as group:
         away = group.subgroup(Unavailable)
         if away is not None:

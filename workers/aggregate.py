@@ -23,6 +23,7 @@ from service.articles import Article
 from service.errors import Unavailable
 from service.indexing import IndexStep, fold
 from service.pages import FORMATS, Page, Period
+from service.process import stopping_group
 from service.rendering import FeedRenderer
 from service.settings import Settings
 from service.storage.connecting import translated
@@ -80,7 +81,7 @@ class Aggregator:
                 ticking(
                     {"sweep": SWEEP_EVERY_S, "trim": TRIM_EVERY_S, "views": VIEWS_EVERY_S}
                 ) as ticks,
-                asyncio.TaskGroup() as group,
+                stopping_group(stop) as group,
             ):
                 for shard in range(self._store.stream.shards):
                     group.create_task(self._consume(shard, stop))

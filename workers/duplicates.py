@@ -14,6 +14,7 @@ from service.aliases import canonical
 from service.articles import LIVE, Article, to_ms
 from service.duplicates import are_alike, bands, outranks, shingles
 from service.indexing import lineage
+from service.process import stopping_group
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.stream import DUPLICATES, Event
@@ -35,7 +36,7 @@ class Finder:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Judge every event once, until stopped."""
-        async with asyncio.TaskGroup() as group:
+        async with stopping_group(stop) as group:
             for shard in range(self._store.stream.shards):
                 group.create_task(self._consume(shard, stop))
 

@@ -1,8 +1,9 @@
 """What every worker process does around its loops: signals, one task a loop, waiting out Redis.
 
 A loop is `async def loop(stop)`: it blocks for about two seconds at most, looks at `stop` between
-units of work, finishes the unit and returns. The first loop that crashes ends the process, and
-whoever started it starts it again: nothing is lost by that, because effects come before acks.
+units of work, finishes the unit and returns. The first loop that fails, or returns unasked, ends
+the process within DRAIN_S (service/process.py), and whoever started it starts it again: nothing is
+lost by that, because effects come before acks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from service import memory
+from service import memory, process
 from service.errors import Unavailable
 from service.storage.connecting import translated
 
@@ -35,21 +36,48 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class LoopsFailed(ExceptionGroup[Exception]):
+    """What the loops of a process raised."""
+
+
 async def run(loops: list[Loop], *, drain_s: float) -> None:
-    """Run loops until SIGTERM or SIGINT; after `drain_s` more they are cancelled."""
+    """Run loops until SIGTERM or SIGINT, or until one of them fails; the process then ends within
+    `drain_s`: hard, if it does not by itself.
+
+    Raises:
+        LoopsFailed: after all have ended; each failure was logged when it happened.
+    """
     stop = asyncio.Event()
     memory.settle()
+    process.raise_file_limit()
     event_loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         event_loop.add_signal_handler(number, stop.set)
+    failures: list[Exception] = []
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(loop(stop)) for loop in loops]
+        tasks = [group.create_task(_watched(loop, stop, failures)) for loop in loops]
         group.create_task(_drain(tasks, stop, drain_s))
+    if failures:
+        raise LoopsFailed("loops failed", failures)
+
+
+async def _watched(loop: Loop, stop: asyncio.Event, failures: list[Exception]) -> None:
+    """Run one loop. The others are told to stop rather than cancelled: they end in order."""
+    try:
+        await loop(stop)
+        if not stop.is_set():
+            raise RuntimeError(f"{loop!r} ended unasked")
+    except Exception as exc:  # noqa: BLE001 -- raised by `run` when all have ended
+        process.stop_for(exc, stop, what=getattr(loop, "__qualname__", repr(loop)))
+        failures.append(exc)
+    finally:
+        stop.set()
 
 
 async def _drain(tasks: list[asyncio.Task[None]], stop: asyncio.Event, drain_s: float) -> None:
     await stop.wait()
-    _, late = await asyncio.wait(tasks, timeout=drain_s)
+    process.end_within(drain_s)
+    _, late = await asyncio.wait(tasks, timeout=process.DRAIN_SHARE * drain_s)
     for task in late:
         logger.warning("a loop did not end in time", extra={"task": task.get_name()})
         task.cancel()

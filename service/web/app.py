@@ -12,6 +12,7 @@ from aiohttp import web
 
 from service.errors import Unavailable
 from service.pages import FORMATS
+from service.process import stopping_group
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.store import open_store
@@ -34,7 +35,16 @@ from service.web.cache import PageCache
 from service.web.documents import Documents
 from service.web.ready import SERVER, ReadyResponse
 from service.web.repeated import Connection
-from service.web.state import CACHE, CLOCK, DOCUMENTS, EVENTS, SETTINGS, STORE, TOKEN
+from service.web.state import (
+    CACHE,
+    CLOCK,
+    DOCUMENTS,
+    EVENTS,
+    SETTINGS,
+    STOP,
+    STORE,
+    TOKEN,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -122,13 +132,22 @@ def utc_now() -> datetime:
 
 
 def create_app(
-    settings: Settings, *, token: str, now: Callable[[], datetime] = utc_now
+    settings: Settings,
+    *,
+    token: str,
+    now: Callable[[], datetime] = utc_now,
+    stop: asyncio.Event | None = None,
 ) -> web.Application:
-    """The application; opens nothing before it starts."""
+    """The application; opens nothing before it starts.
+
+    Args:
+        stop: set if something that runs beside the requests has failed: the process is to end.
+    """
     app = web.Application(
         middlewares=[problems.middleware(settings)], client_max_size=settings.api_max_bytes
     )
     app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
+    app[STOP] = stop or asyncio.Event()
     app.cleanup_ctx.append(_resources)
     app.cleanup_ctx.append(_told_of_changes)
     app.on_response_prepare.append(_sign)
@@ -185,7 +204,7 @@ async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
     """Listen to the aggregate workers, and tell them what is read."""
     # Told to stop rather than cancelled: a cancellation can get lost inside the Redis client.
     stop = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
+    async with stopping_group(app[STOP]) as group:
         group.create_task(_listen(app, stop))
         for shard in range(app[STORE].stream.shards):
             group.create_task(app[EVENTS].run(shard, stop))

@@ -179,6 +179,8 @@ class Broadcast:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 while len(self._following) < self._stream.shards:
+                    if self._is_closed:
+                        raise Unavailable("the server is ending")
                     self._followed.clear()
                     await self._followed.wait()
         except TimeoutError as exc:
@@ -195,6 +197,7 @@ class Broadcast:
             listener.ended.set()
         self._is_closed = True
         self._anybody.set()
+        self._followed.set()
 
     async def run(self, shard: int, stop: asyncio.Event) -> None:
         """Read one shard while anybody listens, until told to stop, waiting while Redis is away."""

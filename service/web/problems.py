@@ -87,6 +87,10 @@ def middleware(settings: Settings) -> Any:
         except Exception:  # The border: a bug costs one request, not the server.
             logger.exception("a request failed", extra={"path": _shown(request)})
             found = problem(500, "an error of ours; it is in the log")
+        if request.writer.output_size and request.transport is not None:
+            # The head has gone out: a second one would stand inside the body.
+            request.transport.abort()
+            raise ConnectionResetError(found["detail"])
         return _response(request, found, headers, settings)
 
     return answer_errors

@@ -10,7 +10,7 @@ import socket
 
 from aiohttp import web
 
-from service import memory
+from service import memory, process
 from service.errors import StartFailed
 from service.settings import Settings
 from service.storage.store import open_store
@@ -33,9 +33,16 @@ async def serve(settings: Settings, *, token: str) -> None:
     """
     async with open_store(settings):
         pass
-    app = create_app(settings, token=token)
+    process.raise_file_limit()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    app = create_app(settings, token=token, stop=stop)
     runner = web.AppRunner(
-        app, access_log=None, shutdown_timeout=settings.drain_s, keepalive_timeout=KEEPALIVE_S
+        app,
+        access_log=None,
+        shutdown_timeout=process.DRAIN_SHARE * settings.drain_s,
+        keepalive_timeout=KEEPALIVE_S,
     )
     await runner.setup()
     # The server asks for its handler anew at each connection.
@@ -45,16 +52,10 @@ async def serve(settings: Settings, *, token: str) -> None:
         await Site(runner, listen(settings), repeated=app[CACHE].repeated, backlog=BACKLOG).start()
         logger.info("serving", extra={"url": settings.base_url})
         memory.settle()
-        await _stopped()
+        await stop.wait()
     finally:
+        process.end_within(settings.drain_s)
         await runner.cleanup()
-
-
-async def _stopped() -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime
 
@@ -17,6 +18,7 @@ SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
 DOCUMENTS = web.AppKey("documents", Documents)
 CACHE = web.AppKey("cache", PageCache)
+STOP = web.AppKey("stop", asyncio.Event)
 EVENTS = web.AppKey("events", Broadcast)
 TOKEN = web.AppKey("token", str)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

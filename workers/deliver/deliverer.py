@@ -11,11 +11,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import resource
 import uuid
 
 from service import memory
 from service.errors import Unavailable
+from service.process import stopping_group
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.leases import Lease
@@ -61,14 +61,13 @@ class Deliverer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until stopped; what is in flight then has some time to end."""
-        _allow_many_files()
         ended = asyncio.Event()
         agent = f"{USER_AGENT} (+{self._settings.base_url})"
         every = {"share": SHARE_EVERY_S, "stuck": STUCK_EVERY_S, "save": SAVE_EVERY_S}
         async with (
             open_client(self._settings, user_agent=agent, max_connections=0) as client,
             ticking(every) as ticks,
-            asyncio.TaskGroup() as group,
+            stopping_group(stop) as group,
         ):
             # It would repeat a request of its own accord, and a challenge is for one.
             client._retry_connection = False
@@ -210,9 +209,3 @@ class Deliverer:
                     await self._store.leases.leave(LEASES, token=self._token)
         self._subscribers.close()
         ended.set()
-
-
-def _allow_many_files() -> None:
-    """A connection is a file; the soft limit of most systems is for programs that use `select`."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from service.articles import to_ms
 from service.errors import Unavailable
+from service.process import stopping_group
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.sources import Claim, Finished
@@ -65,7 +66,7 @@ class Poller:
         ):
             taker = Taker(self._store, self._settings, client, readers, now=self._now)
             drained = asyncio.Event()
-            async with asyncio.TaskGroup() as group:
+            async with stopping_group(stop) as group:
                 group.create_task(self._note_results(drained))
                 pushed = Pushed(
                     self._store, taker, ordinal=self._settings.worker_ordinal, now=self._now

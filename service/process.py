@@ -1,0 +1,135 @@
+"""What a long-lived process does to itself: it makes progress or ends, and may open many files.
+
+A task that fails must end its process, so that whoever started it starts it again. A plain task
+group cancels the others and waits for them, and a cancellation can get lost on its way (inside a
+client that connects, in code that cleans up): the process then lives on without working. So a
+StoppingGroup orders its process to stop at the first failure, and from that order on `end_within`
+counts the time in a thread of its own, which needs nothing of what may hang.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import resource
+import sys
+import threading
+from collections.abc import Coroutine, Generator
+from types import TracebackType
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SHARE = 0.8
+"""Of DRAIN_S: what work in flight gets to end by itself. Then it is cancelled, and has the rest."""
+MAX_OPEN_FILES = 1_048_576
+"""The largest number that Linux allows without further settings (fs.nr_open)."""
+
+
+def stopping_group(stop: asyncio.Event) -> asyncio.TaskGroup:
+    """A task group whose first failure sets `stop`, whatever becomes of its cancellations."""
+    return _StoppingGroup(stop)
+
+
+class _StoppingGroup(asyncio.TaskGroup):
+    def __init__(self, stop: asyncio.Event) -> None:
+        super().__init__()
+        self._stop = stop
+
+    def create_task(
+        self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        task = super().create_task(coro, **options)
+        task.add_done_callback(self._stop_if_failed)
+        return task
+
+    def _stop_if_failed(self, task: asyncio.Task[Any]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            stop_for(failure, self._stop, what=_name_of(task))
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc is not None:
+            # What is raised in its body is a failure, too.
+            task = asyncio.current_task()
+            stop_for(exc, self._stop, what=_name_of(task) if task else "")
+        await super().__aexit__(kind, exc, traceback)
+
+
+def stop_for(failure: BaseException, stop: asyncio.Event, *, what: str) -> None:
+    """Order the process to stop and say why, unless it is stopping already."""
+    if not stop.is_set() and isinstance(failure, Exception):
+        logger.critical(
+            "a task failed, so the process ends", extra={"task": what}, exc_info=failure
+        )
+    stop.set()
+
+
+def _name_of(task: asyncio.Task[Any]) -> str:
+    return getattr(task.get_coro(), "__qualname__", task.get_name())
+
+
+def end_within(seconds: float) -> threading.Timer:
+    """End this process with status 1, unless it has ended by itself in time.
+
+    Returns:
+        The timer, which may be cancelled.
+    """
+    try:
+        loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    timer = threading.Timer(seconds, _end_now, args=(seconds, loop))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _end_now(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
+    try:
+        tasks = asyncio.all_tasks(loop) if loop else ()
+        waits = "; ".join(sorted({_place_of(task) for task in tasks}))
+        extra = {"after_s": seconds, "waits": waits[:2_000]}
+        logger.critical("the process did not end in time and is ended", extra=extra)
+        faulthandler.dump_traceback(sys.stderr)
+        logging.shutdown()
+    finally:
+        os._exit(1)
+
+
+def _place_of(task: asyncio.Task[Any]) -> str:
+    """`_watched > Event.wait:213`: the outermost coroutine, and where it waits."""
+    inner: Any = task.get_coro()
+    outermost = getattr(inner, "__qualname__", "?")
+    while getattr(getattr(inner, "cr_await", None), "cr_frame", None) is not None:
+        inner = inner.cr_await
+    frame = getattr(inner, "cr_frame", None)
+    line = f":{frame.f_lineno}" if frame else ""
+    return f"{outermost} > {getattr(inner, '__qualname__', '?')}{line}"
+
+
+def raise_file_limit() -> int:
+    """Raise the soft limit on open files to the hard one: a connection is a file, and the soft
+    limit of most systems, 1,024, is meant for programs that use `select`.
+
+    Returns:
+        The limit that holds now.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as exc:
+            # macOS names a hard limit that its kernel does not grant.
+            logger.warning("the limit on open files stays", extra={"files": soft, "reason": exc})
+            return soft
+        return wanted
+    return soft
