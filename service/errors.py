@@ -43,11 +43,15 @@ class InvalidSettings(DatelineError):
 
 
 class Unavailable(DatelineError):
-    """Storage cannot serve now. Nothing was accepted; the same call may go through later."""
+    """Storage cannot serve now; the same call may go through later.
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
-        super().__init__(message)
+    `advice` is what an operator has to do about it, empty for what passes by itself.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: int = 5, advice: str = "") -> None:
+        super().__init__(f"{message}; {advice}" if advice else message)
         self.retry_after_s = retry_after_s
+        self.advice = advice
 
 
 class NotFound(DatelineError):

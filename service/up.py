@@ -1,9 +1,10 @@
 """`dateline up`: everything in one go, each part a process of its own.
 
 Order: embedded Redis (unless DATELINE_REDIS_URL is set), workers, servers; backwards at the end. A
-part that dies is started again, at once the first time and then ever later; nothing is lost by
-that, because every part can be killed at any moment. A part that cannot start at all ends it all.
-On Linux the parts end with us even if we are killed.
+part that dies is started again, at once the first time and then ever later, and never given up
+while the others live; nothing is lost by that, because every part can be killed at any moment. What
+cannot start at all (settings, port, data dir, Redis) is found before any part is started. On Linux
+the parts end with us even if we are killed.
 """
 
 from __future__ import annotations
@@ -33,8 +34,6 @@ logger = logging.getLogger(__name__)
 # A part that lived this long is healthy: its next death is a first one again.
 HEALTHY_AFTER_S = 30.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
-# So many deaths in a row, each before it was healthy: it will not work.
-MAX_DEATHS = 10
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 
@@ -79,7 +78,7 @@ async def up(
         stack.enter_context(_locked(settings.data_dir))
         if not settings.redis_url:
             settings = await stack.enter_async_context(_embedded(settings, redis_port))
-        async with open_store(settings):
+        async with open_store(settings, waits=stop):
             pass
         environ = {**os.environ, **settings.to_env()}
         async with asyncio.TaskGroup() as group:
@@ -117,11 +116,25 @@ async def _embedded(settings: Settings, port: int) -> AsyncIterator[Settings]:
 async def _keep_redis(
     server: Embedded, process: asyncio.subprocess.Process, stopping: asyncio.Event
 ) -> None:
+    failures = 0
     while not await _ended(process, stopping):
         logger.error("redis ended, starting it again", extra={"status": process.returncode})
-        await asyncio.sleep(FIRST_DELAY_S)
-        process = await server.start()
+        while not stopping.is_set():
+            await _sleep(stopping, _delay_s(failures))
+            try:
+                process = await server.start()
+            except StartFailed as exc:
+                # What is to be mended is outside (a full disk); the servers show what they hold.
+                failures += 1
+                logger.error("redis cannot start, trying again", extra={"reason": exc})
+            else:
+                failures = 0
+                break
     await embedded.stop(process)
+
+
+def _delay_s(failures: int) -> float:
+    return min(FIRST_DELAY_S * 2.0 ** min(failures, 10), LONGEST_DELAY_S)
 
 
 async def _keep_running(part: Part, environ: dict[str, str], stop: asyncio.Event) -> None:
@@ -135,13 +148,9 @@ async def _keep_running(part: Part, environ: dict[str, str], stop: asyncio.Event
             await _terminate(part, process)
             return
         deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
-        if deaths > MAX_DEATHS:
-            raise StartFailed(f"{part.name} ended {deaths} times in a row: see its lines above")
-        delay_s = min(FIRST_DELAY_S * 2 ** (deaths - 1), LONGEST_DELAY_S)
-        logger.error(
-            "a part ended, starting it again",
-            extra={"part": part.name, "status": process.returncode, "in_s": delay_s},
-        )
+        delay_s = _delay_s(deaths - 1)
+        shown = {"part": part.name, "status": process.returncode, "in_s": delay_s}
+        logger.error("a part ended, starting it again", extra={**shown, "in_a_row": deaths})
         await _sleep(stop, delay_s)
 
 

@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.conftest import wait_until
-from tests.running import call, free_port, running
+from tests.running import ROOT, call, environ, free_port, running
 
 
 async def test_the_demo_lives(tmp_path: Path) -> None:
@@ -77,13 +78,33 @@ async def test_a_taken_port_is_one_clear_line(tmp_path: Path) -> None:
     assert (1, f"dateline: port {port} is taken on 127.0.0.1: {remedy}\n") == (status, err)
 
 
-async def test_a_missing_redis_is_one_clear_line(tmp_path: Path) -> None:
-    """Nothing listens where DATELINE_REDIS_URL points: one line names it."""
-    url = f"redis://127.0.0.1:{free_port()}"
-    status, _, err = await call("serve", cwd=tmp_path, REDIS_URL=url)
-    assert 1 == status
-    assert 1 == err.count("\n")
-    assert err.startswith("dateline: Redis ")
+@pytest.mark.parametrize("command", [["serve"], ["work"], ["up", "--data-dir", "d"]])
+async def test_a_redis_that_is_not_there_yet_is_waited_for(
+    command: list[str], tmp_path: Path
+) -> None:
+    """Nothing listens where DATELINE_REDIS_URL points: what runs for long says so, in one line, and
+    can be stopped."""
+    port = free_port()
+    output = tmp_path / "output"
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "service", *command, cwd=tmp_path, stdout=file, stderr=file,
+            env={
+                **environ(REDIS_URL=f"redis://127.0.0.1:{port}", PORT=str(free_port())),
+                "PYTHONPATH": str(ROOT),
+            },
+        )  # fmt: skip
+
+    async def says_so() -> bool:
+        return "the start waits for Redis" in output.read_text()
+
+    await wait_until(says_so, timeout_s=20)
+    assert str(port) in output.read_text()
+    assert process.returncode is None
+    process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        await process.wait()
+    assert "Traceback" not in output.read_text()
 
 
 async def test_no_redis_binary_says_what_to_install(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def work(roles: tuple[str, ...]) -> None:
 
 
 async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
-    async with open_store(settings) as store:
+    async with open_store(settings, waits=asyncio.Event()) as store:
         makers = [make for role in roles for make in ROLES[role]]
         loops = [make(store, settings, now=runtime.now).run for make in makers]
         await runtime.run(loops, drain_s=settings.drain_s)
@@ -70,7 +70,7 @@ def demo() -> None:
 
 
 async def _demo(settings: Settings) -> None:
-    async with open_store(settings) as store:
+    async with open_store(settings, waits=asyncio.Event()) as store:
         await runtime.run([Demo(store, settings, now=runtime.now).run], drain_s=settings.drain_s)
 
 

@@ -29,6 +29,8 @@ Unit = Callable[[], Awaitable[None]]
 Clock = Callable[[], datetime]
 # Redis gone: first wait, and the longest one. Its restart takes a second or two.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
+REPEAT_S = 60.0
+"""What an operator has to mend is told of again."""
 
 
 def now() -> datetime:
@@ -112,14 +114,15 @@ async def repeat(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
 
 async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
     """Do one unit of work, however long Redis makes it wait; give up only when stopped."""
-    failures = 0
+    failures, told = 0, 0.0
     while not stop.is_set():
         try:
             with translated():
                 await unit()
         except Unavailable as exc:
             failures += 1
-            if failures == 1:
+            if failures == 1 or (exc.advice and time.monotonic() >= told + REPEAT_S):
+                told = time.monotonic()
                 logger.warning("waiting for Redis", extra={"loop": what, "reason": str(exc)})
             delay_s = min(FIRST_WAIT_S * 2 ** min(failures, 10), LONGEST_WAIT_S)
             await sleep(stop, delay_s * random.uniform(0.5, 1))  # noqa: S311 -- only spreads load

@@ -29,7 +29,7 @@ class Aliases:
         self._shards = shards
         self._alias = connecting.script(client, "alias")
         # One command: a pipeline of as many would cost ten times that.
-        self._known = client.register_script(_KNOWN)
+        self._known = connecting.Script(client, _KNOWN)
 
     async def resolve(self, articles: Sequence[Packed]) -> list[Packed]:
         """The articles, those with a new guid under the id that they already have.

@@ -133,7 +133,10 @@ class Articles:
 
     async def index(self, steps: Sequence[IndexStep]) -> list[bool]:
         """Apply index steps; False for those whose `before` no longer holds. Idempotent."""
+        if not steps:
+            return []
         pipe = self._client.pipeline(transaction=False)
+        self._index.load_in(pipe)
         for step in steps:
             shard = self._shard(step.article_id)
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard)]
@@ -151,8 +154,9 @@ class Articles:
                     "" if touch.gone is None else touch.gone,
                     " ".join(touch.periods),
                 ]
-            await self._index(keys=key_names, args=argv, client=pipe)
-        return [bool(done) for done in await pipe.execute()]
+            self._index.run_in(pipe, keys=key_names, args=argv)
+        _, *done = await pipe.execute()
+        return [bool(is_done) for is_done in done]
 
     async def dirty(self, *, before: datetime, limit: int = 500) -> list[str]:
         """Ids whose index is behind since before the given time, oldest first."""
@@ -211,17 +215,19 @@ class Articles:
         for place, article_id in enumerate(article_ids):
             by_shard.setdefault(self._shard(article_id), []).append(place)
         pipe = self._client.pipeline(transaction=False)
+        self._read_many.load_in(pipe)
         asked: list[list[int]] = []
         for shard, places in by_shard.items():
             for at in range(0, len(places), READ_AT_ONCE):
                 part = places[at : at + READ_AT_ONCE]
                 names = [keys.article(shard, article_ids[place]) for place in part]
-                await self._read_many(keys=names, args=fields, client=pipe)
+                self._read_many.run_in(pipe, keys=names, args=fields)
                 asked.append(part)
         found: list[list[bytes | None]] = [[] for _ in article_ids]
         if asked:
             size = len(fields)
-            for part, values in zip(asked, await pipe.execute(), strict=True):
+            _, *replies = await pipe.execute()
+            for part, values in zip(asked, replies, strict=True):
                 for number, place in enumerate(part):
                     found[place] = values[number * size : (number + 1) * size]
         return found

@@ -1,13 +1,18 @@
-"""Open clients, load scripts, and tell passing faults from lasting ones.
+"""Open clients, run scripts, and tell faults of Redis from bugs of ours.
 
 Retries. redis-py resends a command whose reply was lost, so every write here is safe to send twice:
 writes are scripts or plain sets. Retries are few and quick, because a server that cannot reach
 Redis has something better to do (serve what it holds) and a worker waits in its own loop.
+
+Faults. Whatever Redis says that is not the fault of the command becomes Unavailable: workers wait
+and resume, writes are answered 503. What an operator has to mend comes with an advice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,11 +21,11 @@ import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
-from redis.commands.core import AsyncScript
 from redis.exceptions import (
+    AuthenticationError,
     ClusterError,
-    OutOfMemoryError,
-    ReadOnlyError,
+    InvalidResponse,
+    NoScriptError,
     RedisError,
     ResponseError,
 )
@@ -36,25 +41,39 @@ Client: TypeAlias = Any
 
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
+RETRIES = 3
 MAX_CONNECTIONS = 64
 """Of a process, beside READERS a shard; what needs more waits its turn."""
 READERS = 4
 """Loops of one process that wait on a shard's stream, with all roles in it."""
 
-# redis-py takes the first word off the replies that it has a type for.
-_PASSING_TYPES = (
-    RedisConnectionError,
-    RedisTimeoutError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ClusterError,
+_NOT_LET_IN = "DATELINE_REDIS_URL must carry the user and password that Redis has now"
+# First word of a reply → what the operator has to do; empty where it passes by itself.
+FAULTS = {
+    "BUSY": "",  # a script has run for long
+    "CLUSTERDOWN": "",
+    "EXECABORT": "",  # one of the others, inside a transaction
+    "LOADING": "",
+    "MASTERDOWN": "",
+    "MISCONF": "Redis cannot write to its disk: free some space there, and see its log",
+    "NOAUTH": _NOT_LET_IN,
+    "NOPERM": "the Redis user of DATELINE_REDIS_URL needs all commands on the keys dateline:*",
+    "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write: start them",
+    "NOSCRIPT": "",  # between its load and its use in a pipeline: a restart, SCRIPT FLUSH
+    "OOM": "Redis has reached its maxmemory: raise it, or remove what is not needed there",
+    "READONLY": "Redis is a replica now: DATELINE_REDIS_URL must name the primary",
+    "TRYAGAIN": "",
+    "UNBLOCKED": "",  # a blocking read on a server that was demoted, or whose stream was deleted
+    "WRONGPASS": _NOT_LET_IN,
+}
+# Redis before 7 wraps what a script met: `ERR Error running script …: -OOM command not allowed …`;
+# redis-py what a pipeline met: `Command # 2 (…) of pipeline caused error: ('OOM command …',)`.
+_WRAPPED = re.compile(
+    r"(?:[Ee]rror running script .*?-|of pipeline caused error: (?:\(['\"])?)([A-Z]+)\b", re.DOTALL
 )
-# First words of replies that mean "not now": known by text, because 6.2 sends some of them (OOM
-# inside a script) as plain errors.
-_PASSING = (
-    "OOM", "MISCONF", "READONLY", "NOREPLICAS", "CLUSTERDOWN", "BUSY ", "LOADING", "MASTERDOWN",
-    "TRYAGAIN",
-)  # fmt: skip
+# What a server answers to a wrong password, and to a large command of a connection whose AUTH
+# failed; redis-py does not always keep the type of the first.
+_SHUT_OUT = re.compile("unauthenticated|username-password")
 _SCRIPTS = Path(__file__).parent
 
 
@@ -69,16 +88,29 @@ def connect(url: str, *, shards: int = 1) -> Client:
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         health_check_interval=15,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=3),
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=RETRIES),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
-    pool.connection_class = type("Packing", (_PackingInC, pool.connection_class), {})
+    pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
     return Redis.from_pool(pool)
 
 
-class _PackingInC:
+class _Connection:
     """A connection that has hiredis write commands as well as read replies; redis-py's blocking
     client does that by itself, its asyncio one does it in Python, at 3 µs an argument."""
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        """Send it; a transport that was closed meanwhile is a lost connection.
+
+        uvloop says so by a RuntimeError, which redis-py takes for a bug of its caller.
+        """
+        send: Any = super()
+        try:
+            await send.send_packed_command(command, check_health=check_health)
+        except RuntimeError as exc:
+            if "closed" not in str(exc):
+                raise
+            raise RedisConnectionError("the connection was reset") from exc
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """The command in RESP; some names, such as SCRIPT LOAD, are two arguments."""
@@ -92,38 +124,84 @@ class _PackingInC:
         return [b"".join([part for args in commands for part in self.pack_command(*args)])]
 
 
-def script(client: Client, *names: str) -> AsyncScript:
-    """The script made of these .lua files in a row; registered with the server at its first use."""
-    source = "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names)
-    registered: AsyncScript = client.register_script(source)
-    return registered
+class Script:
+    """A Lua script, by its hash; a server that does not know it (any more) is sent it in full."""
+
+    def __init__(self, client: Client, source: str) -> None:
+        self._client = client
+        self._source = source
+        self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, *, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
+        """Run it; its reply."""
+        try:
+            return await self._client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+        except NoScriptError:
+            # In one command, so that a server that forgets again in between is no matter.
+            return await self._client.execute_command("EVAL", self._source, len(keys), *keys, *args)
+
+    def load_in(self, pipe: Client) -> None:
+        """Make it known at the head of a pipeline that runs it; adds one reply.
+
+        The server does what a pipeline says in a row, so this needs no round trip of its own, and
+        a connection that is lost meanwhile has it sent again with the rest.
+        """
+        pipe.execute_command("SCRIPT LOAD", self._source)
+
+    def run_in(self, pipe: Client, *, keys: Sequence[str], args: Sequence[Any] = ()) -> None:
+        """Run it in a pipeline that begins with `load_in`."""
+        pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+
+
+def script(client: Client, *names: str) -> Script:
+    """The script made of these .lua files in a row."""
+    return Script(client, "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names))
 
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise Unavailable instead of what redis-py raises for faults that pass by themselves."""
+    """Raise Unavailable instead of what redis-py raises for faults of Redis."""
     try:
         yield
-    except _PASSING_TYPES as exc:
-        raise Unavailable(f"Redis cannot serve now: {exc or type(exc).__name__}") from exc
-    except ResponseError as exc:
-        if any(word in str(exc)[:200] for word in _PASSING):
-            raise Unavailable(f"Redis cannot write now: {exc}") from exc
-        raise
+    except RedisError as exc:
+        advice = advice_of(exc)
+        if advice is None:
+            raise
+        what = str(exc) or type(exc).__name__
+        raise Unavailable(f"Redis cannot serve now: {what}", advice=advice) from exc
+
+
+def advice_of(exc: RedisError) -> str | None:
+    """What an operator has to do about a fault, nothing if it passes; None for what is no fault of
+    Redis, but a bug of ours."""
+    text = str(exc)[:500]
+    if isinstance(exc, AuthenticationError) or _SHUT_OUT.search(text):
+        return _NOT_LET_IN
+    if isinstance(exc, ResponseError):
+        inside = _WRAPPED.search(text)
+        # redis-py takes the first word off the replies that it has a type for.
+        word = inside.group(1) if inside else exc.status_code or text.partition(" ")[0]
+        if word in FAULTS:
+            return FAULTS[word]
+    if isinstance(exc, RedisConnectionError | RedisTimeoutError | ClusterError | InvalidResponse):
+        return ""
+    return None
 
 
 async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> None:
     """Refuse a server that would lose articles, and a SHARDS that is not the archive's.
 
     Raises:
-        StartFailed: Redis cannot be reached or refuses us.
+        Unavailable: Redis is not there, or cannot be written to now.
+        StartFailed: it refuses us.
         InvalidSettings: the archive was written with another SHARDS, or Redis may drop data.
     """
     try:
-        await client.hsetnx(keys.LAYOUT, "shards", str(shards))
-        kept = int(await client.hget(keys.LAYOUT, "shards") or shards)
-        policy = await _config(client, "maxmemory-policy")
-        appendonly = await _config(client, "appendonly")
+        with translated():
+            await client.hsetnx(keys.LAYOUT, "shards", str(shards))
+            kept = int(await client.hget(keys.LAYOUT, "shards") or shards)
+            policy = await _config(client, "maxmemory-policy")
+            appendonly = await _config(client, "appendonly")
     except RedisError as exc:
         raise StartFailed(f"Redis does not let us in: {exc}") from exc
     faults = []

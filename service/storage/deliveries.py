@@ -135,7 +135,7 @@ class Deliveries:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._settle = connecting.script(client, "settle")
-        self._replace = client.register_script(_REPLACE)
+        self._replace = connecting.Script(client, _REPLACE)
 
     async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:
         """Keep a webhook that starts at these places."""

@@ -41,7 +41,7 @@ class Duplicates:
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._bands = client.register_script(_BANDS)
+        self._bands = connecting.Script(client, _BANDS)
         self._mark = connecting.script(client, "mark")
 
     async def by_url(self, canonical: str, article_id: str) -> str:

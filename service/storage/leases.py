@@ -48,9 +48,9 @@ class Leases:
     """Who may do what alone."""
 
     def __init__(self, client: Client) -> None:
-        self._take = client.register_script(_TAKE)
+        self._take = connecting.Script(client, _TAKE)
         self._share = connecting.script(client, "share")
-        self._give_up = client.register_script(_GIVE_UP)
+        self._give_up = connecting.Script(client, _GIVE_UP)
 
     async def take(
         self, name: str, *, token: str, ttl_ms: int, held: Lease | None = None

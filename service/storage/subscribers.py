@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from service.hub import Asked, Subscriber, unescaped
-from service.storage import keys
+from service.storage import connecting, keys
 from service.storage.connecting import Client
 
 # Of other sites' topics that were pinged and not fetched yet.
@@ -99,9 +99,9 @@ class Subscribers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._ask = client.register_script(_ASK)
-        self._resolve = client.register_script(_RESOLVE)
-        self._seen = client.register_script(_SEEN)
+        self._ask = connecting.Script(client, _ASK)
+        self._resolve = connecting.Script(client, _RESOLVE)
+        self._seen = connecting.Script(client, _SEEN)
 
     async def ask(self, asked: Asked, *, max_total: int, max_per_host: int) -> Refusal:
         """Keep what is asked until the callback has confirmed it."""

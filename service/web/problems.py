@@ -51,8 +51,10 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
         case NotFound():
             return problem(404, str(exc))
         case Unavailable():
-            # The text names our Redis; readers need not know where it is.
-            return problem(503, "storage cannot be reached or cannot write; nothing was accepted")
+            # The text names our Redis; readers need not know where it is. A reply may be lost after
+            # its command was done, and the same request changes nothing then.
+            text = "storage cannot be reached or cannot write; what was sent may have been kept"
+            return problem(503, f"{text}: send it again")
         case _:
             return problem(500, str(exc))
 

@@ -31,12 +31,12 @@ async def serve(settings: Settings, *, token: str) -> None:
     Raises:
         StartFailed, InvalidSettings: the port is taken, or Redis is not there or not fit.
     """
-    async with open_store(settings):
-        pass
     process.raise_file_limit()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with open_store(settings, waits=stop):
+        pass
     app = create_app(settings, token=token, stop=stop)
     runner = web.AppRunner(
         app,
