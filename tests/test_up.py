@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import signal
 import socket
@@ -107,26 +106,6 @@ async def test_a_redis_that_is_not_there_yet_is_waited_for(
     assert "Traceback" not in output.read_text()
 
 
-async def test_no_redis_binary_says_what_to_install(tmp_path: Path) -> None:
-    """Without a server program on PATH and in the environment the line names the packages."""
-    script = (
-        "import importlib.util as u; u.find_spec = lambda name, package=None: None\n"
-        "from service.storage.embedded import find_binary\nfrom service.errors import StartFailed\n"
-        "try: find_binary()\nexcept StartFailed as exc: print(exc)\n"
-    )
-    out = await _python(script, PATH=str(tmp_path))
-    assert out.startswith("no redis-server or valkey-server of version 6.2 or newer: install one")
-    assert "DATELINE_REDIS_URL" in out
-
-
-async def _python(script: str, **environ: str) -> str:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, env={**os.environ, **environ}, stdout=asyncio.subprocess.PIPE
-    )
-    out, _ = await process.communicate()
-    return out.decode()
-
-
 async def test_an_unwritable_data_dir_is_one_clear_line(tmp_path: Path) -> None:
     """A file stands where the data dir should be."""
     path = tmp_path / "taken"
@@ -166,20 +145,3 @@ async def test_two_servers_share_the_port() -> None:
             Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()
         ]
         assert 2 == sum(b"\0serve\0" in command for command in commands)
-
-
-async def test_the_newest_server_is_chosen_and_the_bundled_one_last(tmp_path: Path) -> None:
-    """Of what PATH has the newest; what stands in this environment only if there is no other."""
-    for folder, version in (("a", "6.2.1"), ("b", "7.4.0"), ("c", "6.0.9")):
-        (tmp_path / folder).mkdir()
-        program = tmp_path / folder / "redis-server"
-        program.write_text(f"#!/bin/sh\necho 'Redis server v={version} sha=0'\n")
-        program.chmod(0o755)
-    script = (
-        "from service.storage.embedded import find_binary\n"
-        "found = find_binary()\nprint(found.version, found.bundled)\n"
-    )
-    names = [str(tmp_path / folder) for folder in "abc"]
-    assert "(7, 4, 0) False\n" == await _python(script, PATH=":".join(names))
-    inside = str(Path(sys.prefix, "bin"))
-    assert "(6, 2, 1) False\n" == await _python(script, PATH=f"{inside}:{names[0]}")

@@ -77,8 +77,9 @@ _SHUT_OUT = re.compile("unauthenticated|username-password")
 _SCRIPTS = Path(__file__).parent
 
 
-def connect(url: str, *, shards: int = 1) -> Client:
+def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
     """A client for `redis://`, `rediss://` or `unix://`; nothing is sent before the first use."""
+    backoff = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
     # One that waits: a burst of requests or polls would be refused by the pool otherwise.
     pool = BlockingConnectionPool.from_url(
         url,
@@ -88,7 +89,7 @@ def connect(url: str, *, shards: int = 1) -> Client:
         socket_timeout=SOCKET_TIMEOUT_S,
         socket_connect_timeout=CONNECT_TIMEOUT_S,
         health_check_interval=15,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.5), retries=RETRIES),
+        retry=Retry(backoff, RETRIES if retries is None else retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})

