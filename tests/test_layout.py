@@ -40,8 +40,8 @@ ONLY_IN = {
 # Values in, values out: none of these may do I/O or know a clock.
 PURE = (
     "service/aliases.py", "service/articles.py", "service/categories.py", "service/clean.py",
-    "service/compose.py", "service/duplicates.py", "service/entries.py", "service/filters.py",
-    "service/hub.py",
+    "service/compose.py", "service/decoding.py", "service/duplicates.py", "service/entries.py",
+    "service/filters.py", "service/hub.py",
     "service/indexing.py", "service/mapping.py", "service/messages.py",
     "service/packing.py", "service/pages.py", "service/polling.py", "service/retries.py",
     "service/signing.py", "service/sources.py", "service/targets.py", "service/text.py",
@@ -49,7 +49,7 @@ PURE = (
     "service/webhooks.py", "service/websub.py",
     "service/feeds/",
     "service/web/conditional.py", "service/web/html.py", "service/web/stories.py",
-    "workers/ingest/decoding.py", "workers/ingest/discover.py", "workers/ingest/identify.py",
+    "workers/ingest/discover.py", "workers/ingest/identify.py",
     "workers/ingest/parse/", "workers/ingest/reading.py",
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")

@@ -13,8 +13,10 @@ import pytest
 from aiohttp import web
 
 from service.web import repeated
+from service.web.places import Places
 from service.web.ready import Document, ReadyResponse
 from service.web.repeated import Connection, Hot, Repeated, Site, is_one_request
+from tests.conftest import wait_until
 
 ONE = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO = b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -28,6 +30,7 @@ class Served:
 
     port: int = 0
     repeated: Repeated = field(default_factory=Repeated)
+    places: Places = field(default_factory=lambda: Places(1_000))
     pages: dict[str, Hot] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
@@ -64,7 +67,7 @@ async def served() -> AsyncIterator[Served]:
     await runner.setup()
     assert runner.server is not None
     runner.server.request_handler = served.handle
-    site = Site(runner, _socket(), repeated=served.repeated, backlog=8)
+    site = Site(runner, _socket(), repeated=served.repeated, places=served.places, backlog=8)
     await site.start()
     served.port = runner.addresses[0][1]
     yield served
@@ -214,3 +217,25 @@ async def test_a_client_that_does_not_read_is_not_written_to(served: Served) -> 
         client.writer.write(ONE)
         await asyncio.sleep(0.01)
     assert served.repeated.hits < 5
+
+
+async def test_connections_past_the_last_place_are_refused(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, and it is said once a minute; a place that is given back is another's."""
+    served.places.most = 2
+    first, second = await served.client(), await served.client()
+    for _ in range(3):
+        refused = await served.client()
+        assert b"" == await refused.reader.read()
+    assert [1] == [record.refused for record in caplog.records]  # type: ignore[attr-defined]
+    first.writer.close()
+
+    async def is_left() -> bool:
+        return served.places.taken == 1
+
+    await wait_until(is_left)
+    third = await served.client()
+    for client in (second, third):
+        client.writer.write(ONE)
+        assert (await client.reader.readline()).startswith(b"HTTP/1.1 200")

@@ -246,6 +246,38 @@ async def test_a_server_that_cannot_read_the_stream_ends(
     assert "did not end in time" not in output.read_text()
 
 
+async def test_more_readers_than_the_usual_limit_on_files(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    """A server that is started with room for 200 files raises its limit: 300 readers of /events
+    leave it on the air."""
+    port, output = free_port(), tmp_path / "output"
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", f"ulimit -S -n 200; exec {sys.executable} -m service serve",
+            stdout=file, stderr=file, cwd=tmp_path,
+            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
+                 "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+
+    async def is_serving() -> bool:
+        return "serving" in output.read_text()
+
+    await wait_until(is_serving)
+    writers = []
+    for path in ["/events"] * 300 + ["/livez"]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        writers.append(writer)
+    async with asyncio.timeout(10):
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    for writer in writers:
+        writer.close()
+    process.terminate()
+    assert 0 == await process.wait()
+    assert "refused" not in output.read_text()
+
+
 async def test_what_is_ended_in_time_is_left_alone() -> None:
     """The timer can be taken back."""
     timer = end_within(0.05)

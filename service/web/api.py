@@ -18,6 +18,7 @@ from service.articles import Draft
 from service.compose import compose
 from service.errors import InvalidInput, NotFound
 from service.web import problems
+from service.web.body import read_body
 from service.web.reading import find_article
 from service.web.state import CLOCK, SETTINGS, STORE, TOKEN
 
@@ -26,7 +27,6 @@ PUSH_SOURCE = "urn:dateline:push"
 MAX_BATCH = 1_000
 MAX_LIST = 1_000
 DEFAULT_LIST = 50
-_CODINGS = ("identity", "gzip", "deflate", "br", "zstd")
 _LIST_PARAMETERS = ("category", "since", "until", "limit")
 
 Authorized = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -63,7 +63,7 @@ def _token(request: web.Request, scheme: str) -> str:
 
 async def publish(request: web.Request) -> web.StreamResponse:
     """POST: one article, an array, or NDJSON."""
-    items, single = _items(await read_body(request), request.content_type)
+    items, single = _items(await read_body(request, takes_gzip=True), request.content_type)
     loop = asyncio.get_running_loop()
     drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
     if single and isinstance(drafts[0], InvalidInput):
@@ -182,15 +182,6 @@ async def withdraw(request: web.Request) -> web.StreamResponse:
     if receipt is None:
         raise NotFound(f"{article_id}: no such article")
     return json_response(receipt)
-
-
-async def read_body(request: web.Request) -> bytes:
-    """The body, decompressed and bounded (aiohttp answers 413 past API_MAX_BYTES)."""
-    coding = request.headers.get("Content-Encoding", "identity").lower()
-    if coding not in _CODINGS:
-        raise web.HTTPUnsupportedMediaType(text=f"Content-Encoding {coding!r} is not understood")
-    async with asyncio.timeout(request.app[SETTINGS].fetch_timeout_s):
-        return await request.read()
 
 
 def json_response(

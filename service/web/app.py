@@ -18,6 +18,7 @@ from service.storage.connecting import translated
 from service.storage.store import open_store
 from service.web import (
     api,
+    body,
     events,
     hub,
     manage,
@@ -144,7 +145,9 @@ def create_app(
         stop: set if something that runs beside the requests has failed: the process is to end.
     """
     app = web.Application(
-        middlewares=[problems.middleware(settings)], client_max_size=settings.api_max_bytes
+        middlewares=[problems.middleware(settings)],
+        client_max_size=settings.api_max_bytes,
+        handler_args=body.UNTOUCHED,
     )
     app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
     app[STOP] = stop or asyncio.Event()
@@ -152,7 +155,11 @@ def create_app(
     app.cleanup_ctx.append(_told_of_changes)
     app.on_response_prepare.append(_sign)
     app.on_shutdown.append(_end_events)
-    app.add_routes(ROUTES)
+    invited = {"expect_handler": problems.invite}
+    app.add_routes(
+        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, **invited})
+        for route in ROUTES
+    )
     return app
 
 
@@ -172,7 +179,7 @@ def serve_hot(
     """A handler that answers hot pages by one look-up, before routing, and leaves the rest."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.method in ("GET", "HEAD"):
+        if request.method in ("GET", "HEAD") and not request.body_exists:
             hot = cache.hot(request.raw_path)
             ready = hot.document.answer(request) if hot else None
             if hot and ready:
@@ -224,4 +231,6 @@ async def _listen(app: web.Application, stop: asyncio.Event) -> None:
                     if stop.is_set():
                         return
         app[CACHE].forget_all()
-        await asyncio.sleep(RECONNECT_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECONNECT_S):
+                await stop.wait()

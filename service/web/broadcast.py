@@ -167,6 +167,8 @@ class Broadcast:
     @asynccontextmanager
     async def listening(self, listener: Listener) -> AsyncIterator[Listener]:
         """It is given what comes from now on. Raises Unavailable if nothing can be read."""
+        if self._is_closed:
+            raise Unavailable("the server is ending")
         self._listeners.add(listener)
         self._anybody.set()
         try:

@@ -9,7 +9,8 @@ from aiohttp import web
 from service import hub
 from service.errors import InvalidInput, NotFound
 from service.storage.subscribers import Refusal
-from service.web.api import json_response, read_body
+from service.web.api import json_response
+from service.web.body import read_body
 from service.web.state import DOCUMENTS, SETTINGS, STORE
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ _FORMS = ("application/x-www-form-urlencoded", "application/octet-stream")
 async def take(request: web.Request) -> web.StreamResponse:
     """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
     # Whoever likes may ask: what is read is bounded before anything is made of it.
-    body = await read_body(request.clone(client_max_size=MAX_FORM_BYTES))
+    body = await read_body(request, max_bytes=MAX_FORM_BYTES)
     if request.content_type not in _FORMS:
         raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
     form = hub.form_of(body)

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from service import catalogue
 from service.errors import InvalidInput
-from service.web.api import json_response, read_body
+from service.web.api import json_response
+from service.web.body import read_body
 from service.web.state import CLOCK, STORE
 
 

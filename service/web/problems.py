@@ -11,8 +11,8 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from aiohttp import web
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
@@ -21,11 +21,15 @@ from service.feeds.feed import HUB_PATH
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.web import html
+from service.web.body import check_length
 from service.web.documents import HTML_HEADERS
+from service.web.state import SETTINGS
 
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+# What an error's status is explained by (RFC 9110 15.5.2, 15.5.6, 15.5.16).
+_KEPT = ("Allow", "WWW-Authenticate", "Accept-Encoding")
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
     "/sitemap", "/news-sitemap",
@@ -66,6 +70,8 @@ def middleware(settings: Settings) -> Any:
     async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers: dict[str, str] = {}
         try:
+            # Whatever the path: nothing of a body that is too large is waited for.
+            check_length(request, max_bytes=settings.api_max_bytes)
             with translated():
                 return await handler(request)
         except Unavailable as exc:
@@ -77,9 +83,8 @@ def middleware(settings: Settings) -> Any:
         except HTTPException as exc:
             if exc.status < 400:
                 raise
-            found = problem(exc.status, exc.text or exc.reason)
-            headers = {n: exc.headers[n] for n in ("Allow", "WWW-Authenticate") if n in exc.headers}
-        except (web.RequestPayloadError, ContentEncodingError) as exc:
+            found, headers = _of_http(exc)
+        except web.RequestPayloadError as exc:
             found = problem(400, f"the body cannot be read: {exc}")
             # What is left of the body stands before the next request.
             headers["Connection"] = "close"
@@ -96,6 +101,31 @@ def middleware(settings: Settings) -> Any:
         return _response(request, found, headers, settings)
 
     return answer_errors
+
+
+async def invite(request: web.Request) -> web.StreamResponse | None:
+    """Answer `Expect: 100-continue`: a body that is too large is not asked for."""
+    settings = request.app[SETTINGS]
+    try:
+        check_length(request, max_bytes=settings.api_max_bytes)
+        if request.headers[hdrs.EXPECT].lower() != "100-continue":
+            raise web.HTTPExpectationFailed(text="Expect: only 100-continue is known")
+    except HTTPException as exc:
+        found, headers = _of_http(exc)
+        return _response(request, found, headers, settings)
+    if request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # That is no answer yet.
+        request.writer.output_size = 0
+    return None
+
+
+def _of_http(exc: HTTPException) -> tuple[dict[str, Any], dict[str, str]]:
+    headers = {name: exc.headers[name] for name in _KEPT if name in exc.headers}
+    if exc.status in (413, 415, 417):
+        # What is left of the body stands before the next request.
+        headers["Connection"] = "close"
+    return problem(exc.status, exc.text or exc.reason), headers
 
 
 def _shown(request: web.Request) -> str:

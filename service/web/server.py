@@ -15,6 +15,7 @@ from service.errors import StartFailed
 from service.settings import Settings
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
+from service.web.places import Places
 from service.web.repeated import Site
 from service.web.state import CACHE
 
@@ -31,7 +32,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     Raises:
         StartFailed, InvalidSettings: the port is taken, or Redis is not there or not fit.
     """
-    process.raise_file_limit()
+    places = Places(process.raise_file_limit())
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -41,7 +42,8 @@ async def serve(settings: Settings, *, token: str) -> None:
     runner = web.AppRunner(
         app,
         access_log=None,
-        shutdown_timeout=process.DRAIN_SHARE * settings.drain_s,
+        # Waited for twice: by handlers, then by those of them that were cancelled.
+        shutdown_timeout=process.DRAIN_SHARE * settings.drain_s / 2,
         keepalive_timeout=KEEPALIVE_S,
     )
     await runner.setup()
@@ -49,8 +51,16 @@ async def serve(settings: Settings, *, token: str) -> None:
     assert runner.server is not None  # noqa: S101 -- setup() makes it
     runner.server.request_handler = serve_hot(app[CACHE], runner.server.request_handler)
     try:
-        await Site(runner, listen(settings), repeated=app[CACHE].repeated, backlog=BACKLOG).start()
-        logger.info("serving", extra={"url": settings.base_url})
+        site = Site(
+            runner,
+            listen(settings),
+            repeated=app[CACHE].repeated,
+            places=places,
+            backlog=BACKLOG,
+        )
+        await site.start()
+        shown = {"url": settings.base_url, "connections_at_most": places.most}
+        logger.info("serving", extra=shown)
         memory.settle()
         await stop.wait()
     finally:

@@ -16,10 +16,10 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from service.decoding import ACCEPTED, Decoder
 from service.errors import FetchFailed
 from service.settings import Settings
 from service.targets import host_of
-from workers.ingest.decoding import ACCEPTED, Decoder
 
 ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml;q=0.9, "

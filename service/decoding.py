@@ -17,10 +17,16 @@ MAX_RATIO = 200
 TRUSTED_BYTES = 1_000_000
 """Up to here no ratio is a bomb."""
 ACCEPTED = "gzip, br"
+# Of gzip, which may have several in a row (RFC 1952 2.2).
+_MEMBER = b"\x1f\x8b"
 
 
 class Undecodable(ValueError):
     """A body that is coded wrongly, unknown, or a bomb."""
+
+
+class Bomb(Undecodable):
+    """It unpacks to more than anything honest does."""
 
 
 class Decoder:
@@ -40,7 +46,7 @@ class Decoder:
         for step in self._steps(chunk):
             self._decoded += len(step)
             if self._decoded > max(TRUSTED_BYTES, self._received * MAX_RATIO):
-                raise Undecodable(f"unpacks to more than {MAX_RATIO} times its size")
+                raise Bomb(f"unpacks to more than {MAX_RATIO} times its size")
             yield step
 
     @property
@@ -65,10 +71,15 @@ def _gzip() -> _Coding:
     inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
 
     def steps(chunk: bytes) -> Iterator[bytes]:
+        nonlocal inflater
         try:
             while chunk:
+                if inflater.eof:
+                    if not chunk.startswith(_MEMBER):
+                        return  # Padding.
+                    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
                 yield inflater.decompress(chunk, STEP_BYTES)
-                chunk = inflater.unconsumed_tail
+                chunk = inflater.unconsumed_tail or inflater.unused_data
         except zlib.error as exc:
             raise Undecodable(f"has broken gzip data: {exc}") from exc
 
