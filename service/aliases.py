@@ -3,7 +3,8 @@
 Publishers change guids (a new CMS, a corrected slug, http to https), and an edited headline must
 not become a second article. What stays then is the link, or the number in a K2 link. A link alone
 is not enough, for some pages are rewritten in place every day: the date must be the old one, too,
-or the title where there is no date.
+or the title where there is no date. A guid that is no URI ("N/A", "1") may turn out to be used for
+several entries only when the second one comes: link, title and date together are an alias then.
 
 An alias only ever joins articles of one `source`; no feed can take over another's articles by it.
 """
@@ -20,42 +21,77 @@ from service.articles import Draft
 
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
-_TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid")
+_TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid|xtor|at_.*")
+# A piece of text to be shown marked (https://wicg.github.io/scroll-to-text-fragment/).
+_TEXT_FRAGMENT = ":~:"
+ENTRY = b"="
+"""Likeness of an alias that says more than the id: a poor guid's article is sought by it first."""
 ALIAS_BYTES = 10
 """Two of the source, so that all of its aliases are kept together, and eight of the alias."""
-LIKENESS_BYTES = 8
-"""Four of the title, four of the date, zeros if there is none."""
 
 
+@lru_cache(maxsize=4_096)
 def canonical(url: str) -> str:
-    """The URL without what does not tell one article from another."""
-    parts = urlsplit(url)
+    """The URL without what does not tell one article from another.
+
+    What stands after `#` does: a changelog or a live report has its entries there.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
     host = parts.netloc.lower().removesuffix(":443").removesuffix(":80").removeprefix("www.")
     path = parts.path.rstrip("/")
-    if not parts.query:
-        return f"{host}{path}"
-    query = sorted(
-        (name, value)
-        for name, value in parse_qsl(parts.query, keep_blank_values=True)
-        if not _TRACKING.fullmatch(name.lower())
+    query = f"?{found}" if parts.query and (found := _untracked(parts.query)) else ""
+    place = parts.fragment.partition(_TEXT_FRAGMENT)[0]
+    if "=" in place:
+        place = _untracked(place)
+    return f"{host}{path}{query}" + (f"#{place}" if place else "")
+
+
+def _untracked(query: str) -> str:
+    """The parameters in one order, without those that tell where a reader came from."""
+    return urlencode(
+        sorted(
+            (name, value)
+            for name, value in parse_qsl(query, keep_blank_values=True)
+            if not _TRACKING.fullmatch(name.lower())
+        )
     )
-    return f"{host}{path}" + (f"?{urlencode(query)}" if query else "")
 
 
-def kin_of(draft: Draft, *, is_own_link: bool) -> tuple[tuple[bytes, bytes], ...]:
-    """(alias, likeness) of a draft, the surest first. An empty likeness: the alias is enough.
+def kin_of(
+    draft: Draft, *, is_own_link: bool, is_own_entry: bool = False
+) -> tuple[tuple[bytes, bytes], ...]:
+    """(alias, likeness) of a draft, the surest first. With an empty likeness, or ENTRY, the alias
+    is enough.
 
     Args:
         is_own_link: whether no other entry of its document has the same link.
+        is_own_entry: whether no other has the same link, title and date, and its guid is so poor
+            that these may have to identify it once there are others of that guid.
     """
     found = []
-    number = _K2_ITEM.search(draft.url)
+    is_page = bool(draft.url) and bool(urlsplit(draft.url).path.strip("/"))
+    if is_own_entry and is_page:
+        words = f"{canonical(draft.url)}\0{draft.title}\0{draft.published or draft.raw_published}"
+        found.append((_digest(draft.source, "entry", words), ENTRY))
+    number = _K2_ITEM.search(draft.url) if "#" not in draft.url else None
     if number and "/" not in draft.source:
         # Its source is a host, so the link is on it (see identify).
         found.append((_digest(draft.source, "k2", number.group(1)), b""))
-    if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
+    if is_own_link and is_page:
         found.append((_digest(draft.source, "link", canonical(draft.url)), _likeness(draft)))
     return tuple(found)
+
+
+def is_poor(guid: str) -> bool:
+    """Whether a guid may well be one of several entries: "N/A", a number, the site's address."""
+    try:
+        parts = urlsplit(guid)
+    except ValueError:
+        return True
+    return not (parts.scheme and (parts.path.strip("/") or parts.query))
 
 
 def _digest(source: str, kind: str, value: str) -> bytes:

@@ -13,7 +13,7 @@ from service.compose import compose
 from service.storage.articles import Receipt
 from service.storage.store import Store
 from tests.conftest import NOON
-from workers.ingest.identify import ambiguous_guids, identify
+from workers.ingest.identify import identify, shared_in
 from workers.ingest.parse import Document
 from workers.ingest.reading import Job, drafts_of, packer
 
@@ -129,11 +129,90 @@ async def test_one_guid_for_several_articles(store: Store) -> None:
     assert [new.id, old.id] == [r.id for r in await append(store, second, FIRST)]
 
 
-def test_ambiguous_guids() -> None:
-    """Used with different links; twice the same entry is not."""
+def test_what_entries_share() -> None:
+    """A guid with different links, a link with different titles or dates; twice the same entry
+    shares nothing with itself."""
+    other, dated = replace(FIRST, title="Other", guid="3"), replace(FIRST, guid="3")
     entries = (FIRST, replace(FIRST, url="http://news.example/b"), replace(FIRST, guid="2"))
-    document = Document(kind="rss", url=URL, entries=(*entries, entries[2]))
-    assert {"1"} == ambiguous_guids(document)
+    document = Document(kind="rss", url=URL, entries=(*entries, entries[2], other, dated))
+    shared = shared_in(document)
+    assert ({"1"}, {("3", FIRST.url)}) == (shared.guids, shared.links)
+
+
+CHANGELOG = [
+    replace(FIRST, guid=f"v{n}", url=f"http://news.example/changelog#v1.{n}", title=f"1.{n}")
+    for n in range(4)
+]
+
+
+@pytest.mark.parametrize("has_guid", [True, False])
+async def test_links_that_differ_after_the_hash_are_articles(store: Store, has_guid: bool) -> None:
+    """Of one date, with guids of their own or none: a changelog, a live report. One more changes
+    none of them, and one that is alone in its document is not taken for another."""
+    entries = [replace(entry, guid=entry.guid if has_guid else "") for entry in CHANGELOG]
+    first = await append(store, *entries[:3])
+    assert ["created"] * 3 == [receipt.status for receipt in first]
+    assert 3 == len({receipt.id for receipt in first})
+    second = await append(store, entries[3], *entries[:3])
+    assert ["created"] + ["unchanged"] * 3 == [receipt.status for receipt in second]
+    (alone,) = await append(store, entries[0])
+    assert first[0].id == alone.id
+    renamed = replace(entries[0], guid="new" if has_guid else "", url=f"{entries[0].url}:~:text=x")
+    (renamed_receipt,) = await append(store, renamed)
+    assert first[0].id == renamed_receipt.id
+
+
+async def test_comments_on_a_k2_item_are_articles(store: Store) -> None:
+    """Its number is that of the item, not of what stands on its page."""
+    link = "http://news.example/x/item/1412-crane-stands-again"
+    item = replace(FIRST, guid=link, url=link)
+    comments = [
+        replace(FIRST, guid=f"{link}#c{n}", url=f"{link}#c{n}", title=f"Re {n}") for n in "12"
+    ]
+    assert 3 == len({receipt.id for receipt in await append(store, item, *comments)})
+
+
+POLL = [
+    replace(
+        FIRST, guid="", url="http://news.example/poll", title=f"Which {thing}?",
+        published=datetime(2026, 1, day, 10, tzinfo=UTC),
+    )
+    for day, thing in enumerate(("pier", "crane", "buoy"), 1)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("guid", ["", "N/A", "http://news.example/", "1"])
+async def test_one_link_for_several_entries_identifies_none(store: Store, guid: str) -> None:
+    """Nor does one guid: link, title and date decide together. What came alone at first is still
+    the same article when the others come, and when they have gone again."""
+    entries = [replace(entry, guid=guid) for entry in POLL]
+    (alone,) = await append(store, entries[0])
+    for _ in range(3):
+        receipts = await append(store, *entries)
+        assert alone.id == receipts[0].id
+        assert [1, 1, 1] == [receipt.revision for receipt in receipts]
+        assert 3 == len({receipt.id for receipt in receipts})
+    (last,) = await append(store, entries[2])
+    assert (receipts[2].id, "unchanged") == (last.id, last.status)
+
+
+async def test_an_entry_never_becomes_one_that_stands_beside_it(store: Store) -> None:
+    """The link of one article is given to a new one of the same date: two articles."""
+    (old,) = await append(store, FIRST)
+    moved = replace(FIRST, url="http://news.example/archive/a")
+    new = replace(FIRST, guid="2", title="Another")
+    receipts = await append(store, moved, new)
+    assert old.id == receipts[0].id
+    assert old.id != receipts[1].id
+    # Alone in a document, the same is a changed guid.
+    (alone,) = await append(store, replace(new, guid="3"))
+    assert alone.id in (old.id, receipts[1].id)
+
+
+async def test_equal_entries_of_different_guids_are_articles(store: Store) -> None:
+    """Numbers as guids, and everything else the same: they are told apart in one document."""
+    entries = [replace(FIRST, guid=guid) for guid in "123"]
+    assert 3 == len({receipt.id for receipt in await append(store, *entries)})
 
 
 def test_a_feed_that_moved_speaks_for_both_hosts() -> None:
@@ -142,9 +221,7 @@ def test_a_feed_that_moved_speaks_for_both_hosts() -> None:
 
     def source(guid: str) -> str:
         entry = replace(FIRST, guid=guid)
-        found, _ = identify(
-            document, entry, name="", also="http://new.example/f", ambiguous=frozenset()
-        )
+        found, _ = identify(document, entry, name="", also="http://new.example/f")
         return found
 
     assert "old.example" == source("http://old.example/1")

@@ -217,7 +217,13 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("https://www.X.example:443/a/#top", "x.example/a"),
+        ("https://www.X.example:443/a/", "x.example/a"),
+        ("http://x.example/changelog#v1.1", "x.example/changelog#v1.1"),
+        ("http://x.example/#!/story/7", "x.example#!/story/7"),
+        ("http://x.example/a#id=7&utm_source=y", "x.example/a#id=7"),
+        ("http://x.example/a#xtor=RSS-1", "x.example/a"),
+        ("http://x.example/a#:~:text=Some%20words", "x.example/a"),
+        ("http://[x.example/a", "http://[x.example/a"),
         ("http://x.example/a?b=2&utm_source=y&a=1&fbclid=z", "x.example/a?a=1&b=2"),
         ("http://x.example/?p=7", "x.example?p=7"),
         ("http://x.example:8080/a%20b", "x.example:8080/a%20b"),

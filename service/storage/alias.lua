@@ -4,8 +4,8 @@
 -- ARGV  for each article: id (16 bytes), number of aliases n, then n pairs: alias, likeness
 -- Gives for each article the id (16 bytes) that it goes by: its own, or that of an earlier one.
 --
--- Likeness: 4 bytes of the title, 4 of the date, zeros if there is none; empty if the alias is
--- enough.
+-- Likeness: 4 bytes of the title, 4 of the date, zeros if there is none; empty, or ENTRY, if the
+-- alias is enough.
 
 local NONE = '\0\0\0\0'
 

@@ -6,6 +6,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 
+from service.aliases import ENTRY
 from service.packing import Packed
 from service.storage import connecting, keys
 from service.storage.connecting import Client
@@ -39,13 +40,17 @@ class Aliases:
         appended after all, the next call gives the same answer.
         """
         found = list(articles)
+        taken = {article.id for article in articles}
         unknown = await self._unknown([i for i, a in enumerate(found) if a.kin], found)
+        # Whoever came alone with a poor guid has the id that it makes; others of it have not.
+        poor = [i for i, a in enumerate(found) if a.kin and a.kin[0][1] == ENTRY]
         by_shard: dict[int, list[int]] = {}
-        for i in unknown:
+        for i in sorted({*unknown, *poor}):
             by_shard.setdefault(self._shard(found[i].kin[0][0]), []).append(i)
         for shard, places in by_shard.items():
             for at in range(0, len(places), MAX_BATCH):
-                await self._resolve(shard, places[at : at + MAX_BATCH], found)
+                part = places[at : at + MAX_BATCH]
+                await self._resolve(shard, part, found, taken, unknown=set(unknown))
         return found
 
     async def _unknown(self, places: list[int], articles: list[Packed]) -> list[int]:
@@ -60,19 +65,34 @@ class Aliases:
             unknown += [i for i, is_known in zip(found, known, strict=True) if not is_known]
         return sorted(unknown)
 
-    async def _resolve(self, shard: int, places: list[int], articles: list[Packed]) -> None:
+    async def _resolve(
+        self,
+        shard: int,
+        places: list[int],
+        articles: list[Packed],
+        taken: set[str],
+        *,
+        unknown: set[int],
+    ) -> None:
+        """Rename those of the places that are known by an alias; `taken` are the ids of all.
+
+        An article whose id is known goes by its ENTRY alone.
+        """
         key_names: list[str] = []
         argv: list[bytes | int] = []
         for i in places:
             article = articles[i]
-            argv += [uuid.UUID(article.id).bytes, len(article.kin)]
-            for alias, likeness in article.kin:
+            kin = article.kin if i in unknown else article.kin[:1]
+            argv += [uuid.UUID(article.id).bytes, len(kin)]
+            for alias, likeness in kin:
                 key_names.append(keys.aliases(shard, _bucket(alias)))
                 argv += [alias[_SOURCE_BYTES:], likeness]
         ids = await self._alias(keys=key_names, args=argv)
         for i, found in zip(places, ids, strict=True):
             article_id = str(uuid.UUID(bytes=found))
-            if article_id != articles[i].id:
+            # One that has an entry of its own beside this one is another article.
+            if article_id not in taken:
+                taken.add(article_id)
                 articles[i] = articles[i].with_id(article_id)
 
     def _shard(self, alias: bytes) -> int:

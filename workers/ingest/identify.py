@@ -5,13 +5,20 @@ the same for two. The rule is that of a browser's same origin: a guid that is a 
 document's own host is unique on that host, and the host is its source; the site's feeds, lists and
 pages then agree on it. Any other guid is only unique within its feed, and the feed's URL is its
 source; so no feed can speak for another host.
+
+What one document uses for several entries identifies nothing (Shared): "N/A" as the guid of all,
+one link for every line of a changelog. Then the next thing decides, too: the link, and after it
+title and date.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections import defaultdict
+from dataclasses import dataclass
 
+from service import clean
 from service.articles import Entry
 from workers.ingest.parse import Document
 
@@ -21,45 +28,78 @@ _ORIGIN = re.compile(r"https?://((?:[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?
 FILE_SOURCE = "urn:dateline:file"
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What several entries of one document have in common, so that it identifies none of them."""
+
+    guids: frozenset[str] = frozenset()
+    """Those of entries with different links; the guid and the link decide together."""
+    links: frozenset[tuple[str, str]] = frozenset()
+    """(guid or nothing, link) of entries with different titles or dates; all four decide."""
+
+
+NOTHING_SHARED = Shared()
+
+
+def shared_in(document: Document) -> Shared:
+    """What is shared in a document. An entry that stands there twice shares nothing with itself."""
+    links: dict[str, set[str]] = defaultdict(set)
+    words: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for entry in document.entries:
+        if entry.guid:
+            links[entry.guid].add(entry.url)
+        words[entry.guid, entry.url].add(_words(entry))
+    return Shared(
+        frozenset(guid for guid, found in links.items() if len(found) > 1),
+        frozenset(pair for pair, found in words.items() if len(found) > 1 and any(pair)),
+    )
+
+
+def _words(entry: Entry) -> str:
+    date = entry.published.isoformat() if entry.published else entry.raw_published
+    return f"{clean.line(entry.title)}\0{date}"
+
+
 def identify(
     document: Document,
     entry: Entry,
     *,
     name: str,
     also: str = "",
-    ambiguous: frozenset[str] = frozenset(),
+    shared: Shared = NOTHING_SHARED,
 ) -> tuple[str, str]:
     """(source, guid) of an entry; an empty guid leaves it to the text.
 
     Args:
         name: of the file or URL that the document came from; identity of pages without a link.
         also: another URL that the document speaks for: where its source has moved to.
-        ambiguous: guids that say nothing, see `ambiguous_guids`.
+        shared: see `shared_in`.
     """
     if entry.source and not document.url:
         # A record from a file, such as an export; what comes over the network cannot choose.
         return entry.source, entry.guid
-    url = entry.guid or entry.url
-    host = _origin(url)
-    if entry.guid in ambiguous:
-        url = f"{entry.guid} {entry.url}"
+    host = _origin(entry.guid or entry.url)
+    guid = _guid(entry, shared)
     if host and host in (_origin(document.url), _origin(also)):
-        return host, url
+        return host, guid
     if document.url:
-        return document.url, url
-    if entry.guid or entry.url:
-        return FILE_SOURCE, url
+        return document.url, guid
+    if guid:
+        return FILE_SOURCE, guid
     return FILE_SOURCE, _guid_of_file(document, entry, name)
 
 
-def ambiguous_guids(document: Document) -> frozenset[str]:
-    """Guids that entries with different links share: some feeds give all their items one."""
-    links: dict[str, str] = {}
-    found = set()
-    for entry in document.entries:
-        if entry.guid and links.setdefault(entry.guid, entry.url) != entry.url:
-            found.add(entry.guid)
-    return frozenset(found)
+def _guid(entry: Entry, shared: Shared) -> str:
+    if (entry.guid, entry.url) in shared.links:
+        return _hashed(entry.guid, entry.url, _words(entry))
+    if entry.guid in shared.guids:
+        return f"{entry.guid} {entry.url}"
+    return entry.guid or entry.url
+
+
+def _hashed(*parts: str) -> str:
+    what = "\0".join(parts).encode("utf-8", "surrogatepass")
+    return "urn:sha256:" + hashlib.sha256(what).hexdigest()[:40]
 
 
 def _origin(url: str) -> str:
@@ -80,5 +120,4 @@ def _guid_of_file(document: Document, entry: Entry, name: str) -> str:
     ]
     number = len(same_day) - same_day.index(entry)
     day = f"{entry.published:%Y-%m-%d}" if entry.published else ""
-    known_by = "\0".join([name, *entry.categories, day, str(number)])
-    return "urn:sha256:" + hashlib.sha256(known_by.encode()).hexdigest()[:40]
+    return _hashed(name, *entry.categories, day, str(number))

@@ -14,13 +14,13 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from service.aliases import kin_of
+from service.aliases import canonical, is_poor, kin_of
 from service.articles import Draft, Entry
 from service.compose import compose
 from service.errors import InvalidInput, ParseFailed
 from service.mapping import placed
 from service.packing import Packed, pack
-from workers.ingest.identify import ambiguous_guids, identify
+from workers.ingest.identify import identify, shared_in
 from workers.ingest.parse import Document, FeedLink, Hints, parse
 
 # What the loop of a worker unpacks and appends at a time.
@@ -145,14 +145,24 @@ def packed_all(document: Document, job: Job) -> Iterator[Packed | InvalidInput]:
 
 def packer(document: Document) -> Callable[[Entry, Draft], Packed]:
     """What packs the drafts of a document's entries."""
-    times = Counter(entry.url for entry in document.entries)
+    links = Counter(canonical(entry.url) for entry in document.entries)
+    entries = Counter(map(_looks, document.entries))
 
     def packed(entry: Entry, draft: Draft) -> Packed:
         # A link to the site's front page in every item says nothing of any.
-        is_own = times[entry.url] == 1 and entry.url != document.url
-        return pack(draft, kin=kin_of(draft, is_own_link=is_own))
+        is_own = entry.url != document.url
+        kin = kin_of(
+            draft,
+            is_own_link=is_own and links[canonical(entry.url)] == 1,
+            is_own_entry=is_own and is_poor(entry.guid) and entries[_looks(entry)] == 1,
+        )
+        return pack(draft, kin=kin)
 
     return packed
+
+
+def _looks(entry: Entry) -> tuple[str, str, str]:
+    return canonical(entry.url), entry.title, str(entry.published or entry.raw_published)
 
 
 def drafts_of(
@@ -163,13 +173,11 @@ def drafts_of(
     Args:
         name: of the file or URL, for pages without a link.
     """
-    ambiguous = ambiguous_guids(document)
+    shared = shared_in(document)
     # Where the document was asked for decides for whom it may speak, not what it calls itself.
     document = replace(document, url=job.added_url or document.url)
     for entry in document.entries:
-        source, guid = identify(
-            document, entry, name=name, also=job.source_url, ambiguous=ambiguous
-        )
+        source, guid = identify(document, entry, name=name, also=job.source_url, shared=shared)
         try:
             draft = compose(_placed(entry, job.category, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:
