@@ -32,7 +32,7 @@ from bench.serve import free_port, process
 from service.articles import Entry
 from service.compose import compose
 from service.settings import Settings
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 
 P99_AIM, VISIBLE_AIM = 1.5, 3.0
@@ -208,7 +208,7 @@ async def sides(stack: AsyncExitStack) -> AsyncIterator[dict[str, Side]]:
                 )),
             }  # fmt: skip
     finally:
-        await stop(redis)
+        await end(redis)
 
 
 def item(token: str) -> str:

@@ -30,7 +30,7 @@ from service import sources
 from service.articles import to_ms
 from service.settings import Settings
 from service.storage import keys
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.ingest.poll import Poller
 
@@ -122,7 +122,7 @@ def main() -> None:
         server = Embedded(binary=find_binary(), folder=Path(folder) / "r", appendfsync="no")
         runner = stack.enter_context(asyncio.Runner())
         redis = runner.run(server.start())
-        stack.callback(lambda: runner.run(stop(redis)))
+        stack.callback(lambda: runner.run(end(redis)))
         port = free_port()
         command = [sys.executable, "-m", "bench.sites", str(port), "--attacks"]
         stack.enter_context(process(command, port))

@@ -33,7 +33,7 @@ from service.articles import Draft, Entry, article_id, content_hash
 from service.categories import parse
 from service.compose import compose
 from service.settings import Settings
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.ready import zstd
 
@@ -167,7 +167,7 @@ async def measure(folder: Path, sizes: tuple[int, ...]) -> list[dict[str, float]
         row["restart"], redis = await restarted(server, redis, settings)
         rows.append(row)
         show(row, rows[1] if len(rows) > 1 else None)
-    await stop(redis)
+    await end(redis)
     return rows
 
 
@@ -175,7 +175,7 @@ async def restarted(
     server: Embedded, redis: asyncio.subprocess.Process, settings: Settings
 ) -> tuple[float, asyncio.subprocess.Process]:
     """(seconds, the new process)."""
-    await stop(redis)
+    await end(redis)
     start = time.perf_counter()
     redis = await server.start()
     async with open_store(settings) as store:

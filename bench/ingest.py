@@ -37,7 +37,7 @@ from service.articles import Entry
 from service.compose import compose
 from service.packing import Packed, pack
 from service.settings import Settings
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.readers import open_readers
@@ -207,7 +207,7 @@ def measure(side: str, way: str, count: int, bodies: list[tuple[str, bytes]]) ->
             for one in processes:
                 one.join()
         finally:
-            runner.run(stop(redis))
+            runner.run(end(redis))
     seconds = max(end for _, _, end, _ in found) - min(begin for _, begin, _, _ in found)
     return Run(
         articles=sum(articles for articles, *_ in found),

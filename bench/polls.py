@@ -33,7 +33,7 @@ from service.articles import to_ms
 from service.polling import Poll
 from service.settings import Settings
 from service.storage import keys
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.ingest.fetch import ACCEPT, user_agent
 from workers.ingest.poll import AT_ONCE, Poller
@@ -150,7 +150,7 @@ def main() -> None:
             server = Embedded(binary=find_binary(), folder=Path(folder) / "r", appendfsync="no")
             runner = stack.enter_context(asyncio.Runner())
             redis = runner.run(server.start())
-            stack.callback(lambda r=runner, p=redis: r.run(stop(p)))
+            stack.callback(lambda r=runner, p=redis: r.run(end(p)))
             port = free_port()
             stack.enter_context(
                 process([sys.executable, "-m", "bench.sites", str(port), *option], port)

@@ -23,7 +23,7 @@ from service.compose import compose
 from service.errors import Unavailable
 from service.settings import Settings
 from service.storage.connecting import translated
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 
 STOP_S = 20.0
@@ -109,7 +109,7 @@ class Rig:
     async def close(self) -> None:
         """End what is left."""
         await self.end(*self._children)
-        await stop(self.redis)
+        await end(self.redis)
 
     async def add(
         self, kinds: Sequence[str], first: int = 0, *, categories: int, **fields: object

@@ -37,7 +37,7 @@ from bench.machine import header, median, verdict
 from service.articles import Entry
 from service.compose import compose
 from service.settings import Settings
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.aggregate import Aggregator
 
@@ -185,7 +185,7 @@ def ours(folder: Path, port: int, servers: int) -> Iterator[list[int]]:
                     stack.enter_context(process(command, port, **environ)) for _ in range(servers)
                 ]
         finally:
-            runner.run(stop(redis))
+            runner.run(end(redis))
 
 
 def fetch(port: int, **headers: str) -> tuple[int, bytes, dict[str, str]]:

@@ -24,8 +24,8 @@ _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
 _TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid|xtor|at_.*")
 # A piece of text to be shown marked (https://wicg.github.io/scroll-to-text-fragment/).
 _TEXT_FRAGMENT = ":~:"
-ENTRY = b"="
-"""Likeness of an alias that says more than the id: a poor guid's article is sought by it first."""
+EXACT = b"="
+"""Likeness of an alias of link, title and date: what has a poor guid is sought by it first."""
 ALIAS_BYTES = 10
 """Two of the source, so that all of its aliases are kept together, and eight of the alias."""
 
@@ -60,27 +60,23 @@ def _untracked(query: str) -> str:
     )
 
 
-def kin_of(
-    draft: Draft, *, is_own_link: bool, is_own_entry: bool = False
-) -> tuple[tuple[bytes, bytes], ...]:
-    """(alias, likeness) of a draft, the surest first. With an empty likeness, or ENTRY, the alias
+def kin_of(draft: Draft, *, is_own_link: bool, exact: str = "") -> tuple[tuple[bytes, bytes], ...]:
+    """(alias, likeness) of a draft, the surest first. With an empty likeness, or EXACT, the alias
     is enough.
 
     Args:
         is_own_link: whether no other entry of its document has the same link.
-        is_own_entry: whether no other has the same link, title and date, and its guid is so poor
-            that these may have to identify it once there are others of that guid.
+        exact: guid, link, title and date, if they may have to identify it together once other
+            entries have its guid, and no other entry of its document has the same.
     """
     found = []
-    is_page = bool(draft.url) and bool(urlsplit(draft.url).path.strip("/"))
-    if is_own_entry and is_page:
-        words = f"{canonical(draft.url)}\0{draft.title}\0{draft.published or draft.raw_published}"
-        found.append((_digest(draft.source, "entry", words), ENTRY))
+    if exact:
+        found.append((_digest(draft.source, "exact", exact), EXACT))
     number = _K2_ITEM.search(draft.url) if "#" not in draft.url else None
     if number and "/" not in draft.source:
         # Its source is a host, so the link is on it (see identify).
         found.append((_digest(draft.source, "k2", number.group(1)), b""))
-    if is_own_link and is_page:
+    if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
         found.append((_digest(draft.source, "link", canonical(draft.url)), _likeness(draft)))
     return tuple(found)
 

@@ -25,7 +25,7 @@ from typing import Any
 import orjson
 
 from service.categories import Category
-from service.text import characters, language_tag, permitted
+from service.text import language_tag, normalized, without_forbidden
 
 # Namespace of article ids. Changing it would change every id: never do.
 NAMESPACE = uuid.UUID("72e9920a-fa45-4833-ab6b-30e1f227a0fe")
@@ -146,13 +146,13 @@ class Draft:
         """Pass every string through the gate, then derive the id."""
         put = partial(object.__setattr__, self)
         for name in _IDENTIFIERS:
-            put(name, permitted(getattr(self, name))[:MAX_URL_CHARS])
+            put(name, _identifier(getattr(self, name)))
         for name, max_chars in _TEXTS.items():
-            put(name, characters(getattr(self, name))[:max_chars])
+            put(name, normalized(getattr(self, name))[:max_chars])
         for name in ("authors", "tags"):
-            put(name, tuple(characters(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
+            put(name, tuple(normalized(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
         put("language", language_tag(self.language))
-        put("enclosures", tuple(map(_passed, self.enclosures)))
+        put("enclosures", tuple(map(_sanitized, self.enclosures)))
         put("id", article_id(self.source, self.guid))
 
     def to_doc(self) -> bytes:
@@ -178,10 +178,18 @@ class Draft:
         )
 
 
-def _passed(enclosure: Enclosure) -> Enclosure:
+def _identifier(text: str) -> str:
+    """One that is too long is hashed: cut, it could be another's."""
+    text = without_forbidden(text)
+    if len(text) <= MAX_URL_CHARS:
+        return text
+    return "urn:sha256:" + hashlib.sha256(text.encode()).hexdigest()[:40]
+
+
+def _sanitized(enclosure: Enclosure) -> Enclosure:
     return Enclosure(
-        url=characters(enclosure.url)[:MAX_URL_CHARS],
-        type=characters(enclosure.type)[:MAX_NAME_CHARS],
+        url=normalized(enclosure.url)[:MAX_URL_CHARS],
+        type=normalized(enclosure.type)[:MAX_NAME_CHARS],
         length=min(max(0, enclosure.length), MAX_LENGTH_BYTES),
     )
 
@@ -240,8 +248,8 @@ class Article:
         """The same from a decoded object."""
         return cls(
             id=fields["id"],
-            source=permitted(fields["source"]),
-            guid=permitted(fields["guid"]),
+            source=without_forbidden(fields["source"]),
+            guid=without_forbidden(fields["guid"]),
             url=fields["url"],
             title=fields["title"],
             summary=fields["summary"],
@@ -322,7 +330,10 @@ def from_rfc3339(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as exc:
+        raise ValueError(f"{text!r} is out of the years 1 to 9999 in UTC") from exc
 
 
 def to_ms(moment: datetime) -> int:

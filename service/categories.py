@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from service.errors import InvalidInput
-from service.text import characters
+from service.text import normalized
 
 ALL = "all"
 # First steps of /feeds/… that are not categories.
@@ -65,7 +65,7 @@ def parse(spelling: str) -> Category:
     Raises:
         InvalidInput: no step has a letter or digit, or there are more than MAX_DEPTH steps.
     """
-    titles = [" ".join(step.split())[:MAX_TITLE_CHARS] for step in characters(spelling).split("/")]
+    titles = [" ".join(step.split())[:MAX_TITLE_CHARS] for step in normalized(spelling).split("/")]
     steps = [(slug, title) for title in titles if (slug := slugify(title))]
     if not steps:
         raise InvalidInput("category", spelling, "needs at least one letter or digit")

@@ -21,7 +21,7 @@ import nh3
 from lxml import etree
 from lxml import html as lxml_html
 
-from service.text import characters, permitted
+from service.text import normalized, without_forbidden
 
 # Real articles stay under 40 levels, a few thousand tags and a few attributes a tag.
 MAX_TRUSTED_TAGS = 400
@@ -105,7 +105,7 @@ def html(text: str, *, base_url: str = "") -> str:
 
     Markup too deep or with too many attributes to be worth the time keeps its words only.
     """
-    text = _closed(permitted(text))
+    text = _closed(without_forbidden(text))
     if not text.strip():
         return ""
     tamed = _tamed(text)
@@ -113,7 +113,7 @@ def html(text: str, *, base_url: str = "") -> str:
     if tamed is None or (len(made) > MAX_CHARS_MADE and len(made) > 8 * len(text)):
         return paragraphs(plain_text(_SILENT.sub("", text)))
     # References have become characters, and what a dropped tag kept apart may compose now.
-    made = characters(made)
+    made = normalized(made)
     made = (_PIXEL.sub("", made) if "<img" in made else made).strip()
     return "" if _EMPTY.fullmatch(made) else made
 
@@ -234,7 +234,7 @@ def line(text: str) -> str:
     """One line of plain text. Titles come with markup and with entities escaped twice."""
     if text.isprintable() and not ("&" in text or "<" in text or "  " in text):
         # Most of them.
-        return characters(text.strip())
+        return normalized(text.strip())
     if "&" in text:
         text = unescape(text)
         # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
@@ -242,7 +242,7 @@ def line(text: str) -> str:
             text = unescape(text)
     if "<" in text:
         text = _MARKUP.sub(_gap, _UNCLOSED_COMMENT.sub("", _SILENT.sub("", text)))
-    return spaces(characters(text))
+    return spaces(normalized(text))
 
 
 def _gap(match: re.Match[str]) -> str:
@@ -253,7 +253,7 @@ def _gap(match: re.Match[str]) -> str:
 
 def paragraphs(text: str) -> str:
     """Plain text as markup: a `<p>` for each paragraph."""
-    parts = (" ".join(part.split()) for part in re.split(r"\n\s*\n", characters(text)))
+    parts = (" ".join(part.split()) for part in re.split(r"\n\s*\n", normalized(text)))
     return "\n".join(f"<p>{escape(part, quote=False)}</p>" for part in parts if part)
 
 
@@ -266,7 +266,7 @@ def url(text: str, *, base_url: str = "") -> str:
         return text
     try:
         # It takes tabs and line breaks out, as browsers do.
-        parts = urlsplit(urljoin(base_url, characters(text)))
+        parts = urlsplit(urljoin(base_url, normalized(text)))
         host = parts.hostname or ""
         if len(host) > 63 or not host.isascii():
             host = host.encode("idna").decode()

@@ -24,7 +24,7 @@ from service.articles import (
 )
 from service.categories import Category
 from service.errors import InvalidInput
-from service.text import permitted
+from service.text import without_forbidden
 
 MAX_CONTENT_CHARS = 2_000_000
 MAX_TITLE_FROM_TEXT_CHARS = 120
@@ -70,9 +70,12 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         raise InvalidInput("title", entry.title, "an article needs a title or a text")
     where = _categories(entry)
     published = _plausible(entry.published)
+    guid = without_forbidden(guid or entry.guid).strip()
     return Draft(
         source=source,
-        guid=permitted(guid or entry.guid).strip() or url or _fallback_guid(title, published, text),
+        guid=without_forbidden(guid or entry.guid).strip()
+        or url
+        or _fallback_guid(title, published, text),
         url=url,
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),

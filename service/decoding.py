@@ -17,8 +17,11 @@ MAX_RATIO = 200
 TRUSTED_BYTES = 1_000_000
 """Up to here no ratio is a bomb."""
 ACCEPTED = "gzip, br"
-# Of gzip, which may have several in a row (RFC 1952 2.2).
+# Of gzip, which may have several in a row (RFC 1952 2.2). Each costs a copy of what is left of a
+# slice, so both are bounded: a body of nothing but empty members is no honest one.
 _MEMBER = b"\x1f\x8b"
+MAX_MEMBERS = 2_000
+_SLICE_BYTES = 16_384
 
 
 class Undecodable(ValueError):
@@ -69,19 +72,31 @@ def _identity() -> _Coding:
 def _gzip() -> _Coding:
     # 32: gzip or zlib, whichever it begins with; `deflate` is the second by its definition.
     inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    held, members = b"", 1
 
     def steps(chunk: bytes) -> Iterator[bytes]:
-        nonlocal inflater
-        try:
-            while chunk:
-                if inflater.eof:
-                    if not chunk.startswith(_MEMBER):
-                        return  # Padding.
-                    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-                yield inflater.decompress(chunk, STEP_BYTES)
-                chunk = inflater.unconsumed_tail or inflater.unused_data
-        except zlib.error as exc:
-            raise Undecodable(f"has broken gzip data: {exc}") from exc
+        for at in range(0, len(chunk), _SLICE_BYTES):
+            try:
+                yield from slice_steps(chunk[at : at + _SLICE_BYTES])
+            except zlib.error as exc:
+                raise Undecodable(f"has broken gzip data: {exc}") from exc
+
+    def slice_steps(part: bytes) -> Iterator[bytes]:
+        nonlocal inflater, held, members
+        part, held = held + part, b""
+        while part:
+            if inflater.eof:
+                if part == _MEMBER[:1]:
+                    held = part  # Its second byte is still to come.
+                    return
+                if not part.startswith(_MEMBER):
+                    return  # Padding.
+                members += 1
+                if members > MAX_MEMBERS:
+                    raise Bomb(f"has more than {MAX_MEMBERS} gzip members")
+                inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            yield inflater.decompress(part, STEP_BYTES)
+            part = inflater.unconsumed_tail or inflater.unused_data
 
     return steps, lambda: inflater.eof
 

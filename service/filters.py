@@ -160,7 +160,9 @@ def _values(name: str, given: Sequence[str]) -> tuple[str, ...]:
     if name in _LISTS:
         parts = [part for value in given for part in value.split(",")]
     elif name == "q":
-        parts = [word for value in given for word in value.split()]
+        words = [word for value in given for word in value.split()]
+        # Some characters fold to a space and another: `´` is a space with an accent.
+        parts = [part for word in words for part in _folded(word).split() or [word]]
     found = sorted({_READERS[name](name, part.strip()) for part in parts})
     if len(found) > MAX_VALUES:
         raise InvalidInput(name, given, f"more than {MAX_VALUES} values")
@@ -168,10 +170,14 @@ def _values(name: str, given: Sequence[str]) -> tuple[str, ...]:
 
 
 def _word(name: str, text: str) -> str:
-    folded = categories.fold(clean.line(text))
+    folded = _folded(text)
     if not folded:
         raise InvalidInput(name, text, "has nothing that can be compared")
     return folded
+
+
+def _folded(text: str) -> str:
+    return " ".join(categories.fold(clean.line(text)).split())
 
 
 def _language(name: str, text: str) -> str:

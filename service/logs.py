@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 
 import orjson
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
@@ -15,6 +16,25 @@ from aiohttp.web_protocol import RequestPayloadError
 # Their sender's fault, and answered with 400.
 _MALFORMED = (HttpProcessingError, PayloadEncodingError, RequestPayloadError)
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+REPEAT_S = 60.0
+"""Seconds between two log lines about the same lasting fault."""
+
+
+class Throttle:
+    """Lets one of many equal log lines pass per REPEAT_S."""
+
+    def __init__(self) -> None:
+        self._due = 0.0
+
+    def is_due(self) -> bool:
+        """Whether to log now; the next time is REPEAT_S later then."""
+        now = time.monotonic()
+        if now < self._due:
+            return False
+        self._due = now + REPEAT_S
+        return True
 
 
 class KeyValueFormatter(logging.Formatter):

@@ -1,10 +1,10 @@
-"""What a long-lived process does to itself: it makes progress or ends, and may open many files.
+"""Process lifetime: stop at the first failed task, a hard deadline, and the limit on open files.
 
 A task that fails must end its process, so that whoever started it starts it again. A plain task
 group cancels the others and waits for them, and a cancellation can get lost on its way (inside a
 client that connects, in code that cleans up): the process then lives on without working. So a
-StoppingGroup orders its process to stop at the first failure, and from that order on `end_within`
-counts the time in a thread of its own, which needs nothing of what may hang.
+`stopping_group` orders its process to stop at the first failure, or when its body is cancelled.
+From that order on `end_within` counts the time in a thread of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SHARE = 0.8
 """Of DRAIN_S: what work in flight gets to end by itself. Then it is cancelled, and has the rest."""
+TELL_S = 1.0
+"""For the log line and the traceback of a process that is ended hard."""
 MAX_OPEN_FILES = 1_048_576
 """The largest number that Linux allows without further settings (fs.nr_open)."""
 
@@ -94,15 +96,19 @@ def end_within(seconds: float) -> threading.Timer:
 
 
 def _end_now(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
-    try:
-        tasks = asyncio.all_tasks(loop) if loop else ()
-        waits = "; ".join(sorted({_place_of(task) for task in tasks}))
-        extra = {"after_s": seconds, "waits": waits[:2_000]}
-        logger.critical("the process did not end in time and is ended", extra=extra)
-        faulthandler.dump_traceback(sys.stderr)
-        logging.shutdown()
-    finally:
-        os._exit(1)
+    # Whatever hangs may hold a lock of logging, or fill the pipe that is written to.
+    teller = threading.Thread(target=_tell_why, args=(seconds, loop), daemon=True)
+    teller.start()
+    teller.join(TELL_S)
+    os._exit(1)
+
+
+def _tell_why(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
+    tasks = asyncio.all_tasks(loop) if loop else ()
+    waits = "; ".join(sorted({_place_of(task) for task in tasks}))
+    extra = {"after_s": seconds, "waits": waits[:2_000]}
+    logger.critical("the process did not end in time and is ended", extra=extra)
+    faulthandler.dump_traceback(sys.stderr)
 
 
 def _place_of(task: asyncio.Task[Any]) -> str:

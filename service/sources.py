@@ -17,7 +17,7 @@ from service import articles as article_rules
 from service import categories
 from service.errors import InvalidInput
 from service.targets import checked_headers, checked_url, host_of
-from service.text import characters
+from service.text import normalized
 
 MAX_RULES = 200
 _FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
@@ -119,7 +119,7 @@ def changed(source: Source, fields: Mapping[str, object]) -> Source:
 def _category(value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput("category", value, "must be a string")
-    value = characters(value)
+    value = normalized(value)
     if value:
         categories.parse(value)
     return value
@@ -133,7 +133,7 @@ def _mapping(value: object) -> dict[str, str]:
             raise InvalidInput("mapping", {theirs: ours}, "must be names of categories")
         if ours:
             categories.parse(ours)
-    return {characters(theirs): characters(ours) for theirs, ours in value.items()}
+    return {normalized(theirs): normalized(ours) for theirs, ours in value.items()}
 
 
 def _interval_s(value: object) -> float:

@@ -23,8 +23,8 @@ _FORBIDDEN = re.compile(
 # C1 in XML is what somebody took from Windows-1252 for Latin-1; HTML reads it as this, too
 # (https://html.spec.whatwg.org/#numeric-character-reference-end-state).
 _MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
-# Bytes of UTF-8 that no forbidden character begins with. Deleting them from a text tells five times
-# faster than a pattern whether there is anything to look for.
+# Bytes that begin neither a forbidden character nor CR LF. Deleting them from the UTF-8 form is
+# five times faster than searching with the pattern.
 _HARMLESS = bytes({*range(256)} - {*range(32), 0x7F, 0xC2, 0xEF, *range(0xF0, 0xF5)} | {9, 10})
 _SHORT = 64
 """Up to here `isprintable` is quicker still."""
@@ -35,13 +35,13 @@ _LANGUAGE = re.compile(
 )
 
 
-def characters(text: str) -> str:
+def normalized(text: str) -> str:
     """The text in NFC and without forbidden characters; C1 becomes what was meant by it."""
-    text = permitted(text)
+    text = without_forbidden(text)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
-def permitted(text: str) -> str:
+def without_forbidden(text: str) -> str:
     """The same without a change of the Unicode form: identifiers are compared as they are spelled
     (RFC 4287 4.2.6.1)."""
     if _may_hold_forbidden(text):

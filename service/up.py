@@ -28,6 +28,7 @@ from service.storage import embedded
 from service.storage.embedded import Embedded, die_with_parent
 from service.storage.store import open_store
 from service.web.server import check_free
+from service.web.tokens import api_token
 
 logger = logging.getLogger(__name__)
 
@@ -76,9 +77,11 @@ async def up(
     check_free(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.data_dir))
+        # Whatever would end every server is found before the first is started.
+        api_token(settings)
         if not settings.redis_url:
-            settings = await stack.enter_async_context(_embedded(settings, redis_port))
-        async with open_store(settings, waits=stop):
+            settings = await stack.enter_async_context(_embedded(settings, redis_port, stop))
+        async with open_store(settings, stop=stop):
             pass
         environ = {**os.environ, **settings.to_env()}
         async with asyncio.TaskGroup() as group:
@@ -88,7 +91,7 @@ async def up(
 
 
 @asynccontextmanager
-async def _embedded(settings: Settings, port: int) -> AsyncIterator[Settings]:
+async def _embedded(settings: Settings, port: int, stop: asyncio.Event) -> AsyncIterator[Settings]:
     """Redis of our own, restarted if it dies; gives the settings that lead to it."""
     binary = embedded.find_binary(settings.redis_server)
     server = Embedded(
@@ -99,7 +102,7 @@ async def _embedded(settings: Settings, port: int) -> AsyncIterator[Settings]:
     )
     logger.info("starting redis", extra={"server": str(binary)})
     stopping = asyncio.Event()
-    process = await server.start()
+    process = await server.start(stop)
     async with asyncio.TaskGroup() as group:
         group.create_task(_keep_redis(server, process, stopping))
         try:
@@ -117,7 +120,7 @@ async def _keep_redis(
         while not stopping.is_set():
             await _sleep(stopping, _delay_s(failures))
             try:
-                process = await server.start()
+                process = await server.start(stopping)
             except StartFailed as exc:
                 # What is to be mended is outside (a full disk); the servers show what they hold.
                 failures += 1
@@ -125,7 +128,7 @@ async def _keep_redis(
             else:
                 failures = 0
                 break
-    await embedded.stop(process)
+    await embedded.end(process)
 
 
 def _delay_s(failures: int) -> float:

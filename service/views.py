@@ -25,7 +25,7 @@ from service.articles import Article
 from service.errors import InvalidInput
 from service.filters import EVERYTHING, Filter, Query
 from service.pages import VIEWS
-from service.text import characters
+from service.text import normalized
 
 MAX_TITLE_CHARS = 200
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -161,7 +161,7 @@ def _text(fields: Mapping[str, object], name: str, *, required: bool = False) ->
     value = fields.get(name, "")
     if not isinstance(value, str):
         raise InvalidInput(name, value, "must be a string")
-    value = " ".join(characters(value).split())
+    value = " ".join(normalized(value).split())
     if required and not value:
         raise InvalidInput(name, value, "is missing")
     return value

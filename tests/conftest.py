@@ -1,4 +1,4 @@
-"""Shared fixtures: a real redis-server, a store on it, an application on that.
+"""Shared fixtures: a real Redis server, a store on it, an application on that.
 
 The server is our own embedded one (so it is tested by everything), or DATELINE_TEST_REDIS_URL. Each
 test has it for itself and empty; at its end every key must be one that `keys.py` knows.
@@ -27,7 +27,7 @@ from service.compose import compose
 from service.pages import Page
 from service.settings import Settings
 from service.storage import stream
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
@@ -58,7 +58,7 @@ def redis_url() -> Iterator[str]:
     with asyncio.Runner() as runner:
         process = runner.run(server.start())
         yield server.url
-        runner.run(stop(process))
+        runner.run(end(process))
     shutil.rmtree(folder)
 
 

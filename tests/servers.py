@@ -14,7 +14,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from service.storage.connecting import Script, connect
-from service.storage.embedded import Embedded, find_binary, stop
+from service.storage.embedded import Embedded, end, find_binary
 from tests.conftest import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
@@ -40,7 +40,7 @@ async def serving(port: int = 0) -> AsyncIterator[Server]:
         async with Redis.from_url(embedded.url) as admin:
             await admin.ping()
             yield Server(embedded=embedded, admin=admin, process=process)
-        await stop(process)
+        await end(process)
 
 
 @asynccontextmanager

@@ -181,11 +181,14 @@ POLL = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("url", ["http://news.example/poll", "http://news.example/", URL, ""])
 @pytest.mark.parametrize("guid", ["", "N/A", "http://news.example/", "1"])
-async def test_one_link_for_several_entries_identifies_none(store: Store, guid: str) -> None:
+async def test_one_link_for_several_entries_identifies_none(
+    store: Store, guid: str, url: str
+) -> None:
     """Nor does one guid: link, title and date decide together. What came alone at first is still
     the same article when the others come, and when they have gone again."""
-    entries = [replace(entry, guid=guid) for entry in POLL]
+    entries = [replace(entry, guid=guid, url=url) for entry in POLL]
     (alone,) = await append(store, entries[0])
     for _ in range(3):
         receipts = await append(store, *entries)
@@ -254,3 +257,46 @@ async def test_a_publishers_own_pushes_are_never_too_many(store: Store) -> None:
         entry = replace(FIRST, title=f"T{number}", form=Form.RECORD)
         (receipt,) = await store.articles.append([compose(entry, source="me")], now=NOON)
     assert 40 == receipt.revision
+
+
+async def test_what_was_refused_once_is_refused_for_good(store: Store) -> None:
+    """The words of an article are given to another entry that stands beside it: neither of them is
+    taken for the other later, when it comes alone."""
+    first = replace(FIRST, guid="1")
+    (old,) = await append(store, first)
+    changed = replace(first, url="http://news.example/other", title="Other words")
+    second = replace(FIRST, guid="2")
+    mine, theirs = await append(store, changed, second)
+    assert (old.id, True) == (mine.id, old.id != theirs.id)
+    for _ in range(2):
+        assert [theirs.id] == [r.id for r in await append(store, second)]
+        assert [old.id] == [r.id for r in await append(store, changed)]
+    assert [old.id, theirs.id] == [r.id for r in await append(store, changed, second)]
+
+
+async def test_entries_without_title_and_date_are_told_apart_by_their_texts(store: Store) -> None:
+    """One link, no guid: notes, or episodes of one name. To poll them again changes nothing."""
+    bare = replace(FIRST, guid="", title="", published=None)
+    notes = [replace(bare, content_html=f"<p>Note {n}.</p>") for n in range(3)]
+    named = [replace(note, title="Episode") for note in notes]
+    for entries in (notes, named):
+        ids = [receipt.id for receipt in await append(store, *entries)]
+        assert 3 == len(set(ids))
+        again = await append(store, *entries)
+        assert [(i, "unchanged", 1) for i in ids] == [(r.id, r.status, r.revision) for r in again]
+
+
+async def test_states_of_one_atom_entry_are_one_article(store: Store) -> None:
+    """RFC 4287 4.1.1: entries of one id represent the same entry."""
+    states = [
+        replace(FIRST, guid="tag:news.example,2026:1", title=f"State {n}", published=None)
+        for n in range(3)
+    ]
+    receipts = await append(store, *states, kind="atom")
+    assert 1 == len({receipt.id for receipt in receipts})
+
+
+async def test_long_guids_are_not_cut_to_one(store: Store) -> None:
+    """Those that differ at their ends alone."""
+    entries = [replace(FIRST, guid="x" * 13_000 + end, title=end) for end in "ab"]
+    assert 2 == len({receipt.id for receipt in await append(store, *entries)})

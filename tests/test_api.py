@@ -289,3 +289,21 @@ async def test_sources(client: Client) -> None:
         status, found = await post(client, fields, "sources")
         assert (400, field) == (status, found["field"])
     assert 400 == (await post(client, [], "sources"))[0]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
+async def test_a_token_of_other_bytes_is_no_token(client: Client, scheme: str) -> None:
+    """Headers may hold bytes that are not UTF-8."""
+    async with client.get(
+        "/api/v1/sources", headers={"Authorization": f"{scheme} \udcff"}
+    ) as response:
+        assert 401 == response.status
+
+
+@pytest.mark.parametrize(
+    "query", ["since=9999-12-31T23:59:59-23:59", "until=0001-01-01T00:00:00%2B23:59"]
+)
+async def test_the_ends_of_time_are_out_of_range(client: Client, query: str) -> None:
+    """Years that are none in UTC."""
+    async with client.get(f"/api/v1/articles?{query}") as response:
+        assert 400 == response.status

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from service.articles import article_id
 from service.errors import StartFailed
 from service.storage import embedded, server_files
-from service.storage.embedded import Binary, Embedded, find_binary, stop
+from service.storage.embedded import Binary, Embedded, end, find_binary
 from service.storage.server_files import Writer
 from tests.conftest import wait_until
 from tests.running import call, free_port, running
@@ -33,7 +33,7 @@ NEWER = Writer(name=BUNDLED.writer.name, version=(99, 0, 0))
 def installed(name: str, *, before: tuple[int, ...]) -> Binary | None:
     """A server of this machine that is older; None if there is none."""
     inside = shutil.which("redis-server", path=str(Path(sys.prefix, "bin")))
-    found = embedded.binaries() + ([embedded._named(inside)] if inside else [])
+    found = embedded.binaries() + ([embedded._binary_named(inside)] if inside else [])
     fit = [b for b in found if b.writer.name == name and b.writer.version < before]
     return max(fit, key=lambda binary: binary.writer.version, default=None)
 
@@ -51,7 +51,7 @@ async def started(folder: Path, binary: Binary = BUNDLED) -> AsyncIterator[Redis
     process = await server.start()
     async with Redis.from_url(server.url) as client:
         yield client
-    await stop(process)
+    await end(process)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -250,7 +250,7 @@ async def test_a_stray_file_of_an_older_server_is_told_of(
     (folder / "appendonly.aof").write_bytes(b"*1\r\n$4\r\nPING\r\n")
     async with started(folder) as client:
         assert b"b" == await client.get("a")
-    assert "an older server wrote a file that no server reads" in caplog.text
+    assert "this append-only file of an older server is ignored" in caplog.text
     assert str(folder / "appendonly.aof") in str(caplog.records[-1].__dict__)
 
 
@@ -347,3 +347,46 @@ async def test_a_server_that_is_stopped_hard_loses_nothing(folder: Path) -> None
             return b"b" == await client.get("a")
 
         await wait_until(there)
+
+
+async def test_data_that_is_gone_is_told_of(folder: Path) -> None:
+    """A server ran here, and what it kept is away: no empty archive in its place."""
+    async with started(folder) as client:
+        await client.set("a", "b")
+    shutil.move(folder / "appendonlydir", folder / "moved")
+    with pytest.raises(StartFailed, match="is gone: put it back, or remove"):
+        async with started(folder):
+            pass
+    shutil.move(folder / "moved", folder / "appendonlydir")
+    async with started(folder) as client:
+        assert b"b" == await client.get("a")
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("password", b"\xff\xfe"), ("password", b""), ("written-by", None), ("password", None)],
+)
+async def test_odd_files_are_one_line(tmp_path: Path, name: str, what: bytes | None) -> None:
+    """Of other bytes, or folders: the path is named."""
+    path = tmp_path / "d" / "redis" / name
+    path.parent.mkdir(parents=True)
+    if what is None:
+        path.mkdir()
+    else:
+        path.write_bytes(what)
+    status, _, err = await call(
+        "up", "--port", str(free_port()), "--data-dir", str(tmp_path / "d"), cwd=tmp_path
+    )
+    assert 1 == status
+    assert 1 == err.count("\n"), err
+    assert name in err
+
+
+async def test_a_token_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    """Before any part is started."""
+    (tmp_path / "d" / "api-token").mkdir(parents=True)
+    status, _, err = await call(
+        "up", "--port", str(free_port()), "--data-dir", str(tmp_path / "d"), cwd=tmp_path
+    )
+    assert (1, 1) == (status, err.count("\n")), err
+    assert "api-token" in err

@@ -90,6 +90,7 @@ def test_what_cannot_be_read_is_named(query: str, field: str) -> None:
         ("since=2017-12-22", "since=2017-12-21T23:00:00Z"),
         ("since=2017-12-22T01:00:00+01:00", "since=2017-12-22T00:00:00Z"),
         ("until=2017-12-22T01:00:00%2B01:00", "until=2017-12-22T00:00:00Z"),
+        ("q=a´b", "q=a%20%CC%81b"), ("author=´", "author=%CC%81"),
         ("lang=pt_BR", "lang=pt-br"), ("author=J. Ferreira", "author=j.%20ferreira"),
     ],
 )  # fmt: skip

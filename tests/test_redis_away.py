@@ -21,6 +21,7 @@ from service.settings import Settings
 from service.storage import connecting, store
 from service.storage.connecting import translated
 from service.storage.store import open_store
+from tests.conftest import wait_until
 from tests.running import call, free_port
 from tests.servers import (
     Server,
@@ -147,15 +148,18 @@ async def test_a_start_waits_for_a_redis_that_is_coming(
         await server.admin.execute_command("REPLICAOF", "127.0.0.1", "1")
 
         async def promote() -> None:
-            await asyncio.sleep(0.5)
-            assert ["the start waits for Redis"] == [r.getMessage() for r in caplog.records]
+            async def waits() -> bool:
+                return bool(caplog.records)
+
+            await wait_until(waits)
+            assert "the start waits for Redis" == caplog.records[0].getMessage()
             await server.admin.execute_command("REPLICAOF", "NO", "ONE")
 
         async with asyncio.TaskGroup() as group:
             group.create_task(promote())
-            async with open_store(settings, waits=asyncio.Event()) as opened:
+            async with open_store(settings, stop=asyncio.Event()) as opened:
                 await opened.ping()
-        assert "Redis is there" == caplog.records[-1].getMessage()
+        assert "Redis is ready" == caplog.records[-1].getMessage()
 
 
 async def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
@@ -169,7 +173,7 @@ async def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
 
         async def wait() -> None:
             with pytest.raises(StartFailed, match="Redis cannot serve now"):
-                async with open_store(settings, waits=ended):
+                async with open_store(settings, stop=ended):
                     pass
 
         group.create_task(wait())

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from service.web import repeated
-from service.web.places import Places
+from service.web.connection_limit import ConnectionLimit
 from service.web.ready import Document, ReadyResponse
 from service.web.repeated import Connection, Hot, Repeated, Site, is_one_request
 from tests.conftest import wait_until
@@ -30,7 +30,7 @@ class Served:
 
     port: int = 0
     repeated: Repeated = field(default_factory=Repeated)
-    places: Places = field(default_factory=lambda: Places(1_000))
+    limit: ConnectionLimit = field(default_factory=lambda: ConnectionLimit(1_000, reserved=100))
     pages: dict[str, Hot] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
@@ -67,7 +67,7 @@ async def served() -> AsyncIterator[Served]:
     await runner.setup()
     assert runner.server is not None
     runner.server.request_handler = served.handle
-    site = Site(runner, _socket(), repeated=served.repeated, places=served.places, backlog=8)
+    site = Site(runner, _socket(), repeated=served.repeated, limit=served.limit, backlog=8)
     await site.start()
     served.port = runner.addresses[0][1]
     yield served
@@ -219,11 +219,11 @@ async def test_a_client_that_does_not_read_is_not_written_to(served: Served) -> 
     assert served.repeated.hits < 5
 
 
-async def test_connections_past_the_last_place_are_refused(
+async def test_connections_over_the_limit_are_refused(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """At once, and it is said once a minute; a place that is given back is another's."""
-    served.places.most = 2
+    """At once, which is logged once a minute; the end of one makes room for another."""
+    served.limit.max_connections = 2
     first, second = await served.client(), await served.client()
     for _ in range(3):
         refused = await served.client()
@@ -232,7 +232,7 @@ async def test_connections_past_the_last_place_are_refused(
     first.writer.close()
 
     async def is_left() -> bool:
-        return served.places.taken == 1
+        return served.limit.open_connections == 1
 
     await wait_until(is_left)
     third = await served.client()

@@ -16,6 +16,7 @@ from service.articles import Article, Enclosure
 from service.errors import InvalidInput
 from service.indexing import fold
 from service.pages import Page, Period, parse_page
+from service.text import without_forbidden
 
 PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
@@ -38,8 +39,8 @@ def article(**fields: Any) -> Article:
     st.builds(
         Article,
         id=words,
-        source=words,
-        guid=words,
+        source=words.map(without_forbidden),
+        guid=words.map(without_forbidden),
         url=words,
         title=words,
         summary=words,
@@ -47,7 +48,7 @@ def article(**fields: Any) -> Article:
         authors=st.tuples(words),
         categories=st.tuples(words, words),
         tags=st.tuples(),
-        language=words,
+        language=st.sampled_from(["", "en", "zh-Hant-TW"]),
         image=words,
         enclosures=st.tuples(
             st.builds(Enclosure, url=words, type=words, length=st.integers(0, 9**9))

@@ -7,7 +7,9 @@ import os
 import resource
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -125,7 +127,10 @@ async def thread(stop):
 
 beside = {"deaf": [loop, deaf], "nested": [nested], "body": [body], "thread": [loop, thread]}
 loops = next((found for name, found in beside.items() if name in sys.argv), [loop])
-asyncio.run(runtime.run(loops, drain_s=0.5))
+
+async def main():
+    await runtime.run(loops, runtime.stop_at_signals(), drain_s=0.5)
+asyncio.run(main())
 """
 
 
@@ -217,65 +222,98 @@ async def test_a_role_that_cannot_work_ends(
     assert b"WRONGTYPE" in out
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A server process of the test's own."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    output: Path
+
+
+@asynccontextmanager
+async def serving(settings: Settings, folder: Path, *, files: str = "") -> AsyncIterator[Serving]:
+    """`dateline serve`, with that soft limit on open files; killed at the end if it still runs."""
+    port, output = free_port(), folder / "output"
+    limit = f"ulimit -S -n {files}; " if files else ""
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", f"{limit}exec {sys.executable} -m service serve",
+            stdout=file, stderr=file, cwd=folder,
+            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
+                 "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    try:
+
+        async def is_serving() -> bool:
+            return "serving" in output.read_text()
+
+        await wait_until(is_serving)
+        yield Serving(process=process, port=port, output=output)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
 async def test_a_server_that_cannot_read_the_stream_ends(
     settings: Settings, redis: Redis, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     """In order: a reader of /events that waits for the stream does not hold it up."""
-    port = free_port()
-    output = tmp_path / "output"
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "service", "serve", stdout=file, stderr=file, cwd=tmp_path,
-            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
-                 "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-
-    async def is_serving() -> bool:
-        return "serving" in output.read_text()
-
-    await wait_until(is_serving)
-    await redis.set("dateline:{0}:events", "planted")
-    with suppress(aiohttp.ClientError):
-        url = f"http://127.0.0.1:{port}/events"
-        async with http.get(url, headers={"Last-Event-ID": "1-1"}) as response:
-            assert b"HTTP" not in await response.read()
-    async with asyncio.timeout(10):
-        assert 1 == await process.wait()
-    await redis.delete("dateline:{0}:events")
-    assert "so the process ends task=Broadcast.run" in output.read_text()
-    assert "did not end in time" not in output.read_text()
+    async with serving(settings, tmp_path) as server:
+        await redis.set("dateline:{0}:events", "planted")
+        with suppress(aiohttp.ClientError):
+            url = f"http://127.0.0.1:{server.port}/events"
+            async with http.get(url, headers={"Last-Event-ID": "1-1"}) as response:
+                assert b"HTTP" not in await response.read()
+        async with asyncio.timeout(10):
+            assert 1 == await server.process.wait()
+        await redis.delete("dateline:{0}:events")
+        assert "so the process ends task=Broadcast.run" in server.output.read_text()
+        assert "did not end in time" not in server.output.read_text()
 
 
 async def test_more_readers_than_the_usual_limit_on_files(
     settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
     """A server that is started with room for 200 files raises its limit: 300 readers of /events
-    leave it on the air."""
-    port, output = free_port(), tmp_path / "output"
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            "sh", "-c", f"ulimit -S -n 200; exec {sys.executable} -m service serve",
-            stdout=file, stderr=file, cwd=tmp_path,
-            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
-                 "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+    leave it on the air, and do not hold up its end."""
+    async with serving(settings, tmp_path, files="200") as server:
+        writers = []
+        for path in ["/events"] * 300 + ["/livez"]:
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            writers.append(writer)
+        async with asyncio.timeout(10):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+        for writer in writers:
+            writer.close()
+        server.process.terminate()
+        async with asyncio.timeout(10):
+            assert 0 == await server.process.wait(), server.output.read_text()
+        assert "refused" not in server.output.read_text()
 
-    async def is_serving() -> bool:
-        return "serving" in output.read_text()
 
-    await wait_until(is_serving)
-    writers = []
-    for path in ["/events"] * 300 + ["/livez"]:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
-        writers.append(writer)
+_BLOCKED = """
+import logging, sys
+from service import logs, process
+logs.configure("info")
+process.end_within(0.3)
+while True:
+    logging.getLogger("x").info("x" * 10_000)
+"""
+
+
+async def test_a_process_that_hangs_in_its_log_ends() -> None:
+    """Nobody reads what it writes: the pipe is full, and the lock of the log is held."""
+    unread, end = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _BLOCKED, stdout=end, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+    os.close(end)
     async with asyncio.timeout(10):
-        assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-    for writer in writers:
-        writer.close()
-    process.terminate()
-    assert 0 == await process.wait()
-    assert "refused" not in output.read_text()
+        assert 1 == await process.wait()
+    os.close(unread)
 
 
 async def test_what_is_ended_in_time_is_left_alone() -> None:

@@ -57,10 +57,11 @@ def work(roles: tuple[str, ...]) -> None:
 
 
 async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
-    async with open_store(settings, waits=asyncio.Event()) as store:
+    stop = runtime.stop_at_signals()
+    async with open_store(settings, stop=stop) as store:
         makers = [make for role in roles for make in ROLES[role]]
         loops = [make(store, settings, now=runtime.now).run for make in makers]
-        await runtime.run(loops, drain_s=settings.drain_s)
+        await runtime.run(loops, stop, drain_s=settings.drain_s)
 
 
 @main.command()
@@ -70,8 +71,10 @@ def demo() -> None:
 
 
 async def _demo(settings: Settings) -> None:
-    async with open_store(settings, waits=asyncio.Event()) as store:
-        await runtime.run([Demo(store, settings, now=runtime.now).run], drain_s=settings.drain_s)
+    stop = runtime.stop_at_signals()
+    async with open_store(settings, stop=stop) as store:
+        demo = Demo(store, settings, now=runtime.now)
+        await runtime.run([demo.run], stop, drain_s=settings.drain_s)
 
 
 @main.command("import")

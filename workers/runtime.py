@@ -20,6 +20,7 @@ from typing import Any
 
 from service import memory, process
 from service.errors import Unavailable
+from service.logs import Throttle
 from service.storage.connecting import translated
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ Unit = Callable[[], Awaitable[None]]
 Clock = Callable[[], datetime]
 # Redis gone: first wait, and the longest one. Its restart takes a second or two.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
-REPEAT_S = 60.0
-"""What an operator has to mend is told of again."""
 
 
 def now() -> datetime:
@@ -42,19 +41,23 @@ class LoopsFailed(ExceptionGroup[Exception]):
     """What the loops of a process raised."""
 
 
-async def run(loops: list[Loop], *, drain_s: float) -> None:
-    """Run loops until SIGTERM or SIGINT, or until one of them fails; the process then ends within
+def stop_at_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def run(loops: list[Loop], stop: asyncio.Event, *, drain_s: float) -> None:
+    """Run loops until `stop` is set, or until one of them fails; the process then ends within
     `drain_s`: hard, if it does not by itself.
 
     Raises:
         LoopsFailed: after all have ended; each failure was logged when it happened.
     """
-    stop = asyncio.Event()
     memory.settle()
     process.raise_file_limit()
-    event_loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        event_loop.add_signal_handler(number, stop.set)
     failures: list[Exception] = []
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_watched(loop, stop, failures)) for loop in loops]
@@ -114,15 +117,14 @@ async def repeat(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
 
 async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
     """Do one unit of work, however long Redis makes it wait; give up only when stopped."""
-    failures, told = 0, 0.0
+    failures, throttle = 0, Throttle()
     while not stop.is_set():
         try:
             with translated():
                 await unit()
         except Unavailable as exc:
             failures += 1
-            if failures == 1 or (exc.advice and time.monotonic() >= told + REPEAT_S):
-                told = time.monotonic()
+            if (failures == 1 or exc.advice) and throttle.is_due():
                 logger.warning("waiting for Redis", extra={"loop": what, "reason": str(exc)})
             delay_s = min(FIRST_WAIT_S * 2 ** min(failures, 10), LONGEST_WAIT_S)
             await sleep(stop, delay_s * random.uniform(0.5, 1))  # noqa: S311 -- only spreads load

@@ -1,10 +1,12 @@
 -- Look up by what else articles are known, and note it for the next time (service/aliases.py).
 --
 -- KEYS  a bucket for each alias of each article, in their order
--- ARGV  for each article: id (16 bytes), number of aliases n, then n pairs: alias, likeness
--- Gives for each article the id (16 bytes) that it goes by: its own, or that of an earlier one.
+-- ARGV  1 ids of all articles of the call in a row (16 bytes each)
+--       then for each article: id (16 bytes), number of aliases n, then n pairs: alias, likeness
+-- Gives for each article the id (16 bytes) that it goes by: its own, or that of an earlier one which
+-- has no entry of its own in the call, and which no other article of the call goes by.
 --
--- Likeness: 4 bytes of the title, 4 of the date, zeros if there is none; empty, or ENTRY, if the
+-- Likeness: 4 bytes of the title, 4 of the date, zeros if there is none; empty, or EXACT, if the
 -- alias is enough.
 
 local NONE = '\0\0\0\0'
@@ -16,14 +18,21 @@ local function is_like(a, b)
   return a:sub(1, 4) == b:sub(1, 4)
 end
 
-local found, at, bucket = {}, 1, 1
+local taken = {}
+for i = 1, #ARGV[1], 16 do taken[ARGV[1]:sub(i, i + 15)] = true end
+
+local found, at, bucket = {}, 2, 1
 while at < #ARGV do
   local id, count = ARGV[at], tonumber(ARGV[at + 1])
   for i = 0, count - 1 do
     local kept = redis.call('HGET', KEYS[bucket + i], ARGV[at + 2 + 2 * i])
     if kept and is_like(kept:sub(17), ARGV[at + 3 + 2 * i]) then
-      id = kept:sub(1, 16)
-      break
+      local other = kept:sub(1, 16)
+      if other == id then break end
+      if not taken[other] then
+        taken[other], id = true, other
+        break
+      end
     end
   end
   for i = 0, count - 1 do

@@ -6,7 +6,7 @@ import uuid
 import zlib
 from collections.abc import Sequence
 
-from service.aliases import ENTRY
+from service.aliases import EXACT
 from service.packing import Packed
 from service.storage import connecting, keys
 from service.storage.connecting import Client
@@ -40,23 +40,22 @@ class Aliases:
         appended after all, the next call gives the same answer.
         """
         found = list(articles)
-        taken = {article.id for article in articles}
         unknown = await self._unknown([i for i, a in enumerate(found) if a.kin], found)
         # Whoever came alone with a poor guid has the id that it makes; others of it have not.
-        poor = [i for i, a in enumerate(found) if a.kin and a.kin[0][1] == ENTRY]
+        poor = [i for i, a in enumerate(found) if a.kin and a.kin[0][1] == EXACT]
         by_shard: dict[int, list[int]] = {}
         for i in sorted({*unknown, *poor}):
             by_shard.setdefault(self._shard(found[i].kin[0][0]), []).append(i)
-        for shard, places in by_shard.items():
-            for at in range(0, len(places), MAX_BATCH):
-                part = places[at : at + MAX_BATCH]
-                await self._resolve(shard, part, found, taken, unknown=set(unknown))
+        is_unknown = frozenset(unknown)
+        for shard, indexes in by_shard.items():
+            for at in range(0, len(indexes), MAX_BATCH):
+                await self._resolve(shard, indexes[at : at + MAX_BATCH], found, is_unknown)
         return found
 
-    async def _unknown(self, places: list[int], articles: list[Packed]) -> list[int]:
+    async def _unknown(self, indexes: list[int], articles: list[Packed]) -> list[int]:
         """Only what is new can be something else by another name."""
         by_shard: dict[int, list[int]] = {}
-        for i in places:
+        for i in indexes:
             by_shard.setdefault(keys.shard_of(articles[i].id, self._shards), []).append(i)
         unknown: list[int] = []
         for shard, found in by_shard.items():
@@ -66,33 +65,25 @@ class Aliases:
         return sorted(unknown)
 
     async def _resolve(
-        self,
-        shard: int,
-        places: list[int],
-        articles: list[Packed],
-        taken: set[str],
-        *,
-        unknown: set[int],
+        self, shard: int, indexes: list[int], articles: list[Packed], is_unknown: frozenset[int]
     ) -> None:
-        """Rename those of the places that are known by an alias; `taken` are the ids of all.
+        """Rename those of these articles that are known by an alias.
 
-        An article whose id is known goes by its ENTRY alone.
+        An article whose id is known is sought by its EXACT alias alone.
         """
         key_names: list[str] = []
-        argv: list[bytes | int] = []
-        for i in places:
+        argv: list[bytes | int] = [b"".join(uuid.UUID(a.id).bytes for a in articles)]
+        for i in indexes:
             article = articles[i]
-            kin = article.kin if i in unknown else article.kin[:1]
+            kin = article.kin if i in is_unknown else article.kin[:1]
             argv += [uuid.UUID(article.id).bytes, len(kin)]
             for alias, likeness in kin:
                 key_names.append(keys.aliases(shard, _bucket(alias)))
                 argv += [alias[_SOURCE_BYTES:], likeness]
         ids = await self._alias(keys=key_names, args=argv)
-        for i, found in zip(places, ids, strict=True):
-            article_id = str(uuid.UUID(bytes=found))
-            # One that has an entry of its own beside this one is another article.
-            if article_id not in taken:
-                taken.add(article_id)
+        for i, id_bytes in zip(indexes, ids, strict=True):
+            article_id = str(uuid.UUID(bytes=id_bytes))
+            if article_id != articles[i].id:
                 articles[i] = articles[i].with_id(article_id)
 
     def _shard(self, alias: bytes) -> int:

@@ -83,7 +83,7 @@ def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
     # One that waits: a burst of requests or polls would be refused by the pool otherwise.
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=MAX_CONNECTIONS + READERS * shards,
+        max_connections=connections(shards=shards),
         timeout=SOCKET_TIMEOUT_S,
         protocol=2,
         socket_timeout=SOCKET_TIMEOUT_S,
@@ -94,6 +94,11 @@ def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
     )
     pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
     return Redis.from_pool(pool)
+
+
+def connections(*, shards: int) -> int:
+    """The most connections that a client opens."""
+    return MAX_CONNECTIONS + READERS * shards
 
 
 class _Connection:
@@ -138,7 +143,7 @@ class Script:
         try:
             return await self._client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
         except NoScriptError:
-            # In one command, so that a server that forgets again in between is no matter.
+            # EVAL loads and runs it in one command, so a SCRIPT FLUSH in between does no harm.
             return await self._client.execute_command("EVAL", self._source, len(keys), *keys, *args)
 
     def load_in(self, pipe: Client) -> None:
@@ -173,8 +178,8 @@ def translated() -> Iterator[None]:
 
 
 def advice_of(exc: RedisError) -> str | None:
-    """What an operator has to do about a fault, nothing if it passes; None for what is no fault of
-    Redis, but a bug of ours."""
+    """The remedy for a fault of Redis (empty if it passes by itself); None if the error is a bug in
+    dateline."""
     text = str(exc)[:500]
     if isinstance(exc, AuthenticationError) or _SHUT_OUT.search(text):
         return _NOT_LET_IN
@@ -194,7 +199,7 @@ async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> 
 
     Raises:
         Unavailable: Redis is not there, or cannot be written to now.
-        StartFailed: it refuses us.
+        StartFailed: it refuses a command that the check needs.
         InvalidSettings: the archive was written with another SHARDS, or Redis may drop data.
     """
     try:
@@ -204,7 +209,7 @@ async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> 
             policy = await _config(client, "maxmemory-policy")
             appendonly = await _config(client, "appendonly")
     except RedisError as exc:
-        raise StartFailed(f"Redis does not let us in: {exc}") from exc
+        raise StartFailed(f"Redis refuses a command that dateline needs: {exc}") from exc
     faults = []
     if kept != shards:
         faults.append(

@@ -40,11 +40,12 @@ OLDEST_VERSION = (6, 2)
 # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS, with the closing NUL.
 MAX_SOCKET_PATH_BYTES = 103
 START_TIMEOUT_S = 60
-"""Without a word; a server that loads its file says so."""
+"""Seconds without an answer; the time in which the server loads its file does not count."""
 TELL_EVERY_S = 10
 STOP_TIMEOUT_S = 20
 _PR_SET_PDEATHSIG = 1
 _SOCKET, _PASSWORD = "redis.sock", "password"
+_PASSWORD_FORM = re.compile(r"[!-~]{8,500}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +69,11 @@ def find_binary(named: str = "") -> Binary:
         named: a path, or a name on PATH (DATELINE_REDIS_SERVER).
 
     Raises:
-        StartFailed: it is none, or there is none of at least 6.2; the text says what to install.
+        StartFailed: the named program is not a usable server, or no installed one is 6.2 or newer;
+            the text says what to install.
     """
     if named:
-        return _named(named)
+        return _binary_named(named)
     found = binaries()
     fit = [binary for binary in found if binary.writer.version >= OLDEST_VERSION]
     if fit:
@@ -85,7 +87,7 @@ def find_binary(named: str = "") -> Binary:
     )
 
 
-def _named(named: str) -> Binary:
+def _binary_named(named: str) -> Binary:
     path = shutil.which(named)
     binary = _probe(Path(path)) if path else None
     if binary is None or binary.writer.version < OLDEST_VERSION:
@@ -168,23 +170,48 @@ class Embedded:
         if not path.exists():
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(24))
-        return path.read_text().strip()
+        password = path.read_text("utf-8", "replace").strip()
+        if not _PASSWORD_FORM.fullmatch(password):
+            raise StartFailed(f"{path} holds no password: remove it, and another is made")
+        return password
 
     @property
     def url(self) -> str:
         """For DATELINE_REDIS_URL of the other processes."""
         return _url(self.socket, self.password)
 
-    async def start(self) -> asyncio.subprocess.Process:
+    async def start(self, stop: asyncio.Event | None = None) -> asyncio.subprocess.Process:
         """Start the server and wait until it answers, however long it loads its file.
 
+        Args:
+            stop: give up when this is set.
+
         Raises:
-            StartFailed: with the reason, and where its log is; nothing was changed then.
+            StartFailed: with the reason and the path of the log. A refusal changes no data.
         """
-        self._prepare()
-        kept_bytes = server_files.data_bytes(self.folder)
+        try:
+            self._check_readable()
+            self._prepare()
+            had_folder = (self.folder / server_files.FOLDER).exists()
+            kept_bytes = server_files.data_bytes(self.folder)
+            process = await self._run()
+        except OSError as exc:
+            raise StartFailed(f"{self.binary} cannot be run on {self.folder}: {exc}") from exc
+        try:
+            await self._finish_start(process, kept_bytes, stop)
+        except BaseException as exc:
+            await end(process)
+            if isinstance(exc, _NothingFound) and not had_folder:
+                # Beside it a file of the old layout that is put back would not be read.
+                shutil.rmtree(self.folder / server_files.FOLDER, ignore_errors=True)
+            if isinstance(exc, OSError | RedisError):
+                raise StartFailed(f"{self.binary} ended on {self.folder}: {exc}") from exc
+            raise
+        return process
+
+    async def _run(self) -> asyncio.subprocess.Process:
         with self.log.open("ab") as log:
-            process = await asyncio.create_subprocess_exec(
+            return await asyncio.create_subprocess_exec(
                 self.binary.path,
                 str(self.folder.resolve() / "redis.conf"),
                 stdout=log,
@@ -193,22 +220,25 @@ class Embedded:
                 preexec_fn=die_with_parent,
                 start_new_session=True,
             )
+
+    async def _finish_start(
+        self,
+        process: asyncio.subprocess.Process,
+        kept_bytes: int,
+        stop: asyncio.Event | None,
+    ) -> None:
         client = connect(self.url, retries=0)
         try:
-            await self._wait_until_ready(process, client)
+            await self._wait_until_ready(process, client, stop)
             if kept_bytes > server_files.EMPTY_BYTES and not await client.dbsize():
-                raise StartFailed(
+                raise _NothingFound(
                     f"{self.folder} holds {kept_bytes} bytes of data, but {self.binary} found "
                     f"nothing in it: it was stopped again. Put back the files that belong there, "
                     f"or move the folder away if it was emptied on purpose"
                 )
-        except BaseException:
-            await stop(process)
-            raise
         finally:
             await client.aclose()
         server_files.note(self.folder, self.binary.writer)
-        return process
 
     def _check_readable(self) -> None:
         """Raise StartFailed if this program cannot read what another one wrote here."""
@@ -216,11 +246,16 @@ class Embedded:
         unread = [w for w in server_files.writers(self.folder) if not ours.can_read(w)]
         if unread:
             raise StartFailed(_refusal(self.folder, self.binary, unread))
+        if server_files.is_emptied(self.folder):
+            raise StartFailed(
+                f"the data that a server kept in {self.folder} is gone: put it back, or remove "
+                f"{self.folder / server_files.NOTE} to begin with an empty archive"
+            )
         stray = server_files.stray(self.folder)
         if stray:
             logger.warning(
-                "an older server wrote a file that no server reads: `dateline up` on a copy of it "
-                "alone shows what is in it",
+                "this append-only file of an older server is ignored, for appendonlydir exists: to "
+                "read it, copy it alone into the redis folder of a new data dir",
                 extra={"file": stray},
             )
 
@@ -238,8 +273,7 @@ class Embedded:
             config.touch(mode=0o600)
             config.write_text(self._config())
         except OSError as exc:
-            raise StartFailed(f"cannot write to {self.folder}: {exc.strerror}") from exc
-        self._check_readable()
+            raise StartFailed(f"cannot write to {self.folder}: {exc}") from exc
 
     def _config(self) -> str:
         folder = self.folder.resolve()
@@ -259,13 +293,20 @@ class Embedded:
         }
         return "".join(f"{name} {value}\n" for name, value in lines.items())
 
-    async def _wait_until_ready(self, process: asyncio.subprocess.Process, client: Client) -> None:
+    async def _wait_until_ready(
+        self,
+        process: asyncio.subprocess.Process,
+        client: Client,
+        stop: asyncio.Event | None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_TIMEOUT_S
         told = loop.time() + TELL_EVERY_S
         while not await _answers(client):
             if process.returncode is not None:
                 raise StartFailed(self._reason(process.returncode))
+            if stop is not None and stop.is_set():
+                raise StartFailed("stopped while Redis was starting")
             loaded = await _loaded_percent(client)
             if loaded is not None:
                 # A large archive takes its time.
@@ -290,6 +331,10 @@ class Embedded:
         said = said or "no reason given"
         ended = f"{self.binary.writer} ended with status {returncode}"
         return f"{ended}: {said}{remedy} (log: {self.log})"
+
+
+class _NothingFound(StartFailed):
+    """The server shows an empty archive where there is data."""
 
 
 def _refusal(folder: Path, binary: Binary, unread: Sequence[Writer]) -> str:
@@ -322,7 +367,7 @@ async def _loaded_percent(client: Client) -> float | None:
     return None
 
 
-async def stop(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
     """End a server in order: it writes its file to the end first."""
     if process.returncode is not None:
         return

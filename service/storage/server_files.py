@@ -70,28 +70,41 @@ def note(folder: Path, writer: Writer) -> None:
 
 def data_bytes(folder: Path) -> int:
     """Bytes of everything that a server might have kept data in."""
-    files = [folder / SINGLE_FILE, *folder.glob("*.rdb"), *(folder / FOLDER).glob("*.[ar][od][fb]")]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    return sum(file.stat().st_size for file in _data_files(folder))
+
+
+def _data_files(folder: Path) -> list[Path]:
+    files = [folder / SINGLE_FILE, *folder.glob("*.rdb"), *(folder / FOLDER).glob("*")]
+    return [file for file in files if file.suffix in (".aof", ".rdb") and file.is_file()]
 
 
 def stray(folder: Path) -> Path | None:
     """What a server of the old layout wrote beside the new one: nobody reads it."""
     single = folder / SINGLE_FILE
-    is_stray = (folder / FOLDER).is_dir() and single.is_file() and single.stat().st_size
-    return single if is_stray else None
+    return single if _has_folder(folder) and single.is_file() and single.stat().st_size else None
+
+
+def is_emptied(folder: Path) -> bool:
+    """Whether a server ran on these files, and they are gone."""
+    return _noted(folder) is not None and not _data_files(folder)
+
+
+def _has_folder(folder: Path) -> bool:
+    return any((folder / FOLDER).glob("*"))
 
 
 def _noted(folder: Path) -> Writer | None:
     try:
         fields = orjson.loads((folder / NOTE).read_bytes())
         version = tuple(int(part) for part in str(fields["version"]).split("."))
-        return Writer(name=str(fields["server"]), version=version)
+        name = fields["server"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    return Writer(name=name, version=version) if name in ("redis", "valkey") else None
 
 
 def _of_files(folder: Path) -> Writer | None:
-    if (folder / FOLDER).is_dir():
+    if _has_folder(folder):
         bases = sorted((folder / FOLDER).glob("*.base.*"), key=os.path.getmtime)
         # A folder is redis 7's at the least.
         return (_of_base(bases[-1]) if bases else None) or Writer(name="redis", version=(7, 0))

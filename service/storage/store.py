@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from service.errors import StartFailed, Unavailable
+from service.logs import Throttle
 from service.settings import Settings
 from service.storage import connecting, keys
 from service.storage.articles import Articles
@@ -29,8 +29,6 @@ from service.storage.views import Views
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 1.0
-REPEAT_S = 60.0
-"""A fault that lasts is told of again, for whoever looks into the log now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +67,13 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, *, check: bool = True, waits: asyncio.Event | None = None
+    settings: Settings, *, check: bool = True, stop: asyncio.Event | None = None
 ) -> AsyncIterator[Store]:
     """The store that the settings name, closed at the end.
 
     Args:
-        waits: if given, a Redis that is not there yet is waited for (it loads its file, was
-            demoted, is away) until this is set. What runs for long waits; commands do not.
+        stop: if given, wait for a Redis that is not ready yet (it loads its file, was demoted, is
+            away) until this is set; without it, fail at once. Long-lived processes wait.
 
     Raises:
         StartFailed, InvalidSettings: if `check` finds a server that is not fit (`check_server`).
@@ -83,31 +81,32 @@ async def open_store(
     client = connecting.connect(settings.redis_url, shards=settings.shards)
     try:
         if check:
-            await _check(client, settings, waits)
+            await _check(client, settings, stop)
         yield of_client(client, shards=settings.shards)
     finally:
         await client.aclose()
 
 
-async def _check(client: Client, settings: Settings, waits: asyncio.Event | None) -> None:
-    told = -REPEAT_S
+async def _check(client: Client, settings: Settings, stop: asyncio.Event | None) -> None:
+    throttle = Throttle()
+    is_late = False
     while True:
         try:
             await connecting.check_server(
                 client, shards=settings.shards, allow_volatile=settings.allow_volatile_redis
             )
         except Unavailable as exc:
-            if waits is None or waits.is_set():
+            if stop is None or stop.is_set():
                 raise StartFailed(str(exc)) from exc
-            if time.monotonic() >= told + REPEAT_S:
-                told = time.monotonic()
+            is_late = True
+            if throttle.is_due():
                 logger.warning("the start waits for Redis", extra={"reason": exc})
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_EVERY_S):
-                    await waits.wait()
+                    await stop.wait()
         else:
-            if told > 0:
-                logger.info("Redis is there")
+            if is_late:
+                logger.info("Redis is ready")
             return
 
 

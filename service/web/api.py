@@ -37,8 +37,9 @@ def authorized(handler: Authorized, *, scheme: str = "Bearer") -> Authorized:
     browser asks them for it, as the password of any name (RFC 7617)."""
 
     async def check(request: web.Request) -> web.StreamResponse:
-        given = _token(request, scheme)
-        if not hmac.compare_digest(given.encode(), request.app[TOKEN].encode()):
+        # Headers are decoded so that bytes which are not UTF-8 become surrogates.
+        given = _token(request, scheme).encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(given, request.app[TOKEN].encode()):
             raise web.HTTPUnauthorized(
                 text=f"this needs the header Authorization: {scheme} with the API token",
                 headers={"WWW-Authenticate": f'{scheme} realm="dateline"'},

@@ -147,7 +147,7 @@ def create_app(
     app = web.Application(
         middlewares=[problems.middleware(settings)],
         client_max_size=settings.api_max_bytes,
-        handler_args=body.UNTOUCHED,
+        handler_args=body.HANDLER_OPTIONS,
     )
     app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
     app[STOP] = stop or asyncio.Event()
@@ -155,7 +155,7 @@ def create_app(
     app.cleanup_ctx.append(_told_of_changes)
     app.on_response_prepare.append(_sign)
     app.on_shutdown.append(_end_events)
-    invited = {"expect_handler": problems.invite}
+    invited = {"expect_handler": problems.handle_expect}
     app.add_routes(
         web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, **invited})
         for route in ROUTES

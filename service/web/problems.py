@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 # What an error's status is explained by (RFC 9110 15.5.2, 15.5.6, 15.5.16).
-_KEPT = ("Allow", "WWW-Authenticate", "Accept-Encoding")
+_EXPLAINING_HEADERS = ("Allow", "WWW-Authenticate", "Accept-Encoding")
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
     "/sitemap", "/news-sitemap",
@@ -55,9 +55,9 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
         case NotFound():
             return problem(404, str(exc))
         case Unavailable():
-            # The text names our Redis; readers need not know where it is. A reply may be lost after
-            # its command was done, and the same request changes nothing then.
-            text = "storage cannot be reached or cannot write; what was sent may have been kept"
+            # The error names our Redis; readers need not know where it is. A reply may be lost
+            # after its command was done.
+            text = "storage cannot be reached or cannot write now; what was sent may have been kept"
             return problem(503, f"{text}: send it again")
         case _:
             return problem(500, str(exc))
@@ -91,19 +91,17 @@ def middleware(settings: Settings) -> Any:
         except TimeoutError:
             found = problem(408, "the body did not come in time")
             headers["Connection"] = "close"
+        except ConnectionError:
+            raise  # The client has left: nobody is to be answered.
         except Exception:  # The border: a bug costs one request, not the server.
             logger.exception("a request failed", extra={"path": _shown(request)})
             found = problem(500, "an error of ours; it is in the log")
-        if request.writer.output_size and request.transport is not None:
-            # The head has gone out: a second one would stand inside the body.
-            request.transport.abort()
-            raise ConnectionResetError(found["detail"])
         return _response(request, found, headers, settings)
 
     return answer_errors
 
 
-async def invite(request: web.Request) -> web.StreamResponse | None:
+async def handle_expect(request: web.Request) -> web.StreamResponse | None:
     """Answer `Expect: 100-continue`: a body that is too large is not asked for."""
     settings = request.app[SETTINGS]
     try:
@@ -121,7 +119,7 @@ async def invite(request: web.Request) -> web.StreamResponse | None:
 
 
 def _of_http(exc: HTTPException) -> tuple[dict[str, Any], dict[str, str]]:
-    headers = {name: exc.headers[name] for name in _KEPT if name in exc.headers}
+    headers = {name: exc.headers[name] for name in _EXPLAINING_HEADERS if name in exc.headers}
     if exc.status in (413, 415, 417):
         # What is left of the body stands before the next request.
         headers["Connection"] = "close"
@@ -136,6 +134,10 @@ def _shown(request: web.Request) -> str:
 def _response(
     request: web.Request, found: dict[str, Any], headers: dict[str, str], settings: Settings
 ) -> web.Response:
+    if request.writer.output_size and request.transport is not None:
+        # The head has gone out: a second one would stand inside the body.
+        request.transport.abort()
+        raise ConnectionResetError(found["detail"])
     answer = _answer(request, found, headers, settings)
     if headers.pop("Connection", None):
         answer.force_close()

@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from service.web.places import Places
+from service.web.connection_limit import ConnectionLimit
 from service.web.ready import Document, ReadyResponse
 
 # Readers' requests are 200 to 400 bytes, browsers' a thousand.
@@ -82,30 +82,30 @@ class Repeated:
 class Connection(RequestHandler):
     """aiohttp's protocol of one connection, with a look-up before its parser."""
 
-    __slots__ = ("_has_place", "_is_plain", "_places", "_repeated", "_request")
+    __slots__ = ("_is_counted", "_is_plain", "_limit", "_repeated", "_request")
 
     def __init__(
-        self, repeated: Repeated, places: Places, server: web.Server, **options: Any
+        self, repeated: Repeated, limit: ConnectionLimit, server: web.Server, **options: Any
     ) -> None:
         super().__init__(server, **options)
-        self._places = places
-        self._has_place = False
+        self._limit = limit
+        self._is_counted = False
         self._repeated = repeated
         self._request = b""
         self._is_plain = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, if there is a place."""
+        """Begin, or close a connection over the limit."""
         super().connection_made(transport)
-        self._has_place = self._places.take()
-        if not self._has_place:
+        self._is_counted = self._limit.acquire()
+        if not self._is_counted:
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End, and leave the place to another."""
-        if self._has_place:
-            self._has_place = False
-            self._places.give_back()
+        """End."""
+        if self._is_counted:
+            self._is_counted = False
+            self._limit.release()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -140,7 +140,7 @@ def is_one_request(data: bytes) -> bool:
 class Site(web.SockSite):
     """A socket whose connections look requests up before they parse them."""
 
-    __slots__ = ("_places", "_repeated")
+    __slots__ = ("_limit", "_repeated")
 
     def __init__(
         self,
@@ -148,12 +148,12 @@ class Site(web.SockSite):
         sock: Any,
         *,
         repeated: Repeated,
-        places: Places,
+        limit: ConnectionLimit,
         backlog: int,
     ) -> None:
         super().__init__(runner, sock, backlog=backlog)
         self._repeated = repeated
-        self._places = places
+        self._limit = limit
 
     async def start(self) -> None:
         """Listen."""
@@ -163,7 +163,7 @@ class Site(web.SockSite):
         assert server is not None  # noqa: S101 -- setup() made it
         options = server._kwargs
         self._server = await loop.create_server(
-            lambda: Connection(self._repeated, self._places, server, loop=loop, **options),
+            lambda: Connection(self._repeated, self._limit, server, loop=loop, **options),
             sock=self._sock,
             backlog=self._backlog,
         )

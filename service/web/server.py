@@ -13,9 +13,10 @@ from aiohttp import web
 from service import memory, process
 from service.errors import StartFailed
 from service.settings import Settings
+from service.storage import connecting
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
-from service.web.places import Places
+from service.web.connection_limit import ConnectionLimit
 from service.web.repeated import Site
 from service.web.state import CACHE
 
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 # Requests in flight finish; 0.5 s was measured to finish none of 50 slow ones, 10 s all.
 BACKLOG = 1_024
 KEEPALIVE_S = 75
+# For files, threads and what libraries open, besides connections of clients and to Redis.
+RESERVED_FILES = 64
 
 
 async def serve(settings: Settings, *, token: str) -> None:
@@ -32,11 +35,14 @@ async def serve(settings: Settings, *, token: str) -> None:
     Raises:
         StartFailed, InvalidSettings: the port is taken, or Redis is not there or not fit.
     """
-    places = Places(process.raise_file_limit())
+    limit = ConnectionLimit(
+        process.raise_file_limit(),
+        reserved=RESERVED_FILES + connecting.connections(shards=settings.shards),
+    )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_store(settings, waits=stop):
+    async with open_store(settings, stop=stop):
         pass
     app = create_app(settings, token=token, stop=stop)
     runner = web.AppRunner(
@@ -55,11 +61,11 @@ async def serve(settings: Settings, *, token: str) -> None:
             runner,
             listen(settings),
             repeated=app[CACHE].repeated,
-            places=places,
+            limit=limit,
             backlog=BACKLOG,
         )
         await site.start()
-        shown = {"url": settings.base_url, "connections_at_most": places.most}
+        shown = {"url": settings.base_url, "max_connections": limit.max_connections}
         logger.info("serving", extra=shown)
         memory.settle()
         await stop.wait()

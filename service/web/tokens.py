@@ -35,4 +35,9 @@ def api_token(settings: Settings) -> str:
         raise StartFailed(
             f"cannot keep an API token in {path}: {exc.strerror}; set DATELINE_API_TOKEN"
         ) from exc
-    return path.read_text().strip()
+    try:
+        return path.read_text("utf-8").strip()
+    except (OSError, ValueError) as exc:
+        raise StartFailed(
+            f"cannot read the API token in {path}: {exc}; remove it, or set DATELINE_API_TOKEN"
+        ) from exc

@@ -17,10 +17,14 @@ import hashlib
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TypeVar
 
 from service import clean
+from service.aliases import canonical, is_poor
 from service.articles import Entry
 from workers.ingest.parse import Document
+
+T = TypeVar("T")
 
 # RFC 3986 3.2, without a user name; what is in brackets must look like an IPv6 address.
 _ORIGIN = re.compile(r"https?://((?:[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?)(?=[/?#]|$)", re.I)
@@ -35,29 +39,44 @@ class Shared:
     guids: frozenset[str] = frozenset()
     """Those of entries with different links; the guid and the link decide together."""
     links: frozenset[tuple[str, str]] = frozenset()
-    """(guid or nothing, link) of entries with different titles or dates; all four decide."""
+    """(guid or nothing, link) of entries with different titles or dates; these decide, too."""
+    words: frozenset[tuple[str, str]] = frozenset()
+    """(guid or nothing, link_title_date) of entries with different texts; these decide, too."""
 
 
 NOTHING_SHARED = Shared()
 
 
 def shared_in(document: Document) -> Shared:
-    """What is shared in a document. An entry that stands there twice shares nothing with itself."""
+    """What is shared in a document. An entry that stands there twice shares nothing with itself;
+    nor does one of an Atom document that gives several of its states (RFC 4287 4.1.1)."""
     links: dict[str, set[str]] = defaultdict(set)
     words: dict[tuple[str, str], set[str]] = defaultdict(set)
+    texts: dict[tuple[str, str], set[str]] = defaultdict(set)
     for entry in document.entries:
         if entry.guid:
             links[entry.guid].add(entry.url)
-        words[entry.guid, entry.url].add(_words(entry))
-    return Shared(
-        frozenset(guid for guid, found in links.items() if len(found) > 1),
-        frozenset(pair for pair, found in words.items() if len(found) > 1 and any(pair)),
-    )
+        if document.kind != "atom" or is_poor(entry.guid):
+            words[entry.guid, entry.url].add(link_title_date(entry))
+        if is_poor(entry.guid):
+            texts[entry.guid, link_title_date(entry)].add(_text(entry))
+    return Shared(_several(links), _several(words), _several(texts))
 
 
-def _words(entry: Entry) -> str:
+def _several(found: dict[T, set[str]]) -> frozenset[T]:
+    return frozenset(key for key, values in found.items() if len(values) > 1)
+
+
+def link_title_date(entry: Entry) -> str:
+    """The three in one, without what does not tell one entry from another; the text for a title,
+    where there is none."""
     date = entry.published.isoformat() if entry.published else entry.raw_published
-    return f"{clean.line(entry.title)}\0{date}"
+    title = clean.line(entry.title) or clean.line((entry.summary or entry.content_html)[:1_000])
+    return f"{canonical(entry.url)}\0{title}\0{date}"
+
+
+def _text(entry: Entry) -> str:
+    return _hashed(entry.summary, entry.content_html, *(file.url for file in entry.enclosures))
 
 
 def identify(
@@ -84,14 +103,17 @@ def identify(
         return host, guid
     if document.url:
         return document.url, guid
-    if guid:
+    if entry.guid or entry.url:
         return FILE_SOURCE, guid
     return FILE_SOURCE, _guid_of_file(document, entry, name)
 
 
 def _guid(entry: Entry, shared: Shared) -> str:
+    words = link_title_date(entry) if shared.links or shared.words else ""
+    if (entry.guid, words) in shared.words:
+        return _hashed(entry.guid, words, _text(entry))
     if (entry.guid, entry.url) in shared.links:
-        return _hashed(entry.guid, entry.url, _words(entry))
+        return _hashed(entry.guid, words)
     if entry.guid in shared.guids:
         return f"{entry.guid} {entry.url}"
     return entry.guid or entry.url

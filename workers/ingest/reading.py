@@ -20,7 +20,7 @@ from service.compose import compose
 from service.errors import InvalidInput, ParseFailed
 from service.mapping import placed
 from service.packing import Packed, pack
-from workers.ingest.identify import identify, shared_in
+from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, Hints, parse
 
 # What the loop of a worker unpacks and appends at a time.
@@ -146,23 +146,21 @@ def packed_all(document: Document, job: Job) -> Iterator[Packed | InvalidInput]:
 def packer(document: Document) -> Callable[[Entry, Draft], Packed]:
     """What packs the drafts of a document's entries."""
     links = Counter(canonical(entry.url) for entry in document.entries)
-    entries = Counter(map(_looks, document.entries))
+    exact = Counter(map(_exact, document.entries))
 
     def packed(entry: Entry, draft: Draft) -> Packed:
+        words = _exact(entry)
         # A link to the site's front page in every item says nothing of any.
-        is_own = entry.url != document.url
-        kin = kin_of(
-            draft,
-            is_own_link=is_own and links[canonical(entry.url)] == 1,
-            is_own_entry=is_own and is_poor(entry.guid) and entries[_looks(entry)] == 1,
-        )
+        is_own_link = entry.url != document.url and links[canonical(entry.url)] == 1
+        kin = kin_of(draft, is_own_link=is_own_link, exact=words if exact[words] == 1 else "")
         return pack(draft, kin=kin)
 
     return packed
 
 
-def _looks(entry: Entry) -> tuple[str, str, str]:
-    return canonical(entry.url), entry.title, str(entry.published or entry.raw_published)
+def _exact(entry: Entry) -> str:
+    """What a poor guid needs to identify an entry; nothing for a better one."""
+    return f"{entry.guid}\0{link_title_date(entry)}" if is_poor(entry.guid) else ""
 
 
 def drafts_of(

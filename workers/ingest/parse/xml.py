@@ -19,7 +19,7 @@ from lxml import etree
 
 from service.articles import Entry
 from service.errors import ParseFailed
-from service.text import characters
+from service.text import normalized
 from workers.ingest.parse import feedparsed
 from workers.ingest.parse.atom import parse_atom
 from workers.ingest.parse.charsets import decode
@@ -122,7 +122,7 @@ def _repair(body: bytes, content_type: str) -> bytes:
     text = text[_PROLOGUE.match(text).end() :]  # type: ignore[union-attr]  # matches at least ""
     replaced = partial(_entity, declared=_declared(body))
     pieces = (_with_entities(piece, replaced) for piece in text.split("]]>"))
-    return characters(_with_root("]]>".join(pieces))).encode()
+    return normalized(_with_root("]]>".join(pieces))).encode()
 
 
 def _with_root(text: str) -> str:
