@@ -45,7 +45,7 @@ def without_forbidden(text: str) -> str:
     """The same without a change of the Unicode form: identifiers are compared as they are spelled
     (RFC 4287 4.2.6.1)."""
     if _may_hold_forbidden(text):
-        return _FORBIDDEN.sub(_meant, text.replace("\r\n", "\n"))
+        return _FORBIDDEN.sub(_meant, text).replace("\r\n", "\n")
     return text
 
 

@@ -111,6 +111,7 @@ def documents(drafts: list[Draft]) -> dict[str, bytes]:
 @example(Entry(title="x", guid="g\ud800\x00"), "s\ud800\x01")
 @example(Entry(title="x", content_html="<p>e<font>&#x301;</font>&DownBreve;&#11;</p>"), "s")
 @example(Entry(content_html="<p>e<b>\u0301</b> first</p>"), "s")
+@example(Entry(title="x", guid="\r\x00\n"), "\r\x00\n")
 def test_whatever_stands_in_an_article_is_read_by_strict_parsers(entry: Entry, source: str) -> None:
     """Any Unicode in any field: every document parses, with the other articles in it."""
     try:
