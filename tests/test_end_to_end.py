@@ -115,11 +115,9 @@ async def test_a_second_start_finds_all_data_again(
 
         await wait_until(some)
     async with running(data_dir=folder) as dateline:
+        # What was appended last may be indexed after the start.
+        async def are_all_there() -> bool:
+            return accepted <= set(await ids_in_feed(dateline, "a/b"))
 
-        async def found() -> list[str]:
-            return await ids_in_feed(dateline, "a/b")
-
-        await wait_until(found)
-        kept = set(await found())
-    assert len(accepted) <= 50
-    assert accepted <= kept
+        assert len(accepted) <= 50
+        await wait_until(are_all_there)
