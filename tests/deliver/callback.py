@@ -12,6 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from service.settings import Settings
+from service.storage import keys
 from service.storage.store import Store
 from service.web.app import create_app
 from tests.conftest import TOKEN, wait_until
@@ -95,6 +96,13 @@ class Callback:
 @asynccontextmanager
 async def hub(store: Store, settings: Settings) -> AsyncIterator[Client]:
     """Server, aggregate and deliver worker, with something published before."""
+
+    async def nobody_listens() -> bool:
+        ((_, count),) = await store.client.pubsub_numsub(keys.CHANGED)
+        return not count
+
+    # Connections of the test before would be taken for those of this one.
+    await wait_until(nobody_listens)
     await publish(store, "Before")
     ended = asyncio.Event()
     app = create_app(settings, token=TOKEN)
