@@ -43,7 +43,7 @@ class _StoppingGroup(asyncio.TaskGroup):
     def create_task(
         self, coro: Generator[Any, None, Any] | Coroutine[Any, Any, Any], **options: Any
     ) -> asyncio.Task[Any]:
-        """As in TaskGroup."""
+        """Create a task whose failure also sets the process's stop event."""
         task = super().create_task(coro, **options)
         task.add_done_callback(self._stop_if_failed)
         return task
