@@ -29,8 +29,8 @@ from redis.asyncio import Redis
 
 from bench.machine import header, median
 from bench.serve import free_port, process
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store

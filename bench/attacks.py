@@ -27,7 +27,7 @@ from bench.feeds import ENTRIES
 from bench.machine import header
 from bench.serve import free_port, process
 from service import sources
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.settings import Settings
 from service.storage import keys
 from service.storage.embedded import Embedded, end, find_binary

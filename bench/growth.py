@@ -29,9 +29,9 @@ import uvloop
 
 from bench.machine import header, median
 from bench.serve import free_port, process
-from service.articles import Draft, Entry, article_id, content_hash
-from service.categories import parse
-from service.compose import compose
+from service.articles.article import Draft, Entry, article_id, content_hash
+from service.articles.categories import parse
+from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store

@@ -33,9 +33,9 @@ import uvloop
 
 from bench.feeds import ENTRIES, feeds
 from bench.machine import header, median, verdict
-from service.articles import Entry
-from service.compose import compose
-from service.packing import Packed, pack
+from service.articles.article import Entry
+from service.articles.compose import compose
+from service.articles.encoded import Packed, pack
 from service.settings import Settings
 from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store

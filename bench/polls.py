@@ -29,7 +29,7 @@ import uvloop
 from bench.machine import header, median, verdict
 from bench.serve import free_port, process
 from service import sources
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.polling import Poll
 from service.settings import Settings
 from service.storage import keys

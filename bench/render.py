@@ -19,7 +19,7 @@ import orjson
 from feedgen.feed import FeedGenerator
 
 from bench.machine import header, median, verdict
-from service.articles import Article, Enclosure
+from service.articles.article import Article, Enclosure
 from service.feeds.renderer import Renderer
 from service.pages import Page
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from bench.receivers import Judgement, title, url
 from bench.serve import ROOT, free_port
 from service import endpoints
-from service.articles import Draft, Entry
-from service.compose import compose
+from service.articles.article import Draft, Entry
+from service.articles.compose import compose
 from service.errors import Unavailable
 from service.settings import Settings
 from service.storage.connecting import translated

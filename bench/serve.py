@@ -34,8 +34,8 @@ from pathlib import Path
 
 from bench.load import CONNECTIONS, PATH
 from bench.machine import header, median, verdict
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from service import sources as rules
-from service.articles import from_ms, to_ms, to_rfc3339
+from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.sources import Source

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from service import webhooks
-from service.articles import from_ms, from_rfc3339, to_ms, to_rfc3339
+from service.articles.times import from_ms, from_rfc3339, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.messages import Message, before, position
 from service.storage import keys

@@ -24,8 +24,10 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote
 
-from service import categories, clean
-from service.articles import Article, from_ms, from_rfc3339, to_ms
+from service.articles import categories
+from service.articles.article import Article
+from service.articles.text import line, plain_text
+from service.articles.times import from_ms, from_rfc3339, to_ms
 from service.errors import InvalidInput
 
 MAX_LIMIT = 1_000
@@ -177,7 +179,7 @@ def _word(name: str, text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    return " ".join(categories.fold(clean.line(text)).split())
+    return " ".join(categories.fold(line(text)).split())
 
 
 def _language(name: str, text: str) -> str:
@@ -276,7 +278,7 @@ def _has_words(article: Article, words: Sequence[str]) -> bool:
 # An event is held against the queries of many webhooks in a row.
 @lru_cache(maxsize=32)
 def _text(content_html: str, summary: str) -> str:
-    return categories.fold(clean.plain_text(content_html) or summary)
+    return categories.fold(plain_text(content_html) or summary)
 
 
 @lru_cache(maxsize=32)

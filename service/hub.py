@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import orjson
 
 from service import filters
-from service.articles import from_ms, to_rfc3339
+from service.articles.times import from_ms, to_rfc3339
 from service.errors import InvalidInput
 from service.feeds.feed import HUB_PATH, MEDIA_TYPES
 from service.pages import FORMATS, Page, parse_page

@@ -12,9 +12,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
-from service import articles as article_rules
-from service import categories
-from service.articles import Article
+from service.articles import times
+from service.articles.article import LIVE, Article
+from service.articles.categories import with_ancestors_and_all
 from service.pages import VIEWS, Period
 
 _NO_SCORE = "-"
@@ -69,10 +69,14 @@ def fold(
     held, old_score, old_categories = _read(before)
     if held >= (article.revision, article.marks):
         return None
-    live = article.status == article_rules.LIVE
-    score = article_rules.to_ms(article.published) if live else None
+    live = article.status == LIVE
+    score = times.to_ms(article.published) if live else None
     hidden = frozenset(article.hidden_in if hide_duplicates else ())
-    new_categories = [path for path in lineage(article) if path not in hidden] if live else []
+    new_categories = (
+        [path for path in with_ancestors_and_all(article.categories) if path not in hidden]
+        if live
+        else []
+    )
     new_categories += views if live else []
     # The index of a view that was removed is gone.
     old_categories = [p for p in old_categories if not p.startswith(VIEWS) or p in all_views]
@@ -126,11 +130,6 @@ def refold(
     )
 
 
-def lineage(article: Article) -> list[str]:
-    """Paths of the categories that an article is in, those above them, and `all`."""
-    return [categories.ALL, *categories.with_ancestors(article.categories)]
-
-
 def _number(article: Article) -> str:
     return f"{article.revision}.{article.marks}" if article.marks else str(article.revision)
 
@@ -145,5 +144,5 @@ def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
 
 
 def _periods(zone: tzinfo, *scores_ms: int | None) -> tuple[str, ...]:
-    days = [Period.of(article_rules.from_ms(ms), zone) for ms in scores_ms if ms is not None]
+    days = [Period.of(times.from_ms(ms), zone) for ms in scores_ms if ms is not None]
     return tuple(dict.fromkeys(str(period) for day in days for period in day.enclosing()))

@@ -18,8 +18,8 @@ from typing import Any
 
 import orjson
 
-from service import categories
-from service.articles import Article
+from service.articles import categories
+from service.articles.article import Article
 
 STANDARD, CLOUDEVENTS = FORMATS = ("standard-webhooks", "cloudevents")
 FULL, SUMMARY, ID = PAYLOADS = ("full", "summary", "id")

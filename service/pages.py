@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from urllib.parse import quote
 
-from service import categories
+from service.articles import categories
 
 FORMATS = ("rss", "atom", "json")
 XML_FORMATS = ("rss", "atom")

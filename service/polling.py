@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from service.articles import to_ms, to_rfc3339
+from service.articles.times import to_ms, to_rfc3339
 from service.retries import http_date
 from service.settings import Settings
 from service.sources import Source

@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from service import articles as article_rules
-from service import categories, filters
-from service.articles import Article
+from service import filters
+from service.articles import categories
+from service.articles.article import LIVE, Article
 from service.feeds.feed import Tombstone
 from service.feeds.renderer import REVISION, Renderer
 from service.filters import Place, Query
@@ -277,7 +277,7 @@ class FeedRenderer:
             articles=articles,
             older="",
             is_brief=False,
-            deleted=[Tombstone.of(a) for a in withdrawn if a and a.status != article_rules.LIVE],
+            deleted=[Tombstone.of(a) for a in withdrawn if a and a.status != LIVE],
             titles=await self.page_titles(page, articles),
         )
 

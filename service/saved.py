@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from service import categories, views
+from service import views
+from service.articles import categories
 from service.errors import InvalidInput, NotFound
 from service.pages import VIEWS
 from service.settings import Settings

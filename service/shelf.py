@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from service.articles import Article
+from service.articles.article import Article
 from service.storage.store import Store
 
 MAX_CHARS = 32_000_000

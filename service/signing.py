@@ -20,7 +20,7 @@ from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from service.articles import from_rfc3339, to_ms, to_rfc3339
+from service.articles.times import from_rfc3339, to_ms, to_rfc3339
 from service.errors import InvalidInput
 
 SECRET, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"

@@ -13,11 +13,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from service import articles as article_rules
-from service import categories
+from service.articles import article, categories, times
+from service.articles.text import normalized
 from service.errors import InvalidInput
 from service.targets import checked_headers, checked_url, host_of
-from service.text import normalized
 
 MAX_RULES = 200
 _FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
@@ -86,11 +85,11 @@ def make(fields: Mapping[str, object], *, created: datetime) -> Source:
     """
     url = checked_url(fields.get("url"), instead='"auth"')
     source = Source(
-        id=f"src_{uuid.uuid5(article_rules.NAMESPACE, f'source:{url}').hex}",
+        id=f"src_{uuid.uuid5(article.NAMESPACE, f'source:{url}').hex}",
         url=url,
         added_url=url,
         host=host_of(url),
-        created=article_rules.to_rfc3339(created),
+        created=times.to_rfc3339(created),
     )
     return changed(source, {name: value for name, value in fields.items() if name != "url"})
 

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from service import articles as article_rules
-from service import categories, filters
-from service.articles import Article
+from service import filters
+from service.articles import categories, times
+from service.articles.article import Article
+from service.articles.text import normalized
 from service.errors import InvalidInput
 from service.filters import EVERYTHING, Filter, Query
 from service.pages import VIEWS
-from service.text import normalized
 
 MAX_TITLE_CHARS = 200
 _NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
@@ -100,7 +100,7 @@ def make(fields: Mapping[str, object], *, created: datetime) -> View:
         category=_category(_text(fields, "category") or categories.ALL),
         query=str(query),
         private=private,
-        created=article_rules.to_rfc3339(created),
+        created=times.to_rfc3339(created),
         filter=query.filter,
     )
 
@@ -141,7 +141,7 @@ def make_private(fields: Mapping[str, object], *, created: datetime) -> tuple[Pr
         token_hash=token_hash(token),
         category=VIEWS + view if view else _category(category or categories.ALL),
         label=_text(fields, "label")[:MAX_TITLE_CHARS],
-        created=article_rules.to_rfc3339(created),
+        created=times.to_rfc3339(created),
     )
     return feed, token
 

@@ -15,8 +15,8 @@ from typing import Any, cast
 
 import orjson
 
-from service import articles as article_rules
-from service import categories, filters, messages, signing
+from service import filters, messages, signing
+from service.articles import categories, times
 from service.errors import InvalidInput
 from service.filters import Filter, Query
 from service.messages import Message, Parcel
@@ -188,7 +188,7 @@ def make(fields: Mapping[str, object], *, webhook_id: str, created: datetime) ->
     given = {name: value for name, value in fields.items() if name in _CHANGEABLE}
     url = checked_url(given["url"], instead="headers")
     key = _key(fields, "v1")
-    bare = Webhook(id=webhook_id, url=url, keys=(key,), created=article_rules.to_rfc3339(created))
+    bare = Webhook(id=webhook_id, url=url, keys=(key,), created=times.to_rfc3339(created))
     return change(bare, given)
 
 
@@ -222,11 +222,6 @@ def rotate(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> 
     )
     key = _key(fields, webhook.keys[0].version)
     return webhook.rotated(key, overlap_s=overlap_s, now=now)
-
-
-def is_within(wanted: str, paths: Sequence[str]) -> bool:
-    """Whether one of the category paths is the wanted one or below it."""
-    return any(path == wanted or path.startswith(f"{wanted}/") for path in paths)
 
 
 def _key(fields: Mapping[str, object], version: str) -> Key:

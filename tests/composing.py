@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.articles import Draft
+from service.articles.article import Draft
 from service.errors import InvalidInput
 from workers.ingest.parse import Document
 from workers.ingest.reading import Job, drafts_of

@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service import endpoints
-from service.articles import Entry, Form
-from service.compose import compose
+from service.articles.article import Entry, Form
+from service.articles.compose import compose
 from service.pages import Page, Period
 from service.settings import Settings
 from service.storage.store import Store

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from service.articles import article_id
+from service.articles.article import article_id
 from service.settings import Settings
 from service.storage.store import Store
 from service.web.api import PUSH_SOURCE

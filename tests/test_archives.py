@@ -119,8 +119,8 @@ async def test_withdrawn_articles_leave_tombstones(
 
 async def draft_of(store: Store, article_id: str) -> Any:
     """The same article, to be pushed again."""
-    from service.articles import Entry, Form
-    from service.compose import compose
+    from service.articles.article import Entry, Form
+    from service.articles.compose import compose
 
     (article,) = await store.articles.get([article_id])
     assert article is not None

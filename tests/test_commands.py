@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from service import commands
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.store import Store, open_store
 from tests.conftest import wait_until

@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from service.articles import article_id
+from service.articles.article import article_id
 from service.errors import StartFailed
 from service.storage import embedded, server_files
 from service.storage.embedded import Binary, Embedded, end, find_binary

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.storage.store import Store
 from service.web import broadcast
 from service.web import events as events_handler

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 import aiohttp
 
 from service import signing
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store

@@ -10,7 +10,7 @@ import feedparser
 import pytest
 from lxml import etree
 
-from service.articles import Article, Enclosure
+from service.articles.article import Article, Enclosure
 from service.feeds import xml
 from service.feeds.feed import feed_of
 from service.feeds.renderer import Renderer

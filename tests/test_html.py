@@ -9,7 +9,7 @@ from typing import Any
 import lxml.html
 import pytest
 
-from service.articles import LIVE, WITHDRAWN, Article, Enclosure
+from service.articles.article import LIVE, WITHDRAWN, Article, Enclosure
 from service.pages import Page, Period
 from service.web.html import (
     ArticleView,

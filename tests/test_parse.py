@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.articles import Enclosure, Entry, Form
+from service.articles.article import Enclosure, Entry, Form
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from tests.effort import assert_linear

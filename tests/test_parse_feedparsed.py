@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.articles import Enclosure, Entry
+from service.articles.article import Enclosure, Entry
 from service.errors import ParseFailed
 from workers.ingest.parse import Document, feedparsed, parse
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.articles import Enclosure, Entry, Form
+from service.articles.article import Enclosure, Entry, Form
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from workers.ingest.parse import Document, parse

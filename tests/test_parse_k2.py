@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.articles import Entry, Form
+from service.articles.article import Entry, Form
 from workers.ingest.parse import Document, parse
 
 DATA = Path(__file__).parent / "data"

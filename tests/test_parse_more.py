@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service import clean
-from service.articles import Form
+from service.articles import sanitize
+from service.articles.article import Form
+from service.articles.text import line
 from service.errors import ParseFailed
 from workers.ingest.parse import Document, FeedLink, Hints, parse
 
@@ -232,7 +233,7 @@ def test_other_ways_to_carry_the_text() -> None:
     """xhtml:body and atom:content in RSS."""
     body = "<xhtml:body><xhtml:p>Hi <xhtml:b>all</xhtml:b></xhtml:p></xhtml:body>"
     (entry,) = rss(item=body).entries
-    assert "<p>Hi <b>all</b></p>" == clean.html(entry.content_html)
+    assert "<p>Hi <b>all</b></p>" == sanitize.html(entry.content_html)
     (entry,) = rss(item='<atom:content type="html">&lt;p&gt;Hi&lt;/p&gt;</atom:content>').entries
     assert "<p>Hi</p>" == entry.content_html
 
@@ -287,7 +288,7 @@ def test_scripts_in_titles() -> None:
     """Neither run nor read."""
     title = "Safe&lt;script&gt;alert(1)&lt;/script&gt; words&lt;!-- and no end"
     (entry,) = rss(item=f"<title>{title}</title>").entries
-    assert "Safe words" == clean.line(entry.title)
+    assert "Safe words" == line(entry.title)
 
 
 def test_json_feeds_of_any_version() -> None:

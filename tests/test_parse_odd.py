@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service import clean
-from service.articles import Article, Enclosure, Entry
+from service.articles import text
+from service.articles.article import Article, Enclosure, Entry
 from service.feeds.renderer import Renderer
 from service.pages import Page
 from tests.composing import compose_all
@@ -154,7 +154,7 @@ def test_text_that_is_not_coded() -> None:
 def test_windows_1252_taken_for_latin_1() -> None:
     """C1 characters are the quotes and dashes that somebody meant."""
     entry = one(rss("<title>\x93Quay\x94 \x96 it\x92s&#146; a \x85\x81</title>"))
-    assert "“Quay” – it’s’ a …" == clean.line(entry.title)
+    assert "“Quay” – it’s’ a …" == text.line(entry.title)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_atom_by_those_who_did_not_read_it(entry: str, field: str, expected: obj
 def test_titles_of_atom(title: str, expected: str) -> None:
     """In whatever form, they come out as words."""
     body = f'<feed xmlns="http://www.w3.org/2005/Atom"><entry><id>1</id>{title}</entry></feed>'
-    assert expected == clean.line(one(body).title)
+    assert expected == text.line(one(body).title)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.articles import Entry
+from service.articles.article import Entry
 from service.errors import ParseFailed
 from tests.effort import assert_linear
 from workers.ingest.parse import parse

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 
-from service import clean
-from service.articles import Entry
+from service.articles import sanitize
+from service.articles.article import Entry
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from tests.effort import assert_linear
@@ -248,7 +248,7 @@ def test_hostile_feeds_take_linear_time(body: str) -> None:
 
 def test_feedparser_is_not_shown_huge_tags() -> None:
     """It takes 20 s over 150,000 attributes; a broken feed is not worth that."""
-    count = clean.MAX_ATTRIBUTES + 1
+    count = sanitize.MAX_ATTRIBUTES + 1
     with pytest.raises(ParseFailed, match="attributes"):
         document(rss("<x " + " ".join(f"a{i}='b'" for i in range(count)) + ">"))
 

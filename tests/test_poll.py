@@ -12,7 +12,8 @@ import pytest
 from aiohttp import web
 
 from service import catalogue, sources
-from service.articles import Article, to_ms
+from service.articles.article import Article
+from service.articles.times import to_ms
 from service.polling import Poll
 from service.settings import Settings
 from service.sources import Source

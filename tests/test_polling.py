@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service import polling, sources
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.polling import Poll
 from service.settings import Settings
 

@@ -18,7 +18,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from lxml import etree
 
-from service.articles import Enclosure
+from service.articles.article import Enclosure
 from service.pages import FORMATS
 from service.storage.store import Store
 from tests.conftest import DAY, Get, Publish, wait_until
@@ -262,8 +262,8 @@ def _moment(text: str) -> datetime:
 
 async def test_a_day_of_ten_thousand(get: Get, store: Store, publish: Publish) -> None:
     """Whole, and each once."""
-    from service.articles import Entry
-    from service.compose import compose
+    from service.articles.article import Entry
+    from service.articles.compose import compose
 
     drafts = [
         compose(

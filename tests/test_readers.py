@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from service.articles import Draft, Entry
-from service.compose import compose
+from service.articles.article import Draft, Entry
+from service.articles.compose import compose
+from service.articles.encoded import Packed, pack
 from service.errors import ParseFailed
-from service.packing import Packed, pack
 from workers.ingest import reader, readers
 from workers.ingest.parse import FeedLink, Hints
 from workers.ingest.readers import Readers, open_readers

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.pages import Page
 from service.rendering import FeedRenderer
 from service.settings import Settings

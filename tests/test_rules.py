@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service import articles, categories
-from service.articles import Article, Enclosure
+from service.articles import categories, times
+from service.articles.article import Article, Enclosure, article_id, content_hash
+from service.articles.text import without_forbidden
 from service.errors import InvalidInput
 from service.indexing import fold
 from service.pages import Page, Period, parse_page
-from service.text import without_forbidden
 
 PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
-moments = st.integers(10**8, 253 * 10**12).map(articles.from_ms)
+moments = st.integers(10**8, 253 * 10**12).map(times.from_ms)
 words = st.text(max_size=30)
 
 
@@ -71,16 +71,16 @@ def test_the_wire_form_is_exact(given_article: Article) -> None:
 @given(moments, moments)
 def test_times_on_the_wire_order_as_text(one: datetime, other: datetime) -> None:
     """Fixed width: comparing texts compares times; milliseconds come back exact."""
-    first, second = articles.to_rfc3339(one), articles.to_rfc3339(other)
+    first, second = times.to_rfc3339(one), times.to_rfc3339(other)
     assert (one < other) == (first < second)
     assert 24 == len(first)
-    assert one == articles.from_rfc3339(first) == articles.from_ms(articles.to_ms(one))
+    assert one == times.from_rfc3339(first) == times.from_ms(times.to_ms(one))
 
 
 def test_a_time_without_a_zone_is_none() -> None:
     """It could mean any of 38 moments."""
     with pytest.raises(ValueError, match="no time zone"):
-        articles.from_rfc3339("2017-12-22T00:00:00")
+        times.from_rfc3339("2017-12-22T00:00:00")
 
 
 @pytest.mark.parametrize(
@@ -97,13 +97,13 @@ def test_what_makes_a_revision(change: dict[str, Any], same: bool) -> None:
     base: dict[str, Any] = {
         "title": "t", "text": "some words", "date": NOON, "categories": ["a", "b"],
     }  # fmt: skip
-    assert same == (articles.content_hash(**base) == articles.content_hash(**(base | change)))
+    assert same == (content_hash(**base) == content_hash(**(base | change)))
 
 
 def test_ids_of_two_sources_never_meet() -> None:
     """("a", "bc") is not ("ab", "c"); a UUIDv5, the same for ever."""
-    assert articles.article_id("a", "bc") != articles.article_id("ab", "c")
-    assert "5" == articles.article_id("a", "b")[14]
+    assert article_id("a", "bc") != article_id("ab", "c")
+    assert "5" == article_id("a", "b")[14]
 
 
 @pytest.mark.parametrize(

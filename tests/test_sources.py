@@ -9,9 +9,9 @@ import orjson
 import pytest
 
 from service import catalogue, sources, targets
-from service.articles import to_ms
+from service.articles.category_mapping import placed
+from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound
-from service.mapping import placed
 from service.polling import Poll
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store

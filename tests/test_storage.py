@@ -11,8 +11,9 @@ import orjson
 import pytest
 from redis.exceptions import ResponseError
 
-from service.articles import Article, Draft, Entry, Form, to_ms
-from service.compose import compose
+from service.articles.article import Article, Draft, Entry, Form
+from service.articles.compose import compose
+from service.articles.times import to_ms
 from service.errors import InvalidSettings, StartFailed, Unavailable
 from service.settings import Settings
 from service.storage import articles as articles_module

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.articles import LIVE, Article, Enclosure
+from service.articles.article import LIVE, Article, Enclosure
 from service.web.stories import Link, Story, crumbs, story_of
 
 TITLES = {"media-center": "Media Center", "media-center/harbour-news": "Harbour News"}

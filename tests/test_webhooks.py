@@ -15,11 +15,11 @@ from standardwebhooks import Webhook as Reference
 from standardwebhooks import WebhookVerificationError
 
 from service import signing, views, webhooks
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
+from service.articles.encoded import pack
 from service.errors import InvalidInput
 from service.messages import PAYLOADS, Message
-from service.packing import pack
 from service.retries import Answer, Verdict, retry_after_s, retry_delay_s
 from service.webhooks import Selection, Webhook
 

@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from service import catalogue, websub
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.polling import Poll
 from service.settings import Settings
 from service.storage import keys

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
-from service import articles as article_rules
-from service.articles import Article
+from service.articles import times
+from service.articles.article import Article
 from service.errors import Unavailable
 from service.indexing import IndexStep, fold
 from service.pages import FORMATS, Page, Period
@@ -136,7 +136,7 @@ class Aggregator:
         found = dict(zip(ids, await self._store.articles.get(ids), strict=True))
         await self._store.articles.forget_dirty([i for i, article in found.items() if not article])
         articles = [article for article in found.values() if article]
-        await self._index(articles, {a.id: article_rules.to_ms(now) for a in articles})
+        await self._index(articles, {a.id: times.to_ms(now) for a in articles})
         lost = sum(not article.marks for article in articles)
         if lost:
             logger.warning("indexed articles whose events never came", extra={"count": lost})
@@ -237,7 +237,7 @@ class Aggregator:
 
     async def _trim(self) -> None:
         """Drop events that are old and that none of our own readers needs any more."""
-        oldest_ms = article_rules.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
+        oldest_ms = times.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
         for shard in range(self._store.stream.shards):
             needed = await self._store.stream.needed_from_all(shard)
             cursors = await self._store.deliveries.needed_from(shard)

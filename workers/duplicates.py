@@ -10,10 +10,11 @@ import asyncio
 import logging
 from urllib.parse import urlsplit
 
-from service.aliases import canonical
-from service.articles import LIVE, Article, to_ms
-from service.duplicates import are_alike, bands, outranks, shingles
-from service.indexing import lineage
+from service.articles.aliases import canonical
+from service.articles.article import LIVE, Article
+from service.articles.categories import with_ancestors_and_all
+from service.articles.duplicates import are_alike, bands, outranks, shingles
+from service.articles.times import to_ms
 from service.process import stopping_group
 from service.settings import Settings
 from service.storage.store import Store
@@ -112,7 +113,7 @@ class Finder:
         changed = await self._store.duplicates.mark(
             article.id,
             original=original.id if original else "",
-            hidden_in=lineage(original) if original else (),
+            hidden_in=with_ancestors_and_all(original.categories) if original else (),
         )
         if changed and original:
             extra = {"article": article.id, "original": original.id}

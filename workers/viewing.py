@@ -12,10 +12,11 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta, tzinfo
 
-from service import articles as article_rules
 from service import filters
-from service.articles import Article
-from service.indexing import IndexStep, lineage, refold
+from service.articles import times
+from service.articles.article import Article
+from service.articles.categories import with_ancestors_and_all
+from service.indexing import IndexStep, refold
 from service.storage.rendered import Change
 from service.storage.store import Store
 from service.views import View
@@ -62,7 +63,7 @@ class Viewing:
         return [view.path for view in self._views if self._is_in(view, article)]
 
     def _is_in(self, view: View, article: Article) -> bool:
-        if view.category not in lineage(article):
+        if view.category not in with_ancestors_and_all(article.categories):
             return False
         hidden = self._hides and view.category in article.hidden_in
         return not hidden and view.holds(article)
@@ -72,7 +73,7 @@ class Viewing:
         await self.load()
         built = await self._store.views.built()
         for view in self._views:
-            age = self._now() - article_rules.from_rfc3339(view.created)
+            age = self._now() - times.from_rfc3339(view.created)
             if age >= BUILD_AFTER and not built.get(view.name, {}).get("done"):
                 await self._build(view, publish, stop)
 
@@ -121,7 +122,7 @@ class Viewing:
             for article, (before, _) in zip(left, held, strict=True):
                 step = refold(
                     article, before, view.path, belongs=self._is_in(view, article),
-                    stamp_ms=article_rules.to_ms(self._now()), zone=self._zone,
+                    stamp_ms=times.to_ms(self._now()), zone=self._zone,
                 )  # fmt: skip
                 steps += [step] if step else []
             done = await self._store.articles.index(steps)

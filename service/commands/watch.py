@@ -9,8 +9,8 @@ from typing import Any
 import click
 import orjson
 
-from service import categories, webhooks
-from service.articles import LIVE, Article
+from service.articles import categories
+from service.articles.article import LIVE, Article
 from service.cli import main, settings_from, with_store
 from service.commands.showing import AS_JSON, show
 from service.storage.store import Store
@@ -30,7 +30,7 @@ def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
     async def work(store: Store) -> None:
         async for event, data in _events(store, count=count, follow=follow):
             paths = data["categories"]
-            if path and not webhooks.is_within(path, paths):
+            if path and not categories.is_within(path, paths):
                 continue
             if as_json:
                 click.echo(orjson.dumps({**event.envelope(), "data": data}))

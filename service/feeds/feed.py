@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from urllib.parse import unquote
 
-from service import articles as article_rules
-from service import categories
-from service.articles import Article
+from service.articles import categories
+from service.articles.article import NAMESPACE, Article
 from service.pages import UNCHAINED, Chain, Page
 
 MEDIA_TYPES = {
@@ -66,7 +65,7 @@ class Feed:
     @property
     def id(self) -> str:
         """Stays the same under another host name or scheme (liferea #1195)."""
-        return f"urn:uuid:{uuid.uuid5(article_rules.NAMESPACE, f'feed:{self.page}')}"
+        return f"urn:uuid:{uuid.uuid5(NAMESPACE, f'feed:{self.page}')}"
 
     @property
     def title(self) -> str:

@@ -12,8 +12,9 @@ from typing import Any
 
 import orjson
 
-from service import categories
-from service.articles import Article, to_rfc3339
+from service.articles import categories
+from service.articles.article import Article
+from service.articles.times import to_rfc3339
 from service.feeds import feed as feeds
 from service.feeds.feed import Feed
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-from service import categories
+from service.articles import categories
 from service.errors import InvalidInput
 from service.pages import Page
 

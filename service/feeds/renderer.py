@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 
-from service.articles import Article
+from service.articles.article import Article
 from service.feeds import feed as feeds
 from service.feeds import json_feed, xml
 from service.feeds.feed import Feed, Tombstone

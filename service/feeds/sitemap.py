@@ -7,7 +7,8 @@ from typing import Any
 
 from lxml import etree
 
-from service.articles import Article, to_rfc3339
+from service.articles.article import Article
+from service.articles.times import to_rfc3339
 from service.pages import Period
 
 MAX_URLS = 50_000

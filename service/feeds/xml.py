@@ -24,8 +24,8 @@ from feedgen.ext.base import BaseEntryExtension, BaseExtension
 from feedgen.feed import FeedGenerator
 from lxml import etree
 
-from service import categories
-from service.articles import Article, Enclosure
+from service.articles import categories
+from service.articles.article import Article, Enclosure
 from service.feeds import feed as feeds
 from service.feeds.feed import MEDIA_TYPES, Feed, Tombstone
 

@@ -1,4 +1,4 @@
--- Look up by what else articles are known, and note it for the next time (service/aliases.py).
+-- Look up by what else articles are known, and note it for the next time (service/articles/aliases.py).
 --
 -- KEYS  a bucket for each alias of each article, in their order
 -- ARGV  1 ids of all articles of the call in a row (16 bytes each)

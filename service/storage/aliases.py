@@ -1,4 +1,4 @@
-"""Aliases in Redis: the id of the article that a new guid belongs to (service/aliases.py)."""
+"""Aliases in Redis: the id of the article that a new guid belongs to (articles/aliases.py)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import uuid
 import zlib
 from collections.abc import Sequence
 
-from service.aliases import EXACT
-from service.packing import Packed
+from service.articles.aliases import EXACT
+from service.articles.encoded import Packed
 from service.storage import connecting, keys
 from service.storage.connecting import Client
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from service import articles as rules
-from service.articles import Article, Draft
+from service.articles import article, times
+from service.articles.article import Article, Draft
+from service.articles.encoded import Packed, pack
 from service.indexing import IndexStep
-from service.packing import Packed, pack
 from service.storage import connecting, keys
 from service.storage.aliases import Aliases
 from service.storage.compression import compressed, plain
@@ -77,7 +77,7 @@ class Articles:
     ) -> list[Receipt]:
         titles = {path: title for packed in batch for path, title in packed.titles}
         argv: list[str | bytes | int] = [
-            rules.to_rfc3339(now), rules.to_ms(now), uuid.uuid4().hex, "1" if revive else "0",
+            times.to_rfc3339(now), times.to_ms(now), uuid.uuid4().hex, "1" if revive else "0",
             len(titles),
         ]  # fmt: skip
         for pair in titles.items():
@@ -103,7 +103,7 @@ class Articles:
                 return None
             answer = await self._withdraw(
                 keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
-                args=[rules.to_rfc3339(now), rules.to_ms(now), article_id, head, plain(doc)],
+                args=[times.to_rfc3339(now), times.to_ms(now), article_id, head, plain(doc)],
             )
             if answer:
                 return _receipt(article_id, answer)
@@ -163,7 +163,7 @@ class Articles:
         found: list[str] = []
         for shard in range(self._shards):
             ids = await self._client.zrangebyscore(
-                keys.dirty(shard), "-inf", rules.to_ms(before), start=0, num=limit
+                keys.dirty(shard), "-inf", times.to_ms(before), start=0, num=limit
             )
             found += [article_id.decode() for article_id in ids]
         return found
@@ -268,6 +268,6 @@ def _receipt(article_id: str, answer: list[Any]) -> Receipt:
 def _article(doc: bytes, head: bytes) -> Article:
     decided = orjson.loads(head)
     fields = orjson.loads(plain(doc))
-    fields.update((name, decided[name]) for name in rules.STORED_FIELDS if name in decided)
+    fields.update((name, decided[name]) for name in article.STORED_FIELDS if name in decided)
     fields["content_hash"] = decided["hash"]
     return Article.from_dict(fields)

@@ -1,4 +1,4 @@
-"""What duplicates are known by, in Redis, and the marks on them (service/duplicates.py)."""
+"""What duplicates are known by, in Redis, and the marks on them (articles/duplicates.py)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Any
 
-from service import articles as article_rules
+from service.articles import times
 from service.filters import Place
 from service.pages import UNCHAINED, Chain, Page, Period
 from service.storage import keys
@@ -118,11 +118,11 @@ class Pages:
         Args:
             before: only those that come after this place in that order.
         """
-        low = "-inf" if since is None else str(article_rules.to_ms(since))
-        high = "+inf" if until is None else f"({article_rules.to_ms(until)}"
+        low = "-inf" if since is None else str(times.to_ms(since))
+        high = "+inf" if until is None else f"({times.to_ms(until)}"
         # Redis has no range of scores that begins amid equal ones.
         more = MAX_EQUAL if before else 0
-        if before and (until is None or before.ms < article_rules.to_ms(until)):
+        if before and (until is None or before.ms < times.to_ms(until)):
             high = str(before.ms)
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
@@ -170,7 +170,7 @@ class Pages:
         if not _asks(page):
             return
         day = today if page.period.is_live else page.period
-        start, end = (article_rules.to_ms(moment) for moment in day.bounds(zone))
+        start, end = (times.to_ms(moment) for moment in day.bounds(zone))
         names = [keys.category(shard, page.category) for shard in range(self._shards)]
         for name in names:
             pipe.zrevrangebyscore(name, f"({start}", "-inf", start=0, num=1, withscores=True)
@@ -198,7 +198,7 @@ class Pages:
         pipe = self._client.pipeline(transaction=False)
         for period in periods:
             start, end = period.bounds(zone)
-            low, high = article_rules.to_ms(start), f"({article_rules.to_ms(end)}"
+            low, high = times.to_ms(start), f"({times.to_ms(end)}"
             for shard in range(self._shards):
                 pipe.zcount(keys.category(shard, category), low, high)
         found = await pipe.execute()
@@ -209,12 +209,12 @@ class Pages:
         """Days of a month on which a category has articles."""
         start, end = month.bounds(zone)
         scores = await self._scores(category, start, end)
-        return frozenset(article_rules.from_ms(ms).astimezone(zone).day for ms in scores)
+        return frozenset(times.from_ms(ms).astimezone(zone).day for ms in scores)
 
     async def neighbour(self, category: str, moment: datetime, *, newer: bool) -> datetime | None:
         """When the nearest article before (or at and after) a moment was published."""
         pipe = self._client.pipeline(transaction=False)
-        ms = article_rules.to_ms(moment)
+        ms = times.to_ms(moment)
         for shard in range(self._shards):
             key = keys.category(shard, category)
             if newer:
@@ -224,7 +224,7 @@ class Pages:
         found = [int(score) for pairs in await pipe.execute() for _, score in pairs]
         if not found:
             return None
-        return article_rules.from_ms(min(found) if newer else max(found))
+        return times.from_ms(min(found) if newer else max(found))
 
     async def count(self, category: str) -> int:
         """Live articles of a category and those below it."""
@@ -235,7 +235,7 @@ class Pages:
 
     async def _scores(self, category: str, start: datetime, end: datetime) -> list[int]:
         pipe = self._client.pipeline(transaction=False)
-        low, high = article_rules.to_ms(start), f"({article_rules.to_ms(end)}"
+        low, high = times.to_ms(start), f"({times.to_ms(end)}"
         for shard in range(self._shards):
             pipe.zrangebyscore(keys.category(shard, category), low, high, withscores=True)
         return [int(score) for pairs in await pipe.execute() for _, score in pairs]
@@ -248,7 +248,7 @@ def _version(stamps: Sequence[bytes | None]) -> Version:
 def _changed_ms(version: Version, chain: Chain, now: datetime, zone: tzinfo) -> int:
     if not version.changed_ms:
         return 0
-    ends = [article_rules.to_ms(moment) for moment in chain.ends(zone) if moment <= now]
+    ends = [times.to_ms(moment) for moment in chain.ends(zone) if moment <= now]
     return max([version.changed_ms, *ends])
 
 
@@ -265,11 +265,11 @@ def _chain(
     if not found:
         return UNCHAINED
     before = [int(score) for pairs in found[0] for _, score in pairs]
-    older = Period.of(article_rules.from_ms(max(before)), zone) if before else None
+    older = Period.of(times.from_ms(max(before)), zone) if before else None
     if page.period.is_live:
         return Chain(older=today if sum(found[1]) > page_size else older)
     after = [int(score) for pairs in found[1] for _, score in pairs]
-    newer = Period.of(article_rules.from_ms(min(after)), zone) if after else None
+    newer = Period.of(times.from_ms(min(after)), zone) if after else None
     over = today.bounds(zone)[0]
     newer = newer if newer and newer.bounds(zone)[1] <= over else None
     is_over = page.period.bounds(zone)[1] <= over
@@ -282,7 +282,7 @@ def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
     if page.period.is_live:
         return "-inf", "+inf"
     start, end = page.period.bounds(zone)
-    return str(article_rules.to_ms(start)), f"({article_rules.to_ms(end)}"
+    return str(times.to_ms(start)), f"({times.to_ms(end)}"
 
 
 def _merged(replies: list[list[tuple[bytes, float]]]) -> list[tuple[bytes, float]]:

@@ -14,7 +14,7 @@ from typing import Any
 import msgpack
 import orjson
 
-from service import articles as article_rules
+from service.articles import times
 from service.pages import Page
 from service.storage import keys, stream
 from service.storage.connecting import Client
@@ -94,14 +94,14 @@ class RenderedPages:
         if not asked:
             return
         pipe = self._client.pipeline(transaction=False)
-        ms = article_rules.to_ms(now)
+        ms = times.to_ms(now)
         pipe.zadd(keys.ASKED, {f"{page}.{extension}": ms for page, extension in asked})
         pipe.zremrangebyrank(keys.ASKED, 0, -keys.ASKED_MAX - 1)
         await pipe.execute()
 
     async def asked(self, *, since: datetime) -> frozenset[str]:
         """`{page}.{extension}` of all that was read since then."""
-        members = await self._client.zrangebyscore(keys.ASKED, article_rules.to_ms(since), "+inf")
+        members = await self._client.zrangebyscore(keys.ASKED, times.to_ms(since), "+inf")
         return frozenset(member.decode() for member in members)
 
     @asynccontextmanager

@@ -12,10 +12,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service import articles as article_rules
-from service import categories, entries
-from service.articles import Draft
-from service.compose import compose
+from service.articles import categories, input, times
+from service.articles.article import Draft
+from service.articles.compose import compose
 from service.errors import InvalidInput, NotFound
 from service.web import problems
 from service.web.body import read_body
@@ -113,7 +112,7 @@ def _draft(item: Any) -> Draft | InvalidInput:
     try:
         if not isinstance(item, dict):
             raise InvalidInput("article", item, "must be a JSON object")
-        entry = entries.entry_from_json(item)
+        entry = input.entry_from_json(item)
         return compose(entry, source=entry.source or PUSH_SOURCE)
     except InvalidInput as exc:
         return exc
@@ -145,10 +144,8 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     following = None
     if len(ids) == limit and found:
         # Ties at the border come again on the next page rather than never.
-        until = article_rules.from_ms(article_rules.to_ms(found[-1].published) + 1)
-        following = str(
-            request.rel_url.with_query({**given, "until": article_rules.to_rfc3339(until)})
-        )
+        until = times.from_ms(times.to_ms(found[-1].published) + 1)
+        following = str(request.rel_url.with_query({**given, "until": times.to_rfc3339(until)}))
     items = [orjson.Fragment(article.to_json()) for article in found]
     return json_response({"articles": items, "next": following})
 
@@ -165,7 +162,7 @@ def _moment(given: Mapping[str, str], name: str) -> datetime | None:
     if text is None:
         return None
     try:
-        return article_rules.from_rfc3339(text)
+        return times.from_rfc3339(text)
     except ValueError as exc:
         raise InvalidInput(name, text, "must be RFC 3339 with a zone") from exc
 

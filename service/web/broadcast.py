@@ -15,10 +15,10 @@ from functools import cached_property
 
 import orjson
 
+from service.articles.categories import is_within
 from service.errors import Unavailable
 from service.storage.connecting import translated
 from service.storage.stream import Event, Stream
-from service.webhooks import is_within
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from service import categories
-from service.articles import Article
+from service.articles import categories
+from service.articles.article import Article
 from service.errors import NotFound
 from service.feeds.feed import HUB_PATH, MEDIA_TYPES, archive_urls
 from service.pages import FORMATS, VIEWS, XML_FORMATS, Chain, Page, Period

@@ -11,7 +11,7 @@ import re
 
 from aiohttp import HttpVersion11, web
 
-from service import categories
+from service.articles import categories
 from service.errors import InvalidInput
 from service.storage.store import Store
 from service.web.broadcast import Frame, Listener

@@ -23,8 +23,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from service import categories
-from service.articles import WITHDRAWN, Article, from_ms, to_rfc3339
+from service.articles import categories
+from service.articles.article import WITHDRAWN, Article
+from service.articles.times import from_ms, to_rfc3339
 from service.feeds.feed import MEDIA_TYPES
 from service.pages import Page, Period
 from service.web.stories import Link, category_title, crumbs, story_of

@@ -9,7 +9,8 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from service import filters
-from service.articles import Article, to_ms
+from service.articles.article import Article
+from service.articles.times import to_ms
 from service.errors import NotFound
 from service.feeds import opml
 from service.pages import FORMATS, Page, parse_page

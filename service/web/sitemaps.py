@@ -8,8 +8,8 @@ from datetime import timedelta
 
 from aiohttp import web
 
-from service import categories
-from service.articles import from_ms, to_rfc3339
+from service.articles import categories
+from service.articles.times import from_ms, to_rfc3339
 from service.errors import NotFound
 from service.feeds import sitemap
 from service.pages import Page, parse_page

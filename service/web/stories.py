@@ -16,8 +16,8 @@ from html import escape, unescape
 
 from markupsafe import Markup
 
-from service import categories
-from service.articles import Article, Enclosure
+from service.articles import categories
+from service.articles.article import Article, Enclosure
 from service.pages import VIEWS, Page, Period
 
 ALL_TITLE = "All articles"
@@ -104,7 +104,7 @@ def story_of(
         updated=_day_text(article.updated.astimezone(zone)) if article.revision > 1 else "",
         places=[crumbs(path, titles)[-1] for path in article.categories],
         authors=", ".join(article.authors),
-        content=Markup(article.content_html),  # noqa: S704 -- sanitised at ingest (service.clean)
+        content=Markup(article.content_html),  # noqa: S704 -- sanitised at ingest (service.articles.sanitize)
         image=_own_image(article),
         enclosures=[e for e in article.enclosures if _is_web(e.url)],
         attribution="" if _closes_with_source(article) else article.attribution,

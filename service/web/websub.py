@@ -11,7 +11,7 @@ import logging
 from aiohttp import web
 
 from service import websub
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.web.body import read_body
 from service.web.state import CLOCK, STORE
 from service.websub import LEASE_S

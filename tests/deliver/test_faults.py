@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from service import endpoints
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store, open_store

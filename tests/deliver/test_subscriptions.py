@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
 from service import saved
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service import endpoints
-from service.articles import Entry
-from service.compose import compose
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import wait_until

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-from service.articles import to_ms, to_rfc3339
+from service.articles.times import to_ms, to_rfc3339
 from service.messages import Message, Parcel, position
 from service.retries import Answer
 from service.storage import keys

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from service import messages, retries
-from service.articles import from_ms, to_ms, to_rfc3339
+from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.messages import Parcel
 from service.retries import Answer, Verdict
 from service.settings import Settings

@@ -10,7 +10,7 @@ from itertools import islice
 from urllib.parse import urlencode
 
 from service import retries
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.pages import FORMATS, Page, Period
 from service.retries import Answer, Verdict
 from service.storage.deliveries import Ack

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from service import hub, retries
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.hub import DENIED, SUBSCRIBE, Asked, Subscriber
 from service.retries import Answer, Verdict
 from service.storage import keys

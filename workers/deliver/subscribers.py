@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Sequence
 
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.storage.connecting import translated
 from service.storage.rendered import Change

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import orjson
 
-from service import articles as article_rules
-from service.compose import compose
-from service.entries import entry_from_json
+from service.articles import times
+from service.articles.compose import compose
+from service.articles.input import entry_from_json
 from service.settings import Settings
 from service.storage.store import Store
 from workers import runtime
@@ -63,6 +63,6 @@ class Demo:
 
     async def _publish(self, story: dict[str, object]) -> None:
         now = self._now()
-        entry = entry_from_json({**story, "guid": f"demo-{article_rules.to_ms(now)}"})
+        entry = entry_from_json({**story, "guid": f"demo-{times.to_ms(now)}"})
         await self._store.articles.append([compose(entry, source=SOURCE)], now=now)
         logger.info("demo published", extra={"title": entry.title})

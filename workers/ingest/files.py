@@ -16,7 +16,8 @@ from pathlib import Path
 import aiohttp
 import orjson
 
-from service.articles import Article, Draft, Entry, to_ms
+from service.articles.article import Article, Draft, Entry
+from service.articles.times import to_ms
 from service.errors import DatelineError, InvalidInput, Unavailable
 from service.settings import Settings
 from service.sources import make as make_source

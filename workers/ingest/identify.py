@@ -19,9 +19,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TypeVar
 
-from service import clean
-from service.aliases import canonical, is_poor
-from service.articles import Entry
+from service.articles import text
+from service.articles.aliases import canonical, is_poor
+from service.articles.article import Entry
 from workers.ingest.parse import Document
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def link_title_date(entry: Entry) -> str:
     """The three in one, without what does not tell one entry from another; the text for a title,
     where there is none."""
     date = entry.published.isoformat() if entry.published else entry.raw_published
-    title = clean.line(entry.title) or clean.line((entry.summary or entry.content_html)[:1_000])
+    title = text.line(entry.title) or text.line((entry.summary or entry.content_html)[:1_000])
     return f"{canonical(entry.url)}\0{title}\0{date}"
 
 

@@ -11,7 +11,7 @@ import logging
 from collections import Counter
 from contextlib import suppress
 
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.errors import ParseFailed
 from service.storage.store import Store
 from service.storage.subscriptions import Push

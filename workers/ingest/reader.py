@@ -25,7 +25,7 @@ from typing import BinaryIO
 import msgpack
 import orjson
 
-from service.packing import Packed
+from service.articles.encoded import Packed
 from workers.ingest.reading import Job, Report, read
 
 CPU_S = 10

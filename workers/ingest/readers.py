@@ -18,8 +18,8 @@ from subprocess import PIPE
 import msgpack
 import orjson
 
+from service.articles.encoded import Packed
 from service.errors import ParseFailed
-from service.packing import Packed
 from workers.ingest.reader import CPU_S, HEADER
 from workers.ingest.reading import Job, Report
 

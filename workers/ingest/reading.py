@@ -14,12 +14,12 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from service.aliases import canonical, is_poor, kin_of
-from service.articles import Draft, Entry
-from service.compose import compose
+from service.articles.aliases import canonical, is_poor, kin_of
+from service.articles.article import Draft, Entry
+from service.articles.category_mapping import placed
+from service.articles.compose import compose
+from service.articles.encoded import Packed, pack
 from service.errors import InvalidInput, ParseFailed
-from service.mapping import placed
-from service.packing import Packed, pack
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, Hints, parse
 

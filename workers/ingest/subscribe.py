@@ -16,7 +16,7 @@ from dataclasses import replace
 import aiohttp
 
 from service import websub
-from service.articles import to_ms
+from service.articles.times import to_ms
 from service.errors import FetchFailed
 from service.polling import Poll
 from service.settings import Settings

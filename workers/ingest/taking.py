@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 import aiohttp
 
 from service import polling
-from service.articles import to_ms
+from service.articles.encoded import Packed
+from service.articles.times import to_ms
 from service.errors import DatelineError, FetchFailed, ParseFailed, Unavailable
-from service.packing import Packed
 from service.polling import Poll
 from service.retries import retry_after_s
 from service.settings import Settings

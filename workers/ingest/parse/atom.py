@@ -9,8 +9,8 @@ from typing import Any
 
 from lxml import etree
 
-from service import clean
-from service.articles import Entry
+from service.articles.article import Entry
+from service.articles.text import paragraphs
 from service.feeds.feed import GENERATOR
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
@@ -165,7 +165,7 @@ def markup(element: Any) -> str:
     if is_base64(element):
         return _unpacked(found)
     if kind in ("text", "text/plain") and element.get("mode") != "escaped":
-        return clean.paragraphs(found)
+        return paragraphs(found)
     return found
 
 
@@ -182,7 +182,7 @@ def _unpacked(text: str) -> str:
     try:
         packed = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
-        return clean.paragraphs(text)
+        return paragraphs(text)
     try:
         return packed.decode()
     except ValueError:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from service import clean
-from service.articles import Entry
+from service.articles import text
+from service.articles.article import Entry
 
 # No honest feed is longer; the rest is a reject, not silence.
 MAX_ENTRIES = 10_000
@@ -92,4 +92,4 @@ def collected(
             rejects.append(Reject(where=f"item {number}", reason=str(exc)))
     kept, refused = bounded(entries, rejects)
     fields["language"] = fields.get("language", "").replace("_", "-")
-    return Document(kind=kind, title=clean.line(title), entries=kept, rejects=refused, **fields)
+    return Document(kind=kind, title=text.line(title), entries=kept, rejects=refused, **fields)

@@ -11,8 +11,8 @@ from typing import Any
 
 import feedparser
 
-from service import clean
-from service.articles import Enclosure, Entry
+from service.articles import sanitize, text
+from service.articles.article import Enclosure, Entry
 from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, bounded
@@ -42,7 +42,7 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     return Document(
         kind=_kind(found.version),
         url=url or feed.get("link", ""),
-        title=clean.line(feed.get("title", "")),
+        title=text.line(feed.get("title", "")),
         language=feed.get("language", ""),
         entries=entries,
         rejects=rejects,
@@ -56,8 +56,8 @@ def refusal(body: bytes) -> str:
         return f"with {len(body)} bytes too large to be guessed at"
     if body.count(b"<") > MAX_TAGS:
         return f"over {MAX_TAGS} tags are too many to guess at"
-    if clean.has_huge_tag(body.decode("latin-1")):
-        return f"a tag of over {clean.MAX_ATTRIBUTES} attributes"
+    if sanitize.has_huge_tag(body.decode("latin-1")):
+        return f"a tag of over {sanitize.MAX_ATTRIBUTES} attributes"
     return ""
 
 

@@ -16,8 +16,9 @@ import orjson
 from lxml import etree
 from lxml import html as lxml_html
 
-from service import clean
-from service.articles import Entry, Form
+from service.articles import sanitize
+from service.articles.article import Entry, Form
+from service.articles.text import line
 from service.errors import ParseFailed
 from workers.ingest.parse import k2
 from workers.ingest.parse.alternates import alternates_of, hints_of_page
@@ -51,7 +52,7 @@ def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
         raise ParseFailed(
             "HTML without an article: no K2 list or item, and no text of its own that stands out"
         )
-    document = document or Document(kind="html-guess", title=clean.line(_title(root)))
+    document = document or Document(kind="html-guess", title=line(_title(root)))
     # Where a page does not say which one it is, its <base> still says whose.
     return replace(document, url=own or base, alternates=alternates, hints=hints)
 
@@ -66,8 +67,8 @@ def _decoded(body: bytes, content_type: str) -> str:
 
 
 def _tree(text: str) -> Any:
-    if clean.has_huge_tag(text):
-        raise ParseFailed(f"HTML with a tag of over {clean.MAX_ATTRIBUTES} attributes")
+    if sanitize.has_huge_tag(text):
+        raise ParseFailed(f"HTML with a tag of over {sanitize.MAX_ATTRIBUTES} attributes")
     parser = lxml_html.HTMLParser(
         encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -151,7 +152,7 @@ def _single(
     return Document(
         kind="html" if is_article else "html-guess",
         url=url,
-        title=clean.line(title),
+        title=line(title),
         language=root.get("lang", ""),
         entries=(entry,),
     )

@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from service import clean
-from service.articles import Enclosure, Entry
-from service.entries import entry_from_json
+from service.articles import text
+from service.articles.article import Enclosure, Entry
+from service.articles.input import entry_from_json
 from service.errors import InvalidInput, ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Hints, Reject, bounded
@@ -85,7 +85,7 @@ def _json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
         feed["items"],
         lambda item: _json_item(item, base=own, language=language, by=by, zone=zone),
         url=own,
-        title=clean.line(_words(feed, "title")),
+        title=text.line(_words(feed, "title")),
         language=language,
         hints=Hints(hub=_hub(feed, own), topic=web_url(own, _words(feed, "feed_url"))),
     )
@@ -110,7 +110,7 @@ def _json_item(
         url=_words(item, "url") or _words(item, "external_url"),
         title=_written(item, "title"),
         summary=_words(item, "summary"),
-        content_html=_words(item, "content_html") or clean.paragraphs(_words(item, "content_text")),
+        content_html=_words(item, "content_html") or text.paragraphs(_words(item, "content_text")),
         authors=_authors(item) or by,
         categories=categories,
         tags=tags,
@@ -157,7 +157,7 @@ def _k2(found: dict[str, Any], url: str) -> Document:
         found["items"],
         lambda item: _k2_item(item, site),
         url=url or _words(found["site"], "url"),
-        title=clean.line(_words(found["site"], "name")),
+        title=text.line(_words(found["site"], "name")),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from lxml import etree
 
-from service.articles import Entry, Form
+from service.articles.article import Entry, Form
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Reject, bounded
 from workers.ingest.parse.links import resolved

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service import categories
+from service.articles import categories
 from service.errors import InvalidInput
 
 

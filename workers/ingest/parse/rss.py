@@ -7,7 +7,7 @@ from typing import Any
 
 from lxml import etree
 
-from service.articles import Entry
+from service.articles.article import Entry
 from workers.ingest.parse import atom
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import Any
 
-from service.articles import Entry, Form
+from service.articles.article import Entry, Form
 from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, FeedLink, Reject, bounded

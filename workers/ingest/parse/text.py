@@ -15,8 +15,8 @@ import re
 from collections.abc import Iterator
 from datetime import tzinfo
 
-from service import clean
-from service.articles import Entry, Form
+from service.articles import text
+from service.articles.article import Entry, Form
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
@@ -94,7 +94,7 @@ def _entry(block: Block, crumbs: str, zone: tzinfo) -> Entry:
     day, category, title, lines = block
     return Entry(
         title=title,
-        content_html=clean.paragraphs("\n".join(line.strip() for line in lines)),
+        content_html=text.paragraphs("\n".join(line.strip() for line in lines)),
         categories=(_path(crumbs, category),),
         published=parse_date(day, zone=zone),
         raw_published=day,

@@ -17,9 +17,9 @@ from typing import Any
 
 from lxml import etree
 
-from service.articles import Entry
+from service.articles.article import Entry
+from service.articles.text import normalized
 from service.errors import ParseFailed
-from service.text import normalized
 from workers.ingest.parse import feedparsed
 from workers.ingest.parse.atom import parse_atom
 from workers.ingest.parse.charsets import decode

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from service.articles import Enclosure, Entry, Form, article_id
-from service.compose import MAX_CONTENT_CHARS, attribution, compose, first_sentence, shorten
-from service.entries import entry_from_json
+from service.articles.article import Enclosure, Entry, Form, article_id
+from service.articles.compose import (
+    MAX_CONTENT_CHARS,
+    attribution,
+    compose,
+    first_sentence,
+    shorten,
+)
+from service.articles.input import entry_from_json
 from service.errors import InvalidInput
 from workers.ingest.identify import FILE_SOURCE, identify
 from workers.ingest.parse import Document

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from service.articles import Article, Enclosure, Entry, Form
-from service.entries import MAX_LIST_ITEMS, entry_from_json
+from service.articles.article import Article, Enclosure, Entry, Form
+from service.articles.input import MAX_LIST_ITEMS, entry_from_json
 from service.errors import InvalidInput
 
 MOMENT = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)

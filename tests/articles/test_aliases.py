@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.aliases import kin_of
-from service.articles import Article, Draft, Entry, Form
-from service.compose import compose
+from service.articles.aliases import kin_of
+from service.articles.article import Article, Draft, Entry, Form
+from service.articles.compose import compose
 from service.storage.articles import Receipt
 from service.storage.store import Store
 from tests.conftest import NOON

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.aliases import canonical
-from service.articles import Article, Draft, Entry
-from service.compose import compose
-from service.duplicates import are_alike, bands, outranks, shingles
+from service.articles.aliases import canonical
+from service.articles.article import Article, Draft, Entry
+from service.articles.compose import compose
+from service.articles.duplicates import are_alike, bands, outranks, shingles
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.stream import DUPLICATES

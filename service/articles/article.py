@@ -3,13 +3,12 @@
 Three shapes, in the order in which an article passes through them:
 
     Entry     as found by a parser or pushed by a client: nothing cleaned, nothing decided
-    Draft     cleaned, identified, hashed (`service.compose`): what storage appends
+    Draft     cleaned, identified, hashed (`service.articles.compose`): what storage appends
     Article   as kept: with revision, first_seen and status, which only storage can give
 
-Rules. Every string of a Draft has passed one gate (`service.text`), because a Draft cannot be made
-otherwise. `id` is UUIDv5 of (source, guid) and never changes. A changed title, text, date or
-category makes a new revision; anything else does not. Times are aware UTC here and RFC 3339 with
-milliseconds on the wire, of fixed width, so that their order as text is their order in time.
+Rules. Every string of a Draft has passed one gate (`service.articles.text`), because a Draft cannot
+be made otherwise. `id` is UUIDv5 of (source, guid) and never changes. A changed title, text, date
+or category makes a new revision; anything else does not.
 """
 
 from __future__ import annotations
@@ -17,15 +16,16 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum
 from functools import partial
 from typing import Any
 
 import orjson
 
-from service.categories import Category
-from service.text import language_tag, normalized, without_forbidden
+from service.articles.categories import Category
+from service.articles.text import language_tag, normalized, without_forbidden
+from service.articles.times import from_rfc3339, to_rfc3339
 
 # Namespace of article ids. Changing it would change every id: never do.
 NAMESPACE = uuid.UUID("72e9920a-fa45-4833-ab6b-30e1f227a0fe")
@@ -318,30 +318,3 @@ def content_hash(*, title: str, text: str, date: datetime | None, categories: li
         "\n".join(sorted(categories)),
     ]
     return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
-
-
-def to_rfc3339(moment: datetime) -> str:
-    """`2017-12-22T16:41:07.000Z`: UTC, milliseconds, always 24 characters."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def from_rfc3339(text: str) -> datetime:
-    """Aware UTC datetime of any RFC 3339 text with a zone. Raises ValueError on anything else."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"no time zone in {text!r}")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError as exc:
-        raise ValueError(f"{text!r} is out of the years 1 to 9999 in UTC") from exc
-
-
-def to_ms(moment: datetime) -> int:
-    """Milliseconds since the epoch, exact."""
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
-
-
-def from_ms(ms: int) -> datetime:
-    """The inverse of `to_ms`."""
-    return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)

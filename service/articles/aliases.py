@@ -17,7 +17,7 @@ import zlib
 from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from service.articles import Draft
+from service.articles.article import Draft
 
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")

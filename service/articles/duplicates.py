@@ -12,8 +12,8 @@ from datetime import timedelta
 
 from rensa import RMinHash
 
-from service import clean
-from service.articles import Article
+from service.articles.article import Article
+from service.articles.text import plain_text
 from service.targets import host_of
 
 # Measured: MinHash on 4-word shingles of the first 400 words, with a Jaccard of 0.3 or more, finds
@@ -28,7 +28,7 @@ _SEED = 42
 
 def shingles(article: Article) -> frozenset[str]:
     """Runs of words at the start of title and text; empty if there are too few to tell."""
-    text = f"{article.title} {clean.plain_text(article.content_html)}"
+    text = f"{article.title} {plain_text(article.content_html)}"
     words = re.findall(r"\w+", text[: MAX_WORDS * 20].casefold())[:MAX_WORDS]
     if len(words) < MIN_WORDS:
         return frozenset()

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from service.categories import fold
+from service.articles.categories import fold
 
 
 def placed(names: Sequence[str], *, category: str, mapping: Mapping[str, str]) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from lxml import etree
 
-from service import text
-from service.articles import Article, Draft, Enclosure, Entry
-from service.compose import compose
+from service.articles import text
+from service.articles.article import Article, Draft, Enclosure, Entry
+from service.articles.compose import compose
 from service.errors import InvalidInput
 from service.feeds import opml, sitemap
 from service.feeds.renderer import Renderer

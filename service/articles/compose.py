@@ -10,9 +10,8 @@ import hashlib
 import re
 from datetime import UTC, datetime
 
-from service import categories as category_rules
-from service import clean
-from service.articles import (
+from service.articles import categories, sanitize, urls
+from service.articles.article import (
     MAX_NAME_CHARS,
     MAX_SUMMARY_CHARS,
     MAX_TITLE_CHARS,
@@ -22,9 +21,9 @@ from service.articles import (
     Form,
     content_hash,
 )
-from service.categories import Category
+from service.articles.categories import Category
+from service.articles.text import line, plain_text, spaces, without_forbidden
 from service.errors import InvalidInput
-from service.text import without_forbidden
 
 MAX_CONTENT_CHARS = 2_000_000
 MAX_TITLE_FROM_TEXT_CHARS = 120
@@ -58,11 +57,11 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     if len(source) > MAX_SOURCE_CHARS:
         # Cut, it would be another source.
         raise InvalidInput("source", source, f"over {MAX_SOURCE_CHARS} characters")
-    content = clean.html(entry.content_html, base_url=entry.base_url)
-    text = clean.plain_text(content)
-    summary = clean.line(entry.summary)
-    url = clean.url(entry.url, base_url=entry.base_url)
-    title = clean.line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
+    content = sanitize.html(entry.content_html, base_url=entry.base_url)
+    text = plain_text(content)
+    summary = line(entry.summary)
+    url = urls.url(entry.url, base_url=entry.base_url)
+    title = line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
     if not title and entry.form is not Form.RECORD:
         # Pictures and notes are published without a word; a record's publisher is told instead.
         title = url[:MAX_TITLE_CHARS]
@@ -79,16 +78,16 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         url=url,
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),
-        content_html=content or clean.html(entry.summary, base_url=entry.base_url),
+        content_html=content or sanitize.html(entry.summary, base_url=entry.base_url),
         authors=_names(entry.authors),
         categories=where,
         tags=_names(entry.tags),
         language=entry.language,
-        image=clean.url(entry.image, base_url=entry.base_url),
+        image=urls.url(entry.image, base_url=entry.base_url),
         enclosures=_enclosures(entry),
-        attribution=clean.line(entry.attribution) or attribution(text),
+        attribution=line(entry.attribution) or attribution(text),
         published=published,
-        raw_published=clean.line(entry.raw_published),
+        raw_published=line(entry.raw_published),
         updated=_plausible(entry.updated),
         content_hash=content_hash(
             title=title,
@@ -111,7 +110,7 @@ def first_sentence(text: str) -> str:
 def shorten(text: str, max_chars: int) -> str:
     """The text on one line, cut at a word and ended with an ellipsis if it is longer."""
     # Cut first: nobody needs the spaces of a whole book.
-    text = clean.spaces(text[: 2 * max_chars])
+    text = spaces(text[: 2 * max_chars])
     if len(text) <= max_chars:
         return text
     head = text[: max_chars - 1]
@@ -130,7 +129,7 @@ def _categories(entry: Entry) -> tuple[Category, ...]:
     found: dict[str, Category] = {}
     for spelling in entry.categories[:MAX_LIST_ITEMS]:
         try:
-            category = category_rules.parse(clean.line(spelling))
+            category = categories.parse(line(spelling))
         except InvalidInput:
             if entry.form is Form.RECORD:
                 raise
@@ -140,16 +139,16 @@ def _categories(entry: Entry) -> tuple[Category, ...]:
 
 
 def _names(values: tuple[str, ...]) -> tuple[str, ...]:
-    cleaned = (clean.line(value)[:MAX_NAME_CHARS] for value in values[:MAX_LIST_ITEMS])
+    cleaned = (line(value)[:MAX_NAME_CHARS] for value in values[:MAX_LIST_ITEMS])
     return tuple(dict.fromkeys(name for name in cleaned if name))
 
 
 def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
     found = []
     for enclosure in entry.enclosures[:MAX_LIST_ITEMS]:
-        url = clean.url(enclosure.url, base_url=entry.base_url)
+        url = urls.url(enclosure.url, base_url=entry.base_url)
         if url:
-            media_type = clean.line(enclosure.type) or "application/octet-stream"
+            media_type = line(enclosure.type) or "application/octet-stream"
             found.append(Enclosure(url=url, type=media_type, length=enclosure.length))
     return tuple(found)
 

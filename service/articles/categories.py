@@ -12,12 +12,12 @@ follows a category in the path) and the reserved first steps.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from service.articles.text import normalized
 from service.errors import InvalidInput
-from service.text import normalized
 
 ALL = "all"
 # First steps of /feeds/… that are not categories.
@@ -94,6 +94,16 @@ def with_ancestors(paths: tuple[str, ...]) -> list[str]:
         steps = path.split("/")
         found.update("/".join(steps[: i + 1]) for i in range(len(steps)))
     return sorted(found)
+
+
+def with_ancestors_and_all(paths: tuple[str, ...]) -> list[str]:
+    """Every index that an article of these categories is in: `all`, the paths and all above."""
+    return [ALL, *with_ancestors(paths)]
+
+
+def is_within(wanted: str, paths: Sequence[str]) -> bool:
+    """Whether one of the category paths is the wanted one or below it."""
+    return any(path == wanted or path.startswith(f"{wanted}/") for path in paths)
 
 
 def title_of(path: str) -> str:

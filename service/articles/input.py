@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from service import clean
-from service.articles import Enclosure, Entry, Form, from_rfc3339
+from service.articles.article import Enclosure, Entry, Form
+from service.articles.text import paragraphs
+from service.articles.times import from_rfc3339
 from service.errors import InvalidInput
 
 # Written by `export`; storage decides them anew.
@@ -42,7 +43,7 @@ def entry_from_json(fields: Mapping[str, Any], *, form: Form = Form.RECORD) -> E
             taken[name] = take(name, value)
     text = taken.pop("content_text", "")
     if text and not taken.get("content_html"):
-        taken["content_html"] = clean.paragraphs(text)
+        taken["content_html"] = paragraphs(text)
     if "published" in taken:
         taken.setdefault("raw_published", fields["published"])
     return Entry(**taken, base_url=taken.get("url", ""), form=form)

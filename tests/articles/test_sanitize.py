@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from service import clean
+from service.articles import sanitize, urls
+from service.articles.text import line, paragraphs, plain_text
 from tests.effort import assert_linear
 
 BASE = "http://s.example/a/b.html"
@@ -58,12 +59,14 @@ BASE = "http://s.example/a/b.html"
 )  # fmt: skip
 def test_html(markup: str, expected: str) -> None:
     """One kind of thing each."""
-    assert expected == clean.html(markup, base_url=BASE)
+    assert expected == sanitize.html(markup, base_url=BASE)
 
 
 def test_relative_urls_without_a_base_go() -> None:
     """They would lead to wherever the feed is read."""
-    assert '<a rel="noopener">a</a><img>' == clean.html("<a href='x.html'>a</a><img src='y.png'>")
+    assert '<a rel="noopener">a</a><img>' == sanitize.html(
+        "<a href='x.html'>a</a><img src='y.png'>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_relative_urls_without_a_base_go() -> None:
 )
 def test_a_base_that_is_no_url_is_none(base: str) -> None:
     """It costs the relative links, not the article."""
-    assert '<a rel="noopener">a</a>' == clean.html("<a href='x.html'>a</a>", base_url=base)
+    assert '<a rel="noopener">a</a>' == sanitize.html("<a href='x.html'>a</a>", base_url=base)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_a_base_that_is_no_url_is_none(base: str) -> None:
 )  # fmt: skip
 def test_excessive_markup_keeps_its_words_only(markup: str) -> None:
     """Without asking nh3, which is quadratic here."""
-    made = clean.html(markup)
+    made = sanitize.html(markup)
     assert "words" in made
     assert made.count("<") == made.count("<p>") + made.count("</p>")
 
@@ -117,18 +120,18 @@ def test_excessive_markup_keeps_its_words_only(markup: str) -> None:
 )
 def test_hostile_markup_takes_linear_time(markup: str) -> None:
     """Each was quadratic in nh3, in lxml or in a pattern of ours; nor does any grow much."""
-    made = clean.html(markup)
-    assert len(made) < max(8 * len(markup), clean.MAX_CHARS_MADE)
-    for work in (clean.plain_text, clean.line):
+    made = sanitize.html(markup)
+    assert len(made) < max(8 * len(markup), sanitize.MAX_CHARS_MADE)
+    for work in (plain_text, line):
         assert len(work(markup)) <= len(markup)
-    for work in (clean.html, clean.plain_text, clean.line):
+    for work in (sanitize.html, plain_text, line):
         assert_linear(work, markup)
 
 
 def test_long_articles_are_not_excessive() -> None:
     """Thousands of tags side by side, void ones among them, are an article."""
     markup = "<p>a<br>b</p>" * 2_000 + "<ul>" + "<li>x</li>" * 500 + "</ul>"
-    assert 2_000 == clean.html(markup).count("<p>")
+    assert 2_000 == sanitize.html(markup).count("<p>")
 
 
 def test_long_and_short_articles_are_cleaned_alike() -> None:
@@ -139,8 +142,8 @@ def test_long_and_short_articles_are_cleaned_alike() -> None:
         "<table><tr><td>1<td>2</table><img src='i.png' alt='&quot;'><pre>\n a\n  b</pre>"
         "<script>1 < 2</script><o:p></o:p><h2 onclick='x'>h</h2>tail "
     )
-    short = clean.html(piece, base_url=BASE)
-    assert (f"{short} " * 40).strip() == clean.html(piece * 40, base_url=BASE)
+    short = sanitize.html(piece, base_url=BASE)
+    assert (f"{short} " * 40).strip() == sanitize.html(piece * 40, base_url=BASE)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ def test_long_and_short_articles_are_cleaned_alike() -> None:
 )  # fmt: skip
 def test_plain_text(markup: str, expected: str) -> None:
     """Words, paragraph by paragraph."""
-    assert expected == clean.plain_text(markup)
+    assert expected == plain_text(markup)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,7 @@ def test_plain_text(markup: str, expected: str) -> None:
 )
 def test_line(text: str, expected: str) -> None:
     """Titles and names."""
-    assert expected == clean.line(text)
+    assert expected == line(text)
 
 
 @pytest.mark.parametrize(
@@ -228,18 +231,18 @@ def test_line(text: str, expected: str) -> None:
 )
 def test_url(text: str, expected: str) -> None:
     """Absolute, ASCII, http(s), without a user name; or nothing."""
-    assert expected == clean.url(text, base_url=BASE)
+    assert expected == urls.url(text, base_url=BASE)
 
 
 def test_paragraphs() -> None:
     """Plain text as markup, escaped."""
-    assert "<p>a b</p>\n<p>&lt;c&gt; &amp; d</p>" == clean.paragraphs("a\nb\n\n\n<c> & d\n")
+    assert "<p>a b</p>\n<p>&lt;c&gt; &amp; d</p>" == paragraphs("a\nb\n\n\n<c> & d\n")
 
 
 @given(st.text())
 def test_whatever_comes_xml_can_hold_it(text: str) -> None:
     """No text breaks a feed: every result fits into an XML element, NFC."""
-    for made in (clean.line(text), clean.html(text), clean.plain_text(clean.html(text))):
+    for made in (line(text), sanitize.html(text), plain_text(sanitize.html(text))):
         element = etree.Element("x")
         element.text = made
         assert unicodedata.is_normalized("NFC", made)
@@ -248,21 +251,21 @@ def test_whatever_comes_xml_can_hold_it(text: str) -> None:
 @given(st.from_regex(r"https?://[a-z.-]{1,9}[a-z](/[a-z0-9/:@?=&.~_-]{0,9})?", fullmatch=True))
 def test_a_url_twice_is_the_same(text: str) -> None:
     """Whether it takes the short way or the long one."""
-    once = clean.url(text)
-    assert once == clean.url(once)
-    assert once == clean.url(f"{text}#").rstrip("#")
+    once = urls.url(text)
+    assert once == urls.url(once)
+    assert once == urls.url(f"{text}#").rstrip("#")
 
 
 @given(st.text(alphabet="<>/&;#=\"' abpbr!-1x\n\x01"))
 def test_tag_soup(text: str) -> None:
     """Whatever brackets do, the result is stable and fit for XML."""
-    once = clean.html(text, base_url=BASE)
-    assert once == clean.html(once, base_url=BASE)
-    etree.Element("x").text = once + clean.plain_text(once) + clean.line(text)
+    once = sanitize.html(text, base_url=BASE)
+    assert once == sanitize.html(once, base_url=BASE)
+    etree.Element("x").text = once + plain_text(once) + line(text)
 
 
 @given(st.text())
 def test_cleaning_twice_changes_nothing(text: str) -> None:
     """What is clean stays as it is."""
-    once = clean.html(text, base_url=BASE)
-    assert once == clean.html(once, base_url=BASE)
+    once = sanitize.html(text, base_url=BASE)
+    assert once == sanitize.html(once, base_url=BASE)

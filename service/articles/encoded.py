@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from service.articles import Draft, to_rfc3339
+from service.articles.article import Draft
+from service.articles.times import to_rfc3339
 
 # `{"id":"` and the UUID of 36 characters, with which every doc begins.
 _ID_AT, _ID_END = 7, 43
