@@ -20,8 +20,8 @@ from feedgen.feed import FeedGenerator
 
 from bench.machine import header, median, verdict
 from service.articles.article import Article, Enclosure
-from service.feeds.renderer import Renderer
-from service.pages import Page
+from service.feeds.page import Page
+from service.feeds.writer import Renderer
 
 ENTRIES = 100
 ARTICLE_CHARS = 4_000

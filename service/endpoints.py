@@ -13,12 +13,12 @@ import orjson
 from service import webhooks
 from service.articles.times import from_ms, from_rfc3339, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
+from service.feeds.view import View
 from service.messages import Message, before, position
 from service.storage import keys
 from service.storage.deliveries import Range, State
 from service.storage.store import Store
 from service.storage.stream import Event
-from service.views import View
 from service.webhooks import Selection, Webhook
 
 MAX_LISTED = 100

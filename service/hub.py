@@ -17,11 +17,11 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import orjson
 
-from service import filters
 from service.articles.times import from_ms, to_rfc3339
 from service.errors import InvalidInput
-from service.feeds.feed import HUB_PATH, MEDIA_TYPES
-from service.pages import FORMATS, Page, parse_page
+from service.feeds.head import HUB_PATH, MEDIA_TYPES
+from service.feeds.page import FORMATS, Page, parse_page
+from service.feeds.query import parse_query
 from service.settings import Settings
 from service.targets import checked_url
 
@@ -219,7 +219,7 @@ def topic_of(url: str, settings: Settings) -> tuple[Page, str] | None:
         return None
     page = parse_page(path)
     try:
-        query = str(filters.parse(urlsplit(url).query, zone=settings.timezone))
+        query = str(parse_query(urlsplit(url).query, zone=settings.timezone))
     except (InvalidInput, ValueError):
         return None
     if page is None:

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from service import filters
 from service.articles import categories
 from service.articles.article import LIVE, Article
-from service.feeds.feed import Tombstone
-from service.feeds.renderer import REVISION, Renderer
-from service.filters import Place, Query
-from service.pages import VIEWS, Chain, Page, tag_of
+from service.feeds.archive import Chain
+from service.feeds.head import Tombstone
+from service.feeds.page import VIEWS, Page, tag_of
+from service.feeds.query import Place, Query, parse_query, place_of
+from service.feeds.writer import REVISION, Renderer
 from service.settings import Settings
 from service.shelf import Shelf
 from service.storage.pages import Entries, State
@@ -126,7 +126,7 @@ class FeedRenderer:
                         continue
                     if len(found) == limit:
                         return found, last
-                    last = filters.place_of(article)
+                    last = place_of(article)
                     if query.filter.matches(article):
                         found.append(article)
                 await asyncio.sleep(0)
@@ -258,7 +258,7 @@ class FeedRenderer:
 
     async def _content(self, page: Page) -> Content:
         if page.query:
-            query = filters.parse(page.query, zone=self._zone)
+            query = parse_query(page.query, zone=self._zone)
             articles, last = await self._selected(page, query)
             return Content(
                 articles=articles,

@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from service import views
 from service.articles import categories
 from service.errors import InvalidInput, NotFound
-from service.pages import VIEWS
+from service.feeds.page import VIEWS
+from service.feeds.private_feed import PrivateFeed, make_private_feed
+from service.feeds.view import View, make_view
 from service.settings import Settings
 from service.storage.store import Store
-from service.views import PrivateFeed, View
 
 
 async def put(
     store: Store, fields: Mapping[str, object], *, now: datetime, replace: bool = False
 ) -> tuple[View, bool]:
     """(the view, whether it is new). Raises InvalidInput, also for a name that is taken."""
-    view = views.make(fields, created=now)
+    view = make_view(fields, created=now)
     before = await store.views.get(view.name)
     if before and not replace:
         raise InvalidInput("name", view.name, "is taken; `--replace`, or PUT, replaces a view")
@@ -74,7 +74,7 @@ async def add_private(
     store: Store, fields: Mapping[str, object], settings: Settings, *, now: datetime
 ) -> dict[str, Any]:
     """Make a private feed; its addresses are shown this once. Raises InvalidInput, NotFound."""
-    feed, token = views.make_private(fields, created=now)
+    feed, token = make_private_feed(fields, created=now)
     if feed.category.startswith(VIEWS):
         await find(store, feed.category.removeprefix(VIEWS))
     elif feed.category != categories.ALL and not await store.articles.titles_of([feed.category]):

@@ -15,14 +15,14 @@ from typing import Any, cast
 
 import orjson
 
-from service import filters, messages, signing
+from service import messages, signing
 from service.articles import categories, times
 from service.errors import InvalidInput
-from service.filters import Filter, Query
+from service.feeds.query import Filter, Query, parse_query
+from service.feeds.view import View
 from service.messages import Message, Parcel
 from service.signing import Key
 from service.targets import checked_headers, checked_url
-from service.views import View
 
 TYPES = (
     "dateline.article.published.v1",
@@ -242,7 +242,7 @@ def _check_names(fields: Collection[str], known: tuple[str, ...]) -> None:
 
 @lru_cache(maxsize=1_024)
 def _filter(query: str) -> Filter:
-    return filters.parse(query, zone=UTC).filter
+    return parse_query(query, zone=UTC).filter
 
 
 def _url(name: str, value: object) -> str:
@@ -263,7 +263,7 @@ def _types(name: str, value: object) -> tuple[str, ...]:
 def _query(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InvalidInput(name, value, "must be a query as feeds have it: lang=en&q=fog")
-    query = filters.parse(value.removeprefix("?"), zone=UTC)
+    query = parse_query(value.removeprefix("?"), zone=UTC)
     if query != Query(filter=query.filter):
         reason = "a webhook selects by what articles are: no since, until, limit, before, content"
         raise InvalidInput(name, value, reason)

@@ -24,7 +24,7 @@ from redis.asyncio import Redis
 
 from service.articles.article import Entry
 from service.articles.compose import compose
-from service.pages import Page
+from service.feeds.page import Page
 from service.settings import Settings
 from service.storage import stream
 from service.storage.embedded import Embedded, end, find_binary

@@ -12,7 +12,7 @@ import pytest
 from service import endpoints
 from service.articles.article import Entry, Form
 from service.articles.compose import compose
-from service.pages import Page, Period
+from service.feeds.page import Page, Period
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.stream import AGGREGATE

@@ -8,7 +8,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.errors import Unavailable
-from service.pages import FORMATS, Page, Period
+from service.feeds.page import FORMATS, Page, Period
 from service.web.cache import Held, PageCache
 from service.web.ready import Document
 

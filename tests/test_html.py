@@ -10,7 +10,7 @@ import lxml.html
 import pytest
 
 from service.articles.article import LIVE, WITHDRAWN, Article, Enclosure
-from service.pages import Page, Period
+from service.feeds.page import Page, Period
 from service.web.html import (
     ArticleView,
     ErrorView,

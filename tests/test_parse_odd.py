@@ -8,8 +8,8 @@ import pytest
 
 from service.articles import text
 from service.articles.article import Article, Enclosure, Entry
-from service.feeds.renderer import Renderer
-from service.pages import Page
+from service.feeds.page import Page
+from service.feeds.writer import Renderer
 from tests.composing import compose_all
 from workers.ingest.parse import Document, parse
 

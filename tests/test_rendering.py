@@ -10,7 +10,7 @@ import pytest
 
 from service.articles.article import Entry
 from service.articles.compose import compose
-from service.pages import Page
+from service.feeds.page import Page
 from service.rendering import FeedRenderer
 from service.settings import Settings
 from service.storage.store import Store

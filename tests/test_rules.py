@@ -15,8 +15,8 @@ from service.articles import categories, times
 from service.articles.article import Article, Enclosure, article_id, content_hash
 from service.articles.text import without_forbidden
 from service.errors import InvalidInput
-from service.indexing import fold
-from service.pages import Page, Period, parse_page
+from service.feeds.index_step import fold
+from service.feeds.page import Page, Period, parse_page
 
 PARIS = ZoneInfo("Europe/Paris")
 NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
-from service import views
 from service.errors import InvalidInput
-from service.pages import FORMATS
+from service.feeds.page import FORMATS
+from service.feeds.view import make_view
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import AUTH, DAY, Clock, Get, Publish, wait_until
@@ -138,7 +138,7 @@ async def test_a_view_can_be_replaced_and_removed(client: Client, publish: Publi
 def test_what_no_view_can_be(fields: dict[str, object], name: str) -> None:
     """Named."""
     with pytest.raises(InvalidInput) as caught:
-        views.make(fields, created=NOW)
+        make_view(fields, created=NOW)
     assert name == caught.value.field
 
 

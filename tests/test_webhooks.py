@@ -14,11 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook as Reference
 from standardwebhooks import WebhookVerificationError
 
-from service import signing, views, webhooks
+from service import signing, webhooks
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.articles.encoded import pack
 from service.errors import InvalidInput
+from service.feeds.view import make_view
 from service.messages import PAYLOADS, Message
 from service.retries import Answer, Verdict, retry_after_s, retry_delay_s
 from service.webhooks import Selection, Webhook
@@ -220,8 +221,8 @@ def test_retry_after(header: str, expected: float | None) -> None:
 def test_matching(fields: dict[str, Any], expected: bool) -> None:
     """Types, categories with those below, what feeds filter by, and views; all of them."""
     found = [
-        views.make({"name": "foggy", "category": "Harbour", "query": "q=fog"}, created=NOW),
-        views.make({"name": "french", "query": "lang=fr"}, created=NOW),
+        make_view({"name": "foggy", "category": "Harbour", "query": "q=fog"}, created=NOW),
+        make_view({"name": "french", "query": "lang=fr"}, created=NOW),
     ]
     selection = make(**fields).selection
     assert expected == selection.matches(message(), {view.name: view for view in found})

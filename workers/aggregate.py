@@ -3,9 +3,9 @@
     wake (an event, at once) → read → fold (pure) → index → ack
                                                       └ render what is read → tell
 
-The effect comes before the ack and is idempotent (`service.indexing`), so an event may come twice
-and in any order. The net under the stream is the `dirty` set: an article whose event was trimmed
-or deleted unread is indexed from there at the next tick.
+The effect comes before the ack and is idempotent (`service.feeds.index_step`), so an event may come
+twice and in any order. The net under the stream is the `dirty` set: an article whose event was
+trimmed or deleted unread is indexed from there at the next tick.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from functools import partial
 from service.articles import times
 from service.articles.article import Article
 from service.errors import Unavailable
-from service.indexing import IndexStep, fold
-from service.pages import FORMATS, Page, Period
+from service.feeds.index_step import IndexStep, fold
+from service.feeds.page import FORMATS, Page, Period
 from service.process import stopping_group
 from service.rendering import FeedRenderer
 from service.settings import Settings

@@ -12,14 +12,14 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta, tzinfo
 
-from service import filters
 from service.articles import times
 from service.articles.article import Article
 from service.articles.categories import with_ancestors_and_all
-from service.indexing import IndexStep, refold
+from service.feeds import query
+from service.feeds.index_step import IndexStep, refold
+from service.feeds.view import View
 from service.storage.rendered import Change
 from service.storage.store import Store
-from service.views import View
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ class Viewing:
                 articles = await self._articles(ids[at : at + BUILD_BATCH])
                 await publish(await self._place(view, articles))
                 if articles:
-                    before = filters.place_of(articles[-1])
+                    before = query.place_of(articles[-1])
                 examined += len(articles)
                 lease = await self._store.leases.take(
                     name, token=self._token, ttl_ms=LEASE_MS, held=lease

@@ -15,8 +15,7 @@ import orjson
 from service.articles import categories
 from service.articles.article import Article
 from service.articles.times import to_rfc3339
-from service.feeds import feed as feeds
-from service.feeds.feed import Feed
+from service.feeds.head import ICON_PATH, LARGE_ICON_PATH, Feed, entry_id, entry_url
 
 VERSION = "https://jsonfeed.org/version/1.1"
 
@@ -24,8 +23,8 @@ VERSION = "https://jsonfeed.org/version/1.1"
 def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> bytes:
     """The item object of an article. Empty fields are left out, as the specification advises."""
     item: dict[str, Any] = {
-        "id": feeds.entry_id(article),
-        "url": feeds.entry_url(article, base_url),
+        "id": entry_id(article),
+        "url": entry_url(article, base_url),
         "title": article.title,
         # One of content_html and content_text is required.
         "content_html" if article.content_html else "content_text": article.content_html
@@ -68,8 +67,8 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
         "feed_url": feed.url("json"),
         "description": feed.description,
         "next_url": links.get("next") or links.get("prev-archive"),
-        "icon": feed.base_url + feeds.LARGE_ICON_PATH,
-        "favicon": feed.base_url + feeds.ICON_PATH,
+        "icon": feed.base_url + LARGE_ICON_PATH,
+        "favicon": feed.base_url + ICON_PATH,
         "authors": [{"name": feed.site_title, "url": feed.base_url}],
         "language": feed.language,
         "hubs": [{"type": "WebSub", "url": url} for url in feed.hub_urls] or None,

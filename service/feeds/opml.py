@@ -14,7 +14,7 @@ from lxml import etree
 
 from service.articles import categories
 from service.errors import InvalidInput
-from service.pages import Page
+from service.feeds.page import Page
 
 MAX_DEPTH = 8
 MAX_OUTLINES = 100_000

@@ -9,7 +9,7 @@ from lxml import etree
 
 from service.articles.article import Article
 from service.articles.times import to_rfc3339
-from service.pages import Period
+from service.feeds.page import Period
 
 MAX_URLS = 50_000
 """In one document, says the protocol."""

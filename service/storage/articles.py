@@ -17,7 +17,7 @@ import orjson
 from service.articles import article, times
 from service.articles.article import Article, Draft
 from service.articles.encoded import Packed, pack
-from service.indexing import IndexStep
+from service.feeds.index_step import IndexStep
 from service.storage import connecting, keys
 from service.storage.aliases import Aliases
 from service.storage.compression import compressed, plain

@@ -13,8 +13,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from service.articles import times
-from service.filters import Place
-from service.pages import UNCHAINED, Chain, Page, Period
+from service.feeds.archive import UNCHAINED, Chain
+from service.feeds.page import Page, Period
+from service.feeds.query import Place
 from service.storage import keys
 from service.storage.connecting import Client
 

@@ -15,7 +15,7 @@ import msgpack
 import orjson
 
 from service.articles import times
-from service.pages import Page
+from service.feeds.page import Page
 from service.storage import keys, stream
 from service.storage.connecting import Client
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
+from service.feeds.private_feed import PrivateFeed
+from service.feeds.view import View
 from service.storage import keys
 from service.storage.connecting import Client
-from service.views import PrivateFeed, View
 
 
 class Views:

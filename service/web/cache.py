@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from service.errors import Unavailable
-from service.pages import Page
+from service.feeds.page import Page
 from service.storage.connecting import translated
 from service.storage.rendered import Change, Rendered
 from service.web.ready import Document

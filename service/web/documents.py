@@ -14,14 +14,15 @@ from aiohttp import web
 from service.articles import categories
 from service.articles.article import Article
 from service.errors import NotFound
-from service.feeds.feed import HUB_PATH, MEDIA_TYPES, archive_urls
-from service.pages import FORMATS, VIEWS, XML_FORMATS, Chain, Page, Period
+from service.feeds.archive import Chain
+from service.feeds.head import HUB_PATH, MEDIA_TYPES, archive_urls
+from service.feeds.page import FORMATS, VIEWS, XML_FORMATS, Page, Period
+from service.feeds.private_feed import token_hash
 from service.rendering import FeedRenderer
 from service.settings import Settings
 from service.storage.pages import State
 from service.storage.rendered import Rendered
 from service.storage.store import Store
-from service.views import token_hash
 from service.web import html
 from service.web.cache import Held
 from service.web.ready import Document

@@ -26,8 +26,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from service.articles import categories
 from service.articles.article import WITHDRAWN, Article
 from service.articles.times import from_ms, to_rfc3339
-from service.feeds.feed import MEDIA_TYPES
-from service.pages import Page, Period
+from service.feeds.head import MEDIA_TYPES
+from service.feeds.page import Page, Period
 from service.web.stories import Link, category_title, crumbs, story_of
 
 # (extension, name, media type), in the order in which they are offered.

@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
 from service.errors import DatelineError, InvalidInput, NotFound, Unavailable
-from service.feeds.feed import HUB_PATH
+from service.feeds.head import HUB_PATH
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.web import html

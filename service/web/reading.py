@@ -8,13 +8,13 @@ from urllib.parse import unquote_plus
 
 from aiohttp import web
 
-from service import filters
 from service.articles.article import Article
 from service.articles.times import to_ms
 from service.errors import NotFound
 from service.feeds import opml
-from service.pages import FORMATS, Page, parse_page
-from service.views import token_hash
+from service.feeds.page import FORMATS, Page, parse_page
+from service.feeds.private_feed import token_hash
+from service.feeds.query import parse_query
 from service.web import html
 from service.web.documents import CORS, HOME, HTML, HTML_HEADERS, LIVE_MAX_AGE_S
 from service.web.ready import Document
@@ -30,7 +30,7 @@ async def show_feed(request: web.Request) -> web.StreamResponse:
     if not dot or extension.lower() not in FORMATS:
         raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
     page = await _known_page(request, path)
-    query = filters.parse(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
+    query = parse_query(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
     page = replace(page, query=str(query))
     return await _show(request, page, extension.lower(), page.feed_path(extension.lower()))
 
@@ -42,7 +42,7 @@ async def show_private(request: web.Request) -> web.StreamResponse:
     if feed is None or extension not in FORMATS:
         # Neither the token nor what is near it is repeated to anybody.
         raise NotFound("no such private feed")
-    query = filters.parse(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
+    query = parse_query(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
     page = Page(feed.category, query=str(query), token=token)
     return await _show(request, page, extension, page.feed_path(extension))
 

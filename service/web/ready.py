@@ -21,7 +21,7 @@ import brotli
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from service.pages import tag_of
+from service.feeds.page import tag_of
 from service.web.conditional import choose_coding, delta_base, is_not_modified
 
 if sys.version_info >= (3, 14):

@@ -12,7 +12,7 @@ from service.articles import categories
 from service.articles.times import from_ms, to_rfc3339
 from service.errors import NotFound
 from service.feeds import sitemap
-from service.pages import Page, parse_page
+from service.feeds.page import Page, parse_page
 from service.web.ready import Document
 from service.web.state import CLOCK, SETTINGS, STORE
 

@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from service.articles import categories
 from service.articles.article import Article, Enclosure
-from service.pages import VIEWS, Page, Period
+from service.feeds.page import VIEWS, Page, Period
 
 ALL_TITLE = "All articles"
 # Languages written from right to left in their usual script (Unicode CLDR, characterOrder).

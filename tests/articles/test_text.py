@@ -18,8 +18,8 @@ from service.articles.article import Article, Draft, Enclosure, Entry
 from service.articles.compose import compose
 from service.errors import InvalidInput
 from service.feeds import opml, sitemap
-from service.feeds.renderer import Renderer
-from service.pages import Page
+from service.feeds.page import Page
+from service.feeds.writer import Renderer
 from tests.conftest import AUTH, DAY, Get, wait_until
 
 ODD = (

@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from service.feeds.view import View
 from service.messages import Message, position
 from service.storage.deliveries import is_behind
 from service.storage.stream import Event, Stream
-from service.views import View
 from service.webhooks import Selection
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from service.feeds.view import View
 from service.messages import before
 from service.storage.deliveries import Settled, State, is_behind
 from service.storage.stream import Event
-from service.views import View
 from service.webhooks import Webhook
 from workers import runtime
 from workers.deliver.acks import Acks

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from service import retries
 from service.articles.times import to_ms
-from service.pages import FORMATS, Page, Period
+from service.feeds.page import FORMATS, Page, Period
 from service.retries import Answer, Verdict
 from service.storage.deliveries import Ack
 from service.storage.rendered import Change

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from service import hub
 from service.errors import Unavailable
-from service.pages import VIEWS, Page
+from service.feeds.page import VIEWS, Page
 from service.rendering import FeedRenderer
 from service.storage.connecting import translated
 from service.storage.rendered import Change

@@ -11,7 +11,7 @@ from lxml import etree
 
 from service.articles.article import Entry
 from service.articles.text import paragraphs
-from service.feeds.feed import GENERATOR
+from service.feeds.head import GENERATOR
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
 from workers.ingest.parse.fields import (

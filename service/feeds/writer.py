@@ -11,10 +11,10 @@ from dataclasses import replace
 from datetime import tzinfo
 
 from service.articles.article import Article
-from service.feeds import feed as feeds
-from service.feeds import json_feed, xml
-from service.feeds.feed import Feed, Tombstone
-from service.pages import UNCHAINED, Chain, Page
+from service.feeds import head, json_feed, rss_atom
+from service.feeds.archive import UNCHAINED, Chain
+from service.feeds.head import Feed, Tombstone
+from service.feeds.page import Page
 
 # Raise it when the same articles come to make other bytes: what was rendered before is then left.
 REVISION = 3
@@ -44,7 +44,7 @@ class Renderer:
         self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, Chain, str | None, str, str], xml.Shell] = {}
+        self._shells: dict[tuple[Page, Chain, str | None, str, str], rss_atom.Shell] = {}
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -67,7 +67,7 @@ class Renderer:
             older: query of the page that goes on where this one ends (RFC 5005 3).
             is_brief: without texts, where there are summaries.
         """
-        feed = feeds.feed_of(
+        feed = head.feed_of(
             page,
             articles,
             site_title=self._site_title,
@@ -94,16 +94,16 @@ class Renderer:
             return json_feed.join(feed, fragments)
         shell = self._shell(feed, extension)
         if extension == "atom":
-            fragments += map(xml.tombstone, deleted)
+            fragments += map(rss_atom.tombstone, deleted)
         return shell.around(fragments, updated=feed.updated, extension=extension)
 
-    def _shell(self, feed: Feed, extension: str) -> xml.Shell:
+    def _shell(self, feed: Feed, extension: str) -> rss_atom.Shell:
         # All that a shell depends on; of a category the title never changes, of a view it may.
         if not feed.page.is_shared:
-            return xml.shell(feed, extension)
+            return rss_atom.shell(feed, extension)
         title = feed.titles.get(feed.page.category)
         key = (feed.page, feed.chain, title, feed.language, extension)
-        kept = self._shells.pop(key, None) or xml.shell(feed, extension)
+        kept = self._shells.pop(key, None) or rss_atom.shell(feed, extension)
         self._shells[key] = kept
         if len(self._shells) > MAX_SHELLS:
             self._shells.pop(next(iter(self._shells)))
@@ -112,7 +112,7 @@ class Renderer:
     def _fragment(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
         if extension == "json":
             return json_feed.fragment(article, base_url=self._base_url, titles=titles)
-        return xml.fragment(article, extension, base_url=self._base_url, titles=titles)
+        return rss_atom.fragment(article, extension, base_url=self._base_url, titles=titles)
 
     def _make(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
         made = self._fragment(article, extension, titles)

@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from service import filters
 from service.errors import InvalidInput
-from service.pages import FORMATS
+from service.feeds.page import FORMATS
+from service.feeds.query import parse_query
 from tests.conftest import DAY, Get, Publish
+from tests.feeds.test_rss_atom import article
 from tests.served import LIVE, Read
-from tests.test_feed_xml import article
 
 Client = TestClient[Any, Any]
 FOG = replace(
@@ -55,9 +55,9 @@ def test_matches(query: str, expected: bool | None) -> None:
     """Each by itself, and all of them together."""
     if expected is None:
         with pytest.raises(InvalidInput):
-            filters.parse(query, zone=UTC)
+            parse_query(query, zone=UTC)
     else:
-        assert expected == filters.parse(query, zone=UTC).filter.matches(FOG)
+        assert expected == parse_query(query, zone=UTC).filter.matches(FOG)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_matches(query: str, expected: bool | None) -> None:
 def test_what_cannot_be_read_is_named(query: str, field: str) -> None:
     """Never ignored: a filter that does nothing would show too much."""
     with pytest.raises(InvalidInput) as caught:
-        filters.parse(query, zone=UTC)
+        parse_query(query, zone=UTC)
     assert field == caught.value.field
 
 
@@ -96,7 +96,7 @@ def test_what_cannot_be_read_is_named(query: str, field: str) -> None:
 )  # fmt: skip
 def test_one_spelling(query: str, expected: str) -> None:
     """Order, case and repetition make no other document."""
-    assert expected == str(filters.parse(query, zone=ZoneInfo("Europe/Oslo")))
+    assert expected == str(parse_query(query, zone=ZoneInfo("Europe/Oslo")))
 
 
 TEXT = st.text(max_size=30)
@@ -107,11 +107,11 @@ def test_the_spelling_is_stable(values: dict[str, str]) -> None:
     """What is written is read as the same, whatever is in it."""
     text = "&".join(f"{name}={quote(value)}" for name, value in values.items())
     try:
-        query = filters.parse(text, zone=UTC)
+        query = parse_query(text, zone=UTC)
     except InvalidInput:
         return
-    assert query == filters.parse(str(query), zone=UTC)
-    assert str(query) == str(filters.parse(str(query), zone=UTC))
+    assert query == parse_query(str(query), zone=UTC)
+    assert str(query) == str(parse_query(str(query), zone=UTC))
     assert query.filter.matches(FOG) in (True, False)
 
 
@@ -210,5 +210,5 @@ def test_what_an_article_has_not_matches_nothing() -> None:
     """Empty fields are no values."""
     empty = replace(FOG, tags=(), categories=(), authors=(), language="", source="")
     for query in ("tag=fog", "any=fog", "all=fog", "author=a", "lang=en", "source=x"):
-        assert not filters.parse(query, zone=UTC).filter.matches(empty)
-    assert filters.parse("none=fog", zone=UTC).filter.matches(empty)
+        assert not parse_query(query, zone=UTC).filter.matches(empty)
+    assert parse_query("none=fog", zone=UTC).filter.matches(empty)

@@ -8,7 +8,7 @@ from urllib.robotparser import RobotFileParser
 from lxml import etree
 
 from service.feeds import sitemap
-from service.pages import Period
+from service.feeds.page import Period
 from tests.conftest import DAY, Clock, Get, Publish
 
 NS = {

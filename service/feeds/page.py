@@ -100,7 +100,7 @@ class Page:
     """A category path, `all`, or `views/{name}`."""
     period: Period = Period()
     query: str = ""
-    """Of a feed, in its one spelling (`filters.Query`); empty for the page itself."""
+    """Of a feed, in its one spelling (`query.Query`); empty for the page itself."""
     token: str = field(default="", repr=False)
     """Of a private feed; in its path, and nowhere else."""
 
@@ -128,31 +128,6 @@ class Page:
     def news_path(self) -> str:
         """`/news/…`, percent-encoded; pages for people have no query."""
         return f"/news/{quote(self._path())}"
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """A feed's place among the archive documents, which are the days that are over (RFC 5005 4).
-
-    The live feed leads to the newest of them, each of them to the day before that has articles. A
-    day that goes on is none yet, but if it has more than the live feed shows, the live feed leads
-    to it first, so that who follows the chain misses nothing.
-    """
-
-    older: Period | None = None
-    newer: Period | None = None
-    is_archive: bool = False
-
-    def __str__(self) -> str:
-        """Changes with it."""
-        return f"{self.older or ''}<{self.newer or ''}{'.' if self.is_archive else ''}"
-
-    def ends(self, zone: tzinfo) -> list[datetime]:
-        """When the days that it names are over: before that, it was another."""
-        return [day.bounds(zone)[1] for day in (self.older, self.newer) if day]
-
-
-UNCHAINED = Chain()
 
 
 def tag_of(body: bytes) -> str:

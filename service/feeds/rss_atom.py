@@ -26,8 +26,8 @@ from lxml import etree
 
 from service.articles import categories
 from service.articles.article import Article, Enclosure
-from service.feeds import feed as feeds
-from service.feeds.feed import MEDIA_TYPES, Feed, Tombstone
+from service.feeds import head
+from service.feeds.head import MEDIA_TYPES, Feed, Tombstone
 
 _ATOM = "http://www.w3.org/2005/Atom"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -50,7 +50,7 @@ _DECLARED = {
     extension: "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
     for extension, namespaces in _NAMESPACES.items()
 }
-_STYLE = f'<?xml-stylesheet type="text/css" href="{feeds.STYLE_PATH}"?>\n'.encode()
+_STYLE = f'<?xml-stylesheet type="text/css" href="{head.STYLE_PATH}"?>\n'.encode()
 # The RSS Advisory Board's profile asks for the specification's address.
 _RSS_DOCS = "https://www.rssboard.org/rss-specification"
 
@@ -199,13 +199,13 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator.title(feed.title)
     generator.description(feed.description)
     generator.author(name=feed.site_title, uri=feed.base_url)
-    generator.generator(feeds.GENERATOR)
+    generator.generator(head.GENERATOR)
     generator.docs(_RSS_DOCS)
-    generator.ttl(feeds.TTL_MIN)
+    generator.ttl(head.TTL_MIN)
     generator.updated(feed.updated)
     generator.lastBuildDate(feed.updated)
     generator.language(feed.language)
-    icon_url = feed.base_url + feeds.ICON_PATH
+    icon_url = feed.base_url + head.ICON_PATH
     if extension == "rss":
         generator.image(url=icon_url, title=feed.title, link=feed.html_url)
     else:
@@ -234,8 +234,8 @@ def _fill(
     titles: Mapping[str, str],
 ) -> None:
     """Give feedgen the article: what this format has, in as few calls as there are kinds of it."""
-    url = feeds.entry_url(article, base_url)
-    entry.id(feeds.entry_id(article))  # the guid of RSS, too, and no permalink
+    url = head.entry_url(article, base_url)
+    entry.id(head.entry_id(article))  # the guid of RSS, too, and no permalink
     entry.title(article.title)
     entry.published(article.published)
     if article.content_html:
@@ -258,7 +258,7 @@ def _fill(
         entry.links.creators = article.authors
         entry.links.files = article.enclosures[1:]
     else:
-        entry.updated(feeds.updated(article))
+        entry.updated(head.updated(article))
         if article.authors:
             entry.author([{"name": name} for name in article.authors])
         entry.links.links = (

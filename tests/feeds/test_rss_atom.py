@@ -11,10 +11,10 @@ import pytest
 from lxml import etree
 
 from service.articles.article import Article, Enclosure
-from service.feeds import xml
-from service.feeds.feed import feed_of
-from service.feeds.renderer import Renderer
-from service.pages import Page, Period
+from service.feeds import rss_atom
+from service.feeds.head import feed_of
+from service.feeds.page import Page, Period
+from service.feeds.writer import Renderer
 
 NOON = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 PAGE = Page("media-center/coalition-news", Period(2017, 12, 22))
@@ -64,7 +64,7 @@ def whole(extension: str, articles: list[Article], page: Page = PAGE) -> bytes:
     feed = feed_of(
         page, articles, site_title="Site", base_url=BASE, titles=TITLES, language="en", zone=UTC
     )
-    return xml.whole(feed, articles, extension)
+    return rss_atom.whole(feed, articles, extension)
 
 
 @pytest.mark.parametrize("extension", ["rss", "atom"])

@@ -15,7 +15,7 @@ from datetime import tzinfo
 from service.articles import times
 from service.articles.article import LIVE, Article
 from service.articles.categories import with_ancestors_and_all
-from service.pages import VIEWS, Period
+from service.feeds.page import VIEWS, Period
 
 _NO_SCORE = "-"
 

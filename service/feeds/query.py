@@ -123,7 +123,7 @@ class Query:
         return "&".join(f"{name}={quote(value, safe='/:,')}" for name, value in pairs if value)
 
 
-def parse(text: str, *, zone: tzinfo) -> Query:
+def parse_query(text: str, *, zone: tzinfo) -> Query:
     """Read the query part of a URL.
 
     Args:

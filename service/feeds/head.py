@@ -10,7 +10,8 @@ from urllib.parse import unquote
 
 from service.articles import categories
 from service.articles.article import NAMESPACE, Article
-from service.pages import UNCHAINED, Chain, Page
+from service.feeds.archive import UNCHAINED, Chain
+from service.feeds.page import Page
 
 MEDIA_TYPES = {
     "rss": "application/rss+xml",
