@@ -26,9 +26,9 @@ import uvloop
 from bench.feeds import ENTRIES
 from bench.machine import header
 from bench.serve import free_port, process
-from service import sources
 from service.articles.times import to_ms
 from service.settings import Settings
+from service.sources.source import make_source
 from service.storage import keys
 from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
@@ -80,7 +80,7 @@ async def measure(settings: Settings, urls: list[str], seconds: float) -> list[f
         await store.client.flushdb()
         now = datetime.now(UTC)
         for url in urls:
-            source = sources.make({"url": url, "interval_s": 1}, created=now)
+            source = make_source({"url": url, "interval_s": 1}, created=now)
             await store.sources.add(source, due_ms=to_ms(now))
         ended, warm = asyncio.Event(), asyncio.Event()
         async with asyncio.TaskGroup() as group:

@@ -28,10 +28,10 @@ import uvloop
 
 from bench.machine import header, median, verdict
 from bench.serve import free_port, process
-from service import sources
 from service.articles.times import to_ms
-from service.polling import Poll
 from service.settings import Settings
+from service.sources.schedule import Poll
+from service.sources.source import make_source
 from service.storage import keys
 from service.storage.embedded import Embedded, end, find_binary
 from service.storage.store import Store, open_store
@@ -55,7 +55,7 @@ async def fill(store: Store, wanted: list[str]) -> None:
     now = datetime.now(UTC)
     poll = orjson.dumps(Poll(etag='"e"', kind="rss", result="not modified", news_ms=to_ms(now)))
     for at in range(0, len(wanted), 1_000):
-        made = [sources.make({"url": url}, created=now) for url in wanted[at : at + 1_000]]
+        made = [make_source({"url": url}, created=now) for url in wanted[at : at + 1_000]]
         pipe = store.client.pipeline(transaction=False)
         for source in made:
             pipe.hset(keys.SOURCES, source.id, orjson.dumps(source))

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from service import sources as rules
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
-from service.sources import Source
+from service.sources.source import Source, change_source, make_source
 from service.storage.store import Store
 
 # What of a source decides where its articles belong.
@@ -19,7 +18,7 @@ _PLACING = frozenset({"category", "mapping"})
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
     """(the source, whether it is new). One that is known stays as it is. Raises InvalidInput."""
-    source = rules.make(fields, created=now)
+    source = make_source(fields, created=now)
     added = await store.sources.add(source, due_ms=to_ms(now))
     return (source if added else await find(store, source.id)), added
 
@@ -57,7 +56,7 @@ async def find(store: Store, name: str) -> Source:
 async def change(store: Store, name: str, fields: Mapping[str, object], *, now: datetime) -> Source:
     """Change some settings of a source. Raises NotFound, InvalidInput."""
     before = await find(store, name)
-    source = rules.changed(before, fields)
+    source = change_source(before, fields)
     await store.sources.replace(source, now_ms=to_ms(now))
     if any(getattr(before, field) != getattr(source, field) for field in _PLACING):
         await store.sources.start_afresh(source.id)

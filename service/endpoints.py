@@ -10,16 +10,16 @@ from typing import Any
 
 import orjson
 
-from service import webhooks
 from service.articles.times import from_ms, from_rfc3339, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds.view import View
-from service.messages import Message, before, position
 from service.storage import keys
 from service.storage.deliveries import Range, State
 from service.storage.store import Store
 from service.storage.stream import Event
-from service.webhooks import Selection, Webhook
+from service.webhooks.payloads import Message, before, position
+from service.webhooks.selection import Selection
+from service.webhooks.webhook import Webhook, change_webhook, make_webhook, rotate_webhook
 
 MAX_LISTED = 100
 # Of the newest events, to say how far behind a webhook is.
@@ -33,7 +33,7 @@ async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> d
     Raises:
         InvalidInput: naming the field.
     """
-    webhook = webhooks.make(fields, webhook_id=_new_id("wh"), created=now)
+    webhook = make_webhook(fields, webhook_id=_new_id("wh"), created=now)
     await _check_view(store, webhook)
     await store.deliveries.add(webhook, await _ends(store))
     return webhook.shown_once()
@@ -55,7 +55,7 @@ async def change(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
     """
     while True:
         webhook = await find(store, webhook_id)
-        changed = webhooks.change(webhook, fields)
+        changed = change_webhook(webhook, fields)
         await _check_view(store, changed)
         if changed == webhook or await store.deliveries.replace(webhook, changed):
             return (await shown(store, [changed]))[0]
@@ -242,7 +242,7 @@ async def rotate(
     """
     while True:
         webhook = await find(store, webhook_id)
-        made = webhooks.rotate(webhook, fields, now=now)
+        made = rotate_webhook(webhook, fields, now=now)
         if await store.deliveries.replace(webhook, made):
             return made.shown_once()
 

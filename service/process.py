@@ -1,4 +1,6 @@
-"""Process lifetime: stop at the first failed task, a hard deadline, and the limit on open files.
+"""Process: what a long-lived process does to itself.
+
+Its end, its open files, its garbage collector, and that it ends with its parent.
 
 A task that fails must end its process, so that whoever started it starts it again. A plain task
 group cancels the others and waits for them, and a cancellation can get lost on its way (inside a
@@ -10,10 +12,13 @@ From that order on `end_within` counts the time in a thread of its own.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Coroutine, Generator
@@ -28,6 +33,10 @@ TELL_S = 1.0
 """For the log line and the traceback of a process that is ended hard."""
 MAX_OPEN_FILES = 1_048_576
 """The largest number that Linux allows without further settings (fs.nr_open)."""
+COLLECTOR_THRESHOLDS = (1_000, 5, 200)
+"""Of Python's 700, 10, 10: a thousand requests in flight are 200,000 objects, and the whole of them
+was looked through each time they had grown by a quarter."""
+_PR_SET_PDEATHSIG = 1
 
 
 def stopping_group(stop: asyncio.Event) -> asyncio.TaskGroup:
@@ -140,3 +149,21 @@ def raise_file_limit() -> int:
             return soft
         return wanted
     return soft
+
+
+def settle() -> None:
+    """Exempt everything that is alive now from garbage collection.
+
+    What is there once a process has begun stays to its end, and looking through it stops the
+    process: 40 ms for what is imported, over 100 ms with ten thousand endpoints.
+    """
+    # First, or garbage would stay, too.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
+
+
+def die_with_parent() -> None:
+    """Run in a child before exec: Linux ends it when its parent dies, however the parent died."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import IO
 
 from service.errors import StartFailed
+from service.process import die_with_parent
 from service.settings import Settings
 from service.storage import embedded
-from service.storage.embedded import Embedded, die_with_parent
+from service.storage.embedded import Embedded
 from service.storage.store import open_store
 from service.web.server import check_free
 from service.web.tokens import api_token

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 
 import aiohttp
 
-from service import signing
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
+from service.webhooks import signing
 from tests.conftest import wait_until
 from tests.running import ROOT, free_port
 

@@ -11,12 +11,12 @@ import orjson
 import pytest
 from aiohttp import web
 
-from service import catalogue, sources
+from service import catalogue
 from service.articles.article import Article
 from service.articles.times import to_ms
-from service.polling import Poll
 from service.settings import Settings
-from service.sources import Source
+from service.sources.schedule import Poll
+from service.sources.source import Source, make_source
 from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import Clock, wait_until
@@ -46,7 +46,7 @@ async def polling(store: Store, settings: Settings, clock: Clock) -> AsyncIterat
 
 async def add(store: Store, url: str, clock: Clock) -> str:
     """A source that is due."""
-    source = sources.make({"url": url}, created=clock())
+    source = make_source({"url": url}, created=clock())
     await store.sources.add(source, due_ms=to_ms(clock()))
     return source.id
 
@@ -283,7 +283,7 @@ async def test_secrets_go_to_their_own_host_alone(
         site.put("/f", status=302, Location="/g")
         site.put("/g", status=302, Location=f"{other.url}/f")
         other.put("/f", RSS)
-        source = sources.make({"url": f"{site.url}/f", "auth": "me:secret"}, created=clock())
+        source = make_source({"url": f"{site.url}/f", "auth": "me:secret"}, created=clock())
         await store.sources.add(source, due_ms=to_ms(clock()))
         async with polling(store, settings, clock):
             await polled(store, source.id, "1 new")

@@ -14,13 +14,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from service import catalogue, websub
+from service import catalogue, http
 from service.articles.times import to_ms
-from service.polling import Poll
 from service.settings import Settings
+from service.sources.schedule import Poll
 from service.storage import keys
 from service.storage.store import Store
-from service.websub import Subscription
+from service.websub import subscriber
+from service.websub.subscriber import Subscription
 from tests.conftest import Clock, wait_until
 from tests.fakes import FakeSite
 from tests.test_poll import RSS, add, again, articles, polled, polling
@@ -277,7 +278,7 @@ async def test_without_a_public_url_no_hub_is_asked(
 )  # fmt: skip
 def test_signatures(signature: str, expected: bool) -> None:
     """The methods of section 7.1, and no other."""
-    assert expected == websub.is_signed(b"body", signature=signature, secret="s")
+    assert expected == subscriber.is_signed(b"body", signature=signature, secret="s")
 
 
 @pytest.mark.parametrize(
@@ -292,7 +293,7 @@ def test_signatures(signature: str, expected: bool) -> None:
 )  # fmt: skip
 def test_link_headers(headers: list[str], expected: tuple[str, str]) -> None:
     """RFC 8288, as far as hubs and topics need it; the first of a kind counts."""
-    assert expected == websub.links(headers, base_url="http://x/f")
+    assert expected == http.links(headers, base_url="http://x/f")
 
 
 def test_a_subscription_lives_as_long_as_its_lease() -> None:

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from service import memory, process
+from service import process
 from service.errors import Unavailable
 from service.logs import Throttle
 from service.storage.connecting import translated
@@ -56,7 +56,7 @@ async def run(loops: list[Loop], stop: asyncio.Event, *, drain_s: float) -> None
     Raises:
         LoopsFailed: after all have ended; each failure was logged when it happened.
     """
-    memory.settle()
+    process.settle()
     process.raise_file_limit()
     failures: list[Exception] = []
     async with asyncio.TaskGroup() as group:

@@ -14,7 +14,7 @@ from rensa import RMinHash
 
 from service.articles.article import Article
 from service.articles.text import plain_text
-from service.targets import host_of
+from service.http import host_of
 
 # Measured: MinHash on 4-word shingles of the first 400 words, with a Jaccard of 0.3 or more, finds
 # all copies with a typo, another paragraph or one half missing, and nothing else in 20,000 pairs.

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from service import endpoints, messages, signing, webhooks
+from service import endpoints
 from service.cli import main, settings_from, with_store
 from service.commands.showing import AS_JSON, show
 from service.storage.store import Store
+from service.webhooks import payloads, signing, webhook
 
 _SIGNATURE = click.option(
     "--signature",
@@ -33,8 +34,8 @@ _SETTINGS = (
     click.option("--type", "types", multiple=True, help="Only this event type; may be repeated."),
     click.option("--query", help="Only what matches, as in a feed's URL: 'lang=en&tag=ferries'."),
     click.option("--view", help="Only what is in this view."),
-    click.option("--payload", type=click.Choice(messages.PAYLOADS), help="How much of an article."),
-    click.option("--format", type=click.Choice(messages.FORMATS), help="Of the messages."),
+    click.option("--payload", type=click.Choice(payloads.PAYLOADS), help="How much of an article."),
+    click.option("--format", type=click.Choice(payloads.FORMATS), help="Of the messages."),
     click.option("--batch", type=int, help="At most so many events in a request; 1 unless set."),
     click.option("--linger-ms", type=int, help="How long a batch that is not full waits."),
     click.option("--max-bytes", type=int, help="Of a batch."),
@@ -44,7 +45,7 @@ _SETTINGS = (
     click.option("--rate-per-s", type=float, help="Requests a second at most; 0 for no limit."),
     click.option(
         "--on-failure",
-        type=click.Choice(webhooks.ON_FAILURE),
+        type=click.Choice(webhook.ON_FAILURE),
         help="block keeps the order, skip goes on after all retries.",
     ),
 )
@@ -215,8 +216,8 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
 @click.argument("webhook_id")
 @click.option(
     "--overlap-s",
-    type=click.FloatRange(0, webhooks.MAX_OVERLAP_S),
-    default=webhooks.DEFAULT_OVERLAP_S,
+    type=click.FloatRange(0, webhook.MAX_OVERLAP_S),
+    default=webhook.DEFAULT_OVERLAP_S,
     show_default=True,
     help="How long the old key goes on signing beside the new one.",
 )

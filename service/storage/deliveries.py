@@ -14,11 +14,11 @@ from typing import Any
 
 import orjson
 
-from service.messages import position
 from service.storage import connecting, keys
 from service.storage.connecting import Client
 from service.storage.leases import Lease
-from service.webhooks import Webhook
+from service.webhooks.payloads import position
+from service.webhooks.webhook import Webhook
 
 _CURSOR = "cursor:"
 _AT_ONCE = 500

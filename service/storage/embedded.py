@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import importlib.util
 import logging
 import os
@@ -21,7 +20,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,7 @@ from urllib.parse import quote
 from redis.exceptions import RedisError
 
 from service.errors import StartFailed
+from service.process import die_with_parent
 from service.storage import server_files
 from service.storage.connecting import Client, connect
 from service.storage.server_files import Writer
@@ -43,7 +42,6 @@ START_TIMEOUT_S = 60
 """Seconds without an answer; the time in which the server loads its file does not count."""
 TELL_EVERY_S = 10
 STOP_TIMEOUT_S = 20
-_PR_SET_PDEATHSIG = 1
 _SOCKET, _PASSWORD = "redis.sock", "password"
 _PASSWORD_FORM = re.compile(r"[!-~]{8,500}")
 
@@ -379,9 +377,3 @@ async def end(process: asyncio.subprocess.Process) -> None:
         logger.warning("redis-server did not stop in time", extra={"timeout_s": STOP_TIMEOUT_S})
         process.kill()
         await process.wait()
-
-
-def die_with_parent() -> None:
-    """Run in a child before exec: Linux ends it when its parent dies, however the parent died."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

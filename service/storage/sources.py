@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 
 import orjson
 
-from service.polling import Poll
-from service.sources import Source
+from service.sources.schedule import Poll
+from service.sources.source import Source
 from service.storage import connecting, keys
 from service.storage.connecting import Client
 

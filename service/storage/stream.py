@@ -13,9 +13,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from service.messages import Message, position
 from service.storage import connecting, keys
 from service.storage.connecting import Client
+from service.webhooks.payloads import Message, position
 
 # A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
 # and a process that is told to stop waits for it.

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from service.hub import Asked, Subscriber, unescaped
 from service.storage import connecting, keys
 from service.storage.connecting import Client
+from service.websub.hub import Asked, Subscriber, unescaped
 
 # Of other sites' topics that were pinged and not fetched yet.
 MAX_PINGED = 1_000

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from service.storage import keys
 from service.storage.connecting import Client
-from service.websub import Subscription
+from service.websub.subscriber import Subscription
 
 GROUP = "ingest"
 # Longer than a document may take to be read.

@@ -6,12 +6,12 @@ import logging
 
 from aiohttp import web
 
-from service import hub
 from service.errors import InvalidInput, NotFound
 from service.storage.subscribers import Refusal
 from service.web.api import json_response
 from service.web.body import read_body
 from service.web.state import DOCUMENTS, SETTINGS, STORE
+from service.websub import hub
 
 logger = logging.getLogger(__name__)
 

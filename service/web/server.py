@@ -10,7 +10,7 @@ import socket
 
 from aiohttp import web
 
-from service import memory, process
+from service import process
 from service.errors import StartFailed
 from service.settings import Settings
 from service.storage import connecting
@@ -67,7 +67,7 @@ async def serve(settings: Settings, *, token: str) -> None:
         await site.start()
         shown = {"url": settings.base_url, "max_connections": limit.max_connections}
         logger.info("serving", extra=shown)
-        memory.settle()
+        process.settle()
         await stop.wait()
     finally:
         process.end_within(settings.drain_s)

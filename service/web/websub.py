@@ -10,11 +10,11 @@ import logging
 
 from aiohttp import web
 
-from service import websub
 from service.articles.times import to_ms
 from service.web.body import read_body
 from service.web.state import CLOCK, STORE
-from service.websub import LEASE_S
+from service.websub import subscriber
+from service.websub.subscriber import LEASE_S
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ async def deliver(request: web.Request) -> web.StreamResponse:
         raise web.HTTPGone(text="nobody is interested any more")
     body = await read_body(request)
     signature = request.headers.get("X-Hub-Signature", "")
-    if not websub.is_signed(body, signature=signature, secret=subscription.secret):
+    if not subscriber.is_signed(body, signature=signature, secret=subscription.secret):
         # Section 7.1: not to be told apart from success, and not to be believed.
         logger.warning("a push is signed wrongly", extra={"topic": subscription.topic})
         await store.count({"pushes_forged": 1})

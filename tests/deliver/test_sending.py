@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from service.retries import Answer
+from service.webhooks.retry import Answer
 from workers.deliver.sending import Fetched, fetch, send, target
 
 LIMITS = aiohttp.ClientTimeout(total=0.5)

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import uuid
 
-from service import memory
+from service import process
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
@@ -126,7 +126,7 @@ class Deliverer:
         if new:
             count = sum(len(self._parts[name].endpoints) for name in new)
             logger.info("took endpoints", extra={"leases": len(new), "count": count})
-            memory.settle()
+            process.settle()
         for name in sorted(self._parts)[fair:]:
             await self._leave(name)
         for name in sorted(self._parts)[:fair]:

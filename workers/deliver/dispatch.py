@@ -20,12 +20,12 @@ import aiohttp
 from yarl import URL
 
 from service.errors import Unavailable
-from service.retries import Answer, Verdict
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.deliveries import Ack, Settled
 from service.storage.leases import Lease
 from service.storage.store import Store
+from service.webhooks.retry import Answer, Verdict
 from workers.deliver.acks import Acks
 from workers.deliver.lanes import Lanes, Sender
 from workers.deliver.sending import send

@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from service.feeds.view import View
-from service.messages import Message, position
 from service.storage.deliveries import is_behind
 from service.storage.stream import Event, Stream
-from service.webhooks import Selection
+from service.webhooks.payloads import Message, position
+from service.webhooks.selection import Selection
 
 if TYPE_CHECKING:
     from workers.deliver.hook import Hook

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from functools import partial
 
 from service.articles.times import to_ms, to_rfc3339
-from service.messages import Message, Parcel, position
-from service.retries import Answer
 from service.storage import keys
 from service.storage.deliveries import Ack, State, cursor_field
-from service.webhooks import Webhook
+from service.webhooks.payloads import Message, Parcel, position
+from service.webhooks.retry import Answer
+from service.webhooks.webhook import Webhook
 from workers.deliver.dispatch import Means, Request
 from workers.deliver.following import Group, Log
 from workers.deliver.judging import judged, missed, resumed

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from service.feeds.view import View
-from service.messages import before
 from service.storage.deliveries import Settled, State, is_behind
 from service.storage.stream import Event
-from service.webhooks import Webhook
+from service.webhooks.payloads import before
+from service.webhooks.webhook import Webhook
 from workers import runtime
 from workers.deliver.acks import Acks
 from workers.deliver.dispatch import Means, Part, lease_of

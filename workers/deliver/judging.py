@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from service import messages, retries
 from service.articles.times import from_ms, to_ms, to_rfc3339
-from service.messages import Parcel
-from service.retries import Answer, Verdict
 from service.settings import Settings
 from service.storage.deliveries import Ack, cursor_field
-from service.webhooks import SKIP
+from service.webhooks import payloads, retry
+from service.webhooks.payloads import Parcel
+from service.webhooks.retry import Answer, Verdict
+from service.webhooks.webhook import SKIP
 from workers.deliver.line import Line
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _failed(
     failures = hook.failures + 1
     first_ms = hook.first_failure_ms or now_ms
     schedule = settings.webhook_retry_schedule_s
-    delay_s = retries.retry_delay_s(
+    delay_s = retry.retry_delay_s(
         failures, schedule_s=schedule, retry_after=answer.retry_after, now=now,
         chance=random.random(),  # noqa: S311 -- jitter
     )  # fmt: skip
@@ -152,6 +152,6 @@ def operation(
         "type": type,
         "subject": hook.id,
         "time": to_rfc3339(now),
-        "datacontenttype": messages.JSON,
+        "datacontenttype": payloads.JSON,
         "data": orjson.dumps({"webhook": hook.id, **data}),
     }

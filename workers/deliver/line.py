@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from service.messages import position
 from service.storage.deliveries import Range
+from service.webhooks.payloads import position
 
 
 class Line:

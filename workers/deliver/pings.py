@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from urllib.parse import urlencode
 
-from service import retries
 from service.articles.times import to_ms
 from service.feeds.page import FORMATS, Page, Period
-from service.retries import Answer, Verdict
 from service.storage.deliveries import Ack
 from service.storage.rendered import Change
+from service.webhooks import retry
+from service.webhooks.retry import Answer, Verdict
 from workers.deliver.dispatch import Means, Request
 from workers.deliver.lanes import Sender
 from workers.deliver.sending import target
@@ -95,7 +95,7 @@ class Ping(Sender):
             return
         self._failures += 1
         self.first_failure_ms = self.first_failure_ms or to_ms(now)
-        delay_s = retries.retry_delay_s(
+        delay_s = retry.retry_delay_s(
             self._failures, schedule_s=self._means.settings.webhook_retry_schedule_s,
             retry_after=answer.retry_after, now=now, chance=random.random(),  # noqa: S311 -- jitter
         )  # fmt: skip

@@ -11,7 +11,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
-from service.retries import Answer
+from service.webhooks.retry import Answer
 from workers.runtime import Stopwatch
 
 # Kept of an answer, for the attempt log.

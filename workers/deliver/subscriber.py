@@ -7,12 +7,13 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
-from service import hub, retries
 from service.articles.times import to_ms
-from service.hub import DENIED, SUBSCRIBE, Asked, Subscriber
-from service.retries import Answer, Verdict
 from service.storage import keys
 from service.storage.deliveries import Ack
+from service.webhooks import retry
+from service.webhooks.retry import Answer, Verdict
+from service.websub import hub
+from service.websub.hub import DENIED, SUBSCRIBE, Asked, Subscriber
 from workers.deliver.dispatch import Means, Request
 from workers.deliver.lanes import Sender
 from workers.deliver.sending import target
@@ -159,7 +160,7 @@ class Subscription(Sender):
         elif answer.verdict is Verdict.RETRY:
             now = self._means.now()
             failures = self.failures + 1
-            delay_s = retries.retry_delay_s(
+            delay_s = retry.retry_delay_s(
                 failures, schedule_s=self._means.settings.webhook_retry_schedule_s,
                 retry_after=answer.retry_after, now=now,
                 chance=random.random(),  # noqa: S311 -- jitter

@@ -11,13 +11,13 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from service import hub
 from service.errors import Unavailable
 from service.feeds.page import VIEWS, Page
 from service.rendering import FeedRenderer
 from service.storage.connecting import translated
 from service.storage.rendered import Change
 from service.storage.subscribers import Content
+from service.websub import hub
 from workers.deliver.dispatch import Means
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import aiohttp
 
 from service.decoding import ACCEPTED, Decoder
 from service.errors import FetchFailed
+from service.http import host_of
 from service.settings import Settings
-from service.targets import host_of
 
 ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml;q=0.9, "

@@ -20,7 +20,7 @@ from service.articles.article import Article, Draft, Entry
 from service.articles.times import to_ms
 from service.errors import DatelineError, InvalidInput, Unavailable
 from service.settings import Settings
-from service.sources import make as make_source
+from service.sources.source import make_source as make_source
 from service.storage.store import Store
 from workers.ingest.fetch import fetch
 from workers.ingest.identify import FILE_SOURCE

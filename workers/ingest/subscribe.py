@@ -15,14 +15,15 @@ from dataclasses import replace
 
 import aiohttp
 
-from service import websub
+from service import http
 from service.articles.times import to_ms
 from service.errors import FetchFailed
-from service.polling import Poll
 from service.settings import Settings
-from service.sources import Source
+from service.sources.schedule import Poll
+from service.sources.source import Source
 from service.storage.store import Store
-from service.websub import Subscription
+from service.websub import subscriber
+from service.websub.subscriber import Subscription
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class Subscriber:
         }
         if mode == "subscribe":
             form["hub.secret"] = subscription.secret
-            form["hub.lease_seconds"] = str(websub.LEASE_S)
+            form["hub.lease_seconds"] = str(subscriber.LEASE_S)
         extra: dict[str, object] = {"hub": subscription.hub, "topic": subscription.topic}
         try:
             status = await self._post(subscription.hub, form)
@@ -142,4 +143,4 @@ class Subscriber:
 def _named(headers: Mapping[str, str], base_url: str) -> tuple[str, str]:
     getall = getattr(headers, "getall", None)
     values = getall("Link", ()) if getall else filter(None, [headers.get("Link")])
-    return websub.links(values, base_url=base_url)
+    return http.links(values, base_url=base_url)

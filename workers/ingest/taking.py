@@ -15,14 +15,14 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from service import polling
 from service.articles.encoded import Packed
 from service.articles.times import to_ms
 from service.errors import DatelineError, FetchFailed, ParseFailed, Unavailable
-from service.polling import Poll
-from service.retries import retry_after_s
+from service.http import retry_after_s
 from service.settings import Settings
-from service.sources import Source
+from service.sources import freshness, schedule
+from service.sources.schedule import Poll
+from service.sources.source import Source
 from service.storage.connecting import translated
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
@@ -126,14 +126,14 @@ class Taker:
                 source, poll, fetched = await self._take_in(source, poll, fetched, held)
         finally:
             held.give_back()
-        poll = polling.with_redirect(poll, fetched.moved_to)
+        poll = schedule.with_redirect(poll, fetched.moved_to)
         source, poll = self._moved(source, poll)
         poll = await self._subscriber.kept(source, poll, fetched.headers)
-        poll = polling.succeeded(
+        poll = schedule.succeeded(
             poll,
             source,
             now=now,
-            fresh_s=polling.freshness_s(fetched.headers, now=now),
+            fresh_s=freshness.freshness_s(fetched.headers, now=now),
             is_live=bool(poll.subscription) and await self._subscriber.is_live(poll),
             chance=random.random(),  # noqa: S311 -- jitter
             settings=self._settings,
@@ -179,7 +179,7 @@ class Taker:
             digest = ""
         if report.error:
             raise ParseFailed(report.error)
-        poll = polling.with_news(poll, counts["created"], now=self._now())
+        poll = schedule.with_news(poll, counts["created"], now=self._now())
         poll = _with_report(poll, report, digest if fetched.status == 200 else "")
         if not report.is_whole:
             fetched = replace(fetched, etag="", last_modified="")
@@ -240,14 +240,14 @@ class Taker:
         if poll.moved_polls < self._settings.redirect_confirmations:
             return source, poll
         moved = source.moved(poll.moved_to, f"moved from {source.url}")
-        return moved, polling.with_redirect(poll, "")
+        return moved, schedule.with_redirect(poll, "")
 
     def _failed(self, claim: Claim, exc: DatelineError) -> Outcome:
         now, source = self._now(), claim.source
         status = exc.status if isinstance(exc, Refused) else 0
         asked_s = retry_after_s(exc.retry_after, now) if isinstance(exc, Refused) else None
         before = replace(claim.poll, result=str(exc)[:500])
-        poll = polling.failed(
+        poll = schedule.failed(
             before,
             source,
             now=now,

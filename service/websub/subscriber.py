@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from urllib.parse import urljoin
 
 # 10 days, what most hubs give.
 LEASE_S = 864_000
@@ -21,8 +18,6 @@ RENEW_AT = 0.8
 FIRST_RETRY_S, LONGEST_RETRY_S = 300, 86_400
 # Section 7.1: methods recognised; SHA-1 is weak and still what old hubs send.
 _METHODS = ("sha1", "sha256", "sha384", "sha512")
-_LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
-_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,13 +71,3 @@ def is_signed(body: bytes, *, signature: str, secret: str) -> bool:
         return False
     made = hmac.new(secret.encode(), body, getattr(hashlib, method)).hexdigest()
     return hmac.compare_digest(made.encode(), digest.lower().encode("utf-8", "replace"))
-
-
-def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
-    """(hub, topic) that Link headers name (RFC 8288), absolute; empty if they do not."""
-    found: dict[str, str] = {}
-    for target, parameters in (match for value in headers for match in _LINK.findall(value)):
-        rel = _REL.search(parameters)
-        for name in (rel.group(1) or rel.group(2) or "").lower().split() if rel else ():
-            found.setdefault(name, urljoin(base_url, target.strip()))
-    return found.get("hub", ""), found.get("self", "")

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from enum import Enum
+
+from service.http import retry_after_s
 
 # ± this part of a delay, so that endpoints that failed together do not come back together.
 JITTER = 0.2
@@ -69,21 +70,3 @@ def retry_delay_s(
     if asked is not None:
         delay = min(max(delay, asked), delay * MAX_STRETCH)
     return delay * (1 - JITTER + 2 * JITTER * chance)
-
-
-def retry_after_s(header: str, now: datetime) -> float | None:
-    """Seconds that a Retry-After asks for (RFC 9110 10.2.3: seconds or a date), else None."""
-    header = header.strip()
-    if header.isascii() and header.isdigit():
-        return float(header[:9])
-    moment = http_date(header)
-    return None if moment is None else max(0.0, (moment - now).total_seconds())
-
-
-def http_date(text: str) -> datetime | None:
-    """A date of HTTP (RFC 9110 5.6.7) in any form that occurs; None if it is none."""
-    try:
-        found = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from service import catalogue, sources, targets
+from service import catalogue, http
 from service.articles.category_mapping import placed
 from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound
-from service.polling import Poll
+from service.sources.schedule import Poll
+from service.sources.source import make_source
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from tests.conftest import NOON, Clock
@@ -49,14 +50,14 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
 def test_what_is_refused(fields: dict[str, object], field: str) -> None:
     """With the field's name, and no secret in the message."""
     with pytest.raises(InvalidInput) as caught:
-        sources.make(fields, created=WHEN)
+        make_source(fields, created=WHEN)
     assert field == caught.value.field
     assert "secret" not in str(caught.value)
 
 
 def test_secrets_are_never_shown() -> None:
     """Only the names of headers are."""
-    source = sources.make(
+    source = make_source(
         {"url": "http://x.example/f", "auth": "me:secret", "headers": {"X-Key": "secret"}},
         created=WHEN,
     )
@@ -67,7 +68,7 @@ def test_secrets_are_never_shown() -> None:
 
 def test_a_source_that_moves_keeps_its_id_and_no_secrets() -> None:
     """They belong to the host that they were given for."""
-    source = sources.make({"url": "http://x.example/f", "auth": "me:secret"}, created=WHEN)
+    source = make_source({"url": "http://x.example/f", "auth": "me:secret"}, created=WHEN)
     same, other = source.moved("http://x.example/g", ""), source.moved("http://y.example/f", "")
     assert (source.id, source.url) == (other.id, other.added_url)
     assert (source.headers, {}) == (same.headers, other.headers)
@@ -80,7 +81,7 @@ def test_a_source_that_moves_keeps_its_id_and_no_secrets() -> None:
 )  # fmt: skip
 def test_hosts(url: str, host: str) -> None:
     """Default ports are one host with none."""
-    assert host == targets.host_of(url)
+    assert host == http.host_of(url)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_mapping(
 
 async def add(store: Store, url: str, *, due_ms: int = NOW_MS) -> str:
     """A source."""
-    source = sources.make({"url": url}, created=NOON)
+    source = make_source({"url": url}, created=NOON)
     await store.sources.add(source, due_ms=due_ms)
     return source.id
 
@@ -218,7 +219,7 @@ async def test_a_source_that_changed_during_its_poll_keeps_the_change(store: Sto
 
 async def test_nothing_is_polled_by_waking_a_paused_source(store: Store) -> None:
     """Hubs and operators cannot revive it by accident."""
-    source = sources.make({"url": "http://x.example/", "paused": True}, created=NOON)
+    source = make_source({"url": "http://x.example/", "paused": True}, created=NOON)
     await store.sources.add(source, due_ms=NOW_MS)
     await store.sources.wake(source.id, due_ms=NOW_MS)
     assert [] == await claim(store)

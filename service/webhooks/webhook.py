@@ -1,6 +1,6 @@
 """Webhooks as their owners set them up: what goes to whom, in which form. Pure.
 
-Signatures are in `signing`, what is sent is in `messages`, what answers mean is in `retries`. A
+Signatures are in `signing`, what is sent is in `payloads`, what answers mean is in `retry`. A
 webhook is an endpoint with a position in the event stream: everything is sent to it in order, one
 request at a time, and the position moves only when the request before it is settled.
 """
@@ -10,25 +10,19 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any, cast
 
 import orjson
 
-from service import messages, signing
 from service.articles import categories, times
 from service.errors import InvalidInput
-from service.feeds.query import Filter, Query, parse_query
-from service.feeds.view import View
-from service.messages import Message, Parcel
-from service.signing import Key
-from service.targets import checked_headers, checked_url
+from service.feeds.query import Query, parse_query
+from service.http import checked_headers, checked_url
+from service.webhooks import payloads, signing
+from service.webhooks.payloads import Message, Parcel
+from service.webhooks.selection import ALL_EVENTS, TYPES, Selection
+from service.webhooks.signing import Key
 
-TYPES = (
-    "dateline.article.published.v1",
-    "dateline.article.updated.v1",
-    "dateline.article.withdrawn.v1",
-)
 BLOCK, SKIP = ON_FAILURE = ("block", "skip")
 # With the one in use: rotated again before the last one's overlap ended.
 MAX_KEYS = 3
@@ -51,38 +45,6 @@ _FIELDS = (*_CHANGEABLE, "signature", "secret")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which events an endpoint gets; equal for all endpoints that get the same."""
-
-    categories: tuple[str, ...] = ()
-    """Paths; an article matches if it is in one of them or below. Empty: everything."""
-    types: tuple[str, ...] = ()
-    """Event types; empty: all."""
-    query: str = ""
-    """A feed's query part, in its one spelling, with nothing in it but what `Filter` has."""
-    view: str = ""
-    """Name of a view, which has to hold the article, too."""
-
-    def matches(self, message: Message, views: Mapping[str, View]) -> bool:
-        """Whether the event goes to such an endpoint; one that is unreadable goes to nobody."""
-        article = message.article
-        if article is None or (self.types and message.type not in self.types):
-            return False
-        if self.categories and message.places.isdisjoint(self.categories):
-            return False
-        if self.query and not _filter(self.query).matches(article):
-            return False
-        return not self.view or self._is_in_view(message, views)
-
-    def _is_in_view(self, message: Message, views: Mapping[str, View]) -> bool:
-        view = views.get(self.view)
-        if view is None or message.article is None:
-            return False
-        is_below = view.category == categories.ALL or view.category in message.places
-        return is_below and view.holds(message.article)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """An endpoint."""
 
@@ -90,9 +52,9 @@ class Webhook:
     url: str
     keys: tuple[Key, ...]
     """What signs, the newest first."""
-    selection: Selection = Selection()
-    payload: str = messages.FULL
-    format: str = messages.STANDARD
+    selection: Selection = ALL_EVENTS
+    payload: str = payloads.FULL
+    format: str = payloads.STANDARD
     batch: int = 1
     """At most so many events in a request; over 1 even one event comes as a list."""
     linger_ms: int = 0
@@ -131,17 +93,17 @@ class Webhook:
     def parcel(self, waiting: Sequence[Message]) -> Parcel:
         """The next request for events that wait, the oldest first."""
         if self.batch == 1:
-            return messages.single(waiting[0], format=self.format, payload=self.payload)
-        fitting = messages.fitting(
+            return payloads.single(waiting[0], format=self.format, payload=self.payload)
+        fitting = payloads.fitting(
             waiting, format=self.format, payload=self.payload, max_bytes=self.max_bytes
         )
-        return messages.batch(
+        return payloads.batch(
             fitting, format=self.format, payload=self.payload, endpoint_id=self.id
         )
 
     def test(self, message_id: str, *, time: str) -> Parcel:
         """A test message."""
-        return messages.test(message_id, time=time, format=self.format, is_batch=self.batch > 1)
+        return payloads.test(message_id, time=time, format=self.format, is_batch=self.batch > 1)
 
     def request_headers(self, parcel: Parcel, *, now: datetime) -> dict[str, str]:
         """All that a request carries but the User-Agent."""
@@ -176,7 +138,7 @@ class Webhook:
         return replace(self, keys=(key, *old)[:MAX_KEYS])
 
 
-def make(fields: Mapping[str, object], *, webhook_id: str, created: datetime) -> Webhook:
+def make_webhook(fields: Mapping[str, object], *, webhook_id: str, created: datetime) -> Webhook:
     """Check what a client asks for; its key is made here if the client brings none.
 
     Raises:
@@ -189,10 +151,10 @@ def make(fields: Mapping[str, object], *, webhook_id: str, created: datetime) ->
     url = checked_url(given["url"], instead="headers")
     key = _key(fields, "v1")
     bare = Webhook(id=webhook_id, url=url, keys=(key,), created=times.to_rfc3339(created))
-    return change(bare, given)
+    return change_webhook(bare, given)
 
 
-def change(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
+def change_webhook(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
     """The webhook with other settings; `null` puts one back to its default.
 
     Raises:
@@ -209,7 +171,7 @@ def change(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
     return replace(webhook, selection=selection, **changed)
 
 
-def rotate(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> Webhook:
+def rotate_webhook(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> Webhook:
     """The webhook with another key, of its own version unless a client asks for the other.
 
     Raises:
@@ -238,11 +200,6 @@ def _check_names(fields: Collection[str], known: tuple[str, ...]) -> None:
     for name in fields:
         if name not in known:
             raise InvalidInput(name, "…", f"no such field; known: {', '.join(known)}")
-
-
-@lru_cache(maxsize=1_024)
-def _filter(query: str) -> Filter:
-    return parse_query(query, zone=UTC).filter
 
 
 def _url(name: str, value: object) -> str:
@@ -324,8 +281,8 @@ _CHECKS: Mapping[str, Any] = {
     "types": _types,
     "query": _query,
     "view": _text,
-    "payload": _one_of(messages.PAYLOADS),
-    "format": _one_of(messages.FORMATS),
+    "payload": _one_of(payloads.PAYLOADS),
+    "format": _one_of(payloads.FORMATS),
     "batch": _whole(1, MAX_BATCH),
     "linger_ms": _whole(0, MAX_LINGER_MS),
     "max_bytes": _whole(MIN_BYTES, MAX_BYTES),
@@ -335,7 +292,7 @@ _CHECKS: Mapping[str, Any] = {
     "paused": _flag,
 }
 _DEFAULTS: Mapping[str, Any] = {
-    "categories": (), "types": (), "query": "", "view": "", "payload": messages.FULL,
-    "format": messages.STANDARD, "batch": 1, "linger_ms": 0, "max_bytes": DEFAULT_BYTES,
+    "categories": (), "types": (), "query": "", "view": "", "payload": payloads.FULL,
+    "format": payloads.STANDARD, "batch": 1, "linger_ms": 0, "max_bytes": DEFAULT_BYTES,
     "headers": {}, "rate_per_s": 0, "on_failure": BLOCK, "paused": False,
 }  # fmt: skip

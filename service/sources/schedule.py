@@ -11,14 +11,12 @@ POLL_DEFAULT_S, until nothing has come for a hundred times that long; then it sl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from service.articles.times import to_ms, to_rfc3339
-from service.retries import http_date
 from service.settings import Settings
-from service.sources import Source
+from service.sources.source import Source
 
 # How far the next poll may be put off by chance; failures that began together should part.
 JITTER, FAILURE_JITTER = 0.1, 0.25
@@ -140,39 +138,6 @@ def with_redirect(poll: Poll, target: str) -> Poll:
         return replace(poll, moved_to="", moved_polls=0) if poll.moved_to else poll
     agreed = poll.moved_polls + 1 if target == poll.moved_to else 1
     return replace(poll, moved_to=target, moved_polls=agreed)
-
-
-def freshness_s(headers: Mapping[str, str], *, now: datetime) -> float:
-    """How long an answer may be used without asking again (RFC 9111 4.2.1), in seconds; 0 if it
-    does not say, or says that it may not.
-
-    Args:
-        headers: of a 200, 226 or 304; names in any case that the mapping can look up.
-    """
-    if "Cache-Control" not in headers and "Expires" not in headers:
-        return 0.0
-    directives = _directives(headers.get("Cache-Control", ""))
-    if "no-cache" in directives or "no-store" in directives:
-        return 0.0
-    if "max-age" in directives:
-        age_s = _seconds(headers.get("Age", "")) or 0.0
-        return max(0.0, (_seconds(directives["max-age"]) or 0.0) - age_s)
-    expires = http_date(headers.get("Expires", ""))
-    if expires is None:
-        return 0.0
-    # Against its own clock, which may be wrong, and not against ours.
-    date = http_date(headers.get("Date", "")) or now
-    return max(0.0, (expires - date).total_seconds())
-
-
-def _directives(header: str) -> dict[str, str]:
-    parts = (part.partition("=") for part in header.lower().split(","))
-    return {name.strip(): value.strip().strip('"') for name, _, value in parts}
-
-
-def _seconds(text: str) -> float | None:
-    text = text.strip()
-    return float(text[:12]) if text.isascii() and text.isdigit() else None
 
 
 def _outside_skipped(poll: Poll, due: datetime, chance: float) -> datetime:

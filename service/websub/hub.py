@@ -22,8 +22,8 @@ from service.errors import InvalidInput
 from service.feeds.head import HUB_PATH, MEDIA_TYPES
 from service.feeds.page import FORMATS, Page, parse_page
 from service.feeds.query import parse_query
+from service.http import checked_url
 from service.settings import Settings
-from service.targets import checked_url
 
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
 DENIED = "denied"

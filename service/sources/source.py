@@ -16,7 +16,7 @@ from typing import Any
 from service.articles import article, categories, times
 from service.articles.text import normalized
 from service.errors import InvalidInput
-from service.targets import checked_headers, checked_url, host_of
+from service.http import checked_headers, checked_url, host_of
 
 MAX_RULES = 200
 _FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
@@ -77,7 +77,7 @@ class Source:
         return replace(self, url=url, host=host, headers=headers, note=note)
 
 
-def make(fields: Mapping[str, object], *, created: datetime) -> Source:
+def make_source(fields: Mapping[str, object], *, created: datetime) -> Source:
     """Check what a client asks for; the same URL always gives the same id.
 
     Raises:
@@ -91,10 +91,10 @@ def make(fields: Mapping[str, object], *, created: datetime) -> Source:
         host=host_of(url),
         created=times.to_rfc3339(created),
     )
-    return changed(source, {name: value for name, value in fields.items() if name != "url"})
+    return change_source(source, {name: value for name, value in fields.items() if name != "url"})
 
 
-def changed(source: Source, fields: Mapping[str, object]) -> Source:
+def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     """The source with other settings; those not named stay.
 
     Raises:

@@ -14,22 +14,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook as Reference
 from standardwebhooks import WebhookVerificationError
 
-from service import signing, webhooks
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.articles.encoded import pack
 from service.errors import InvalidInput
 from service.feeds.view import make_view
-from service.messages import PAYLOADS, Message
-from service.retries import Answer, Verdict, retry_after_s, retry_delay_s
-from service.webhooks import Selection, Webhook
+from service.http import retry_after_s
+from service.webhooks import signing
+from service.webhooks.payloads import PAYLOADS, Message
+from service.webhooks.retry import Answer, Verdict, retry_delay_s
+from service.webhooks.selection import TYPES, Selection
+from service.webhooks.webhook import MAX_KEYS, Webhook, change_webhook, make_webhook, rotate_webhook
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 
 
 def make(**fields: Any) -> Webhook:
     """One, from what a client would ask."""
-    return webhooks.make({"url": "http://x.example/", **fields}, webhook_id="w", created=NOW)
+    return make_webhook({"url": "http://x.example/", **fields}, webhook_id="w", created=NOW)
 
 
 def message(**fields: Any) -> Message:
@@ -44,7 +46,7 @@ def message(**fields: Any) -> Message:
               "status": "live", "published": "2026-01-05T12:00:00Z",
               "updated": "2026-01-05T12:00:00Z"}  # fmt: skip
     data = orjson.dumps({**orjson.loads(pack(draft).doc), **stored})
-    given = {"entry_id": "5-0", "shard": 0, "id": "a_1", "type": webhooks.TYPES[0],
+    given = {"entry_id": "5-0", "shard": 0, "id": "a_1", "type": TYPES[0],
              "subject": "a", "time": "2026-01-05T12:00:00Z", "data": data}  # fmt: skip
     return Message(**{**given, **fields})
 
@@ -94,7 +96,7 @@ def test_a_rotated_key_signs_beside_the_new_one_until_its_end() -> None:
     """The reference library takes the message by either; after the overlap by the new one alone."""
     before = make()
     now = datetime.now(UTC)
-    after = webhooks.rotate(before, {"overlap_s": 60}, now=now)
+    after = rotate_webhook(before, {"overlap_s": 60}, now=now)
     old, new = before.keys[0].secret, after.keys[0].secret
     both = signing.headers(after.keys, message_id="m", attempted=now, payload=b"{}")
     assert {} == Reference(old).verify(b"{}", both) == Reference(new).verify(b"{}", both)
@@ -108,12 +110,12 @@ def test_a_rotated_key_signs_beside_the_new_one_until_its_end() -> None:
 
 def test_rotations_in_a_row_keep_few_keys_and_no_end_is_put_off() -> None:
     """The newest first, MAX_KEYS at most; an old key's end stays where it was put."""
-    webhook = webhooks.rotate(make(), {"overlap_s": 60}, now=NOW)
+    webhook = rotate_webhook(make(), {"overlap_s": 60}, now=NOW)
     first_end = webhook.keys[1].until
     for _ in range(4):
-        webhook = webhooks.rotate(webhook, {}, now=NOW)
-    assert webhooks.MAX_KEYS == len(webhook.keys)
-    again = webhooks.rotate(webhooks.rotate(make(), {"overlap_s": 60}, now=NOW), {}, now=NOW)
+        webhook = rotate_webhook(webhook, {}, now=NOW)
+    assert MAX_KEYS == len(webhook.keys)
+    again = rotate_webhook(rotate_webhook(make(), {"overlap_s": 60}, now=NOW), {}, now=NOW)
     assert first_end == again.keys[2].until
 
 
@@ -136,7 +138,7 @@ def test_a_receiver_can_bring_its_secret() -> None:
 def test_an_overlap_is_seconds(overlap_s: object) -> None:
     """From none to thirty days."""
     with pytest.raises(InvalidInput, match="overlap_s"):
-        webhooks.rotate(make(), {"overlap_s": overlap_s}, now=NOW)
+        rotate_webhook(make(), {"overlap_s": overlap_s}, now=NOW)
 
 
 def test_a_webhook_kept_with_one_secret_is_read() -> None:
@@ -148,7 +150,7 @@ def test_a_webhook_kept_with_one_secret_is_read() -> None:
 
 def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
     """from_json(to_json(w)) == w."""
-    webhook = make(categories=["Media Center/News"], types=[webhooks.TYPES[0]])
+    webhook = make(categories=["Media Center/News"], types=[TYPES[0]])
     assert webhook == Webhook.from_json(webhook.to_json())
     assert "secret" not in webhook.shown()
     assert ("media-center/news",) == webhook.selection.categories
@@ -205,8 +207,8 @@ def test_retry_after(header: str, expected: float | None) -> None:
         ({"categories": ["Harb"]}, False),
         ({"categories": ["Harbour/Ferries/Night"]}, False),
         ({"categories": ["Sports", "Harbour"]}, True),
-        ({"types": [webhooks.TYPES[0]]}, True),
-        ({"types": [webhooks.TYPES[1]]}, False),
+        ({"types": [TYPES[0]]}, True),
+        ({"types": [TYPES[1]]}, False),
         ({"query": "lang=en"}, True),
         ({"query": "?lang=fr"}, False),
         ({"query": "q=fog&tag=Weather"}, True),
@@ -265,7 +267,7 @@ def test_cloudevents_are_those_of_the_specification(batch: int) -> None:
     many = "-batch" if batch > 1 else ""
     assert f"application/cloudevents{many}+json" == parcel.content_type
     event = JSONFormat().read(None, orjson.dumps(body[0] if batch > 1 else body))
-    assert ("a_1", "/articles", webhooks.TYPES[0], "a") == (
+    assert ("a_1", "/articles", TYPES[0], "a") == (
         event.get_id(), event.get_source(), event.get_type(), event.get_subject(),
     )  # fmt: skip
     assert "application/json" == event.get_datacontenttype()
@@ -284,13 +286,13 @@ def test_payloads() -> None:
 
 def test_settings_are_changed_one_by_one_and_put_back() -> None:
     """`null` is the default again; what is not named stays."""
-    webhook = webhooks.change(make(batch=5, query="lang=en"), {"batch": None, "rate_per_s": 2})
+    webhook = change_webhook(make(batch=5, query="lang=en"), {"batch": None, "rate_per_s": 2})
     assert (1, 2, "lang=en") == (webhook.batch, webhook.rate_per_s, webhook.selection.query)
-    assert webhooks.change(webhook, {"query": None}).selection == Selection()
+    assert change_webhook(webhook, {"query": None}).selection == Selection()
     with pytest.raises(InvalidInput, match="url"):
-        webhooks.change(webhook, {"url": None})
+        change_webhook(webhook, {"url": None})
     with pytest.raises(InvalidInput, match="secret"):
-        webhooks.change(webhook, {"secret": "x"})
+        change_webhook(webhook, {"secret": "x"})
 
 
 def test_headers_are_sent_and_never_shown() -> None:

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import polling, sources
 from service.articles.times import to_ms
-from service.polling import Poll
 from service.settings import Settings
+from service.sources import freshness, schedule
+from service.sources.schedule import Poll
+from service.sources.source import make_source
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # A Monday.
-SOURCE = sources.make({"url": "http://x.example/f"}, created=NOW)
+SOURCE = make_source({"url": "http://x.example/f"}, created=NOW)
 DEFAULTS = Settings()
 HOUR = 3_600
 
@@ -26,13 +27,13 @@ def due_s(poll: Poll) -> float:
 def after_success(poll: Poll, *, chance: float = 0.0, **given: object) -> Poll:
     """As `succeeded` says, with the defaults."""
     arguments = {"fresh_s": 0.0, "is_live": False, "source": SOURCE, **given}
-    return polling.succeeded(poll, now=NOW, chance=chance, settings=DEFAULTS, **arguments)  # type: ignore[arg-type]
+    return schedule.succeeded(poll, now=NOW, chance=chance, settings=DEFAULTS, **arguments)  # type: ignore[arg-type]
 
 
 def after_failure(poll: Poll, *, chance: float = 0.0, **given: object) -> Poll:
     """As `failed` says, with the defaults."""
     arguments = {"is_lasting": False, "retry_after_s": 0.0, **given}
-    return polling.failed(poll, SOURCE, now=NOW, chance=chance, settings=DEFAULTS, **arguments)  # type: ignore[arg-type]
+    return schedule.failed(poll, SOURCE, now=NOW, chance=chance, settings=DEFAULTS, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -131,18 +132,18 @@ def test_skipped_hours_and_days(poll: Poll, expected: str) -> None:
 )
 def test_freshness(headers: dict[str, str], expected_s: float) -> None:
     """RFC 9111 4.2.1: max-age less Age, else Expires less Date."""
-    assert expected_s == polling.freshness_s(headers, now=NOW)
+    assert expected_s == freshness.freshness_s(headers, now=NOW)
 
 
 def test_the_rhythm_is_learnt() -> None:
     """The first poll finds the archive and says nothing; later ones move the mean gap."""
-    first = polling.with_news(Poll(), 50, now=NOW)
+    first = schedule.with_news(Poll(), 50, now=NOW)
     assert (to_ms(NOW), 0) == (first.news_ms, first.gap_s)
-    quiet = polling.with_news(first, 0, now=NOW + timedelta(hours=1))
+    quiet = schedule.with_news(first, 0, now=NOW + timedelta(hours=1))
     assert first == quiet
-    second = polling.with_news(quiet, 2, now=NOW + timedelta(hours=2))
+    second = schedule.with_news(quiet, 2, now=NOW + timedelta(hours=2))
     assert HOUR == second.gap_s
-    third = polling.with_news(second, 1, now=NOW + timedelta(hours=2, seconds=600))
+    third = schedule.with_news(second, 1, now=NOW + timedelta(hours=2, seconds=600))
     assert HOUR - 0.3 * 3_000 == pytest.approx(third.gap_s)
 
 
@@ -150,5 +151,5 @@ def test_redirects_must_agree() -> None:
     """The count begins anew at another target, and at an answer without a redirect."""
     poll = Poll()
     for target, agreed in (("a", 1), ("a", 2), ("b", 1), ("b", 2), ("", 0), ("b", 1)):
-        poll = polling.with_redirect(poll, target)
+        poll = schedule.with_redirect(poll, target)
         assert (target, agreed) == (poll.moved_to, poll.moved_polls)

@@ -1,10 +1,15 @@
-"""Where requests of ours go: URLs and headers as others give them, checked once for all. Pure."""
+"""HTTP: rules for URLs and headers that others give, and for what their answers say. Pure.
+
+Sources: RFC 9110 (dates, Retry-After), RFC 8288 (Link).
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
-from urllib.parse import urlsplit
+from collections.abc import Collection, Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urljoin, urlsplit
 
 from service.errors import InvalidInput
 
@@ -76,3 +81,35 @@ def host_of(url: str) -> str:
     """`example.org`, `example.org:8080`: lower case, without the default ports."""
     parts = urlsplit(url)
     return parts.netloc.lower().rpartition("@")[2].removesuffix(":443").removesuffix(":80")
+
+
+def retry_after_s(header: str, now: datetime) -> float | None:
+    """Seconds that a Retry-After asks for (RFC 9110 10.2.3: seconds or a date), else None."""
+    header = header.strip()
+    if header.isascii() and header.isdigit():
+        return float(header[:9])
+    moment = http_date(header)
+    return None if moment is None else max(0.0, (moment - now).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """A date of HTTP (RFC 9110 5.6.7) in any form that occurs; None if it is none."""
+    try:
+        found = parsedate_to_datetime(text)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+_LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
+_REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
+
+
+def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
+    """(hub, topic) that Link headers name (RFC 8288), absolute; empty if they do not."""
+    found: dict[str, str] = {}
+    for target, parameters in (match for value in headers for match in _LINK.findall(value)):
+        rel = _REL.search(parameters)
+        for name in (rel.group(1) or rel.group(2) or "").lower().split() if rel else ():
+            found.setdefault(name, urljoin(base_url, target.strip()))
+    return found.get("hub", ""), found.get("self", "")

@@ -1,0 +1,1 @@
+"""Sources: what is polled, and when. Pure."""
