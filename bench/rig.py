@@ -17,10 +17,10 @@ from pathlib import Path
 
 from bench.receivers import Judgement, title, url
 from bench.serve import ROOT, free_port
-from service import endpoints
 from service.articles.article import Draft, Entry
 from service.articles.compose import compose
 from service.errors import Unavailable
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage.connecting import translated
 from service.storage.embedded import Embedded, end, find_binary
@@ -118,7 +118,7 @@ class Rig:
         for number, kind in enumerate(kinds, first):
             category = f"k{number % categories}"
             given = {"url": url(kind, number, self.port), "categories": [category], **fields}
-            await endpoints.add(self.store, given, now=datetime.now(UTC))
+            await webhooks.add(self.store, given, now=datetime.now(UTC))
 
     async def append(self, categories: Sequence[int], *, text: str = "") -> None:
         """An article for each, the next of its category; waits while Redis is away."""

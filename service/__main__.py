@@ -1,5 +1,5 @@
 """`python -m service`: the same as `dateline`."""
 
-from service.commands import run
+from service.cli.main import start
 
-run()
+start()

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service import endpoints
 from service.articles.article import Entry, Form
 from service.articles.compose import compose
 from service.feeds.page import Page, Period
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
 from service.storage.stream import AGGREGATE
@@ -215,7 +215,7 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
 ) -> None:
     """Past the retention only what all our own readers have seen goes."""
     monkeypatch.setattr(aggregate, "TRIM_EVERY_S", 0.05)
-    made = await endpoints.add(store, {"url": "http://x.example/"}, now=datetime.now(UTC))
+    made = await webhooks.add(store, {"url": "http://x.example/"}, now=datetime.now(UTC))
     await append(store, *(draft(f"n{i}") for i in range(500)))
     brief = settings.model_copy(update={"stream_retention_s": 0.001})
     async with aggregator(store, brief):
@@ -226,7 +226,7 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
         await wait_until(all_there)
         await asyncio.sleep(0.3)
         assert 500 == await store.stream.length(0)
-        await endpoints.remove(store, made["id"])
+        await webhooks.remove(store, made["id"])
 
         async def trimmed() -> bool:
             return await store.stream.length(0) < 500

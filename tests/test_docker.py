@@ -9,7 +9,7 @@ import pytest
 import yaml
 from dockerfile_parse import DockerfileParser
 
-from service.commands import main
+from service.cli.main import main
 from service.settings import Settings
 from service.web.app import ROUTES
 from tests.running import ROOT

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from service.commands import main
+from service.cli.main import main
 from service.settings import Settings
 from service.storage import keys
 from service.web.app import ROUTES

@@ -11,9 +11,9 @@ import orjson
 import pytest
 from aiohttp import web
 
-from service import catalogue
 from service.articles.article import Article
 from service.articles.times import to_ms
+from service.manage import sources
 from service.settings import Settings
 from service.sources.schedule import Poll
 from service.sources.source import Source, make_source
@@ -205,7 +205,7 @@ async def test_gone_stops_and_resuming_tries_again(
         await asyncio.sleep(0.2)
         assert 1 == len(site.requests)
         site.put("/f", RSS)
-        await catalogue.change(store, source_id, {"paused": False}, now=clock())
+        await sources.change(store, source_id, {"paused": False}, now=clock())
         await polled(store, source_id, "1 new")
 
 

@@ -14,8 +14,9 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from service import catalogue, http
+from service import http
 from service.articles.times import to_ms
+from service.manage import sources
 from service.settings import Settings
 from service.sources.schedule import Poll
 from service.storage import keys
@@ -118,7 +119,7 @@ async def test_a_hub_is_asked_verified_and_believed(
         site.put("/f", status=304)
         poll = await again_at(store, clock, source_id, settings.poll_default_s * 1.2)
         assert poll.due_ms - to_ms(clock()) >= 12 * settings.poll_default_s * 1000
-        shown = await catalogue.shown(store, await catalogue.find(store, source_id), now=clock())
+        shown = await sources.shown(store, await sources.find(store, source_id), now=clock())
         assert shown["hub"] == f"{site.url}/hub"
     assert 1 == len(hub.asked)
     assert 0 == await store.client.xlen(keys.PUSHES)

@@ -7,6 +7,7 @@ import logging
 from aiohttp import web
 
 from service.errors import InvalidInput, NotFound
+from service.manage import hub as manage_hub
 from service.storage.subscribers import Refusal
 from service.web.api import json_response
 from service.web.body import read_body
@@ -82,12 +83,10 @@ def _said(status: int, text: str) -> web.Response:
 
 async def list_subscribers(request: web.Request) -> web.StreamResponse:
     """GET: who is pushed our feeds; without secrets."""
-    return json_response(await request.app[STORE].subscribers.all_shown())
+    return json_response(await manage_hub.all_shown(request.app[STORE]))
 
 
 async def remove_subscriber(request: web.Request) -> web.StreamResponse:
     """DELETE: end one without asking its callback, which is told."""
-    subscriber_id = request.match_info["id"]
-    if not await request.app[STORE].subscribers.remove(subscriber_id):
-        raise NotFound(f"{subscriber_id}: no such subscription")
+    await manage_hub.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)

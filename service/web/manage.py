@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from service import catalogue
 from service.errors import InvalidInput
+from service.manage import sources
 from service.web.api import json_response
 from service.web.body import read_body
 from service.web.state import CLOCK, STORE
@@ -19,8 +19,8 @@ async def add_source(request: web.Request) -> web.StreamResponse:
     what became of each."""
     store, now = request.app[STORE], request.app[CLOCK]()
     if any(word in request.content_type for word in ("opml", "xml")):
-        return json_response(await catalogue.add_all(store, await read_body(request), now=now))
-    source, added = await catalogue.add(store, await read_object(request), now=now)
+        return json_response(await sources.add_all(store, await read_body(request), now=now))
+    source, added = await sources.add(store, await read_object(request), now=now)
     return json_response(source.shown(), status=201 if added else 200)
 
 
@@ -31,7 +31,7 @@ async def list_sources(request: web.Request) -> web.StreamResponse:
 
 async def export_sources(request: web.Request) -> web.StreamResponse:
     """GET: all of them, as OPML."""
-    body = await catalogue.exported(request.app[STORE])
+    body = await sources.exported(request.app[STORE])
     headers = {"Cache-Control": "no-store", "Content-Type": "text/x-opml; charset=utf-8"}
     return web.Response(body=body, headers=headers)
 
@@ -39,28 +39,28 @@ async def export_sources(request: web.Request) -> web.StreamResponse:
 async def show_source(request: web.Request) -> web.StreamResponse:
     """GET one, with what its polls left."""
     store = request.app[STORE]
-    source = await catalogue.find(store, request.match_info["id"])
-    return json_response(await catalogue.shown(store, source, now=request.app[CLOCK]()))
+    source = await sources.find(store, request.match_info["id"])
+    return json_response(await sources.shown(store, source, now=request.app[CLOCK]()))
 
 
 async def change_source(request: web.Request) -> web.StreamResponse:
     """PATCH: change the named fields (RFC 7396, but `mapping` and `headers` are replaced whole)."""
     fields = await read_object(request)
     store, source_id = request.app[STORE], request.match_info["id"]
-    source = await catalogue.change(store, source_id, fields, now=request.app[CLOCK]())
+    source = await sources.change(store, source_id, fields, now=request.app[CLOCK]())
     return json_response(source.shown())
 
 
 async def refresh_source(request: web.Request) -> web.StreamResponse:
     """POST: 202; it is polled now."""
     store, source_id = request.app[STORE], request.match_info["id"]
-    source = await catalogue.refresh(store, source_id, now=request.app[CLOCK]())
+    source = await sources.refresh(store, source_id, now=request.app[CLOCK]())
     return json_response(source.shown(), status=202)
 
 
 async def remove_source(request: web.Request) -> web.StreamResponse:
     """DELETE; its articles stay."""
-    await catalogue.remove(request.app[STORE], request.match_info["id"])
+    await sources.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service import saved
 from service.errors import InvalidInput
+from service.manage import private_feeds, views
 from service.web.api import json_response
 from service.web.manage import read_object
 from service.web.state import CLOCK, SETTINGS, STORE
@@ -14,8 +14,8 @@ from service.web.state import CLOCK, SETTINGS, STORE
 async def add_view(request: web.Request) -> web.StreamResponse:
     """POST: 201; a name that is taken is refused."""
     store, settings = request.app[STORE], request.app[SETTINGS]
-    view, _ = await saved.put(store, await read_object(request), now=request.app[CLOCK]())
-    return json_response(await saved.shown(store, view, settings), status=201)
+    view, _ = await views.put(store, await read_object(request), now=request.app[CLOCK]())
+    return json_response(await views.shown(store, view, settings), status=201)
 
 
 async def put_view(request: web.Request) -> web.StreamResponse:
@@ -25,26 +25,26 @@ async def put_view(request: web.Request) -> web.StreamResponse:
     fields = {"name": name, **await read_object(request)}
     if fields["name"] != name:
         raise InvalidInput("name", fields["name"], f"is not the {name!r} of the URL")
-    view, is_new = await saved.put(store, fields, now=request.app[CLOCK](), replace=True)
-    shown = await saved.shown(store, view, settings)
+    view, is_new = await views.put(store, fields, now=request.app[CLOCK](), replace=True)
+    shown = await views.shown(store, view, settings)
     return json_response(shown, status=201 if is_new else 200)
 
 
 async def list_views(request: web.Request) -> web.StreamResponse:
     """GET: all of them."""
-    return json_response(await saved.all_shown(request.app[STORE], request.app[SETTINGS]))
+    return json_response(await views.all_shown(request.app[STORE], request.app[SETTINGS]))
 
 
 async def show_view(request: web.Request) -> web.StreamResponse:
     """GET one."""
     store = request.app[STORE]
-    view = await saved.find(store, request.match_info["name"])
-    return json_response(await saved.shown(store, view, request.app[SETTINGS]))
+    view = await views.find(store, request.match_info["name"])
+    return json_response(await views.shown(store, view, request.app[SETTINGS]))
 
 
 async def remove_view(request: web.Request) -> web.StreamResponse:
     """DELETE."""
-    await saved.remove(request.app[STORE], request.match_info["name"])
+    await views.remove(request.app[STORE], request.match_info["name"])
     return web.Response(status=204)
 
 
@@ -52,16 +52,16 @@ async def add_private(request: web.Request) -> web.StreamResponse:
     """POST: 201 with the URL, this once."""
     store, settings = request.app[STORE], request.app[SETTINGS]
     fields = await read_object(request)
-    made = await saved.add_private(store, fields, settings, now=request.app[CLOCK]())
+    made = await private_feeds.add_private(store, fields, settings, now=request.app[CLOCK]())
     return json_response(made, status=201)
 
 
 async def list_private(request: web.Request) -> web.StreamResponse:
     """GET: all of them, without their URLs."""
-    return json_response(await saved.all_private(request.app[STORE]))
+    return json_response(await private_feeds.all_private(request.app[STORE]))
 
 
 async def revoke_private(request: web.Request) -> web.StreamResponse:
     """DELETE: its address leads nowhere from now on."""
-    await saved.revoke(request.app[STORE], request.match_info["id"])
+    await private_feeds.revoke(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)

@@ -15,8 +15,8 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from service import endpoints
 from service.articles.times import to_ms
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store, open_store
@@ -55,7 +55,7 @@ async def patched(store: Store, webhook_id: str, stop: asyncio.Event) -> None:
         if stop.is_set():
             return
         with contextlib.suppress(ResponseError):
-            await endpoints.change(store, webhook_id, {"rate_per_s": 900 + number % 10})
+            await webhooks.change(store, webhook_id, {"rate_per_s": 900 + number % 10})
         await asyncio.sleep(0.02)
 
 
@@ -104,7 +104,7 @@ async def test_endpoints_that_another_was_to_have_stay_if_it_goes(
 ) -> None:
     """A worker that came and went before anything was handed over."""
     while lease_of(await subscribe(store, receiver)) not in sorted(LEASES)[8:]:
-        await endpoints.remove(store, (await store.deliveries.all())[0].id)
+        await webhooks.remove(store, (await store.deliveries.all())[0].id)
     async with delivering(store, settings):
         receiver.delay_s = 0.3
         expected = await publish(store, *(f"n{i}" for i in range(5)))
@@ -124,9 +124,9 @@ async def test_from_before_all_time_is_from_the_beginning(
     expected = await publish(store, "a", "b")
     async with delivering(store, settings):
         await delivered(receiver, 2)
-        await endpoints.resume(store, webhook_id, {"from": start}, now=datetime.now(UTC))
+        await webhooks.resume(store, webhook_id, {"from": start}, now=datetime.now(UTC))
         await delivered(receiver, 4)
-        await endpoints.replay(store, webhook_id, {"since": start})
+        await webhooks.replay(store, webhook_id, {"since": start})
         assert expected * 3 == await delivered(receiver, 6)
 
 
@@ -139,7 +139,7 @@ async def test_going_on_from_where_it_stands_sends_nothing_again(
     expected = await publish(store, *(f"n{i}" for i in range(20)))
     async with delivering(store, settings):
         await delivered(receiver, 3)
-        await endpoints.resume(store, webhook_id, {}, now=datetime.now(UTC))
+        await webhooks.resume(store, webhook_id, {}, now=datetime.now(UTC))
         assert expected == await delivered(receiver, 20)
     assert expected == receiver.seen
 
@@ -184,7 +184,7 @@ async def test_what_failed_and_is_not_wanted_any_more_holds_up_no_other_shard(
 
             await wait_until(failed)
             new = await publish(store, *(f"n{i}" for i in range(8)), category="New")
-            await endpoints.change(store, webhook_id, {"categories": ["New"]})
+            await webhooks.change(store, webhook_id, {"categories": ["New"]})
             assert {*new} == {*await delivered(receiver, 8)}
         assert {0, 1} == {keys.shard_of(each.rpartition("_")[0], 2) for each in new}
         await store.client.flushdb()
@@ -216,7 +216,7 @@ async def test_a_replay_of_what_is_not_wanted_ends(
     webhook_id = await subscribe(store, receiver, categories=["Sports"])
     await publish(store, "a", "b")
     async with delivering(store, settings):
-        await endpoints.replay(store, webhook_id, {"since": OLD})
+        await webhooks.replay(store, webhook_id, {"since": OLD})
 
         async def over() -> bool:
             return not (await shown(store, webhook_id))["replaying"]

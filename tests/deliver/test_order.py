@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service import endpoints
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
 from service.storage.deliveries import Ack, Settled
@@ -82,7 +82,7 @@ async def test_failing_too_long_disables(
     async with delivering(store, settings.model_copy(update={"webhook_disable_after_s": 0.1})):
 
         async def shown() -> dict[str, object] | None:
-            found = (await endpoints.all_shown(store))[0]
+            found = (await webhooks.all_shown(store))[0]
             return found if found["disabled"] else None
 
         found = await wait_until(shown)
@@ -169,7 +169,7 @@ async def test_a_test_message_is_sent_ahead_of_everything(
 ) -> None:
     """`webhooks test`: one signed message of its own type, once."""
     webhook_id = await subscribe(store, receiver)
-    message_id = await endpoints.request_test(store, webhook_id)
+    message_id = await webhooks.request_test(store, webhook_id)
     (event_id,) = await publish(store, "a")
     async with delivering(store, settings):
         assert [message_id, event_id] == await delivered(receiver, 2)
@@ -184,11 +184,11 @@ async def test_a_rotated_key_signs_from_the_next_message_on(
     async with delivering(store, settings):
         await publish(store, "a")
         await delivered(receiver, 1)
-        made = await endpoints.rotate(store, webhook_id, {"overlap_s": 0}, now=datetime.now(UTC))
+        made = await webhooks.rotate(store, webhook_id, {"overlap_s": 0}, now=datetime.now(UTC))
         receiver.secret = made["secret"]
         await publish(store, "b")
         await delivered(receiver, 2)
-    shown = await endpoints.all_shown(store)
+    shown = await webhooks.all_shown(store)
     assert "whsec_" not in str(shown)
 
 
@@ -200,7 +200,7 @@ async def test_a_removed_webhook_gets_nothing_more(
     async with delivering(store, settings):
         await publish(store, "a")
         await delivered(receiver, 1)
-        await endpoints.remove(store, webhook_id)
+        await webhooks.remove(store, webhook_id)
         async with FakeReceiver() as other:
             await subscribe(store, other)
             await publish(store, "b")

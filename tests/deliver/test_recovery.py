@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service import endpoints
 from service.errors import InvalidInput
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import wait_until
@@ -17,7 +17,7 @@ from tests.receiver import FakeReceiver
 
 async def resume(store: Store, webhook_id: str, start: str) -> dict[str, object]:
     """As the API does it."""
-    return await endpoints.resume(store, webhook_id, {"from": start}, now=datetime.now(UTC))
+    return await webhooks.resume(store, webhook_id, {"from": start}, now=datetime.now(UTC))
 
 
 async def disabled(store: Store, settings: Settings, receiver: FakeReceiver) -> str:
@@ -98,7 +98,7 @@ async def test_skip_gives_up_after_the_schedule_and_goes_on(
         assert [second] == await delivered(receiver, 1)
         (letter,) = await store.deliveries.dead_letters(webhook_id, limit=10)
         assert (first, 1, 500) == (letter["message_id"], letter["events"], letter["status"])
-        made = await endpoints.replay(store, webhook_id, {"failures_since": started})
+        made = await webhooks.replay(store, webhook_id, {"failures_since": started})
         assert {"ranges": 1} == made
         assert [second, first] == await delivered(receiver, 2)
     assert [first] * 3 == receiver.seen[:3]
@@ -112,11 +112,11 @@ async def test_replays_send_the_same_ids_beside_what_comes(
     ids = await publish(store, *(f"n{i}" for i in range(6)))
     async with delivering(store, settings):
         await delivered(receiver, 6)
-        await endpoints.replay(store, webhook_id, {"event": ids[2]})
+        await webhooks.replay(store, webhook_id, {"event": ids[2]})
         assert [*ids, ids[2]] == await delivered(receiver, 7)
     events = await store.stream.newest(0, count=9)
     since = {"since": events[0].time}
-    assert {"ranges": 1} == await endpoints.replay(store, webhook_id, since)
+    assert {"ranges": 1} == await webhooks.replay(store, webhook_id, since)
     assert (await shown(store, webhook_id))["replaying"]
     (new,) = await publish(store, "new")
     async with delivering(store, settings):
@@ -139,7 +139,7 @@ async def test_many_replays_wait_for_each_other(
     async with delivering(store, settings):
         await delivered(receiver, 3)
         for event_id in reversed(ids):
-            await endpoints.replay(store, webhook_id, {"event": event_id})
+            await webhooks.replay(store, webhook_id, {"event": event_id})
         assert [*ids, *reversed(ids)] == await delivered(receiver, 6)
 
 
@@ -157,7 +157,7 @@ async def test_wrong_replays_are_refused(
     """Naming what is wrong."""
     webhook_id = await subscribe(store, receiver)
     with pytest.raises(InvalidInput, match=match):
-        await endpoints.replay(store, webhook_id, fields)
+        await webhooks.replay(store, webhook_id, fields)
 
 
 async def test_an_event_that_the_webhook_does_not_get_is_not_replayed(
@@ -167,7 +167,7 @@ async def test_an_event_that_the_webhook_does_not_get_is_not_replayed(
     webhook_id = await subscribe(store, receiver, categories=["Sports"])
     (event_id,) = await publish(store, "a")
     with pytest.raises(InvalidInput, match="not what this webhook gets"):
-        await endpoints.replay(store, webhook_id, {"event": event_id})
+        await webhooks.replay(store, webhook_id, {"event": event_id})
 
 
 async def test_events_dropped_before_they_were_sent_are_a_gap(

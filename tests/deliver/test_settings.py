@@ -8,8 +8,8 @@ import time
 import orjson
 import pytest
 
-from service import endpoints, saved
 from service.errors import InvalidInput
+from service.manage import views, webhooks
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import NOON, wait_until
@@ -113,13 +113,13 @@ async def test_selections_are_followed(
 ) -> None:
     """By query and by view, and anew from the moment that they change."""
     view = {"name": "foggy", "query": "q=fog"}
-    await saved.put(store, view, now=NOON)
+    await views.put(store, view, now=NOON)
     webhook_id = await subscribe(store, receiver, view="foggy")
     async with delivering(store, settings):
         await publish(store, "Rain")
         fog = await publish(store, "Fog one")
         await delivered(receiver, 1)
-        await endpoints.change(store, webhook_id, {"view": None, "query": "q=rain"})
+        await webhooks.change(store, webhook_id, {"view": None, "query": "q=rain"})
 
         async def changed() -> bool:
             await publish(store, f"Rain {time.monotonic()}")
@@ -135,14 +135,14 @@ async def test_a_view_that_webhooks_follow_is_not_removed(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
     """They would get nothing more without a word; and a view that is none is refused."""
-    await saved.put(store, {"name": "foggy", "query": "q=fog"}, now=NOON)
+    await views.put(store, {"name": "foggy", "query": "q=fog"}, now=NOON)
     webhook_id = await subscribe(store, receiver, view="foggy")
     with pytest.raises(InvalidInput, match=webhook_id):
-        await saved.remove(store, "foggy")
+        await views.remove(store, "foggy")
     with pytest.raises(InvalidInput, match="clear"):
         await subscribe(store, receiver, view="clear")
-    await endpoints.remove(store, webhook_id)
-    await saved.remove(store, "foggy")
+    await webhooks.remove(store, webhook_id)
+    await views.remove(store, "foggy")
 
 
 async def test_a_paused_webhook_gets_what_it_missed_when_it_goes_on(
@@ -152,7 +152,7 @@ async def test_a_paused_webhook_gets_what_it_missed_when_it_goes_on(
     webhook_id = await subscribe(store, receiver)
     async with FakeReceiver() as other, delivering(store, settings):
         await subscribe(store, other)
-        await endpoints.change(store, webhook_id, {"paused": True})
+        await webhooks.change(store, webhook_id, {"paused": True})
 
         async def silent() -> bool:
             await publish(store, f"n{time.monotonic()}")
@@ -162,7 +162,7 @@ async def test_a_paused_webhook_gets_what_it_missed_when_it_goes_on(
 
         await wait_until(silent)
         assert "paused" == (await shown(store, webhook_id))["state"]
-        await endpoints.change(store, webhook_id, {"paused": False})
+        await webhooks.change(store, webhook_id, {"paused": False})
         await delivered(receiver, len(other.ids))
         assert other.ids == receiver.ids
 

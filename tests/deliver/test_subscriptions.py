@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from service import saved
 from service.articles.times import to_ms
+from service.manage import views
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
@@ -83,7 +83,7 @@ async def test_only_topics_that_changed_are_sent(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
     """A view, a day, and a selection are topics; one without news is silent."""
-    await saved.put(store, {"name": "fog", "query": "q=fog"}, now=NOON)
+    await views.put(store, {"name": "fog", "query": "q=fog"}, now=NOON)
     async with hub(store, settings) as client, Callback() as view, Callback() as selection:
         await subscribed(client, store, callback)
         await subscribed(client, store, view, topic="http://news.example/feeds/views/fog.rss")
@@ -97,7 +97,7 @@ async def test_only_topics_that_changed_are_sent(
         assert b"Storm" in (await selection.came(1))[0][0]
         await callback.came(2)
         assert (1, 1) == (len(view.contents), len(selection.contents))
-        await saved.remove(store, "fog")
+        await views.remove(store, "fog")
         denied = (await view.modes("subscribe", "denied"))[-1]
         assert denied["hub.reason"]
         assert "http://news.example/feeds/views/fog.rss" == denied["hub.topic"]
@@ -243,7 +243,7 @@ async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Sett
     async with RawTestServer(take) as other:
         url = str(other.make_url("/ping"))
         told = settings.model_copy(update={"hub_pings": (url,)})
-        await saved.put(store, {"name": "own", "query": "q=News", "private": True}, now=NOON)
+        await views.put(store, {"name": "own", "query": "q=News", "private": True}, now=NOON)
         async with hub(store, told) as client:
             # Until the worker listens nobody tells it; it polls for nothing.
             await heard(store)

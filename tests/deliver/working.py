@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from service import endpoints
 from service.articles.article import Entry
 from service.articles.compose import compose
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import wait_until
@@ -31,7 +31,7 @@ async def delivering(store: Store, settings: Settings) -> AsyncIterator[None]:
 
 async def subscribe(store: Store, receiver: FakeReceiver, **fields: object) -> str:
     """A webhook to the receiver; its id."""
-    made = await endpoints.add(store, {"url": receiver.url, **fields}, now=datetime.now(UTC))
+    made = await webhooks.add(store, {"url": receiver.url, **fields}, now=datetime.now(UTC))
     receiver.secret = made["secret"]
     return str(made["id"])
 
@@ -70,4 +70,4 @@ async def operations(store: Store, *types: str) -> list[dict[str, Any]]:
 
 async def shown(store: Store, webhook_id: str) -> dict[str, Any]:
     """A webhook as the API shows it."""
-    return (await endpoints.shown(store, [await endpoints.find(store, webhook_id)]))[0]
+    return (await webhooks.shown(store, [await webhooks.find(store, webhook_id)]))[0]

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import orjson
 import pytest
 
-from service import catalogue, http
+from service import http
 from service.articles.category_mapping import placed
 from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound
+from service.manage import sources
 from service.sources.schedule import Poll
 from service.sources.source import make_source
 from service.storage.sources import Claim, Finished
@@ -224,8 +225,8 @@ async def test_nothing_is_polled_by_waking_a_paused_source(store: Store) -> None
     await store.sources.wake(source.id, due_ms=NOW_MS)
     assert [] == await claim(store)
     with pytest.raises(InvalidInput, match="paused"):
-        await catalogue.refresh(store, source.id, now=NOON)
-    await catalogue.change(store, source.id, {"paused": False}, now=NOON)
+        await sources.refresh(store, source.id, now=NOON)
+    await sources.change(store, source.id, {"paused": False}, now=NOON)
     assert 1 == len(await claim(store))
 
 
@@ -234,12 +235,12 @@ async def test_another_category_takes_everything_in_again(store: Store, clock: C
     source_id = await add(store, "http://x.example/")
     (held,) = await claim(store)
     await finish(store, held, poll=Poll(etag="e", last_modified="l", body_hash="b", kind="rss"))
-    await catalogue.change(store, "http://x.example/", {"category": "News"}, now=clock())
+    await sources.change(store, "http://x.example/", {"category": "News"}, now=clock())
     (again,) = await claim(store, NOW_MS + 1_000)
     assert Poll(kind="rss") == again.poll
     assert "News" == again.source.category
     with pytest.raises(NotFound, match="no such source"):
-        await catalogue.change(store, source_id + "x", {}, now=clock())
+        await sources.change(store, source_id + "x", {}, now=clock())
 
 
 async def test_opml_goes_out_and_comes_back(store: Store) -> None:
@@ -248,18 +249,18 @@ async def test_opml_goes_out_and_comes_back(store: Store) -> None:
         {"url": "http://a.example/f?x=1&y=2", "category": "News/Boats & Ships"},
         {"url": "http://b.example/f", "auth": "me:secret"},
     ):
-        await catalogue.add(store, fields, now=NOON)
-    document = await catalogue.exported(store)
+        await sources.add(store, fields, now=NOON)
+    document = await sources.exported(store)
     assert b"secret" not in document
     before = [(s.url, s.category) for s in await store.sources.all()]
     for source in await store.sources.all():
         await store.sources.remove(source.id)
-    answers = await catalogue.add_all(store, document, now=NOON)
+    answers = await sources.add_all(store, document, now=NOON)
     assert ["created", "created"] == [answer["status"] for answer in answers]
     assert set(before) == {(s.url, s.category) for s in await store.sources.all()}
     wrong = document.replace(b"http://a", b"ftp://a")
-    answers = await catalogue.add_all(store, wrong, now=NOON)
+    answers = await sources.add_all(store, wrong, now=NOON)
     assert {"unchanged", "rejected"} == {answer["status"] for answer in answers}
     for body in (b"no xml", b"<rss/>"):
         with pytest.raises(InvalidInput, match="OPML"):
-            await catalogue.add_all(store, body, now=NOON)
+            await sources.add_all(store, body, now=NOON)

@@ -13,9 +13,9 @@ import orjson
 import pytest
 from click.testing import CliRunner, Result
 
-from service import commands
 from service.articles.article import Entry
 from service.articles.compose import compose
+from service.cli.main import main
 from service.settings import Settings
 from service.storage.store import Store, open_store
 from tests.conftest import wait_until
@@ -53,7 +53,7 @@ def on_store(redis_url: str, work: Callable[[Store], Awaitable[T]]) -> T:
 
 def dateline(*arguments: str) -> Result:
     """Run a command to its end."""
-    return CliRunner().invoke(commands.main, arguments)
+    return CliRunner().invoke(main, arguments)
 
 
 def shown(*arguments: str) -> object:

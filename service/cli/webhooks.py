@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from service import endpoints
-from service.cli import main, settings_from, with_store
-from service.commands.showing import AS_JSON, show
+from service.cli.output import AS_JSON, show
+from service.cli.running import settings_from, with_store
+from service.manage import webhooks
 from service.storage.store import Store
 from service.webhooks import payloads, signing, webhook
 
@@ -23,8 +23,8 @@ _SIGNATURE = click.option(
 )
 _LIMIT = click.option(
     "--limit",
-    type=click.IntRange(1, endpoints.MAX_LISTED),
-    default=endpoints.MAX_LISTED,
+    type=click.IntRange(1, webhooks.MAX_LISTED),
+    default=webhooks.MAX_LISTED,
     help="At most so many.",
 )
 _SETTINGS = (
@@ -66,12 +66,12 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-@main.group("webhooks")
-def hooks() -> None:
+@click.group("webhooks")
+def group() -> None:
     """Who is told of new articles."""
 
 
-@hooks.command("add")
+@group.command("add")
 @click.argument("url")
 @_with_settings
 @_SIGNATURE
@@ -82,12 +82,12 @@ def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None
 
     async def work(store: Store) -> dict[str, Any]:
         fields = {"url": url, "signature": signature, **_given(options)}
-        return await endpoints.add(store, fields, now=now)
+        return await webhooks.add(store, fields, now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("set")
+@group.command("set")
 @click.argument("webhook_id")
 @click.option("--url", help="Where to send.")
 @_with_settings
@@ -99,33 +99,31 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
 
     async def work(store: Store) -> dict[str, Any]:
         names = (name.replace("-", "_") for name in reset)
-        return await endpoints.change(
-            store, webhook_id, {**dict.fromkeys(names), **_given(options)}
-        )
+        return await webhooks.change(store, webhook_id, {**dict.fromkeys(names), **_given(options)})
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("list")
+@group.command("list")
 @AS_JSON
 def list_webhooks(as_json: bool) -> None:
     """All webhooks and their states."""
-    show(with_store(settings_from(), endpoints.all_shown), as_json=as_json)
+    show(with_store(settings_from(), webhooks.all_shown), as_json=as_json)
 
 
-@hooks.command("show")
+@group.command("show")
 @click.argument("webhook_id")
 @AS_JSON
 def show_webhook(webhook_id: str, as_json: bool) -> None:
     """One webhook: settings, state, how far it is behind."""
 
     async def work(store: Store) -> dict[str, Any]:
-        return (await endpoints.shown(store, [await endpoints.find(store, webhook_id)]))[0]
+        return (await webhooks.shown(store, [await webhooks.find(store, webhook_id)]))[0]
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("attempts")
+@group.command("attempts")
 @click.argument("webhook_id")
 @_LIMIT
 @AS_JSON
@@ -133,13 +131,13 @@ def list_attempts(webhook_id: str, limit: int, as_json: bool) -> None:
     """The newest attempts at delivery, newest first."""
 
     async def work(store: Store) -> list[dict[str, str | int]]:
-        await endpoints.find(store, webhook_id)
+        await webhooks.find(store, webhook_id)
         return await store.deliveries.attempts(webhook_id, limit=limit)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("dead-letters")
+@group.command("dead-letters")
 @click.argument("webhook_id")
 @_LIMIT
 @AS_JSON
@@ -147,13 +145,13 @@ def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
     """Events that were given up (--on-failure skip), newest first."""
 
     async def work(store: Store) -> list[dict[str, str | int]]:
-        await endpoints.find(store, webhook_id)
+        await webhooks.find(store, webhook_id)
         return await store.deliveries.dead_letters(webhook_id, limit=limit)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("operations")
+@group.command("operations")
 @_LIMIT
 @AS_JSON
 def list_operations(limit: int, as_json: bool) -> None:
@@ -165,23 +163,23 @@ def list_operations(limit: int, as_json: bool) -> None:
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("test")
+@group.command("test")
 @click.argument("webhook_id")
 def test_webhook(webhook_id: str) -> None:
     """Send a test message; see `dateline webhooks attempts` for what came of it."""
 
     async def work(store: Store) -> str:
-        return await endpoints.request_test(store, webhook_id)
+        return await webhooks.request_test(store, webhook_id)
 
     click.echo(with_store(settings_from(), work))
 
 
-@hooks.command("resume")
+@group.command("resume")
 @click.argument("webhook_id")
 @click.option(
     "--from",
     "start",
-    default=endpoints.CURSOR,
+    default=webhooks.CURSOR,
     show_default=True,
     help="cursor: where it stood; now; a time (RFC 3339); or the id of the event to go on after.",
 )
@@ -191,12 +189,12 @@ def resume_webhook(webhook_id: str, start: str, as_json: bool) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        return await endpoints.resume(store, webhook_id, {"from": start}, now=now)
+        return await webhooks.resume(store, webhook_id, {"from": start}, now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("replay")
+@group.command("replay")
 @click.argument("webhook_id")
 @click.option("--event", help="This one, by its id.")
 @click.option("--since", help="All from this time on (RFC 3339).")
@@ -207,12 +205,12 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
     """Send events again, under the same ids, beside what comes."""
 
     async def work(store: Store) -> dict[str, Any]:
-        return await endpoints.replay(store, webhook_id, _given(options))
+        return await webhooks.replay(store, webhook_id, _given(options))
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("rotate")
+@group.command("rotate")
 @click.argument("webhook_id")
 @click.option(
     "--overlap-s",
@@ -229,17 +227,17 @@ def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: b
 
     async def work(store: Store) -> dict[str, Any]:
         fields = {"overlap_s": overlap_s, "signature": signature}
-        return await endpoints.rotate(store, webhook_id, fields, now=now)
+        return await webhooks.rotate(store, webhook_id, fields, now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@hooks.command("remove")
+@group.command("remove")
 @click.argument("webhook_id")
 def remove_webhook(webhook_id: str) -> None:
     """Tell it nothing more."""
 
     async def work(store: Store) -> None:
-        await endpoints.remove(store, webhook_id)
+        await webhooks.remove(store, webhook_id)
 
     with_store(settings_from(), work)

@@ -1,4 +1,4 @@
-"""What API and CLI do with views and private feeds, once for both."""
+"""Views, as API and CLI manage them: put, show, remove."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from service.articles import categories
 from service.errors import InvalidInput, NotFound
-from service.feeds.page import VIEWS
-from service.feeds.private_feed import PrivateFeed, make_private_feed
 from service.feeds.view import View, make_view
 from service.settings import Settings
 from service.storage.store import Store
@@ -68,33 +65,3 @@ async def remove(store: Store, name: str) -> None:
         if feed.category == view.path:
             await store.views.revoke(feed)
     await store.views.remove(view)
-
-
-async def add_private(
-    store: Store, fields: Mapping[str, object], settings: Settings, *, now: datetime
-) -> dict[str, Any]:
-    """Make a private feed; its addresses are shown this once. Raises InvalidInput, NotFound."""
-    feed, token = make_private_feed(fields, created=now)
-    if feed.category.startswith(VIEWS):
-        await find(store, feed.category.removeprefix(VIEWS))
-    elif feed.category != categories.ALL and not await store.articles.titles_of([feed.category]):
-        raise NotFound(f"{feed.category}: no such category")
-    await store.views.add_private(feed)
-    return {**feed.shown(), "url": f"{settings.base_url}/private/{token}.rss"}
-
-
-async def all_private(store: Store) -> list[dict[str, Any]]:
-    """All private feeds, without their addresses, which nobody knows but who has them."""
-    return [feed.shown() for feed in await store.views.all_private()]
-
-
-async def revoke(store: Store, feed_id: str) -> None:
-    """End a private feed. Raises NotFound."""
-    await store.views.revoke(await _find_private(store, feed_id))
-
-
-async def _find_private(store: Store, feed_id: str) -> PrivateFeed:
-    for feed in await store.views.all_private():
-        if feed.id == feed_id:
-            return feed
-    raise NotFound(f"{feed_id}: no such private feed")

@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
-from service import saved
-from service.cli import main, settings_from, with_store
-from service.commands.showing import AS_JSON, show
+from service.cli.output import AS_JSON, show
+from service.cli.running import settings_from, with_store
+from service.manage import views
 from service.storage.store import Store
 
 
-@main.group("views")
-def view_group() -> None:
+@click.group("views")
+def group() -> None:
     """Saved selections, served as feeds of their own."""
 
 
-@view_group.command("add")
+@group.command("add")
 @click.argument("name")
 @click.argument("query")
 @click.option("--title", default="", help="As readers see it; made of the name if not given.")
@@ -42,25 +42,25 @@ def add_view(
     }  # fmt: skip
 
     async def work(store: Store) -> dict[str, Any]:
-        view, _ = await saved.put(store, fields, now=now, replace=replace)
-        return await saved.shown(store, view, settings)
+        view, _ = await views.put(store, fields, now=now, replace=replace)
+        return await views.shown(store, view, settings)
 
     show(with_store(settings, work), as_json=as_json)
 
 
-@view_group.command("list")
+@group.command("list")
 @AS_JSON
 def list_views(as_json: bool) -> None:
     """All views, and how far their indexes have come."""
     settings = settings_from()
 
     async def work(store: Store) -> list[dict[str, Any]]:
-        return await saved.all_shown(store, settings)
+        return await views.all_shown(store, settings)
 
     show(with_store(settings, work), as_json=as_json)
 
 
-@view_group.command("show")
+@group.command("show")
 @click.argument("name")
 @AS_JSON
 def show_view(name: str, as_json: bool) -> None:
@@ -68,56 +68,17 @@ def show_view(name: str, as_json: bool) -> None:
     settings = settings_from()
 
     async def work(store: Store) -> dict[str, Any]:
-        return await saved.shown(store, await saved.find(store, name), settings)
+        return await views.shown(store, await views.find(store, name), settings)
 
     show(with_store(settings, work), as_json=as_json)
 
 
-@view_group.command("remove")
+@group.command("remove")
 @click.argument("name")
 def remove_view(name: str) -> None:
     """Serve it no more."""
 
     async def work(store: Store) -> None:
-        await saved.remove(store, name)
-
-    with_store(settings_from(), work)
-
-
-@main.group("private")
-def private_group() -> None:
-    """Feeds at addresses that only one subscriber knows."""
-
-
-@private_group.command("add")
-@click.option("--category", default="", help="Of this category; of everything if not given.")
-@click.option("--view", default="", help="Of this view.")
-@click.option("--label", default="", help="Whose it is.")
-@AS_JSON
-def add_private(category: str, view: str, label: str, as_json: bool) -> None:
-    """Make an address. It is shown this once."""
-    settings, now = settings_from(), datetime.now(UTC)
-    fields = {"category": category, "view": view, "label": label}
-
-    async def work(store: Store) -> dict[str, Any]:
-        return await saved.add_private(store, fields, settings, now=now)
-
-    show(with_store(settings, work), as_json=as_json)
-
-
-@private_group.command("list")
-@AS_JSON
-def list_private(as_json: bool) -> None:
-    """All of them, without their addresses."""
-    show(with_store(settings_from(), saved.all_private), as_json=as_json)
-
-
-@private_group.command("revoke")
-@click.argument("feed_id")
-def revoke_private(feed_id: str) -> None:
-    """From now on its address leads nowhere."""
-
-    async def work(store: Store) -> None:
-        await saved.revoke(store, feed_id)
+        await views.remove(store, name)
 
     with_store(settings_from(), work)

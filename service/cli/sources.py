@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from service import catalogue
-from service.cli import main, pass_on, settings_from, with_store
-from service.commands.showing import AS_JSON, show
+from service.cli.output import AS_JSON, show
+from service.cli.running import pass_on, settings_from, with_store
 from service.errors import InvalidInput
+from service.manage import sources as manage_sources
 from service.storage.store import Store
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
-@main.group()
-def sources() -> None:
+@click.group("sources")
+def group() -> None:
     """What is polled. A source is named by its id or its URL."""
 
 
@@ -81,7 +81,7 @@ def _pair(option: str, text: str, mark: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-@sources.command("add")
+@group.command("add")
 @click.argument("url")
 @settings_of_source
 @AS_JSON
@@ -90,7 +90,7 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        source, added = await catalogue.add(store, {"url": url, **_fields(**options)}, now=now)
+        source, added = await manage_sources.add(store, {"url": url, **_fields(**options)}, now=now)
         if not added and _fields(**options):
             raise InvalidInput("url", url, "is a source already; `dateline sources set` changes it")
         return source.shown()
@@ -98,7 +98,7 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@sources.command("set")
+@group.command("set")
 @click.argument("source")
 @settings_of_source
 @AS_JSON
@@ -107,19 +107,19 @@ def set_source(source: str, as_json: bool, **options: Any) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        return (await catalogue.change(store, source, _fields(**options), now=now)).shown()
+        return (await manage_sources.change(store, source, _fields(**options), now=now)).shown()
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@sources.command("list")
+@group.command("list")
 @AS_JSON
 def list_sources(as_json: bool) -> None:
     """All sources, one a line: id, state, when it is due, URL."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> list[dict[str, Any]]:
-        return [await catalogue.shown(store, s, now=now) for s in await store.sources.all()]
+        return [await manage_sources.shown(store, s, now=now) for s in await store.sources.all()]
 
     found = with_store(settings_from(), work)
     if as_json:
@@ -140,7 +140,7 @@ def _state(source: dict[str, Any]) -> str:
     return "live" if source["hub_until"] else "ok"
 
 
-@sources.command("show")
+@group.command("show")
 @click.argument("source")
 @AS_JSON
 def show_source(source: str, as_json: bool) -> None:
@@ -148,19 +148,19 @@ def show_source(source: str, as_json: bool) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        return await catalogue.shown(store, await catalogue.find(store, source), now=now)
+        return await manage_sources.shown(store, await manage_sources.find(store, source), now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@sources.command("pause")
+@group.command("pause")
 @click.argument("source")
 def pause_source(source: str) -> None:
     """Poll it no more until it is resumed."""
     _set_paused(source, paused=True)
 
 
-@sources.command("resume")
+@group.command("resume")
 @click.argument("source")
 def resume_source(source: str) -> None:
     """Poll it again, now."""
@@ -171,41 +171,41 @@ def _set_paused(source: str, *, paused: bool) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> None:
-        await catalogue.change(store, source, {"paused": paused}, now=now)
+        await manage_sources.change(store, source, {"paused": paused}, now=now)
 
     with_store(settings_from(), work)
 
 
-@sources.command("refresh")
+@group.command("refresh")
 @click.argument("source")
 def refresh_source(source: str) -> None:
     """Poll it now."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> None:
-        await catalogue.refresh(store, source, now=now)
+        await manage_sources.refresh(store, source, now=now)
 
     with_store(settings_from(), work)
 
 
-@sources.command("remove")
+@group.command("remove")
 @click.argument("source")
 def remove_source(source: str) -> None:
     """Forget a source; its articles stay."""
 
     async def work(store: Store) -> None:
-        await catalogue.remove(store, source)
+        await manage_sources.remove(store, source)
 
     with_store(settings_from(), work)
 
 
-@sources.command("export")
+@group.command("export")
 def export_sources() -> None:
     """Write all sources as OPML, which `dateline import` takes back."""
-    sys.stdout.buffer.write(with_store(settings_from(), catalogue.exported))
+    sys.stdout.buffer.write(with_store(settings_from(), manage_sources.exported))
 
 
-@sources.command("discover")
+@group.command("discover")
 @click.argument("url")
 @AS_JSON
 def discover_feeds(url: str, as_json: bool) -> None:

@@ -11,14 +11,14 @@ import orjson
 
 from service.articles import categories
 from service.articles.article import LIVE, Article
-from service.cli import main, settings_from, with_store
-from service.commands.showing import AS_JSON, show
+from service.cli.output import AS_JSON, show
+from service.cli.running import settings_from, with_store
 from service.storage.store import Store
 
 TAIL_COUNT = 10
 
 
-@main.command()
+@click.command()
 @click.option("--category", default="", help="Only this category and those below it.")
 @click.option("-n", "count", default=TAIL_COUNT, show_default=True, help="So many old ones first.")
 @click.option("--follow/--no-follow", default=True, help="Wait for new ones.")
@@ -63,7 +63,7 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
                     yield event, orjson.loads(event.data)
 
 
-@main.command()
+@click.command()
 @AS_JSON
 def status(as_json: bool) -> None:
     """How much there is, and how far the readers of the stream are behind."""
@@ -86,7 +86,7 @@ def status(as_json: bool) -> None:
     show(with_store(settings_from(), work), as_json=as_json)
 
 
-@main.command()
+@click.command()
 def export() -> None:
     """Write every live article as NDJSON, which `dateline import` takes back."""
 

@@ -7,24 +7,15 @@ exit status. Worker commands are passed on to `python -m workers`, which `servic
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
-import uvloop
 
-from service import logs
-from service.errors import DatelineError, InvalidSettings
-from service.settings import PREFIX, Settings
-from service.storage import embedded
-from service.storage.connecting import translated
-from service.storage.store import Store, open_store
+from service.cli import hub, private_feeds, sources, views, watch, webhooks
+from service.cli.running import pass_on, reachable, run, settings_from
+from service.settings import Settings
 from service.web.tokens import api_token, token_path
 
-T = TypeVar("T")
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 ROLES = ("ingest", "aggregate", "deliver")
 
@@ -36,74 +27,6 @@ def main() -> None:
 
     Settings are environment variables DATELINE_… or lines of a .env file: see docs/settings.md.
     """
-
-
-def fail(exc: DatelineError) -> None:
-    """End with the error's own lines."""
-    lines = exc.faults if isinstance(exc, InvalidSettings) else (str(exc),)
-    for line in lines:
-        click.echo(f"dateline: {line}", err=True)
-    sys.exit(1)
-
-
-def settings_from(**options: object) -> Settings:
-    """Settings of the environment, with command line options over them; ends on a wrong one."""
-    given = {
-        f"{PREFIX}{name.upper()}": str(value)
-        for name, value in options.items()
-        if value is not None
-    }
-    try:
-        settings = Settings.from_env({**os.environ, **given})
-    except InvalidSettings as exc:
-        fail(exc)
-        raise
-    logs.configure(settings.log_level)
-    return settings
-
-
-def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; errors of ours are lines, not tracebacks."""
-    try:
-        with translated():
-            return uvloop.run(work)
-    except DatelineError as exc:
-        fail(exc)
-        raise
-    except BaseExceptionGroup as group:
-        ours = group.subgroup(DatelineError)
-        if ours is None:
-            raise
-        fail(_first(ours))
-        raise
-
-
-def _first(group: BaseExceptionGroup[Any]) -> DatelineError:
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
-
-
-def with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Run something on the store of a running dateline."""
-
-    async def opened() -> T:
-        async with open_store(reachable(settings)) as store:
-            return await work(store)
-
-    return run(opened())
-
-
-def reachable(settings: Settings) -> Settings:
-    """The settings with the Redis of the `dateline up` on the data dir, if none is set."""
-    if settings.redis_url:
-        return settings
-    url = embedded.url_in(settings.data_dir / "redis")
-    if url is None:
-        raise DatelineError(
-            f"no Redis: start `dateline up` (data dir {settings.data_dir}), "
-            f"or set DATELINE_REDIS_URL"
-        )
-    return settings.model_copy(update={"redis_url": url})
 
 
 @main.command()
@@ -120,7 +43,7 @@ def up(
     redis_port: int,
 ) -> None:  # fmt: skip
     """Run everything: an embedded Redis, the workers, the servers. Ctrl-C stops it."""
-    from service import up as everything
+    from service.cli import up as everything
 
     settings = settings_from(host=host, port=port, data_dir=data_dir)
     if settings.port == 0:
@@ -184,13 +107,19 @@ def import_(arguments: tuple[str, ...]) -> None:
     pass_on("import", arguments)
 
 
-def pass_on(command: str, arguments: tuple[str, ...]) -> None:
-    """Become `python -m workers`, on the Redis that this command line would use."""
-    environ = dict(os.environ)
-    if not {"--help", "-h"} & set(arguments):
-        settings = settings_from()
-        try:
-            environ.update(reachable(settings).to_env())
-        except DatelineError as exc:
-            fail(exc)
-    os.execve(sys.executable, [sys.executable, "-m", "workers", command, *arguments], environ)  # noqa: S606 -- our own program
+for command in (
+    hub.group,
+    private_feeds.group,
+    sources.group,
+    views.group,
+    webhooks.group,
+    watch.export,
+    watch.status,
+    watch.tail,
+):
+    main.add_command(command)
+
+
+def start() -> None:
+    """The console script."""
+    main(prog_name="dateline")

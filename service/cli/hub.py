@@ -1,0 +1,30 @@
+"""`dateline hub …`: who is pushed our feeds. As the API (service/web/hub.py)."""
+
+from __future__ import annotations
+
+import click
+
+from service.cli.output import AS_JSON, show
+from service.cli.running import settings_from, with_store
+from service.manage import hub
+
+
+@click.group("hub")
+def group() -> None:
+    """Who is pushed our feeds."""
+
+
+@group.command("list")
+@AS_JSON
+def list_subscribers(as_json: bool) -> None:
+    """All subscriptions that their callbacks confirmed."""
+
+    show(with_store(settings_from(), hub.all_shown), as_json=as_json)
+
+
+@group.command("remove")
+@click.argument("subscription_id")
+def remove_subscriber(subscription_id: str) -> None:
+    """End one; its callback is not asked, but told."""
+
+    with_store(settings_from(), lambda store: hub.remove(store, subscription_id))
