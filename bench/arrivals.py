@@ -32,7 +32,7 @@ from bench.serve import free_port, process
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.settings import Settings
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 
 P99_AIM, VISIBLE_AIM = 1.5, 3.0

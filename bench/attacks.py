@@ -30,7 +30,7 @@ from service.articles.times import to_ms
 from service.settings import Settings
 from service.sources.source import make_source
 from service.storage import keys
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.ingest.poll import Poller
 

@@ -33,7 +33,7 @@ from service.articles.article import Draft, Entry, article_id, content_hash
 from service.articles.categories import parse
 from service.articles.compose import compose
 from service.settings import Settings
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.ready import zstd
 

@@ -37,7 +37,7 @@ from service.articles.article import Entry
 from service.articles.compose import compose
 from service.articles.encoded import Packed, pack
 from service.settings import Settings
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.readers import open_readers

@@ -33,7 +33,7 @@ from service.settings import Settings
 from service.sources.schedule import Poll
 from service.sources.source import make_source
 from service.storage import keys
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.ingest.fetch import ACCEPT, user_agent
 from workers.ingest.poll import AT_ONCE, Poller

@@ -22,8 +22,8 @@ from service.articles.compose import compose
 from service.errors import Unavailable
 from service.manage import webhooks
 from service.settings import Settings
-from service.storage.connecting import translated
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.client import translated
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 
 STOP_S = 20.0

@@ -37,7 +37,7 @@ from bench.machine import header, median, verdict
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.settings import Settings
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from workers.aggregate import Aggregator
 

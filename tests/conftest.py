@@ -26,8 +26,8 @@ from service.articles.article import Entry
 from service.articles.compose import compose
 from service.feeds.page import Page
 from service.settings import Settings
-from service.storage import stream
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage import event_stream
+from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
@@ -65,7 +65,7 @@ def redis_url() -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops look at their stop event often, so that tests end soon."""
-    monkeypatch.setattr(stream, "BLOCK_MS", 50)
+    monkeypatch.setattr(event_stream, "BLOCK_MS", 50)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from service.storage.connecting import Script, connect
-from service.storage.embedded import Embedded, end, find_binary
+from service.storage.client import Script, connect
+from service.storage.embedded_redis import Embedded, end, find_binary
 from tests.conftest import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"

@@ -14,8 +14,8 @@ from service.articles.compose import compose
 from service.feeds.page import Page, Period
 from service.manage import webhooks
 from service.settings import Settings
+from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
-from service.storage.stream import AGGREGATE
 from tests.conftest import wait_until
 from workers import aggregate
 from workers.aggregate import Aggregator

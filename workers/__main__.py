@@ -18,7 +18,7 @@ import uvloop
 from service import logs
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
-from service.storage.connecting import translated
+from service.storage.client import translated
 from service.storage.store import open_store
 from workers import runtime
 from workers.aggregate import Aggregator

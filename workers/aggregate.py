@@ -24,12 +24,12 @@ from service.errors import Unavailable
 from service.feeds.index_step import IndexStep, fold
 from service.feeds.page import FORMATS, Page, Period
 from service.process import stopping_group
-from service.rendering import FeedRenderer
+from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
-from service.storage.connecting import translated
-from service.storage.rendered import Change
+from service.storage.client import translated
+from service.storage.event_stream import AGGREGATE, Event
+from service.storage.rendered_pages import Change
 from service.storage.store import Store
-from service.storage.stream import AGGREGATE, Event
 from workers import runtime
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking

@@ -17,8 +17,8 @@ from service.articles.duplicates import are_alike, bands, outranks, shingles
 from service.articles.times import to_ms
 from service.process import stopping_group
 from service.settings import Settings
+from service.storage.event_stream import DUPLICATES, Event
 from service.storage.store import Store
-from service.storage.stream import DUPLICATES, Event
 from workers import runtime
 from workers.runtime import Clock
 

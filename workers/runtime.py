@@ -21,7 +21,7 @@ from typing import Any
 from service import process
 from service.errors import Unavailable
 from service.logs import Throttle
-from service.storage.connecting import translated
+from service.storage.client import translated
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from service.articles.categories import with_ancestors_and_all
 from service.feeds import query
 from service.feeds.index_step import IndexStep, refold
 from service.feeds.view import View
-from service.storage.rendered import Change
+from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers.runtime import Clock
 

@@ -14,8 +14,8 @@ import uvloop
 from service import logs
 from service.errors import DatelineError, InvalidSettings
 from service.settings import PREFIX, Settings
-from service.storage import embedded
-from service.storage.connecting import translated
+from service.storage import embedded_redis
+from service.storage.client import translated
 from service.storage.store import Store, open_store
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ def reachable(settings: Settings) -> Settings:
     """The settings with the Redis of the `dateline up` on the data dir, if none is set."""
     if settings.redis_url:
         return settings
-    url = embedded.url_in(settings.data_dir / "redis")
+    url = embedded_redis.url_in(settings.data_dir / "redis")
     if url is None:
         raise DatelineError(
             f"no Redis: start `dateline up` (data dir {settings.data_dir}), "

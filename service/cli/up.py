@@ -25,8 +25,8 @@ from typing import IO
 from service.errors import StartFailed
 from service.process import die_with_parent
 from service.settings import Settings
-from service.storage import embedded
-from service.storage.embedded import Embedded
+from service.storage import embedded_redis
+from service.storage.embedded_redis import Embedded
 from service.storage.store import open_store
 from service.web.server import check_free
 from service.web.tokens import api_token
@@ -94,7 +94,7 @@ async def up(
 @asynccontextmanager
 async def _embedded(settings: Settings, port: int, stop: asyncio.Event) -> AsyncIterator[Settings]:
     """Redis of our own, restarted if it dies; gives the settings that lead to it."""
-    binary = embedded.find_binary(settings.redis_server)
+    binary = embedded_redis.find_binary(settings.redis_server)
     server = Embedded(
         binary=binary,
         folder=settings.data_dir / "redis",
@@ -129,7 +129,7 @@ async def _keep_redis(
             else:
                 failures = 0
                 break
-    await embedded.end(process)
+    await embedded_redis.end(process)
 
 
 def _delay_s(failures: int) -> float:

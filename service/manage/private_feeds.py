@@ -24,22 +24,22 @@ async def add_private(
         await find(store, feed.category.removeprefix(VIEWS))
     elif feed.category != categories.ALL and not await store.articles.titles_of([feed.category]):
         raise NotFound(f"{feed.category}: no such category")
-    await store.views.add_private(feed)
+    await store.private_feeds.add(feed)
     return {**feed.shown(), "url": f"{settings.base_url}/private/{token}.rss"}
 
 
 async def all_private(store: Store) -> list[dict[str, Any]]:
     """All private feeds, without their addresses, which nobody knows but who has them."""
-    return [feed.shown() for feed in await store.views.all_private()]
+    return [feed.shown() for feed in await store.private_feeds.all()]
 
 
 async def revoke(store: Store, feed_id: str) -> None:
     """End a private feed. Raises NotFound."""
-    await store.views.revoke(await _find_private(store, feed_id))
+    await store.private_feeds.revoke(await _find_private(store, feed_id))
 
 
 async def _find_private(store: Store, feed_id: str) -> PrivateFeed:
-    for feed in await store.views.all_private():
+    for feed in await store.private_feeds.all():
         if feed.id == feed_id:
             return feed
     raise NotFound(f"{feed_id}: no such private feed")

@@ -61,7 +61,7 @@ async def remove(store: Store, name: str) -> None:
     followers = [w.id for w in await store.deliveries.all() if w.selection.view == name]
     if followers:
         raise InvalidInput("view", name, f"is followed by webhooks: {', '.join(followers[:10])}")
-    for feed in await store.views.all_private():
+    for feed in await store.private_feeds.all():
         if feed.category == view.path:
-            await store.views.revoke(feed)
+            await store.private_feeds.revoke(feed)
     await store.views.remove(view)

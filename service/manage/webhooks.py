@@ -14,9 +14,9 @@ from service.articles.times import from_ms, from_rfc3339, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds.view import View
 from service.storage import keys
-from service.storage.deliveries import Range, State
+from service.storage.event_stream import Event
 from service.storage.store import Store
-from service.storage.stream import Event
+from service.storage.webhooks import Range, State
 from service.webhooks.payloads import Message, before, position
 from service.webhooks.selection import Selection
 from service.webhooks.webhook import Webhook, change_webhook, make_webhook, rotate_webhook

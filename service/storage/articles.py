@@ -18,10 +18,10 @@ from service.articles import article, times
 from service.articles.article import Article, Draft
 from service.articles.encoded import Packed, pack
 from service.feeds.index_step import IndexStep
-from service.storage import connecting, keys
+from service.storage import keys
 from service.storage.aliases import Aliases
+from service.storage.client import Client, lua_script
 from service.storage.compression import compressed, plain
-from service.storage.connecting import Client
 
 # A script stops everybody else: 100 articles take about 5 ms.
 MAX_BATCH = 100
@@ -50,10 +50,10 @@ class Articles:
         self._client = client
         self._shards = shards
         self._aliases = Aliases(client, shards=shards)
-        self._append = connecting.script(client, "event", "append")
-        self._withdraw = connecting.script(client, "event", "withdraw")
-        self._index = connecting.script(client, "index")
-        self._read_many = connecting.script(client, "read")
+        self._append = lua_script(client, "event", "append")
+        self._withdraw = lua_script(client, "event", "withdraw")
+        self._index = lua_script(client, "index")
+        self._read_many = lua_script(client, "read")
 
     async def append(
         self, drafts: Sequence[Draft | Packed], *, now: datetime, revive: bool = False

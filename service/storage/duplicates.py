@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import orjson
 
-from service.storage import connecting, keys
-from service.storage.connecting import Client
+from service.storage import keys
+from service.storage.client import Client, Script, lua_script
 
 _WINDOW_MS = 3 * 86_400_000
 _BANDS = """
@@ -41,8 +41,8 @@ class Duplicates:
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._bands = connecting.Script(client, _BANDS)
-        self._mark = connecting.script(client, "mark")
+        self._bands = Script(client, _BANDS)
+        self._mark = lua_script(client, "mark")
 
     async def by_url(self, canonical: str, article_id: str) -> str:
         """Id of the article that had this canonical URL first; noted as this one's if none had."""

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.storage import connecting, keys
-from service.storage.connecting import Client
+from service.storage import keys
+from service.storage.client import Client, Script, lua_script
 
 _TAKE = """
 -- KEYS 1 lease 2 epoch  ARGV 1 token 2 ttl ms 3 epoch that the caller held, 0 if none
@@ -48,9 +48,9 @@ class Leases:
     """Who may do what alone."""
 
     def __init__(self, client: Client) -> None:
-        self._take = connecting.Script(client, _TAKE)
-        self._share = connecting.script(client, "share")
-        self._give_up = connecting.Script(client, _GIVE_UP)
+        self._take = Script(client, _TAKE)
+        self._share = lua_script(client, "share")
+        self._give_up = Script(client, _GIVE_UP)
 
     async def take(
         self, name: str, *, token: str, ttl_ms: int, held: Lease | None = None

@@ -12,19 +12,20 @@ from dataclasses import dataclass
 from service.errors import StartFailed, Unavailable
 from service.logs import Throttle
 from service.settings import Settings
-from service.storage import connecting, keys
+from service.storage import keys
 from service.storage.articles import Articles
-from service.storage.connecting import Client
-from service.storage.deliveries import Deliveries
+from service.storage.category_index import Pages
+from service.storage.client import Client, check_server, connect
 from service.storage.duplicates import Duplicates
+from service.storage.event_stream import Stream
+from service.storage.hub_subscriptions import Subscribers
 from service.storage.leases import Leases
-from service.storage.pages import Pages
-from service.storage.rendered import RenderedPages
+from service.storage.our_subscriptions import Subscriptions
+from service.storage.private_feeds import PrivateFeeds
+from service.storage.rendered_pages import RenderedPages
 from service.storage.sources import Sources
-from service.storage.stream import Stream
-from service.storage.subscribers import Subscribers
-from service.storage.subscriptions import Subscriptions
 from service.storage.views import Views
+from service.storage.webhooks import Deliveries
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Store:
     sources: Sources
     subscribers: Subscribers
     subscriptions: Subscriptions
+    private_feeds: PrivateFeeds
     views: Views
 
     async def ping(self) -> None:
@@ -78,7 +80,7 @@ async def open_store(
     Raises:
         StartFailed, InvalidSettings: if `check` finds a server that is not fit (`check_server`).
     """
-    client = connecting.connect(settings.redis_url, shards=settings.shards)
+    client = connect(settings.redis_url, shards=settings.shards)
     try:
         if check:
             await _check(client, settings, stop)
@@ -92,7 +94,7 @@ async def _check(client: Client, settings: Settings, stop: asyncio.Event | None)
     is_late = False
     while True:
         try:
-            await connecting.check_server(
+            await check_server(
                 client, shards=settings.shards, allow_volatile=settings.allow_volatile_redis
             )
         except Unavailable as exc:
@@ -124,5 +126,6 @@ def of_client(client: Client, *, shards: int) -> Store:
         sources=Sources(client),
         subscribers=Subscribers(client),
         subscriptions=Subscriptions(client),
+        private_feeds=PrivateFeeds(client),
         views=Views(client, shards=shards),
     )

@@ -1,4 +1,4 @@
-"""Views and private feeds in Redis, and the indexes of views, which are those of categories."""
+"""Views in Redis, and their indexes, which are those of categories."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any
 
 import orjson
 
-from service.feeds.private_feed import PrivateFeed
 from service.feeds.view import View
 from service.storage import keys
-from service.storage.connecting import Client
+from service.storage.client import Client
 
 
 class Views:
@@ -67,24 +66,3 @@ class Views:
         """View name → `examined` articles, `done`; of those that were begun."""
         found = await self._client.hgetall(keys.VIEWS_BUILT)
         return {name.decode(): orjson.loads(state) for name, state in found.items()}
-
-    async def add_private(self, feed: PrivateFeed) -> None:
-        """Keep a private feed, under the hash of its token."""
-        fields = {**feed.shown(), "category": feed.category}
-        fields.pop("view", None)
-        await self._client.hset(keys.PRIVATE_FEEDS, feed.token_hash, orjson.dumps(fields))
-
-    async def private(self, token_hash: str) -> PrivateFeed | None:
-        """The private feed of a token."""
-        found = await self._client.hget(keys.PRIVATE_FEEDS, token_hash)
-        return PrivateFeed(token_hash=token_hash, **orjson.loads(found)) if found else None
-
-    async def all_private(self) -> list[PrivateFeed]:
-        """All of them, oldest first."""
-        found = await self._client.hgetall(keys.PRIVATE_FEEDS)
-        feeds = [PrivateFeed(token_hash=k.decode(), **orjson.loads(v)) for k, v in found.items()]
-        return sorted(feeds, key=lambda feed: feed.created)
-
-    async def revoke(self, feed: PrivateFeed) -> None:
-        """From now on its address leads nowhere."""
-        await self._client.hdel(keys.PRIVATE_FEEDS, feed.token_hash)

@@ -14,7 +14,7 @@ from service.errors import Unavailable
 from service.feeds.page import FORMATS
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.connecting import translated
+from service.storage.client import translated
 from service.storage.store import open_store
 from service.web import (
     api,

@@ -17,8 +17,8 @@ import orjson
 
 from service.articles.categories import is_within
 from service.errors import Unavailable
-from service.storage.connecting import translated
-from service.storage.stream import Event, Stream
+from service.storage.client import translated
+from service.storage.event_stream import Event, Stream
 
 logger = logging.getLogger(__name__)
 

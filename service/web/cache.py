@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from service.errors import Unavailable
 from service.feeds.page import Page
-from service.storage.connecting import translated
-from service.storage.rendered import Change, Rendered
+from service.storage.client import translated
+from service.storage.rendered_pages import Change, Rendered
 from service.web.ready import Document
 from service.web.repeated import Hot, Repeated
 

@@ -18,10 +18,10 @@ from service.feeds.archive import Chain
 from service.feeds.head import HUB_PATH, MEDIA_TYPES, archive_urls
 from service.feeds.page import FORMATS, VIEWS, XML_FORMATS, Page, Period
 from service.feeds.private_feed import token_hash
-from service.rendering import FeedRenderer
+from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
-from service.storage.pages import State
-from service.storage.rendered import Rendered
+from service.storage.category_index import State
+from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web import html
 from service.web.cache import Held
@@ -100,7 +100,7 @@ class Documents:
 
     async def _check_token(self, page: Page) -> None:
         """Also of what is held: an address can be revoked. Raises NotFound."""
-        feed = await self._store.views.private(token_hash(page.token))
+        feed = await self._store.private_feeds.get(token_hash(page.token))
         if feed is None or feed.category != page.category:
             raise NotFound("no such private feed")
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.errors import InvalidInput, NotFound
 from service.manage import hub as manage_hub
-from service.storage.subscribers import Refusal
+from service.storage.hub_subscriptions import Refusal
 from service.web.api import json_response
 from service.web.body import read_body
 from service.web.state import DOCUMENTS, SETTINGS, STORE

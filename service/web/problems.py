@@ -19,7 +19,7 @@ from aiohttp.web_exceptions import HTTPException
 from service.errors import DatelineError, InvalidInput, NotFound, Unavailable
 from service.feeds.head import HUB_PATH
 from service.settings import Settings
-from service.storage.connecting import translated
+from service.storage.client import translated
 from service.web import html
 from service.web.body import check_length
 from service.web.documents import HTML_HEADERS

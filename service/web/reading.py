@@ -38,7 +38,7 @@ async def show_feed(request: web.Request) -> web.StreamResponse:
 async def show_private(request: web.Request) -> web.StreamResponse:
     """`/private/{token}.{rss|atom|json}`: a category or view, live, for one subscriber."""
     token, _, extension = request.match_info["name"].rpartition(".")
-    feed = await request.app[STORE].views.private(token_hash(token))
+    feed = await request.app[STORE].private_feeds.get(token_hash(token))
     if feed is None or extension not in FORMATS:
         # Neither the token nor what is near it is repeated to anybody.
         raise NotFound("no such private feed")

@@ -13,7 +13,7 @@ from aiohttp import web
 from service import process
 from service.errors import StartFailed
 from service.settings import Settings
-from service.storage import connecting
+from service.storage import client
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
 from service.web.connection_limit import ConnectionLimit
@@ -37,7 +37,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     """
     limit = ConnectionLimit(
         process.raise_file_limit(),
-        reserved=RESERVED_FILES + connecting.connections(shards=settings.shards),
+        reserved=RESERVED_FILES + client.connections(shards=settings.shards),
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

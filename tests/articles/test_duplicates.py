@@ -15,8 +15,8 @@ from service.articles.article import Article, Draft, Entry
 from service.articles.compose import compose
 from service.articles.duplicates import are_alike, bands, outranks, shingles
 from service.settings import Settings
+from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
-from service.storage.stream import DUPLICATES
 from tests.conftest import wait_until
 from workers import aggregate
 from workers.duplicates import Finder

@@ -9,8 +9,8 @@ import pytest
 from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
-from service.storage.deliveries import Ack, Settled
 from service.storage.store import Store
+from service.storage.webhooks import Ack, Settled
 from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver

@@ -10,8 +10,8 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
-from service.storage.deliveries import Ack, Deliveries, Settled
 from service.storage.leases import Lease
+from service.storage.webhooks import Ack, Deliveries, Settled
 from workers import runtime
 
 # Between two calls: what ends within this time shares one.

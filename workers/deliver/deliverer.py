@@ -17,7 +17,7 @@ from service import process
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.connecting import translated
+from service.storage.client import translated
 from service.storage.leases import Lease
 from service.storage.store import Store
 from workers import runtime

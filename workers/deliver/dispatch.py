@@ -21,10 +21,10 @@ from yarl import URL
 
 from service.errors import Unavailable
 from service.settings import Settings
-from service.storage.connecting import translated
-from service.storage.deliveries import Ack, Settled
+from service.storage.client import translated
 from service.storage.leases import Lease
 from service.storage.store import Store
+from service.storage.webhooks import Ack, Settled
 from service.webhooks.retry import Answer, Verdict
 from workers.deliver.acks import Acks
 from workers.deliver.lanes import Lanes, Sender

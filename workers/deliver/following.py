@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from service.feeds.view import View
-from service.storage.deliveries import is_behind
-from service.storage.stream import Event, Stream
+from service.storage.event_stream import Event, Stream
+from service.storage.webhooks import is_behind
 from service.webhooks.payloads import Message, position
 from service.webhooks.selection import Selection
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from service.articles.times import to_ms, to_rfc3339
 from service.storage import keys
-from service.storage.deliveries import Ack, State, cursor_field
+from service.storage.webhooks import Ack, State, cursor_field
 from service.webhooks.payloads import Message, Parcel, position
 from service.webhooks.retry import Answer
 from service.webhooks.webhook import Webhook

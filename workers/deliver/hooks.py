@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from service.feeds.view import View
-from service.storage.deliveries import Settled, State, is_behind
-from service.storage.stream import Event
+from service.storage.event_stream import Event
+from service.storage.webhooks import Settled, State, is_behind
 from service.webhooks.payloads import before
 from service.webhooks.webhook import Webhook
 from workers import runtime

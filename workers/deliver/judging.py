@@ -11,7 +11,7 @@ import orjson
 
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.settings import Settings
-from service.storage.deliveries import Ack, cursor_field
+from service.storage.webhooks import Ack, cursor_field
 from service.webhooks import payloads, retry
 from service.webhooks.payloads import Parcel
 from service.webhooks.retry import Answer, Verdict

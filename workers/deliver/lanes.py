@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from service.storage.deliveries import Ack
+    from service.storage.webhooks import Ack
     from workers.deliver.dispatch import Request
 
 

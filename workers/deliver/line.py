@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.storage.deliveries import Range
+from service.storage.webhooks import Range
 from service.webhooks.payloads import position
 
 

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from service.articles.times import to_ms
 from service.feeds.page import FORMATS, Page, Period
-from service.storage.deliveries import Ack
-from service.storage.rendered import Change
+from service.storage.rendered_pages import Change
+from service.storage.webhooks import Ack
 from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
 from workers.deliver.dispatch import Means, Request

@@ -9,7 +9,7 @@ from functools import partial
 
 from service.articles.times import to_ms
 from service.storage import keys
-from service.storage.deliveries import Ack
+from service.storage.webhooks import Ack
 from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
 from service.websub import hub

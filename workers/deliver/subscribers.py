@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 from service.articles.times import to_ms
 from service.errors import Unavailable
-from service.storage.connecting import translated
-from service.storage.rendered import Change
-from service.storage.subscribers import CONTENT, TOPIC, topic_id
+from service.storage.client import translated
+from service.storage.hub_subscriptions import CONTENT, TOPIC, topic_id
+from service.storage.rendered_pages import Change
 from workers import runtime
 from workers.deliver.dispatch import Means, Part, lease_of
 from workers.deliver.lanes import Sender

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from service.errors import Unavailable
 from service.feeds.page import VIEWS, Page
-from service.rendering import FeedRenderer
-from service.storage.connecting import translated
-from service.storage.rendered import Change
-from service.storage.subscribers import Content
+from service.rendering.feed_renderer import FeedRenderer
+from service.storage.client import translated
+from service.storage.hub_subscriptions import Content
+from service.storage.rendered_pages import Change
 from service.websub import hub
 from workers.deliver.dispatch import Means
 

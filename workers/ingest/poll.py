@@ -15,7 +15,7 @@ from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.connecting import translated
+from service.storage.client import translated
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers import runtime

@@ -7,8 +7,8 @@ import logging
 
 from service.articles.times import to_ms
 from service.errors import ParseFailed
+from service.storage.our_subscriptions import Push
 from service.storage.store import Store
-from service.storage.subscriptions import Push
 from workers import runtime
 from workers.ingest.fetch import Fetched
 from workers.ingest.taking import Taker

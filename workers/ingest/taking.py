@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.sources import freshness, schedule
 from service.sources.schedule import Poll
 from service.sources.source import Source
-from service.storage.connecting import translated
+from service.storage.client import translated
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers.ingest import discover

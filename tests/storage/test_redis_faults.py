@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from service.errors import Unavailable
-from service.storage import connecting
-from service.storage.connecting import FAULTS, Script, translated
+from service.storage import client as redis_client
+from service.storage.client import FAULTS, Script, advice_of, translated
 from tests.conftest import wait_until
 from tests.servers import (
     Server,
@@ -210,7 +210,7 @@ async def test_a_server_that_loads_its_file_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """LOADING, as after every restart of a large archive."""
-    monkeypatch.setattr(connecting, "RETRIES", 0)
+    monkeypatch.setattr(redis_client, "RETRIES", 0)
     slowly = ("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
     async with raw_server(*slowly, keys=1_000) as url, connected(url) as client:
         seen = set()
@@ -246,4 +246,4 @@ async def test_a_bug_of_ours_is_a_bug(text: str) -> None:
 def test_what_redis_6_says_inside_scripts_is_known() -> None:
     """It wraps the fault in an error of the script."""
     text = "ERR Error running script (call to f_1): @user_script:1: -OOM command not allowed when"
-    assert FAULTS["OOM"] == connecting.advice_of(ResponseError(text))
+    assert FAULTS["OOM"] == advice_of(ResponseError(text))

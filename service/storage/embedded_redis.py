@@ -29,9 +29,9 @@ from redis.exceptions import RedisError
 
 from service.errors import StartFailed
 from service.process import die_with_parent
-from service.storage import server_files
-from service.storage.connecting import Client, connect
-from service.storage.server_files import Writer
+from service.storage import embedded_files
+from service.storage.client import Client, connect
+from service.storage.embedded_files import Writer
 
 logger = logging.getLogger(__name__)
 
@@ -190,8 +190,8 @@ class Embedded:
         try:
             self._check_readable()
             self._prepare()
-            had_folder = (self.folder / server_files.FOLDER).exists()
-            kept_bytes = server_files.data_bytes(self.folder)
+            had_folder = (self.folder / embedded_files.FOLDER).exists()
+            kept_bytes = embedded_files.data_bytes(self.folder)
             process = await self._run()
         except OSError as exc:
             raise StartFailed(f"{self.binary} cannot be run on {self.folder}: {exc}") from exc
@@ -201,7 +201,7 @@ class Embedded:
             await end(process)
             if isinstance(exc, _NothingFound) and not had_folder:
                 # Beside it a file of the old layout that is put back would not be read.
-                shutil.rmtree(self.folder / server_files.FOLDER, ignore_errors=True)
+                shutil.rmtree(self.folder / embedded_files.FOLDER, ignore_errors=True)
             if isinstance(exc, OSError | RedisError):
                 raise StartFailed(f"{self.binary} ended on {self.folder}: {exc}") from exc
             raise
@@ -228,7 +228,7 @@ class Embedded:
         client = connect(self.url, retries=0)
         try:
             await self._wait_until_ready(process, client, stop)
-            if kept_bytes > server_files.EMPTY_BYTES and not await client.dbsize():
+            if kept_bytes > embedded_files.EMPTY_BYTES and not await client.dbsize():
                 raise _NothingFound(
                     f"{self.folder} holds {kept_bytes} bytes of data, but {self.binary} found "
                     f"nothing in it: it was stopped again. Put back the files that belong there, "
@@ -236,20 +236,20 @@ class Embedded:
                 )
         finally:
             await client.aclose()
-        server_files.note(self.folder, self.binary.writer)
+        embedded_files.note(self.folder, self.binary.writer)
 
     def _check_readable(self) -> None:
         """Raise StartFailed if this program cannot read what another one wrote here."""
         ours = self.binary.writer
-        unread = [w for w in server_files.writers(self.folder) if not ours.can_read(w)]
+        unread = [w for w in embedded_files.writers(self.folder) if not ours.can_read(w)]
         if unread:
             raise StartFailed(_refusal(self.folder, self.binary, unread))
-        if server_files.is_emptied(self.folder):
+        if embedded_files.is_emptied(self.folder):
             raise StartFailed(
                 f"the data that a server kept in {self.folder} is gone: put it back, or remove "
-                f"{self.folder / server_files.NOTE} to begin with an empty archive"
+                f"{self.folder / embedded_files.NOTE} to begin with an empty archive"
             )
-        stray = server_files.stray(self.folder)
+        stray = embedded_files.stray(self.folder)
         if stray:
             logger.warning(
                 "this append-only file of an older server is ignored, for appendonlydir exists: to "

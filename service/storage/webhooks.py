@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from service.storage import connecting, keys
-from service.storage.connecting import Client
+from service.storage import keys
+from service.storage.client import Client, Script, lua_script
 from service.storage.leases import Lease
 from service.webhooks.payloads import position
 from service.webhooks.webhook import Webhook
@@ -134,8 +134,8 @@ class Deliveries:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._settle = connecting.script(client, "settle")
-        self._replace = connecting.Script(client, _REPLACE)
+        self._settle = lua_script(client, "settle")
+        self._replace = Script(client, _REPLACE)
 
     async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:
         """Keep a webhook that starts at these places."""

@@ -17,7 +17,7 @@ from service.feeds.archive import UNCHAINED, Chain
 from service.feeds.page import Page, Period
 from service.feeds.query import Place
 from service.storage import keys
-from service.storage.connecting import Client
+from service.storage.client import Client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,8 @@ import orjson
 
 from service.articles import times
 from service.feeds.page import Page
-from service.storage import keys, stream
-from service.storage.connecting import Client
+from service.storage import event_stream, keys
+from service.storage.client import Client
 
 _FIELDS = ("version", "changed_ms", "tag", "entries", "past")
 
@@ -113,7 +113,7 @@ class RenderedPages:
 
         async def messages() -> AsyncIterator[list[Change]]:
             while True:
-                message = await pubsub.get_message(timeout=stream.BLOCK_MS / 1000)
+                message = await pubsub.get_message(timeout=event_stream.BLOCK_MS / 1000)
                 yield [(c, p) for c, p in orjson.loads(message["data"])] if message else []
 
         try:

@@ -21,10 +21,10 @@ from service.feeds.head import Tombstone
 from service.feeds.page import VIEWS, Page, tag_of
 from service.feeds.query import Place, Query, parse_query, place_of
 from service.feeds.writer import REVISION, Renderer
+from service.rendering.article_cache import Shelf
 from service.settings import Settings
-from service.shelf import Shelf
-from service.storage.pages import Entries, State
-from service.storage.rendered import Change, Rendered
+from service.storage.category_index import Entries, State
+from service.storage.rendered_pages import Change, Rendered
 from service.storage.store import Store
 
 # Versions of a page that a difference can be made to, and the longest page that has any.

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from service.storage import connecting, keys
-from service.storage.connecting import Client
+from service.storage import keys
+from service.storage.client import Client, Script
 from service.websub.hub import Asked, Subscriber, unescaped
 
 # Of other sites' topics that were pinged and not fetched yet.
@@ -99,9 +99,9 @@ class Subscribers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._ask = connecting.Script(client, _ASK)
-        self._resolve = connecting.Script(client, _RESOLVE)
-        self._seen = connecting.Script(client, _SEEN)
+        self._ask = Script(client, _ASK)
+        self._resolve = Script(client, _RESOLVE)
+        self._seen = Script(client, _SEEN)
 
     async def ask(self, asked: Asked, *, max_total: int, max_per_host: int) -> Refusal:
         """Keep what is asked until the callback has confirmed it."""

@@ -17,9 +17,9 @@ from service.articles.times import to_ms
 from service.errors import InvalidSettings, StartFailed, Unavailable
 from service.settings import Settings
 from service.storage import articles as articles_module
-from service.storage import connecting, keys
+from service.storage import client, keys
+from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store, of_client, open_store
-from service.storage.stream import AGGREGATE
 from tests.conftest import DAY, NOON, Publish
 from tests.running import free_port
 
@@ -248,7 +248,7 @@ async def test_claims_take_over_from_the_dead(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What another consumer was given and never acknowledged; what vanished meanwhile, too."""
-    monkeypatch.setattr("service.storage.stream.CLAIM_IDLE_MS", 0)
+    monkeypatch.setattr("service.storage.event_stream.CLAIM_IDLE_MS", 0)
     await store.stream.create_group(AGGREGATE)
     await append(store, draft("1"), draft("2"))
     taken = await store.stream.read_group(0, AGGREGATE, "dead", count=5)
@@ -333,7 +333,7 @@ async def test_redis_out_of_memory_accepts_nothing(store: Store) -> None:
     await append(store, draft("1"))
     await store.client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(Unavailable), connecting.translated():
+        with pytest.raises(Unavailable), client.translated():
             await store.articles.append([draft("2")], now=NOON)
         assert [None] == await store.articles.get([draft("2").id])
     finally:

@@ -18,8 +18,9 @@ import uvloop
 
 from service.errors import StartFailed, Unavailable
 from service.settings import Settings
-from service.storage import connecting, store
-from service.storage.connecting import translated
+from service.storage import client as redis_client
+from service.storage import store
+from service.storage.client import translated
 from service.storage.store import open_store
 from tests.conftest import wait_until
 from tests.running import call, free_port
@@ -47,7 +48,7 @@ async def test_a_server_that_does_not_answer_is_a_fault(
     server: Server, stopped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ended, or stopped (SIGSTOP): the first is refused, the second times out."""
-    monkeypatch.setattr(connecting, "SOCKET_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(redis_client, "SOCKET_TIMEOUT_S", 0.2)
     async with connected(server.embedded.url) as client:
         await write(client)
         if stopped:

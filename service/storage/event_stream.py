@@ -13,8 +13,8 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from service.storage import connecting, keys
-from service.storage.connecting import Client
+from service.storage import keys
+from service.storage.client import Client, lua_script
 from service.webhooks.payloads import Message, position
 
 # A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
@@ -93,7 +93,7 @@ class Stream:
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
-        self._trim = connecting.script(client, "trim")
+        self._trim = lua_script(client, "trim")
         self.shards = shards
 
     async def create_group(self, group: str) -> None:

@@ -74,7 +74,7 @@ _WRAPPED = re.compile(
 # What a server answers to a wrong password, and to a large command of a connection whose AUTH
 # failed; redis-py does not always keep the type of the first.
 _SHUT_OUT = re.compile("unauthenticated|username-password")
-_SCRIPTS = Path(__file__).parent
+_SCRIPTS = Path(__file__).parent / "lua"
 
 
 def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
@@ -159,7 +159,7 @@ class Script:
         pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
 
 
-def script(client: Client, *names: str) -> Script:
+def lua_script(client: Client, *names: str) -> Script:
     """The script made of these .lua files in a row."""
     return Script(client, "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names))
 

@@ -16,13 +16,13 @@ from redis.asyncio import Redis
 
 from service.articles.article import article_id
 from service.errors import StartFailed
-from service.storage import embedded, server_files
-from service.storage.embedded import Binary, Embedded, end, find_binary
-from service.storage.server_files import Writer
+from service.storage import embedded_files, embedded_redis
+from service.storage.embedded_files import Writer
+from service.storage.embedded_redis import Binary, Embedded, end, find_binary
 from tests.conftest import wait_until
-from tests.running import call, free_port, running
+from tests.running import ROOT, call, free_port, running
 
-DATA_DIRS = Path(__file__).parent / "data" / "data_dirs"
+DATA_DIRS = ROOT / "tests" / "data" / "data_dirs"
 BUNDLED = find_binary()
 REDIS_7 = Writer(name="redis", version=(7, 0, 15))
 VALKEY_9 = Writer(name="valkey", version=(9, 1, 2))
@@ -33,7 +33,7 @@ NEWER = Writer(name=BUNDLED.writer.name, version=(99, 0, 0))
 def installed(name: str, *, before: tuple[int, ...]) -> Binary | None:
     """A server of this machine that is older; None if there is none."""
     inside = shutil.which("redis-server", path=str(Path(sys.prefix, "bin")))
-    found = embedded.binaries() + ([embedded._binary_named(inside)] if inside else [])
+    found = embedded_redis.binaries() + ([embedded_redis._binary_named(inside)] if inside else [])
     fit = [b for b in found if b.writer.name == name and b.writer.version < before]
     return max(fit, key=lambda binary: binary.writer.version, default=None)
 
@@ -84,7 +84,7 @@ async def test_data_of_every_version_before_is_opened(written: str, tmp_path: Pa
         await get(f"/articles/{article_id('http://quay.example/feed', '3')}", status=410)
         assert "http://quay.example/rss.xml" in await get("/api/v1/sources")
         assert "http://127.0.0.1:9/hook" in await get("/api/v1/webhooks")
-    note = (with_data / "redis" / server_files.NOTE).read_text()
+    note = (with_data / "redis" / embedded_files.NOTE).read_text()
     assert f'"server":"{BUNDLED.writer.name}"' in note
 
 
@@ -139,7 +139,7 @@ def test_a_base_file_names_its_writer(folder: Path, head: bytes, expected: str) 
     """By its first field, else by its magic; in a folder nobody is older than redis 7."""
     (folder / "appendonlydir").mkdir()
     (folder / "appendonlydir" / "appendonly.aof.1.base.rdb").write_bytes(head)
-    assert [writer(expected)] == server_files.writers(folder)
+    assert [writer(expected)] == embedded_files.writers(folder)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_a_base_file_names_its_writer(folder: Path, head: bytes, expected: str) 
 )
 def test_files_of_real_servers_name_them(written: str, expected: str) -> None:
     """As these wrote them."""
-    assert writer(expected) == server_files.writers(DATA_DIRS / written)[-1]
+    assert writer(expected) == embedded_files.writers(DATA_DIRS / written)[-1]
 
 
 def foreign_header(folder: Path) -> None:
@@ -160,7 +160,7 @@ def foreign_header(folder: Path) -> None:
 
 def newer_note(folder: Path) -> None:
     """A newer server of the same name left it."""
-    server_files.note(folder, NEWER)
+    embedded_files.note(folder, NEWER)
 
 
 @pytest.mark.parametrize("spoil", [foreign_header, newer_note])
@@ -208,10 +208,10 @@ async def test_a_server_of_this_machine_that_is_older_is_refused(
     """Redis 6.2 shows an empty archive where 7 wrote, and takes what is posted; redis 7 calls the
     files of valkey broken, and advises a tool that would cut them."""
     binary = installed(name, before=older)
-    if binary is None or binary.writer.can_read(server_files.writers(DATA_DIRS / written)[-1]):
+    if binary is None or binary.writer.can_read(embedded_files.writers(DATA_DIRS / written)[-1]):
         pytest.skip(f"no {name}-server before {older} is installed here")
     shutil.copytree(DATA_DIRS / written, folder, dirs_exist_ok=True)
-    (folder / server_files.NOTE).unlink(missing_ok=True)
+    (folder / embedded_files.NOTE).unlink(missing_ok=True)
     before = contents(folder)
     with pytest.raises(StartFailed, match="was written by"):
         async with started(folder, binary):
@@ -322,7 +322,8 @@ async def found(named: str = "", *, has_wheel: bool = True, **environ: str) -> s
     """What a process of this environment finds, or why it finds nothing."""
     script = (
         f"{'' if has_wheel else 'import importlib.util as u; u.find_spec = lambda *_: None'}\n"
-        "from service.storage.embedded import find_binary\nfrom service.errors import StartFailed\n"
+        "from service.storage.embedded_redis import find_binary\n"
+        "from service.errors import StartFailed\n"
         f"try: print(find_binary({named!r}))\nexcept StartFailed as exc: print(exc)\n"
     )
     process = await asyncio.create_subprocess_exec(
@@ -340,7 +341,7 @@ async def test_a_server_that_is_stopped_hard_loses_nothing(folder: Path) -> None
         await client.set("a", "b")
     process.kill()
     await process.wait()
-    assert BUNDLED.writer == server_files.writers(folder)[0]
+    assert BUNDLED.writer == embedded_files.writers(folder)[0]
     async with started(folder) as client:
 
         async def there() -> bool:

@@ -11,7 +11,7 @@ import pytest
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.feeds.page import Page
-from service.rendering import FeedRenderer
+from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import utc_now

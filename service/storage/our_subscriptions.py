@@ -13,7 +13,7 @@ import orjson
 from redis.exceptions import ResponseError
 
 from service.storage import keys
-from service.storage.connecting import Client
+from service.storage.client import Client
 from service.websub.subscriber import Subscription
 
 GROUP = "ingest"

@@ -1,0 +1,37 @@
+"""Private feeds in Redis, each under the hash of its token."""
+
+from __future__ import annotations
+
+import orjson
+
+from service.feeds.private_feed import PrivateFeed
+from service.storage import keys
+from service.storage.client import Client
+
+
+class PrivateFeeds:
+    """Addresses of single subscribers."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def add(self, feed: PrivateFeed) -> None:
+        """Keep a private feed, under the hash of its token."""
+        fields = {**feed.shown(), "category": feed.category}
+        fields.pop("view", None)
+        await self._client.hset(keys.PRIVATE_FEEDS, feed.token_hash, orjson.dumps(fields))
+
+    async def get(self, token_hash: str) -> PrivateFeed | None:
+        """The private feed of a token."""
+        found = await self._client.hget(keys.PRIVATE_FEEDS, token_hash)
+        return PrivateFeed(token_hash=token_hash, **orjson.loads(found)) if found else None
+
+    async def all(self) -> list[PrivateFeed]:
+        """All of them, oldest first."""
+        found = await self._client.hgetall(keys.PRIVATE_FEEDS)
+        feeds = [PrivateFeed(token_hash=k.decode(), **orjson.loads(v)) for k, v in found.items()]
+        return sorted(feeds, key=lambda feed: feed.created)
+
+    async def revoke(self, feed: PrivateFeed) -> None:
+        """From now on its address leads nowhere."""
+        await self._client.hdel(keys.PRIVATE_FEEDS, feed.token_hash)
