@@ -11,7 +11,7 @@ from dockerfile_parse import DockerfileParser
 
 from service.cli.main import main
 from service.settings import Settings
-from service.web.app import ROUTES
+from service.web.routes import ROUTES
 from tests.running import ROOT
 from workers.__main__ import ROLES
 

@@ -11,7 +11,7 @@ import pytest
 from service.cli.main import main
 from service.settings import Settings
 from service.storage import keys
-from service.web.app import ROUTES
+from service.web.routes import ROUTES
 from tests.running import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -42,7 +42,7 @@ PURE = (
     "service/articles/", "service/decoding.py",
     "service/feeds/", "service/http.py", "service/sources/", "service/webhooks/",
     "service/websub/",
-    "service/web/conditional.py", "service/web/html.py", "service/web/stories.py",
+    "service/web/serving/conditional.py", "service/web/html/",
     "workers/ingest/discover.py", "workers/ingest/identify.py",
     "workers/ingest/parse/", "workers/ingest/reading.py",
 )  # fmt: skip

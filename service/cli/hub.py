@@ -1,4 +1,4 @@
-"""`dateline hub …`: who is pushed our feeds. As the API (service/web/hub.py)."""
+"""`dateline hub …`: who is pushed our feeds. As the API (service/web/handlers/hub.py)."""
 
 from __future__ import annotations
 

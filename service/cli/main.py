@@ -14,7 +14,7 @@ import click
 from service.cli import hub, private_feeds, sources, views, watch, webhooks
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
-from service.web.tokens import api_token, token_path
+from service.web.api_token import api_token, token_path
 
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 ROLES = ("ingest", "aggregate", "deliver")

@@ -1,4 +1,4 @@
-"""`dateline sources …`: what is polled. As the API (service/web/manage.py)."""
+"""`dateline sources …`: what is polled. As the API (service/web/handlers/sources.py)."""
 
 from __future__ import annotations
 

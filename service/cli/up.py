@@ -28,8 +28,8 @@ from service.settings import Settings
 from service.storage import embedded_redis
 from service.storage.embedded_redis import Embedded
 from service.storage.store import open_store
+from service.web.api_token import api_token
 from service.web.server import check_free
-from service.web.tokens import api_token
 
 logger = logging.getLogger(__name__)
 

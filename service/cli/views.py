@@ -1,6 +1,6 @@
 """`dateline views …` and `dateline private …`: saved selections, and addresses for one subscriber.
 
-As the API (service/web/selections.py).
+As the API (service/web/handlers/views.py).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""`dateline webhooks …`: who is told of new articles. As the API (service/web/webhooks.py)."""
+"""`dateline webhooks …`: who is told of new articles. As the API
+(service/web/handlers/webhooks.py)."""
 
 from __future__ import annotations
 

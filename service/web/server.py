@@ -16,9 +16,9 @@ from service.settings import Settings
 from service.storage import client
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
-from service.web.connection_limit import ConnectionLimit
-from service.web.repeated import Site
-from service.web.state import CACHE
+from service.web.request.keys import CACHE
+from service.web.serving.connection_limit import ConnectionLimit
+from service.web.serving.request_cache import Site
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,190 @@
+"""Articles: `/articles/{id}` for people, `/api/v1/articles` to publish, list, read, withdraw."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from service.articles import categories, input, times
+from service.articles.article import Article, Draft
+from service.articles.compose import compose
+from service.articles.times import to_ms
+from service.errors import InvalidInput, NotFound
+from service.web.html import render
+from service.web.request import problems
+from service.web.request.body import json_response, read_body
+from service.web.request.keys import CLOCK, DOCUMENTS, SETTINGS, STORE
+from service.web.serving.page_loader import BRIEFLY, CORS, HTML_HEADERS
+from service.web.serving.response import Document
+
+# Where a push says of itself nothing else.
+PUSH_SOURCE = "urn:dateline:push"
+MAX_BATCH = 1_000
+MAX_LIST = 1_000
+DEFAULT_LIST = 50
+_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_LIST_PARAMETERS = ("category", "since", "until", "limit")
+
+
+async def publish(request: web.Request) -> web.StreamResponse:
+    """POST: one article, an array, or NDJSON."""
+    items, single = _items(await read_body(request, takes_gzip=True), request.content_type)
+    loop = asyncio.get_running_loop()
+    drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
+    if single and isinstance(drafts[0], InvalidInput):
+        raise drafts[0]
+    kept = [draft for draft in drafts if isinstance(draft, Draft)]
+    receipts = await request.app[STORE].articles.append(kept, now=request.app[CLOCK](), revive=True)
+    if single:
+        status = 201 if receipts[0].status == "created" else 200
+        location = {"Location": f"{request.app[SETTINGS].base_url}/articles/{receipts[0].id}"}
+        return json_response(receipts[0], status=status, headers=location)
+    answers = iter(receipts)
+    return json_response(
+        [next(answers) if isinstance(draft, Draft) else _rejected(draft) for draft in drafts]
+    )
+
+
+def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
+    """(the items, whether it was one alone); an item that is no JSON is an InvalidInput."""
+    if "ndjson" in content_type or "jsonl" in content_type:
+        lines = [line for line in body.splitlines() if line.strip()]
+        return _bounded([_line(number, line) for number, line in enumerate(lines, 1)]), False
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidInput("body", body[:80].decode("utf-8", "replace"), f"no JSON: {exc}") from exc
+    return (_bounded(found), False) if isinstance(found, list) else ([found], True)
+
+
+def _bounded(items: list[Any]) -> list[Any]:
+    if len(items) > MAX_BATCH:
+        raise InvalidInput("body", f"{len(items)} articles", f"at most {MAX_BATCH} in one request")
+    return items
+
+
+def _line(number: int, line: bytes) -> Any:
+    try:
+        return orjson.loads(line)
+    except orjson.JSONDecodeError as exc:
+        return InvalidInput(f"line {number}", line[:80].decode("utf-8", "replace"), f"{exc}")
+
+
+def _draft(item: Any) -> Draft | InvalidInput:
+    """An item's draft, or why there is none."""
+    if isinstance(item, InvalidInput):
+        return item
+    try:
+        if not isinstance(item, dict):
+            raise InvalidInput("article", item, "must be a JSON object")
+        entry = input.entry_from_json(item)
+        return compose(entry, source=entry.source or PUSH_SOURCE)
+    except InvalidInput as exc:
+        return exc
+
+
+def _rejected(exc: InvalidInput) -> dict[str, Any]:
+    return {"status": "rejected", "error": problems.of_error(exc)}
+
+
+async def list_articles(request: web.Request) -> web.StreamResponse:
+    """GET: newest first. `next` is the URL of the older ones; null at the end."""
+    given = request.query
+    unknown = next((name for name in given if name not in _LIST_PARAMETERS), None)
+    if unknown:
+        known = ", ".join(_LIST_PARAMETERS)
+        raise InvalidInput(unknown, given[unknown], f"no such parameter; known: {known}")
+    category = given.get("category", categories.ALL)
+    if category != categories.ALL:
+        category = categories.parse(category).path
+    limit = _limit(given)
+    store = request.app[STORE]
+    ids = await store.pages.between(
+        category,
+        since=_moment(given, "since"),
+        until=_moment(given, "until"),
+        limit=limit,
+    )
+    found = [article for article in await store.articles.get(ids) if article]
+    following = None
+    if len(ids) == limit and found:
+        # Ties at the border come again on the next page rather than never.
+        until = times.from_ms(times.to_ms(found[-1].published) + 1)
+        following = str(request.rel_url.with_query({**given, "until": times.to_rfc3339(until)}))
+    items = [orjson.Fragment(article.to_json()) for article in found]
+    return json_response({"articles": items, "next": following})
+
+
+def _limit(given: Mapping[str, str]) -> int:
+    text = given.get("limit", str(DEFAULT_LIST))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIST:
+        raise InvalidInput("limit", text, f"must be a number from 1 to {MAX_LIST}")
+    return int(text)
+
+
+def _moment(given: Mapping[str, str], name: str) -> datetime | None:
+    text = given.get(name)
+    if text is None:
+        return None
+    try:
+        return times.from_rfc3339(text)
+    except ValueError as exc:
+        raise InvalidInput(name, text, "must be RFC 3339 with a zone") from exc
+
+
+async def show_one(request: web.Request) -> web.StreamResponse:
+    """GET one."""
+    article = await find_article(request, request.match_info["id"])
+    return json_response(orjson.Fragment(article.to_json()))
+
+
+async def withdraw(request: web.Request) -> web.StreamResponse:
+    """DELETE: take an article out of all feeds."""
+    article_id = request.match_info["id"]
+    receipt = await request.app[STORE].articles.withdraw(article_id, now=request.app[CLOCK]())
+    if receipt is None:
+        raise NotFound(f"{article_id}: no such article")
+    return json_response(receipt)
+
+
+async def show_article(request: web.Request) -> web.StreamResponse:
+    """`/articles/{id}` for people, `/articles/{id}.json` for machines."""
+    name = request.match_info["name"]
+    article = await find_article(request, name.removesuffix(".json"))
+    headers = {"Cache-Control": BRIEFLY}
+    if name.endswith(".json"):
+        headers |= {"Content-Type": "application/json; charset=utf-8", **CORS}
+        body = article.to_json()
+    else:
+        titles = await request.app[DOCUMENTS].feeds.titles(article.categories)
+        headers |= HTML_HEADERS
+        body = render.render_article(
+            render.ArticleView(
+                site_title=request.app[SETTINGS].site_title,
+                base_url=request.app[SETTINGS].base_url,
+                article=article,
+                titles=dict(titles),
+                zone=request.app[SETTINGS].timezone,
+            )
+        )
+    return Document(body, headers=headers, changed_ms=to_ms(article.updated)).made(request)
+
+
+async def find_article(request: web.Request, article_id: str) -> Article:
+    """A live article. Raises NotFound, and HTTPGone for one that was withdrawn."""
+    found = (
+        (await request.app[STORE].articles.get([article_id]))[0]
+        if _ID.fullmatch(article_id)
+        else None
+    )
+    if found is None:
+        raise NotFound(f"{article_id}: no such article")
+    if found.status != "live":
+        raise web.HTTPGone(text=f"{article_id}: this article was withdrawn")
+    return found

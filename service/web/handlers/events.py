@@ -1,0 +1,106 @@
+"""/events: the stream as server-sent events (WHATWG HTML 9.2), for browsers and small consumers.
+
+An event's id is the position in all shards, so that Last-Event-ID resumes exactly; what was trimmed
+meanwhile is told by an event `gap`. See broadcast.py for how many can read at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+from aiohttp import HttpVersion11, web
+
+from service.articles import categories
+from service.errors import InvalidInput
+from service.storage.store import Store
+from service.web.request.keys import EVENTS, STORE
+from service.web.serving.event_broadcast import Frame, Listener
+
+BATCH = 200
+HEARTBEAT_S = 15.0
+# A connection that was sent as much as it takes has this long to read before the next events.
+ROOM_WAIT_S = 0.05
+# What browsers wait before they come back.
+RETRY_MS = 3_000
+_POSITION = re.compile(r"\d{1,15}-\d{1,10}(?:,\d{1,15}-\d{1,10})*")
+
+
+async def show_events(request: web.Request) -> web.StreamResponse:
+    """GET: `?category=` (repeated) for some only; `Last-Event-ID` resumes."""
+    wanted = _wanted(request)
+    store, broadcast = request.app[STORE], request.app[EVENTS]
+    resumed = _resumed(request, store.stream.shards)
+    if request.version < HttpVersion11:
+        raise InvalidInput("version", "HTTP/1.0", "has no chunks: ask with HTTP/1.1")
+    response = web.StreamResponse(
+        headers={
+            "Content-Type": "text/event-stream",
+            "Cache-Control": "no-store",
+            "X-Accel-Buffering": "no",
+            "Access-Control-Allow-Origin": "*",
+        }
+    )
+    shards = range(store.stream.shards)
+    position = resumed or [await store.stream.last_id(shard) for shard in shards]
+    await response.prepare(request)
+    transport = request.transport
+    if request.method == "HEAD" or transport is None:
+        return response
+    async with broadcast.listening(Listener(transport, position, wanted)) as listener:
+        # Listening first: what comes while the old ones are read waits, and is told apart.
+        listener.send(f"retry: {RETRY_MS}\n\n".encode())
+        await _send_missed(listener, store, resumed=resumed is not None)
+        listener.go_live()
+        await _beat(listener)
+    return response
+
+
+async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> None:
+    """From the position to the newest; of a new reader, what came since it was read."""
+    for shard in range(len(listener.position)):
+        first = await store.stream.first_id(shard)
+        last = listener.position[shard]
+        if resumed and first and _number(first) > _number(last) > (0, 0):
+            listener.send(b"event: gap\ndata: events were trimmed since\n\n")
+        while events := await store.stream.read(shard, last, count=BATCH, wait=False):
+            for event in events:
+                last = event.entry_id
+                if not listener.send_old(Frame(event)):
+                    await asyncio.sleep(ROOM_WAIT_S)
+            if listener.ended.is_set():
+                return
+
+
+async def _beat(listener: Listener) -> None:
+    """Until the connection ends. Proxies close what is silent, and we notice who is gone."""
+    while not listener.ended.is_set():
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                await listener.ended.wait()
+        except TimeoutError:
+            if not listener.was_written_to():
+                listener.send(b": still here\n\n")
+
+
+def _wanted(request: web.Request) -> list[str]:
+    for name, value in request.query.items():
+        if name not in ("category", "last-event-id"):
+            raise InvalidInput(name, value, "no such parameter; known: category, last-event-id")
+    return [categories.parse(spelling).path for spelling in request.query.getall("category", [])]
+
+
+def _resumed(request: web.Request, shards: int) -> list[str] | None:
+    """One entry id a shard. In the query, too: EventSource cannot set headers."""
+    given = request.headers.get("Last-Event-ID") or request.query.get("last-event-id")
+    if not given:
+        return None
+    ids = given.split(",")
+    if not _POSITION.fullmatch(given) or len(ids) != shards:
+        raise InvalidInput("Last-Event-ID", given, "is no id of an event from here")
+    return ids
+
+
+def _number(entry_id: str) -> tuple[int, int]:
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence)

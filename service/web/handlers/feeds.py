@@ -1,0 +1,71 @@
+"""Feeds: `/feeds/…`, `/private/…`, `/feeds.opml`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aiohttp import web
+
+from service.errors import NotFound
+from service.feeds import opml
+from service.feeds.page import FORMATS, Page
+from service.feeds.private_feed import token_hash
+from service.feeds.query import parse_query
+from service.web.request.keys import SETTINGS, STORE
+from service.web.request.page import answer_page, known_page
+from service.web.serving.page_loader import BRIEFLY, CORS
+from service.web.serving.response import Document
+
+
+async def show_feed(request: web.Request) -> web.StreamResponse:
+    """`/feeds/{category}[/{date}].{rss|atom|json}`."""
+    path, dot, extension = request.match_info["path"].rstrip("/").rpartition(".")
+    if not dot or extension.lower() not in FORMATS:
+        raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
+    page = await known_page(request, path)
+    query = parse_query(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
+    page = replace(page, query=str(query))
+    return await answer_page(request, page, extension.lower(), page.feed_path(extension.lower()))
+
+
+async def show_private(request: web.Request) -> web.StreamResponse:
+    """`/private/{token}.{rss|atom|json}`: a category or view, live, for one subscriber."""
+    token, _, extension = request.match_info["name"].rpartition(".")
+    feed = await request.app[STORE].private_feeds.get(token_hash(token))
+    if feed is None or extension not in FORMATS:
+        # Neither the token nor what is near it is repeated to anybody.
+        raise NotFound("no such private feed")
+    query = parse_query(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
+    page = Page(feed.category, query=str(query), token=token)
+    return await answer_page(request, page, extension, page.feed_path(extension))
+
+
+async def show_options(_: web.Request) -> web.StreamResponse:
+    """What a script of another site may do (WHATWG Fetch 3.2.2: conditional requests ask first)."""
+    return web.Response(
+        status=204,
+        headers={
+            "Allow": "GET, HEAD, OPTIONS",
+            "Access-Control-Allow-Origin": "*",
+            "Access-Control-Allow-Methods": "GET, HEAD",
+            "Access-Control-Allow-Headers": "A-IM, If-Modified-Since, If-None-Match",
+            "Access-Control-Max-Age": "86400",
+        },
+    )
+
+
+async def show_opml(request: web.Request) -> web.StreamResponse:
+    """`/feeds.opml`."""
+    app = request.app
+    titles = await app[STORE].articles.category_titles()
+    views = [view for view in await app[STORE].views.all() if not view.private]
+    version = await app[STORE].pages.version(Page("all"))
+    body = opml.render(
+        titles,
+        views={view.path: view.title for view in views},
+        site_title=app[SETTINGS].site_title,
+        base_url=app[SETTINGS].base_url,
+        changed_ms=version.changed_ms,
+    )
+    headers = {"Content-Type": "text/x-opml; charset=utf-8", "Cache-Control": BRIEFLY, **CORS}
+    return Document(body, headers=headers).made(request)

@@ -1,0 +1,71 @@
+"""/livez, /readyz, /metrics: for those who run it."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from service.storage.store import Store
+from service.web.request.body import json_response
+from service.web.request.keys import CACHE, STORE
+from service.web.serving.page_cache import PageCache
+
+
+async def livez(_: web.Request) -> web.StreamResponse:
+    """This process answers; touches nothing."""
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.StreamResponse:
+    """Redis answers, and how far our own readers of the stream are behind."""
+    store = request.app[STORE]
+    await store.ping()
+    backlogs = await store.stream.backlogs()
+    return json_response({"status": "ok", "groups": backlogs})
+
+
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """Prometheus text: this server's figures, and those that the workers count in Redis."""
+    found = await _metrics(request.app[STORE], request.app[CACHE])
+    registry = CollectorRegistry()
+    registry.register(_Fixed(found))
+    return web.Response(
+        body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+    )
+
+
+class _Fixed(Collector):
+    def __init__(self, metrics: list[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> list[Metric]:
+        """What was read for this request."""
+        return self._metrics
+
+
+async def _metrics(store: Store, cache: PageCache) -> list[Metric]:
+    found: list[Metric] = [
+        CounterMetricFamily("dateline_hot", "Requests answered by one look-up.", cache.hits),
+        CounterMetricFamily("dateline_loads", "Pages loaded or confirmed.", cache.misses),
+        CounterMetricFamily("dateline_stale", "Pages served old: Redis was away.", cache.stale),
+        GaugeMetricFamily("dateline_articles", "Live articles.", await store.pages.count("all")),
+    ]
+    lengths = GaugeMetricFamily("dateline_stream_entries", "Events kept.", labels=["shard"])
+    for shard in range(store.stream.shards):
+        lengths.add_metric([str(shard)], await store.stream.length(shard))
+    pending = GaugeMetricFamily(
+        "dateline_group_pending", "Read, not acknowledged.", labels=["shard", "group"]
+    )
+    lag = GaugeMetricFamily("dateline_group_lag", "Not read yet.", labels=["shard", "group"])
+    for backlog in await store.stream.backlogs():
+        pending.add_metric([str(backlog.shard), backlog.group], backlog.pending)
+        if backlog.lag is not None:
+            lag.add_metric([str(backlog.shard), backlog.group], backlog.lag)
+    found += [lengths, pending, lag]
+    found += [
+        CounterMetricFamily(f"dateline_{name}", "Counted by the workers.", value)
+        for name, value in sorted((await store.counters()).items())
+    ]
+    return found

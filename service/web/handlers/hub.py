@@ -1,0 +1,91 @@
+"""/hub: WebSub for all our feeds and views. Takes requests; the deliver workers see to them."""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+
+from service.errors import InvalidInput, NotFound
+from service.manage import hub as manage_hub
+from service.storage.hub_subscriptions import Refusal
+from service.web.request.body import json_response, read_body
+from service.web.request.keys import DOCUMENTS, SETTINGS, STORE
+from service.websub import hub
+
+logger = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 3_600
+# Three URLs and a secret, all of it escaped; and pings with many topics.
+MAX_FORM_BYTES = 65_536
+# The second is what aiohttp has for a request that does not say.
+_FORMS = ("application/x-www-form-urlencoded", "application/octet-stream")
+
+
+async def take(request: web.Request) -> web.StreamResponse:
+    """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
+    # Whoever likes may ask: what is read is bounded before anything is made of it.
+    body = await read_body(request, max_bytes=MAX_FORM_BYTES)
+    if request.content_type not in _FORMS:
+        raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
+    form = hub.form_of(body)
+    # The first of each name.
+    fields = dict(reversed(form))
+    if fields.get("hub.mode") == hub.PUBLISH:
+        topics = [value for name, value in form if name in ("hub.topic", "hub.url") and value]
+        return await _publish(request, topics)
+    return await _ask(request, hub.asked(fields, settings=request.app[SETTINGS]))
+
+
+async def _ask(request: web.Request, asked: hub.Asked) -> web.StreamResponse:
+    store, settings = request.app[STORE].subscribers, request.app[SETTINGS]
+    if asked.mode == hub.UNSUBSCRIBE:
+        if await store.get(asked.id) == (None, None):
+            raise NotFound("there is no such subscription")
+    else:
+        ours = hub.topic_of(asked.topic, settings)
+        if ours and not await request.app[DOCUMENTS].feeds.is_known(ours[0].category):
+            raise NotFound(f"hub.topic: {asked.topic} is no feed of ours")
+    refusal = await store.ask(
+        asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
+    )
+    if refusal is Refusal.ENDING and asked.mode == hub.SUBSCRIBE:
+        return _said(503, "this subscription is being ended; try again later")
+    if refusal in (Refusal.NO, Refusal.ENDING):
+        return _said(202, "accepted; the callback will be asked to confirm it")
+    logger.warning("a subscription was refused", extra={"cap": refusal.value})
+    where = "this callback's host has" if refusal is Refusal.HOST else "this hub has"
+    return _said(429 if refusal is Refusal.HOST else 503, f"{where} no room for more subscriptions")
+
+
+async def _publish(request: web.Request, topics: list[str]) -> web.StreamResponse:
+    """Ours are looked at anyway; those of others, if the hub is open, are fetched."""
+    settings = request.app[SETTINGS]
+    if not topics:
+        raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name what has news")
+    for topic in map(hub.unescaped, topics):
+        if hub.topic_of(topic, settings):
+            continue
+        if not settings.hub_open:
+            raise InvalidInput("hub.topic", topic, "is no feed of ours, and this hub is not open")
+        if not await request.app[STORE].subscribers.ping(hub.checked_topic(topic)):
+            return _said(503, "too many topics wait to be fetched")
+    return _said(202, "accepted")
+
+
+def _said(status: int, text: str) -> web.Response:
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    if status in (429, 503):
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return web.Response(status=status, text=text + "\n", headers=headers)
+
+
+async def list_subscribers(request: web.Request) -> web.StreamResponse:
+    """GET: who is pushed our feeds; without secrets."""
+    return json_response(await manage_hub.all_shown(request.app[STORE]))
+
+
+async def remove_subscriber(request: web.Request) -> web.StreamResponse:
+    """DELETE: end one without asking its callback, which is told."""
+    await manage_hub.remove(request.app[STORE], request.match_info["id"])
+    return web.Response(status=204)

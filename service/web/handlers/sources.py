@@ -1,0 +1,59 @@
+"""/api/v1/sources: manage, as the CLI does."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service.manage import sources
+from service.web.request.body import json_response, read_body, read_object
+from service.web.request.keys import CLOCK, STORE
+
+
+async def add_source(request: web.Request) -> web.StreamResponse:
+    """POST: 201 with the id; 200 if it was there. An OPML document adds all of its feeds: 200 with
+    what became of each."""
+    store, now = request.app[STORE], request.app[CLOCK]()
+    if any(word in request.content_type for word in ("opml", "xml")):
+        return json_response(await sources.add_all(store, await read_body(request), now=now))
+    source, added = await sources.add(store, await read_object(request), now=now)
+    return json_response(source.shown(), status=201 if added else 200)
+
+
+async def list_sources(request: web.Request) -> web.StreamResponse:
+    """GET: all of them."""
+    return json_response([source.shown() for source in await request.app[STORE].sources.all()])
+
+
+async def export_sources(request: web.Request) -> web.StreamResponse:
+    """GET: all of them, as OPML."""
+    body = await sources.exported(request.app[STORE])
+    headers = {"Cache-Control": "no-store", "Content-Type": "text/x-opml; charset=utf-8"}
+    return web.Response(body=body, headers=headers)
+
+
+async def show_source(request: web.Request) -> web.StreamResponse:
+    """GET one, with what its polls left."""
+    store = request.app[STORE]
+    source = await sources.find(store, request.match_info["id"])
+    return json_response(await sources.shown(store, source, now=request.app[CLOCK]()))
+
+
+async def change_source(request: web.Request) -> web.StreamResponse:
+    """PATCH: change the named fields (RFC 7396, but `mapping` and `headers` are replaced whole)."""
+    fields = await read_object(request)
+    store, source_id = request.app[STORE], request.match_info["id"]
+    source = await sources.change(store, source_id, fields, now=request.app[CLOCK]())
+    return json_response(source.shown())
+
+
+async def refresh_source(request: web.Request) -> web.StreamResponse:
+    """POST: 202; it is polled now."""
+    store, source_id = request.app[STORE], request.match_info["id"]
+    source = await sources.refresh(store, source_id, now=request.app[CLOCK]())
+    return json_response(source.shown(), status=202)
+
+
+async def remove_source(request: web.Request) -> web.StreamResponse:
+    """DELETE; its articles stay."""
+    await sources.remove(request.app[STORE], request.match_info["id"])
+    return web.Response(status=204)

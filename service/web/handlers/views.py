@@ -1,0 +1,47 @@
+"""/api/v1/views: manage, as the CLI does."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from service.errors import InvalidInput
+from service.manage import views
+from service.web.request.body import json_response, read_object
+from service.web.request.keys import CLOCK, SETTINGS, STORE
+
+
+async def add_view(request: web.Request) -> web.StreamResponse:
+    """POST: 201; a name that is taken is refused."""
+    store, settings = request.app[STORE], request.app[SETTINGS]
+    view, _ = await views.put(store, await read_object(request), now=request.app[CLOCK]())
+    return json_response(await views.shown(store, view, settings), status=201)
+
+
+async def put_view(request: web.Request) -> web.StreamResponse:
+    """PUT: 201 if it is new, 200 if it is in the place of another or the same."""
+    store, settings = request.app[STORE], request.app[SETTINGS]
+    name = request.match_info["name"]
+    fields = {"name": name, **await read_object(request)}
+    if fields["name"] != name:
+        raise InvalidInput("name", fields["name"], f"is not the {name!r} of the URL")
+    view, is_new = await views.put(store, fields, now=request.app[CLOCK](), replace=True)
+    shown = await views.shown(store, view, settings)
+    return json_response(shown, status=201 if is_new else 200)
+
+
+async def list_views(request: web.Request) -> web.StreamResponse:
+    """GET: all of them."""
+    return json_response(await views.all_shown(request.app[STORE], request.app[SETTINGS]))
+
+
+async def show_view(request: web.Request) -> web.StreamResponse:
+    """GET one."""
+    store = request.app[STORE]
+    view = await views.find(store, request.match_info["name"])
+    return json_response(await views.shown(store, view, request.app[SETTINGS]))
+
+
+async def remove_view(request: web.Request) -> web.StreamResponse:
+    """DELETE."""
+    await views.remove(request.app[STORE], request.match_info["name"])
+    return web.Response(status=204)

@@ -1,0 +1,79 @@
+"""/websub/{id}: the callback of our own WebSub subscriptions (W3C REC, sections 5.2, 5.3 and 7).
+
+Hubs verify by GET and deliver by POST. Nothing is parsed here: what was delivered and is signed is
+kept, and an ingest worker takes it in.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from aiohttp import web
+
+from service.articles.times import to_ms
+from service.web.request.body import read_body
+from service.web.request.keys import CLOCK, STORE
+from service.websub import subscriber
+from service.websub.subscriber import LEASE_S
+
+logger = logging.getLogger(__name__)
+
+MAX_CHALLENGE_CHARS = 4_096
+# A lease that a hub does not name, or that makes no sense, is what we asked for.
+MAX_LEASE_S = 10 * 365 * 86_400
+
+
+async def verify(request: web.Request) -> web.StreamResponse:
+    """GET: 200 with the challenge for what we asked for, 404 for anything else."""
+    store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
+    subscription = await store.subscriptions.get(request.match_info["id"])
+    mode, topic = request.query.get("hub.mode", ""), request.query.get("hub.topic", "")
+    if subscription is None or topic != subscription.topic:
+        raise web.HTTPNotFound(text="no such subscription")
+    if mode == "denied":
+        logger.warning("a hub denies", extra={"topic": topic, "hub": subscription.hub})
+        await store.subscriptions.put(subscription.asked(now_ms).ended())
+        return web.Response(text="")
+    is_asked = mode == ("unsubscribe" if subscription.is_ending else "subscribe")
+    challenge = request.query.get("hub.challenge", "")
+    if not is_asked or not challenge or len(challenge) > MAX_CHALLENGE_CHARS:
+        raise web.HTTPNotFound(text="no such request was made")
+    if subscription.is_ending:
+        await store.subscriptions.remove(subscription.id)
+    else:
+        live = subscription.verified(_lease_s(request), now_ms)
+        await store.subscriptions.put(live)
+        await store.sources.wake(live.source_id, due_ms=live.renew_ms)
+    headers = {"X-Content-Type-Options": "nosniff"}
+    return web.Response(text=challenge, content_type="text/plain", headers=headers)
+
+
+def _lease_s(request: web.Request) -> int:
+    text = request.query.get("hub.lease_seconds", "")
+    if text.isascii() and text.isdigit() and 0 < int(text[:12]) <= MAX_LEASE_S:
+        return int(text[:12])
+    return LEASE_S
+
+
+async def deliver(request: web.Request) -> web.StreamResponse:
+    """POST: 202; 410 for a subscription that has ended, so that the hub forgets it."""
+    store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
+    subscription = await store.subscriptions.get(request.match_info["id"])
+    if subscription is None or not subscription.is_live(now_ms):
+        raise web.HTTPGone(text="no such subscription")
+    source = await store.sources.get(subscription.source_id)
+    if source is None or source.paused:
+        await store.subscriptions.remove(subscription.id)
+        raise web.HTTPGone(text="nobody is interested any more")
+    body = await read_body(request)
+    signature = request.headers.get("X-Hub-Signature", "")
+    if not subscriber.is_signed(body, signature=signature, secret=subscription.secret):
+        # Section 7.1: not to be told apart from success, and not to be believed.
+        logger.warning("a push is signed wrongly", extra={"topic": subscription.topic})
+        await store.count({"pushes_forged": 1})
+        return web.Response(status=202)
+    content_type = request.headers.get("Content-Type", "")
+    if not await store.subscriptions.push(subscription.source_id, body, content_type):
+        await store.sources.wake(subscription.source_id, due_ms=now_ms)
+    await store.count({"pushes": 1})
+    return web.Response(status=202)

@@ -1,0 +1,324 @@
+"""Pages for people: frozen views in, UTF-8 HTML out.
+
+A news page is modelled on a K2 site's "Items filtered by date": breadcrumb, heading, the articles
+with their date lines, and a calendar of the days that have any.
+
+Rules. Everything is escaped but `content_html`, which was sanitised when the article came in.
+Links in the body are paths, so that a page works under any host name; `<link>` elements are
+absolute, because readers copy them elsewhere. Autodiscovery names the most specific feed first,
+with rel exactly "alternate" (RSS Advisory Board, "RSS Autodiscovery"). No script, no inline style
+and nothing from another host, so that a strict Content-Security-Policy holds. No I/O beyond reading
+the templates once, and no clock: the same view always gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import calendar
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from service.articles import categories
+from service.articles.article import WITHDRAWN, Article
+from service.articles.times import from_ms, to_rfc3339
+from service.feeds.head import MEDIA_TYPES
+from service.feeds.page import Page, Period
+from service.web.html.story import Link, category_title, crumbs, story_of
+
+# (extension, name, media type), in the order in which they are offered.
+FORMATS = tuple(
+    (extension, name, MEDIA_TYPES[extension])
+    for extension, name in (("rss", "RSS"), ("atom", "Atom"), ("json", "JSON"))
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewsView:
+    """A category, or everything, at a period or live."""
+
+    site_title: str
+    base_url: str
+    """Without a slash at the end."""
+    page: Page
+    titles: Mapping[str, str]
+    """Category path → title, at least of the page's category and all above it."""
+    articles: Sequence[Article]
+    """In the order in which they are shown."""
+    children: Sequence[tuple[str, str]]
+    """(path, title) of the categories directly below."""
+    month_days: frozenset[int]
+    """Days of the shown month that have articles."""
+    shown_month: tuple[int, int]
+    """(year, month) of the calendar."""
+    older: Period | None
+    """The nearest earlier day that has articles."""
+    newer: Period | None
+    zone: tzinfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeView:
+    """The first page: the newest articles of all categories, and the category tree."""
+
+    site_title: str
+    base_url: str
+    tree: Sequence[tuple[str, str]]
+    """(path, title) of every category, in any order that has a parent before its children."""
+    titles: Mapping[str, str]
+    articles: Sequence[Article]
+    zone: tzinfo
+    month_days: frozenset[int] = frozenset()
+    shown_month: tuple[int, int] | None = None
+    """(year, month) of the calendar; None for no calendar."""
+    older: Period | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArticleView:
+    """One article; of a withdrawn one only its title and that it was withdrawn."""
+
+    site_title: str
+    base_url: str
+    article: Article
+    titles: Mapping[str, str]
+    zone: tzinfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorView:
+    """What went wrong, said to a person."""
+
+    site_title: str
+    base_url: str
+    status: int
+    """HTTP status."""
+    heading: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksView:
+    """Who is told of articles, and what came of it; for operators."""
+
+    site_title: str
+    base_url: str
+    webhooks: Sequence[Mapping[str, Any]] = ()
+    """As the API shows them."""
+    operations: Sequence[Mapping[str, Any]] = ()
+    one: Mapping[str, Any] | None = None
+    """The webhook, if the page is of one."""
+    attempts: Sequence[Mapping[str, Any]] = ()
+    letters: Sequence[Mapping[str, Any]] = ()
+
+
+def render_news(view: NewsView) -> bytes:
+    """The page of a category at a period."""
+    page, titles = view.page, view.titles
+    name = category_title(page.category, titles)
+    period = page.period.title()
+    return _render(
+        "news.html",
+        view,
+        _Head(
+            title=_feed_title(page, titles),
+            path=_news_path(page),
+            alternates=_alternates([page, Page(page.category)], titles),
+        ),
+        heading=f"Items filtered by date: {period}" if period else name,
+        name=name,
+        crumbs=crumbs(page.category, titles)[: None if period else -1],
+        stories=[story_of(a, titles, view.zone, within=page.category) for a in view.articles],
+        feeds=_feeds(page, titles),
+        live_feeds=[] if page.period.is_live else _feeds(Page(page.category), titles),
+        children=[Link(href=Page(path).news_path(), text=title) for path, title in view.children],
+        calendar=_calendar(page, view.shown_month, view.month_days),
+        older=_day_link(page.category, view.older),
+        newer=_day_link(page.category, view.newer),
+    )
+
+
+def render_home(view: HomeView) -> bytes:
+    """The first page."""
+    everything = Page(categories.ALL)
+    month = view.shown_month
+    return _render(
+        "home.html",
+        view,
+        _Head(title="", path="/", alternates=_alternates([everything], view.titles)),
+        stories=[story_of(a, view.titles, view.zone) for a in view.articles],
+        feeds=_feeds(everything, view.titles),
+        tree=_forest(view.tree),
+        calendar=_calendar(everything, month, view.month_days) if month else None,
+        older=_day_link(categories.ALL, view.older),
+        newer=None,
+    )
+
+
+def render_article(view: ArticleView) -> bytes:
+    """The page of one article."""
+    article = view.article
+    withdrawn = article.status == WITHDRAWN
+    pages = [Page(path) for path in article.categories]
+    return _render(
+        "article.html",
+        view,
+        _Head(
+            title=article.title,
+            path=f"/articles/{article.id}",
+            alternates=_alternates(pages, view.titles),
+            description="" if withdrawn else article.summary,
+            indexed=not withdrawn,
+        ),
+        story=story_of(article, view.titles, view.zone),
+        crumbs=crumbs(article.categories[0], view.titles) if article.categories else [],
+        withdrawn=withdrawn,
+    )
+
+
+def render_error(view: ErrorView) -> bytes:
+    """The page that stands where another could not be shown."""
+    head = _Head(title=view.heading, alternates=_alternates([], {}), indexed=False)
+    return _render("error.html", view, head)
+
+
+def render_webhooks(view: WebhooksView) -> bytes:
+    """All webhooks, or one with its log."""
+    title = f"Webhook {view.one['id']}" if view.one else "Webhooks"
+    head = _Head(title=title, alternates=_alternates([], {}), indexed=False)
+    return _render("webhooks.html", view, head, moment=_moment)
+
+
+def _moment(time_ms: int) -> str:
+    return to_rfc3339(from_ms(time_ms))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Feed:
+    href: str
+    name: str
+    type: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    title: str
+    """Empty for the site's own."""
+    path: str = ""
+    """Of the canonical URL; empty for none."""
+    alternates: Sequence[_Feed]
+    description: str = ""
+    indexed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Branch:
+    link: Link
+    feeds: Sequence[_Feed]
+    children: list[_Branch] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Day:
+    number: int
+    """0 for a cell outside the month."""
+    href: str
+    """Empty if the day has no articles."""
+    current: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calendar:
+    month: Link
+    year: Link
+    weeks: Sequence[Sequence[_Day]]
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _render(
+    template: str,
+    view: NewsView | HomeView | ArticleView | ErrorView | WebhooksView,
+    head: _Head,
+    **values: object,
+) -> bytes:
+    text = _environment().get_template(template).render(view=view, head=head, **values)
+    # A lone surrogate, out of a path in an error message, must not turn a 404 into a 500.
+    return text.encode("utf-8", "replace")
+
+
+def _news_path(page: Page) -> str:
+    return "/" if page == Page(categories.ALL) else page.news_path()
+
+
+def _feed_title(page: Page, titles: Mapping[str, str]) -> str:
+    period = page.period.title()
+    name = category_title(page.category, titles)
+    return f"{name}: {period}" if period else name
+
+
+def _feeds(page: Page, titles: Mapping[str, str]) -> list[_Feed]:
+    title = _feed_title(page, titles)
+    return [
+        _Feed(href=page.feed_path(extension), name=name, type=media_type, title=f"{title} ({name})")
+        for extension, name, media_type in FORMATS
+    ]
+
+
+def _alternates(pages: Sequence[Page], titles: Mapping[str, str]) -> list[_Feed]:
+    """Feeds of the pages in their order, then of everything; none twice."""
+    each = dict.fromkeys([*pages, Page(categories.ALL)])
+    return [feed for page in each for feed in _feeds(page, titles)]
+
+
+def _day_link(category: str, day: Period | None) -> Link | None:
+    if day is None:
+        return None
+    return Link(href=Page(category, day).news_path(), text=day.title().split(", ")[-1])
+
+
+def _calendar(page: Page, month: tuple[int, int], days: frozenset[int]) -> _Calendar:
+    def cell(number: int) -> _Day:
+        period = Period(*month, number)
+        href = Page(page.category, period).news_path() if number in days else ""
+        return _Day(number=number, href=href, current=bool(number) and period == page.period)
+
+    weeks = calendar.Calendar().monthdayscalendar(*month)
+    of_year, of_month = Period(month[0]), Period(*month)
+    return _Calendar(
+        month=Link(
+            href=Page(page.category, of_month).news_path(), text=of_month.title().split()[0]
+        ),
+        year=Link(href=Page(page.category, of_year).news_path(), text=of_year.title()),
+        weeks=[[cell(number) for number in week] for week in weeks],
+    )
+
+
+def _forest(tree: Sequence[tuple[str, str]]) -> list[_Branch]:
+    """The tree, nested. A category whose parent is missing stands at the top."""
+    roots: list[_Branch] = []
+    found: dict[str, _Branch] = {}
+    for path, title in tree:
+        page = Page(path)
+        branch = _Branch(
+            link=Link(href=page.news_path(), text=title), feeds=_feeds(page, {path: title})
+        )
+        found[path] = branch
+        parent = found.get(path.rpartition("/")[0])
+        (parent.children if parent else roots).append(branch)
+    return roots

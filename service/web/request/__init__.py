@@ -1,0 +1,1 @@
+"""What every handler needs: application keys, authorization, bodies, errors as answers."""

@@ -1,0 +1,24 @@
+"""What handlers need, spelled once; filled by `app.create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+
+from aiohttp import web
+
+from service.settings import Settings
+from service.storage.store import Store
+from service.web.serving.event_broadcast import Broadcast
+from service.web.serving.page_cache import PageCache
+from service.web.serving.page_loader import Documents
+
+SETTINGS = web.AppKey("settings", Settings)
+STORE = web.AppKey("store", Store)
+DOCUMENTS = web.AppKey("documents", Documents)
+CACHE = web.AppKey("cache", PageCache)
+STOP = web.AppKey("stop", asyncio.Event)
+EVENTS = web.AppKey("events", Broadcast)
+TOKEN = web.AppKey("token", str)
+CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

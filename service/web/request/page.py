@@ -1,0 +1,35 @@
+"""A page as a request names it: found, sent to its one URL, answered from the page cache."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_plus
+
+from aiohttp import web
+
+from service.errors import NotFound
+from service.feeds.page import FORMATS, Page, parse_page
+from service.web.request.keys import CACHE, DOCUMENTS
+
+
+async def known_page(request: web.Request, path: str) -> Page:
+    """The page of a path. Raises NotFound."""
+    page = parse_page(path)
+    if page is None:
+        raise NotFound(f"{request.path}: no such category or date")
+    if not await request.app[DOCUMENTS].feeds.is_known(page.category):
+        raise NotFound(f"{page.category}: no such category")
+    return page
+
+
+async def answer_page(
+    request: web.Request, page: Page, extension: str, true_path: str
+) -> web.StreamResponse:
+    """The page in this format, from the cache; a redirect for another spelling of its path."""
+    # One URL for each page: near misses (case, a missing zero, another order) are sent there.
+    asked = request.path_qs if extension in FORMATS else request.path
+    if unquote_plus(asked) != unquote_plus(true_path):
+        raise web.HTTPPermanentRedirect(true_path)
+    # Percent-encoding spells one path in thousands of ways: only ours is remembered.
+    hot_path = true_path if request.raw_path == true_path else ""
+    document = await request.app[CACHE].get(page, extension, hot_path=hot_path)
+    return await request.app[DOCUMENTS].answer(document, request)

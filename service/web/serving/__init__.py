@@ -1,0 +1,1 @@
+"""How pages are served: the page cache, prepared responses, conditional requests, events."""

@@ -1,0 +1,303 @@
+"""Documents: pages made ready to be sent, feeds and pages for people alike."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import TypeVar
+
+from aiohttp import web
+
+from service.articles import categories
+from service.articles.article import Article
+from service.errors import NotFound
+from service.feeds.archive import Chain
+from service.feeds.head import HUB_PATH, MEDIA_TYPES, archive_urls
+from service.feeds.page import FORMATS, VIEWS, XML_FORMATS, Page, Period
+from service.feeds.private_feed import token_hash
+from service.rendering.feed_renderer import FeedRenderer
+from service.settings import Settings
+from service.storage.category_index import State
+from service.storage.rendered_pages import Rendered
+from service.storage.store import Store
+from service.web.html import render
+from service.web.serving.page_cache import Held
+from service.web.serving.response import Document
+
+T = TypeVar("T")
+
+# What the cache calls a page's formats for people; those of feeds are their extensions.
+HTML, HOME = "html", "home"
+# Readers take max-age as their poll interval; proxies serve the old one while they fetch the new.
+LIVE_MAX_AGE_S = 60
+BRIEFLY = f"public, max-age={LIVE_MAX_AGE_S}"
+CLOSED_MAX_AGE_S = 86_400
+STALE_S = 86_400
+# A day takes late arrivals for about this long after its end.
+SETTLES_AFTER = timedelta(days=1)
+HOME_ARTICLES = 20
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; img-src * data:; media-src *; style-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "ETag, Last-Modified, Link, IM, Delta-Base",
+}
+HTML_HEADERS = {
+    "Content-Type": "text/html; charset=utf-8",
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+}
+
+
+class Documents:
+    """Loads pages for the cache."""
+
+    def __init__(self, store: Store, settings: Settings, *, now: Callable[[], datetime]) -> None:
+        self.feeds = FeedRenderer(store, settings, now=now)
+        self._store = store
+        self._settings = settings
+        self._now = now
+        # Compressing and templates; feedgen has its own thread in FeedRenderer.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="documents")
+
+    def close(self) -> None:
+        """End the threads."""
+        self.feeds.close()
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def load(self, page: Page, extension: str, held: Held | None) -> Held:
+        """The page as it is now (see `cache.Load`)."""
+        load = self._load_feed if extension in FORMATS else self._load_news
+        return await load(page, extension, held)
+
+    async def _load_feed(self, page: Page, extension: str, held: Held | None) -> Held:
+        if page.token:
+            await self._check_token(page)
+        (state,) = await self.feeds.states([page])
+        version = str(state)
+        if held is not None and held.version == version:
+            return held
+        before = held.rendered if held else None
+        rendered = await self.feeds.render(page, extension, state, before=before)
+        headers = self._feed_headers(page, extension, state.chain)
+        has_twin = extension in XML_FORMATS and not page.token
+        twin_url = self._settings.base_url + page.news_path() if has_twin else ""
+        document = await self._document(
+            rendered.body, headers, held, rendered=rendered, twin_url=twin_url
+        )
+
+        async def difference(base: str) -> Document | None:
+            return await self._difference(page, extension, state, rendered, base)
+
+        document.difference = difference
+        kept = None if page.is_shared else rendered
+        return Held(document=document, version=version, rendered=kept)
+
+    async def _check_token(self, page: Page) -> None:
+        """Also of what is held: an address can be revoked. Raises NotFound."""
+        feed = await self._store.private_feeds.get(token_hash(page.token))
+        if feed is None or feed.category != page.category:
+            raise NotFound("no such private feed")
+
+    async def _load_news(self, page: Page, extension: str, held: Held | None) -> Held:
+        # A page for people shows calendar and neighbours, so it follows the whole category.
+        version = str(await self._store.pages.version(Page(page.category)))
+        if held is not None and held.version == version:
+            return held
+        body = await self._news(page, extension)
+        document = await self._document(body, self._html_headers(page), held)
+        return Held(document=document, version=version)
+
+    async def _document(
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        held: Held | None,
+        *,
+        rendered: Rendered | None = None,
+        twin_url: str = "",
+    ) -> Document:
+        wanted = held.document.made_codings if held else ()
+
+        def made() -> Document:
+            document = Document(
+                body,
+                headers=headers,
+                changed_ms=rendered.changed_ms if rendered else 0,
+                tag=rendered.tag if rendered else "",
+                past=[tag for tag, _ in rendered.past] if rendered else (),
+                twin_url=twin_url,
+            )
+            for coding in wanted:
+                document.make(coding)
+            return document
+
+        return await self._in_thread(made)
+
+    async def _difference(
+        self, page: Page, extension: str, state: State, rendered: Rendered, base: str
+    ) -> Document | None:
+        """From a past version to this one (RFC 3229 10); None if the page is another by now."""
+        body = await self.feeds.difference(
+            page, extension, state, entries=rendered.entries, base=dict(rendered.past)[base]
+        )
+        # One that saves little is not worth being kept beside the whole.
+        if body is None or 2 * len(body) > len(rendered.body):
+            return None
+        headers = {
+            **self._feed_headers(page, extension, state.chain),
+            "IM": "feed",
+            "Delta-Base": f'"{base}"',
+            # What knows no 226 shall not keep one (RFC 3229 10.9).
+            "Cache-Control": f"no-store, im, max-age={LIVE_MAX_AGE_S}",
+        }
+        return await self._in_thread(
+            lambda: Document(
+                body,
+                headers=headers,
+                changed_ms=rendered.changed_ms,
+                tag=rendered.tag,
+                status=HTTPStatus.IM_USED,
+            )
+        )
+
+    async def answer(self, document: Document, request: web.Request) -> web.StreamResponse:
+        """The document's answer, made now if it must be."""
+        answer = document.answer(request)
+        if answer is not None:
+            return answer
+        base = document.delta_base(request)
+        if base and base not in document.deltas and document.difference:
+            document.deltas[base] = await document.difference(base) or document
+        return await self._in_thread(lambda: document.made(request))
+
+    def _feed_headers(self, page: Page, extension: str, chain: Chain) -> dict[str, str]:
+        base = self._settings.base_url
+        media_type = MEDIA_TYPES[extension]
+        own = f'<{base}{page.feed_path(extension)}>; rel="self"'
+        if page.token:
+            return {
+                "Content-Type": f"{media_type}; charset=utf-8",
+                "Cache-Control": f"private, max-age={LIVE_MAX_AGE_S}",
+                "Link": own,
+                "X-Content-Type-Options": "nosniff",
+                "X-Robots-Tag": "noindex",
+                "Referrer-Policy": "no-referrer",
+            }
+        links = [
+            own,
+            *(f'<{url}>; rel="hub"' for url in (base + HUB_PATH, *self._settings.hub_pings)),
+            f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
+            *(
+                f'<{url}>; rel="{rel}"; type="{media_type}"'
+                for rel, url in archive_urls(page, chain, base, extension).items()
+            ),
+        ]
+        return {
+            "Content-Type": f"{media_type}; charset=utf-8",
+            "Cache-Control": self._cache_control(page),
+            "Link": ", ".join(links),
+            "X-Content-Type-Options": "nosniff",
+            **CORS,
+        }
+
+    def _html_headers(self, page: Page) -> dict[str, str]:
+        base = self._settings.base_url
+        links = ", ".join(
+            f'<{base}{page.feed_path(extension)}>; rel="alternate"; type="{MEDIA_TYPES[extension]}"'
+            for extension in FORMATS
+        )
+        return {**HTML_HEADERS, "Cache-Control": self._cache_control(page), "Link": links}
+
+    def _cache_control(self, page: Page) -> str:
+        closed = (
+            not page.period.is_live
+            and page.period.bounds(self._settings.timezone)[1] + SETTLES_AFTER < self._now()
+        )
+        max_age_s = CLOSED_MAX_AGE_S if closed else LIVE_MAX_AGE_S
+        return (
+            f"public, max-age={max_age_s}, stale-while-revalidate={max_age_s}, "
+            f"stale-if-error={STALE_S}"
+        )
+
+    async def _news(self, page: Page, extension: str) -> bytes:
+        articles = await self.feeds.articles(page)
+        titles = await self._store.articles.category_titles()
+        if page.category.startswith(VIEWS):
+            titles[page.category] = (await self.feeds.page_titles(page, ()))[page.category]
+        if extension == HOME:
+            return await self._home(articles[:HOME_ARTICLES], titles)
+        month = self._shown_month(page, articles)
+        zone = self._settings.timezone
+        older, newer = await self._neighbours(page, month)
+        view = render.NewsView(
+            site_title=self._settings.site_title,
+            base_url=self._settings.base_url,
+            page=page,
+            titles=titles,
+            articles=articles,
+            children=_children(page.category, titles),
+            month_days=await self._store.pages.month_days(page.category, month, zone),
+            shown_month=(month.year, month.month),
+            older=older,
+            newer=newer,
+            zone=zone,
+        )
+        return await self._in_thread(lambda: render.render_news(view))
+
+    async def _home(self, articles: Sequence[Article], titles: Mapping[str, str]) -> bytes:
+        everything, zone = Page(categories.ALL), self._settings.timezone
+        month = self._shown_month(everything, articles)
+        older, _ = await self._neighbours(everything, month)
+        view = render.HomeView(
+            site_title=self._settings.site_title,
+            base_url=self._settings.base_url,
+            tree=sorted(titles.items()),
+            titles=titles,
+            articles=articles,
+            zone=zone,
+            month_days=await self._store.pages.month_days(categories.ALL, month, zone),
+            shown_month=(month.year, month.month),
+            older=older,
+        )
+        return await self._in_thread(lambda: render.render_home(view))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def _shown_month(self, page: Page, articles: Sequence[Article]) -> Period:
+        """The page's own month, else that of its newest article."""
+        period = page.period
+        if period.month or not articles:
+            today = self._now().astimezone(self._settings.timezone)
+            return Period(
+                period.year or today.year, period.month or (1 if period.year else today.month)
+            )
+        newest = Period.of(articles[0].published, self._settings.timezone)
+        return Period(newest.year, newest.month)
+
+    async def _neighbours(self, page: Page, month: Period) -> tuple[Period | None, Period | None]:
+        """The nearest days with articles before and after what the page shows."""
+        zone = self._settings.timezone
+        start, end = (month if page.period.is_live else page.period).bounds(zone)
+        older = await self._store.pages.neighbour(page.category, start, newer=False)
+        newer = await self._store.pages.neighbour(page.category, end, newer=True)
+        return (
+            Period.of(older, zone) if older else None,
+            Period.of(newer, zone) if newer else None,
+        )
+
+
+def _children(category: str, titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    above = "" if category == categories.ALL else f"{category}/"
+    return sorted(
+        (path, title)
+        for path, title in titles.items()
+        if path.startswith(above) and "/" not in path.removeprefix(above)
+    )

@@ -1,0 +1,169 @@
+"""Requests that came before, byte for byte: answered from their bytes, before they are parsed.
+
+A reader sends the same request each time it polls. Once aiohttp has parsed it and it was answered
+from a hot page, its bytes are remembered with the answer, as long as that page is hot; the next one
+is a look-up and a write. Whatever is not exactly one whole request on an idle connection goes the
+long way, and so does everything after it on that connection: what these bytes mean then depends on
+what came before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from service.web.serving.connection_limit import ConnectionLimit
+from service.web.serving.response import Document, ReadyResponse
+
+# Readers' requests are 200 to 400 bytes, browsers' a thousand.
+MAX_REQUESTS = 4_096
+MAX_REQUEST_BYTES = 2_000
+_END = b"\r\n\r\n"
+# Requests with these are more than their head.
+_MORE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\r\nexpect:")
+
+
+@dataclass(slots=True, eq=False)
+class Hot:
+    """A document while it may be served without asking anybody."""
+
+    document: Document
+    until: float = 0.0
+    """Of the monotonic clock."""
+    uses: int = 0
+    """Since it last changed."""
+    requests: set[bytes] = field(default_factory=set)
+
+
+class Repeated:
+    """Request → hot page and answer; the oldest go first."""
+
+    def __init__(self) -> None:
+        self._answers: dict[bytes, tuple[Hot, ReadyResponse]] = {}
+        self.hits = 0
+
+    def get(self, request: bytes) -> ReadyResponse | None:
+        """The answer to it, if it came before and its page is still hot."""
+        found = self._answers.get(request)
+        if found is None or found[0].until < time.monotonic():
+            return None
+        found[0].uses += 1
+        self.hits += 1
+        return found[1]
+
+    def remember(self, request: bytes, hot: Hot, answer: ReadyResponse) -> None:
+        """From now on, this is what is answered to it."""
+        self._drop(request)
+        self._answers[request] = hot, answer
+        hot.requests.add(request)
+        if len(self._answers) > MAX_REQUESTS:
+            self._drop(next(iter(self._answers)))
+
+    def forget(self, hot: Hot) -> None:
+        """The page is not hot any more."""
+        for request in list(hot.requests):
+            self._drop(request)
+
+    def forget_all(self) -> None:
+        """Nothing is."""
+        self._answers.clear()
+
+    def _drop(self, request: bytes) -> None:
+        found = self._answers.pop(request, None)
+        if found is not None:
+            found[0].requests.discard(request)
+
+
+class Connection(RequestHandler):
+    """aiohttp's protocol of one connection, with a look-up before its parser."""
+
+    __slots__ = ("_is_counted", "_is_plain", "_limit", "_repeated", "_request")
+
+    def __init__(
+        self, repeated: Repeated, limit: ConnectionLimit, server: web.Server, **options: Any
+    ) -> None:
+        super().__init__(server, **options)
+        self._limit = limit
+        self._is_counted = False
+        self._repeated = repeated
+        self._request = b""
+        self._is_plain = True
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, or close a connection over the limit."""
+        super().connection_made(transport)
+        self._is_counted = self._limit.acquire()
+        if not self._is_counted:
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """End."""
+        if self._is_counted:
+            self._is_counted = False
+            self._limit.release()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer what came before; leave the rest to aiohttp."""
+        if self._is_plain:
+            waiter = self._waiter
+            is_idle = waiter is not None and not waiter.done() and not self._messages
+            if is_idle and not self._paused and not self._close and not self._force_close:
+                ready = self._repeated.get(data)
+                if ready is not None and self.transport is not None:
+                    self.transport.write(ready.whole())
+                    self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                    return
+            self._is_plain = (is_idle or not self._request) and is_one_request(data)
+            self._request = data
+        super().data_received(data)
+
+    def remember(self, hot: Hot, answer: ReadyResponse) -> None:
+        """The request that is being handled gets this answer."""
+        if self._is_plain and len(self._request) <= MAX_REQUEST_BYTES:
+            self._repeated.remember(self._request, hot, answer)
+
+
+def is_one_request(data: bytes) -> bool:
+    """Whether these bytes are the whole of one GET or HEAD, and nothing but its head."""
+    if not data.startswith((b"GET ", b"HEAD ")) or data.find(_END) != len(data) - len(_END):
+        return False
+    head = data.lower()
+    return not any(name in head for name in _MORE)
+
+
+class Site(web.SockSite):
+    """A socket whose connections look requests up before they parse them."""
+
+    __slots__ = ("_limit", "_repeated")
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        sock: Any,
+        *,
+        repeated: Repeated,
+        limit: ConnectionLimit,
+        backlog: int,
+    ) -> None:
+        super().__init__(runner, sock, backlog=backlog)
+        self._repeated = repeated
+        self._limit = limit
+
+    async def start(self) -> None:
+        """Listen."""
+        await web.BaseSite.start(self)
+        loop = asyncio.get_running_loop()
+        server = self._runner.server
+        assert server is not None  # noqa: S101 -- setup() made it
+        options = server._kwargs
+        self._server = await loop.create_server(
+            lambda: Connection(self._repeated, self._limit, server, loop=loop, **options),
+            sock=self._sock,
+            backlog=self._backlog,
+        )

@@ -1,0 +1,187 @@
+"""Bodies of requests: what strangers send is neither unpacked nor waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import brotli
+import orjson
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from service.decoding import Decoder
+from service.settings import Settings
+from service.storage.store import Store
+from service.web.app import create_app
+from service.web.routes import ROUTES
+from tests.conftest import AUTH, TOKEN, Clock
+
+Client = TestClient[Any, Any]
+ONE = {"title": "One", "guid": "1", "content_html": "<p>Text.</p>"}
+BOMB_BYTES = 1_000_000_000
+BOMB = brotli.compress(b"\0" * BOMB_BYTES, quality=1)
+JSON = orjson.dumps(ONE)
+PATHS = sorted({(route.method, route.path) for route in ROUTES})
+
+
+def filled(path: str) -> str:
+    """A route's path with something in its places."""
+    return path.replace("{path:.+}", "x.rss").replace("{id}", "x").replace("{name}", "x")
+
+
+async def test_no_body_is_unpacked_for_anybody(client: Client) -> None:
+    """Brotli, at every route and method, with a token and without: all of them together cost less
+    than half of unpacking it once, beside what the same requests cost with a body of a byte."""
+
+    async def ask_everywhere(body: bytes) -> None:
+        for headers in ({}, AUTH):
+            for method, path in [*PATHS, ("POST", "/nothing"), ("GET", "/nothing")]:
+                if path == "/events":
+                    continue  # It never ends.
+                async with client.request(
+                    method, filled(path), data=body, headers={**headers, "Content-Encoding": "br"}
+                ) as response:
+                    assert response.status < 500, path
+                    assert response.status not in (200, 201) or method in ("GET", "DELETE"), path
+
+    start = time.process_time()
+    brotli.decompress(BOMB)
+    once_s = time.process_time() - start
+    costs = []
+    for body in (b"x", b"x", BOMB):
+        start = time.process_time()
+        await ask_everywhere(body)
+        costs.append(time.process_time() - start)
+    assert costs[2] < costs[1] + once_s / 2
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "gzip, br", "odd", "x"])
+async def test_other_codings_are_refused_by_name(client: Client, coding: str) -> None:
+    """415, with the one that is taken (RFC 9110 15.5.16)."""
+    headers = AUTH | {"Content-Encoding": coding}
+    async with client.post("/api/v1/articles", data=BOMB[:100], headers=headers) as response:
+        problem = await response.json(content_type=None)
+    assert 415 == response.status
+    assert "gzip" == response.headers["Accept-Encoding"]
+    assert coding in problem["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/v1/sources"), ("POST", "/api/v1/webhooks"), ("PUT", "/api/v1/views/x"),
+     ("POST", "/hub")],
+)  # fmt: skip
+async def test_only_publishing_takes_gzip(client: Client, method: str, path: str) -> None:
+    """Everything else is small."""
+    headers = AUTH | {"Content-Encoding": "gzip"}
+    async with client.request(method, path, data=gzip.compress(JSON), headers=headers) as response:
+        assert (415, "identity") == (response.status, response.headers["Accept-Encoding"])
+
+
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "identity", ""])
+async def test_gzip_is_taken_where_articles_are_published(client: Client, coding: str) -> None:
+    """Under each of its names; several members are one body (RFC 1952 2.2)."""
+    is_coded = "gzip" in coding.lower()
+    half = len(JSON) // 2
+    body = gzip.compress(JSON[:half]) + gzip.compress(JSON[half:]) if is_coded else JSON
+    headers = AUTH | ({"Content-Encoding": coding} if coding else {})
+    async with client.post("/api/v1/articles", data=body, headers=headers) as response:
+        assert 201 == response.status
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (gzip.compress(b" " * 20_000_000), 413),
+        (gzip.compress(orjson.dumps([{"title": "x" * 400} for _ in range(60_000)])), 413),
+        (gzip.compress(JSON)[:-9], 400),
+        (gzip.compress(JSON)[:20], 400),
+        (b"no gzip", 400),
+        (b"", 400),
+        (gzip.compress(b"") * 500_000, 413),
+    ],
+    ids=["bomb", "over the limit", "cut", "cut early", "none", "empty", "empty members"],
+)
+async def test_gzip_is_bounded_and_whole(client: Client, body: bytes, status: int) -> None:
+    """What unpacks to too much, or has no end, is refused whole."""
+    headers = AUTH | {"Content-Encoding": "gzip"}
+    async with client.post("/api/v1/articles", data=io.BytesIO(body), headers=headers) as response:
+        assert status == response.status, await response.text()
+
+
+@pytest.fixture
+async def server(settings: Settings, store: Store, clock: Clock) -> AsyncIterator[TestServer]:
+    """The application on a port."""
+    async with TestServer(create_app(settings, token=TOKEN, now=clock)) as opened:
+        yield opened
+
+
+async def answer_to(server: TestServer, head: str, body: bytes = b"") -> bytes:
+    """Everything up to the first head that is no invitation to go on."""
+    reader, writer = await asyncio.open_connection(server.host, server.port)
+    writer.write(f"{head}\r\nHost: x\r\n\r\n".encode() + body)
+    found = b""
+    async with asyncio.timeout(10):
+        while found.count(b"HTTP/1.1 ") == found.count(b" 100 Continue"):
+            found += await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    return found
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api/v1/articles", "/hub", "/nothing", "/feeds/all.rss", "/websub/x", "/livez"]
+)
+async def test_a_gigabyte_is_not_waited_for(server: TestServer, method: str, path: str) -> None:
+    """Its length alone is answered 413, at every path, with a token and without; and closed."""
+    head = f"{method} {path} HTTP/1.1\r\nContent-Length: 1000000000"
+    found = await answer_to(server, head, b"x" * 1_000)
+    assert found.startswith(b"HTTP/1.1 413 "), found[:100]
+    assert b"connection: close" in found.lower()
+
+
+async def test_who_asks_before_sending_is_told_at_once(server: TestServer) -> None:
+    """`Expect: 100-continue` of too large a body is not answered 100 (RFC 9110 10.1.1)."""
+    head = "POST /api/v1/articles HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: "
+    found = await answer_to(server, head + "1000000000")
+    assert found.startswith(b"HTTP/1.1 413 ")
+    assert b"application/problem+json" in found
+    body = f"{head}{len(JSON)}\r\nConnection: close\r\nAuthorization: Bearer {TOKEN}"
+    found = await answer_to(server, body, JSON)
+    assert found.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 ")
+    found = await answer_to(
+        server, "POST /api/v1/articles HTTP/1.1\r\nExpect: tea\r\nContent-Length: 1"
+    )
+    assert found.startswith(b"HTTP/1.1 417 ")
+
+
+async def test_the_hub_takes_small_forms_alone(server: TestServer) -> None:
+    """Whoever likes may ask there."""
+    head = "POST /hub HTTP/1.1\r\nContent-Length: 70000"
+    assert (await answer_to(server, head)).startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_body_without_a_length_is_bounded_as_it_comes(server: TestServer) -> None:
+    """Chunked: it is cut when it is too long, not when it is over."""
+    head = (
+        "POST /api/v1/articles HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
+        f"Authorization: Bearer {TOKEN}"
+    )
+    chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
+    found = await answer_to(server, head, chunk * 17)
+    assert found.startswith(b"HTTP/1.1 413 ")
+
+
+def test_members_of_gzip_are_one_body_wherever_they_are_cut() -> None:
+    """Also within the two bytes that a member begins with (RFC 1952 2.2, 2.3.1)."""
+    coded = gzip.compress(b"one ") + gzip.compress(b"two")
+    for at in range(len(coded) + 1):
+        decoder = Decoder("gzip")
+        steps = [step for part in (coded[:at], coded[at:]) for step in decoder.decode(part)]
+        assert b"one two" == b"".join(steps), at
+        assert decoder.is_whole

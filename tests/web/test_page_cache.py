@@ -1,0 +1,225 @@
+"""The pages that a server holds: one load for all, old ones while Redis is away, bounded."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from service.errors import Unavailable
+from service.feeds.page import FORMATS, Page, Period
+from service.web.serving.page_cache import Held, PageCache
+from service.web.serving.response import Document
+
+PAGE = Page("news")
+
+
+class Loads:
+    """A load whose answers a test decides."""
+
+    def __init__(self) -> None:
+        self.version = "1"
+        self.count = 0
+        self.error: Exception | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self, page: Page, extension: str, held: Held | None) -> Held:
+        """The page as it is now."""
+        version = self.version
+        self.count += 1
+        await self.gate.wait()
+        if self.error:
+            raise self.error
+        if held and held.version == version:
+            return held
+        body = f"{page}.{extension} {version} ".encode() + b"x" * 900
+        return Held(document=Document(body, headers={}), version=version)
+
+
+@pytest.fixture
+def loads() -> Loads:
+    """A load."""
+    return Loads()
+
+
+@pytest.fixture
+def cache(loads: Loads) -> PageCache:
+    """A cache on it, with room for a few pages."""
+    return PageCache(loads, max_bytes=30_000, recheck_s=60)
+
+
+async def get(cache: PageCache, page: Page = PAGE, extension: str = "rss") -> Document:
+    """The page, as a request would."""
+    path = page.feed_path(extension)
+    hot = cache.hot(path)
+    return hot.document if hot else await cache.get(page, extension, hot_path=path)
+
+
+async def test_a_page_is_loaded_once_and_then_hot(cache: PageCache, loads: Loads) -> None:
+    """The second request is a look-up."""
+    first = await get(cache)
+    assert first is await get(cache)
+    assert (1, 1, 1) == (loads.count, cache.hits, cache.misses)
+
+
+async def test_one_load_for_all_who_wait(cache: PageCache, loads: Loads) -> None:
+    """Fifty requests at once, one load; if it fails, all hear so."""
+    loads.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(get(cache)) for _ in range(50)]
+        await asyncio.sleep(0)
+        loads.gate.set()
+    assert (1, 1) == (loads.count, len({id(task.result()) for task in tasks}))
+    loads.error = ValueError("a bug")
+    with pytest.raises(ValueError, match="a bug"):
+        await get(cache, Page("other"))
+
+
+async def test_a_change_is_confirmed_before_the_page_is_served_again(
+    cache: PageCache, loads: Loads
+) -> None:
+    """Of this page and period; others stay hot. Pages for people follow their whole category."""
+    day = Page("news", Period(2017, 12, 22))
+    held = [await get(cache), await get(cache, day), await get(cache, day, "html")]
+    loads.version = "2"
+    cache.changed([("news", "2017-12-22"), ("other", "live")], FORMATS)
+    assert held[0] is await get(cache)
+    assert held[1] is not await get(cache, day)
+    assert held[2] is not await get(cache, day, "html")
+
+
+async def test_a_change_during_a_load_is_not_missed(cache: PageCache, loads: Loads) -> None:
+    """The load may have read too early: the page is not hot after it."""
+    loads.gate.clear()
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(get(cache))
+        await asyncio.sleep(0)
+        cache.changed([("news", "live")], FORMATS)
+        loads.version = "2"
+        loads.gate.set()
+    assert b" 1 " in task.result().body
+    assert b" 2 " in (await get(cache)).body
+
+
+async def test_what_is_held_is_served_while_redis_is_away(cache: PageCache, loads: Loads) -> None:
+    """Old news beats none; what is not held cannot be had."""
+    held = await get(cache)
+    cache.forget_all()
+    loads.error = RedisConnectionError("gone")
+    assert held is await get(cache)
+    assert 1 == cache.stale
+    with pytest.raises(Unavailable):
+        await get(cache, Page("other"))
+
+
+async def test_after_recheck_s_a_page_is_confirmed(loads: Loads) -> None:
+    """Should a message have been lost."""
+    cache = PageCache(loads, max_bytes=30_000, recheck_s=0.05)
+    held = await get(cache)
+    loads.version = "2"
+    assert held is await get(cache)
+    await asyncio.sleep(0.06)
+    assert held is not await get(cache)
+
+
+async def test_the_least_recently_loaded_go_first(cache: PageCache, loads: Loads) -> None:
+    """Bounded in bytes; one page is always held, however large."""
+    for number in range(20):
+        await get(cache, Page(f"n{number}"))
+    assert cache.hot(Page("n0").feed_path("rss")) is None
+    assert cache.hot(Page("n19").feed_path("rss")) is not None
+    assert cache._bytes <= 30_000
+    tiny = PageCache(loads, max_bytes=1, recheck_s=60)
+    await get(tiny)
+    assert tiny.hot(PAGE.feed_path("rss")) is not None
+
+
+async def test_without_a_path_nothing_is_remembered(cache: PageCache) -> None:
+    """Queries and odd spellings of a path fill nothing."""
+    for _ in range(100):
+        await cache.get(PAGE, "rss", hot_path="")
+    assert {} == cache._hot
+    assert {(PAGE, "rss")} == cache.take_asked()
+    assert set() == cache.take_asked()
+
+
+async def test_a_cancelled_request_does_not_take_the_others_with_it(
+    cache: PageCache, loads: Loads
+) -> None:
+    """Those who wait for its load hear that they may try again."""
+    loads.gate.clear()
+
+    async def outcome() -> str:
+        try:
+            await get(cache)
+        except Unavailable:
+            return "try again"
+        return "served"
+
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(outcome())
+        await asyncio.sleep(0)
+        second = group.create_task(outcome())
+        await asyncio.sleep(0)
+        first.cancel()
+    assert first.cancelled()
+    assert "try again" == second.result()
+    loads.gate.set()
+    await get(cache)
+
+
+async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
+    cache: PageCache, loads: Loads
+) -> None:
+    """Nobody waits for the new one, however often it changes; the newest is there in the end."""
+    await get(cache)
+    loads.gate.clear()
+    for version in ("2", "3", "4"):
+        loads.version = version
+        assert b" 1 " in (await get(cache)).body
+        cache.changed([("news", "live")], FORMATS)
+        await asyncio.sleep(0)
+    assert b" 1 " in (await get(cache)).body
+    loads.gate.set()
+    async with asyncio.timeout(2):
+        while b" 4 " not in (await get(cache)).body:  # noqa: ASYNC110 -- nobody tells
+            await asyncio.sleep(0.01)
+    # Loads under way when a change came were done again, not one for each change.
+    assert loads.count <= 4
+    cache.close()
+
+
+async def test_a_page_that_nobody_reads_is_not_renewed(cache: PageCache, loads: Loads) -> None:
+    """It is loaded when somebody asks; a page for people is, too, after a moment."""
+    await get(cache)
+    loads.version = "2"
+    cache.changed([("news", "live")], FORMATS)
+    await asyncio.sleep(0.02)
+    assert 1 == loads.count
+    assert b" 2 " in (await get(cache)).body
+    for _ in range(2):
+        held = await get(cache, PAGE, "html")
+    loads.version = "3"
+    cache.changed([("news", "live")], FORMATS)
+    await asyncio.sleep(0.02)
+    assert 3 == loads.count
+    assert held is await get(cache, PAGE, "html")
+
+
+async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
+    cache: PageCache, loads: Loads
+) -> None:
+    """By the next request, which serves what is held while Redis is away."""
+    for _ in range(2):
+        held = await get(cache)
+    loads.error = RedisConnectionError("gone")
+    cache.changed([("news", "live")], FORMATS)
+    await asyncio.sleep(0.05)
+    assert held is await get(cache)
+    assert 1 == cache.stale
+    loads.error = None
+    loads.version = "2"
+    cache.forget_all()
+    assert b" 2 " in (await get(cache)).body

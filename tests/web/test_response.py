@@ -1,0 +1,163 @@
+"""Ready-made responses as raw bytes on real sockets, and the rules of conditional requests."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+
+import brotli
+import pytest
+from aiohttp import web
+
+from service.web.serving.conditional import choose_coding, is_not_modified
+from service.web.serving.response import CODINGS, Document, zstd
+
+BODY = b"<rss>" + b"words " * 500 + b"</rss>"
+CHANGED_S = 1_513_960_867  # Fri, 22 Dec 2017 16:41:07 GMT
+DATE = "Fri, 22 Dec 2017 16:41:07 GMT"
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """A server that has nothing but one document."""
+    document = Document(
+        BODY,
+        headers={"Content-Type": "text/xml", "Cache-Control": "max-age=60"},
+        changed_ms=CHANGED_S * 1000 + 999,
+    )
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        return document.made(request)
+
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield runner.addresses[0][1]
+    await runner.cleanup()
+
+
+async def ask(port: int, request: str) -> bytes:
+    """All bytes that come back for these, until nothing more comes."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.replace("\n", "\r\n").encode())
+    found = b""
+    with suppress(TimeoutError):
+        while True:
+            async with asyncio.timeout(0.3):
+                more = await reader.read(65_536)
+            if not more:
+                break
+            found += more
+    writer.close()
+    return found
+
+
+def split(raw: bytes) -> tuple[str, dict[str, str], bytes]:
+    """(status line, headers, body)."""
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return first, dict(line.split(": ", 1) for line in lines), body
+
+
+async def test_200(port: int) -> None:
+    """Status, headers, body; Date is there and once."""
+    raw = await ask(port, "GET / HTTP/1.1\nHost: x\n\n")
+    first, headers, body = split(raw)
+    assert ("HTTP/1.1 200 OK", BODY) == (first, body)
+    assert (str(len(BODY)), DATE, "text/xml", "Accept-Encoding") == (
+        headers["Content-Length"],
+        headers["Last-Modified"],
+        headers["Content-Type"],
+        headers["Vary"],
+    )
+    assert 1 == raw.count(b"\r\nDate: ")
+
+
+async def test_pipelined_requests_have_their_answers_in_order(port: int) -> None:
+    """Several on one connection, of all kinds."""
+    raw = await ask(
+        port,
+        "GET / HTTP/1.1\nHost: x\n\nHEAD / HTTP/1.1\nHost: x\n\n"
+        "GET / HTTP/1.1\nHost: x\nIf-None-Match: *\n\nGET / HTTP/1.1\nHost: x\n\n",
+    )
+    statuses = [line for line in raw.split(b"\r\n") if b"HTTP/1.1 " in line]
+    assert ["200", "200", "304", "200"] == [
+        s.rsplit(b"HTTP/1.1 ")[1][:3].decode() for s in statuses
+    ]
+    assert 2 == raw.count(BODY)
+
+
+@pytest.mark.parametrize(
+    "request_text", ["GET / HTTP/1.0\n\n", "GET / HTTP/1.1\nHost: x\nConnection: close\n\n"]
+)
+async def test_connections_that_close(port: int, request_text: str) -> None:
+    """HTTP/1.0 and Connection: close get the same, and the end of the connection."""
+    first, headers, body = split(await ask(port, request_text))
+    assert first.endswith("200 OK")
+    assert (BODY, DATE) == (body, headers["Last-Modified"])
+    assert headers.get("Connection", "close") == "close"
+
+
+@pytest.mark.parametrize(
+    ("coding", "decompress"),
+    [("gzip", gzip.decompress), ("br", brotli.decompress), ("zstd", zstd.decompress)],
+)
+async def test_codings_on_the_wire(
+    port: int, coding: str, decompress: Callable[[bytes], bytes]
+) -> None:
+    """Coded once; each with a tag of its own."""
+    head = f"GET / HTTP/1.1\nHost: x\nAccept-Encoding: {coding}\n\n"
+    _, headers, body = split(await ask(port, head))
+    assert BODY == decompress(body)
+    assert headers["ETag"].endswith(f'-{coding}"')
+    assert coding == headers["Content-Encoding"]
+
+
+def test_equal_bytes_make_equal_documents() -> None:
+    """Nothing of now is in a tag, not even in the gzip header."""
+    first, second = (Document(BODY, headers={}) for _ in range(2))
+    assert first.tag == second.tag
+    for coding in CODINGS:
+        first.make(coding)
+        second.make(coding)
+        key = (coding, False)
+        assert first._answers[key].coded == second._answers[key].coded
+    assert CODINGS == first.made_codings
+    assert () == Document(b"short", headers={}).codings
+
+
+@pytest.mark.parametrize(
+    ("if_none_match", "if_modified_since", "expected"),
+    [
+        (None, None, False), ('"t"', None, True), ('W/"t"', None, True), ('"x", "t"', None, True),
+        ('"x"', None, False), ("*", None, True), ('"t-gzip"', None, True), ('"t;br"', None, True),
+        ('"t-x"', None, False), ("t", None, True), ("", None, False),
+        (None, DATE, True), (None, "Fri, 22 Dec 2017 16:41:08 GMT", True),
+        (None, "Fri, 22 Dec 2017 16:41:06 GMT", False), (None, "garbage", False), (None, "", False),
+        ('"x"', DATE, False), ('"t"', "Fri, 22 Dec 2000 16:41:06 GMT", True),
+    ],
+)  # fmt: skip
+def test_not_modified(
+    if_none_match: str | None, if_modified_since: str | None, expected: bool
+) -> None:
+    """RFC 9110 13: the tag wins; weak comparison; lists; proxies' endings; not older, not equal."""
+    assert expected == is_not_modified(
+        if_none_match=if_none_match,
+        if_modified_since=if_modified_since,
+        tag="t",
+        changed_s=CHANGED_S,
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "coding"),
+    [("", "identity"), ("gzip", "gzip"), ("br, gzip", "br"), ("gzip;q=0", "identity"), ("*", "br"),
+     ("br;q=0, *", "gzip"), ("identity", "identity"), ("GZIP", "gzip"), ("gzip;q=x", "identity"),
+     ("deflate", "identity"), ("gzip;foo=1", "gzip"), ("br;q=0.5, gzip", "gzip"),
+     ("gzip;q=0.5, *;q=0.1", "gzip")],
+)  # fmt: skip
+def test_codings(header: str, coding: str) -> None:
+    """RFC 9110 12.5.3: the best of ours that the client takes."""
+    assert coding == choose_coding(header, ("br", "gzip"))

@@ -1,0 +1,176 @@
+"""An article as the pages show it: dates, places, direction, and nothing shown twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from typing import Any
+
+import pytest
+
+from service.articles.article import LIVE, Article, Enclosure
+from service.web.html.story import Link, Story, crumbs, story_of
+
+TITLES = {"media-center": "Media Center", "media-center/harbour-news": "Harbour News"}
+MOMENT = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
+ARTICLE = Article(
+    id="0b5c2f4e-6a53-5f0e-9f43-2f3a6f0a1c11",
+    source="https://harbour.example/",
+    guid="1",
+    url="https://harbour.example/ferry?a=1&b=2",
+    title="Ferry sails again",
+    summary="The fog has lifted.",
+    content_html="<p>The fog has <em>lifted</em>.</p>",
+    authors=("Maud Ellery",),
+    categories=("media-center/harbour-news",),
+    tags=(),
+    language="en-GB",
+    image="",
+    enclosures=(),
+    attribution="Harbour Office",
+    raw_published="",
+    published=MOMENT,
+    updated=MOMENT,
+    first_seen=MOMENT,
+    revision=1,
+    content_hash="0",
+    status=LIVE,
+)
+
+
+def story(*, zone: tzinfo = UTC, within: str = "", **changes: Any) -> Story:
+    """A changed article as it is shown."""
+    return story_of(replace(ARTICLE, **changes), TITLES, zone, within=within)
+
+
+def test_day_falls_in_the_zone() -> None:
+    """Late evening in UTC is the next day further east."""
+    east = timezone(timedelta(hours=8))
+    wanted = Link(href="/news/media-center/harbour-news/2017/12/23", text="23 December 2017")
+    assert wanted == story(zone=east).day
+    assert "2017-12-23T00:41:07+08:00" == story(zone=east).moment
+
+
+@pytest.mark.parametrize(
+    ("within", "paths", "href"),
+    [
+        ("", ("media-center/harbour-news", "x"), "/news/media-center/harbour-news/2017/12/22"),
+        ("media-center", ("media-center/harbour-news",), "/news/media-center/2017/12/22"),
+        ("all", ("media-center/harbour-news",), "/news/all/2017/12/22"),
+        ("", (), "/news/all/2017/12/22"),
+    ],
+)
+def test_date_leads_to_its_day(within: str, paths: tuple[str, ...], href: str) -> None:
+    """The date is linked within the shown category, else within the article's first."""
+    assert href == story(within=within, categories=paths).day.href
+
+
+@pytest.mark.parametrize(
+    ("at", "time"),
+    [
+        (MOMENT, "16:41"),
+        (MOMENT.replace(hour=0), "00:41"),
+        (MOMENT.replace(hour=0, minute=0, second=0), ""),
+    ],
+)
+def test_time_of_day_only_where_known(at: datetime, time: str) -> None:
+    """Midnight sharp is what a source that gives dates only looks like."""
+    assert time == story(published=at).time
+
+
+def test_places_are_titled() -> None:
+    """Each category is named by its title, or by its slug made readable."""
+    wanted = [
+        Link(href="/news/media-center/harbour-news", text="Harbour News"),
+        Link(href="/news/town-diary", text="Town Diary"),
+    ]
+    assert wanted == list(story(categories=("media-center/harbour-news", "town-diary")).places)
+
+
+def test_crumbs_of_everything() -> None:
+    """Everything is one step, and its page is the first page."""
+    assert [Link(href="/", text="All articles")] == crumbs("all", TITLES)
+
+
+@pytest.mark.parametrize(
+    ("content", "attribution", "shown"),
+    [
+        ("<p>Calm.</p>", "Ropes & Sons", "Ropes & Sons"),
+        ("<p>Calm.</p><p>(Source: Ropes &amp; <b>Sons</b>)</p>", "Ropes & Sons", ""),
+        ("<p>Ropes &amp; Sons</p><p>" + "Calm. " * 200 + "</p>", "Ropes & Sons", "Ropes & Sons"),
+        ("<p>هدوء. (المصدر: مكتب الميناء)</p>", "مكتب الميناء", ""),
+        ("", "Ropes & Sons", "Ropes & Sons"),
+    ],
+)
+def test_source_line_is_not_doubled(content: str, attribution: str, shown: str) -> None:
+    """A text that closes with its source gets no second source line."""
+    assert shown == story(content_html=content, attribution=attribution).attribution
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://harbour.example/ferry?a=1&b=2", "harbour.example"),
+        ("https://bank.example@evil.example/x", "evil.example"),
+        ("https://harbour.example?x=/y@z", "harbour.example"),
+        ("https://evil.example\\@bank.example", "evil.example"),
+        ("https://[::1", "[::1"),
+    ],
+)
+def test_original_is_named_by_its_host(url: str, host: str) -> None:
+    """The host shown is the one that is reached, and no URL breaks a page."""
+    assert Link(href=url, text=host) == story(url=url).original
+
+
+@pytest.mark.parametrize("url", ["javascript:alert(1)", "", "data:text/html,x", "/ferry"])
+def test_only_web_links_lead_out(url: str) -> None:
+    """A URL of another scheme is neither linked nor loaded."""
+    shown = story(url=url, image=url, enclosures=(Enclosure(url=url),))
+    assert (None, "", []) == (shown.original, shown.image, shown.enclosures)
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("<p>Calm.</p>", "https://harbour.example/a.jpg?w=1&h=2"),
+        ('<img src="https://harbour.example/a.jpg?w=1&amp;h=2">', ""),
+        ('<img src="https://harbour.example/a.jpg?w=1&h=2">', ""),
+    ],
+)
+def test_image_is_shown_once(content: str, shown: str) -> None:
+    """The article's image leads it, unless the text has it already."""
+    image = "https://harbour.example/a.jpg?w=1&h=2"
+    assert shown == story(image=image, content_html=content).image
+
+
+@pytest.mark.parametrize(
+    ("language", "title", "direction"),
+    [
+        ("ar", "Ferry", "rtl"),
+        ("ar_SA", "Ferry", "rtl"),
+        ("AR-eg", "Ferry", "rtl"),
+        ("pa-Arab", "Ferry", "rtl"),
+        ("en", "عبّارة", "rtl"),
+        ("", "«12: عبّارة", "rtl"),
+        ("", "אנייה", "rtl"),
+        ("en", "Ferry عبّارة", "ltr"),
+        ("", "12:30", "ltr"),
+        ("arn", "Ferry", "ltr"),
+    ],
+)
+def test_direction(language: str, title: str, direction: str) -> None:
+    """Language or first strong letter makes an article read from right to left."""
+    assert direction == story(language=language, title=title).direction
+
+
+def test_language_is_a_tag() -> None:
+    """`en_GB`, as some software writes it, becomes what HTML understands."""
+    assert "en-GB" == story(language="en_GB").language
+
+
+def test_change_is_dated_in_the_zone() -> None:
+    """A later revision says on which day it changed; the first one has not changed."""
+    west = timezone(timedelta(hours=-8))
+    changed = MOMENT + timedelta(days=1, hours=12)
+    assert "23 December 2017" == story(revision=2, updated=changed, zone=west).updated
+    assert "" == story(revision=1, updated=changed).updated
