@@ -32,7 +32,7 @@ from service.sources.source import make_source
 from service.storage import keys
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from workers.ingest.poll import Poller
+from workers.ingest.poller import Poller
 
 AIM_MS = 50.0
 FEEDS = 40

@@ -39,9 +39,9 @@ from service.articles.encoded import Packed, pack
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
+from workers.ingest.documents import Job, read
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.readers import open_readers
-from workers.ingest.reading import Job, read
+from workers.ingest.parser_pool import open_readers
 
 READERS = 2
 AIM_RATIO, AIM_RATE, AIM_BYTES = 10.0, 10_000, 300_000_000

@@ -35,9 +35,9 @@ from service.sources.source import make_source
 from service.storage import keys
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
+from workers.http_client import open_client
 from workers.ingest.fetch import ACCEPT, user_agent
-from workers.ingest.poll import AT_ONCE, Poller
-from workers.outbound import open_client
+from workers.ingest.poller import AT_ONCE, Poller
 
 AIM = 0.6
 HOSTS = 500

@@ -39,7 +39,7 @@ from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from workers.aggregate import Aggregator
+from workers.aggregate.aggregator import Aggregator
 
 AIM, NGINX_AIM = 1.0, 0.5
 ENTRIES = 50

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from service.articles.article import Draft
 from service.errors import InvalidInput
+from workers.ingest.documents import Job, drafts_of
 from workers.ingest.parse import Document
-from workers.ingest.reading import Job, drafts_of
 
 
 def compose_all(

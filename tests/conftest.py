@@ -31,7 +31,7 @@ from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
-from workers.aggregate import Aggregator
+from workers.aggregate.aggregator import Aggregator
 
 # A slow machine is no fault of a property; and what was found once is found again everywhere.
 hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True)

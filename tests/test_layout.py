@@ -25,12 +25,12 @@ ONLY_IN = {
     "apscheduler": ("workers/schedule.py",),
     "jinja2": ("service/web/",),
     "feedparser": ("workers/ingest/parse/",),
-    "trafilatura": ("workers/ingest/parse/extract.py",),
+    "trafilatura": ("workers/ingest/parse/html/readability.py",),
     "aiohttp.web": ("service/web/",),
     "aiohttp": (
         "service/web/",
         "service/logs.py",
-        "workers/outbound.py",
+        "workers/http_client.py",
         "workers/ingest/",
         "workers/deliver/",
     ),
@@ -43,12 +43,17 @@ PURE = (
     "service/feeds/", "service/http.py", "service/sources/", "service/webhooks/",
     "service/websub/",
     "service/web/serving/conditional.py", "service/web/html/",
-    "workers/ingest/discover.py", "workers/ingest/identify.py",
-    "workers/ingest/parse/", "workers/ingest/reading.py",
+    "workers/ingest/candidates.py", "workers/ingest/identify.py",
+    "workers/ingest/parse/", "workers/ingest/documents.py",
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")
 # Loops meet on the stream and in Redis, never in code.
-LOOPS = ("workers.aggregate", "workers.deliver", "workers.duplicates", "workers.ingest")
+LOOPS = (
+    "workers.aggregate.aggregator",
+    "workers.deliver",
+    "workers.aggregate.duplicate_finder",
+    "workers.ingest",
+)
 ROOTS = ("service/cli/", "service/settings.py")
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 

@@ -21,17 +21,17 @@ from service.settings import Settings, load
 from service.storage.client import translated
 from service.storage.store import open_store
 from workers import runtime
-from workers.aggregate import Aggregator
+from workers.aggregate.aggregator import Aggregator
+from workers.aggregate.duplicate_finder import Finder
 from workers.deliver.deliverer import Deliverer
 from workers.demo import Demo
-from workers.duplicates import Finder
-from workers.ingest.discover import candidates
+from workers.http_client import open_client
+from workers.ingest.candidates import candidates
 from workers.ingest.fetch import Fetched, fetch, user_agent
-from workers.ingest.files import Importer, Summary, expand
+from workers.ingest.importer import Importer, Summary, expand
 from workers.ingest.parse import Document, parse
-from workers.ingest.poll import Poller
-from workers.ingest.taking import FEEDS
-from workers.outbound import open_client
+from workers.ingest.poller import Poller
+from workers.ingest.source_poll import FEEDS
 
 MAX_SHOWN_REJECTS = 20
 # Of the progress bar, for each file or URL.

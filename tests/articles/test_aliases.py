@@ -13,9 +13,9 @@ from service.articles.compose import compose
 from service.storage.articles import Receipt
 from service.storage.store import Store
 from tests.conftest import NOON
+from workers.ingest.documents import Job, drafts_of, packer
 from workers.ingest.identify import identify, shared_in
 from workers.ingest.parse import Document
-from workers.ingest.reading import Job, drafts_of, packer
 
 URL = "http://news.example/feed"
 FIRST = Entry(

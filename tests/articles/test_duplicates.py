@@ -18,8 +18,8 @@ from service.settings import Settings
 from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
 from tests.conftest import wait_until
-from workers import aggregate
-from workers.duplicates import Finder
+from workers.aggregate import aggregator
+from workers.aggregate.duplicate_finder import Finder
 
 WORDS = [
     "harbour", "ferry", "tide", "quay", "council", "winter", "boats", "pilot", "crane", "fog",
@@ -63,7 +63,7 @@ async def finding(
 @pytest.fixture(autouse=True)
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweeps come at once."""
-    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.2)
+    monkeypatch.setattr(aggregator, "SWEEP_EVERY_S", 0.2)
 
 
 async def append(store: Store, *drafts: Draft) -> list[str]:

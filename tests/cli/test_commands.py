@@ -20,7 +20,7 @@ from service.settings import Settings
 from service.storage.store import Store, open_store
 from tests.conftest import wait_until
 from tests.running import call
-from workers.aggregate import Aggregator
+from workers.aggregate.aggregator import Aggregator
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from service.storage.store import Store
 from service.web.app import create_app
 from tests.conftest import TOKEN, wait_until
 from tests.deliver.working import delivering, publish
-from workers.aggregate import Aggregator
+from workers.aggregate.aggregator import Aggregator
 from workers.runtime import now
 
 Client = TestClient[Any, Any]

@@ -25,7 +25,7 @@ from service.websub import subscriber
 from service.websub.subscriber import Subscription
 from tests.conftest import Clock, wait_until
 from tests.fakes import FakeSite
-from tests.test_poll import RSS, add, again, articles, polled, polling
+from tests.ingest.test_source_poll import RSS, add, again, articles, polled, polling
 
 NEW = RSS.replace("Crane", "Second crane").replace("/item/", "/item/9")
 

@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import AUTH, DAY, Clock, Get, Publish, wait_until
 from tests.served import Read
-from workers import aggregate, viewing
+from workers.aggregate import aggregator, view_index
 
 Client = TestClient[Any, Any]
 FEED = "/feeds/views/fog"
@@ -26,10 +26,10 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """New views are indexed soon."""
-    monkeypatch.setattr(viewing, "BUILD_AFTER", timedelta(days=-10_000))
-    monkeypatch.setattr(viewing, "BUILD_BATCH", 3)
-    monkeypatch.setattr(viewing, "PLACES_AT_ONCE", 5)
-    monkeypatch.setattr(aggregate, "VIEWS_EVERY_S", 0.1)
+    monkeypatch.setattr(view_index, "BUILD_AFTER", timedelta(days=-10_000))
+    monkeypatch.setattr(view_index, "BUILD_BATCH", 3)
+    monkeypatch.setattr(view_index, "PLACES_AT_ONCE", 5)
+    monkeypatch.setattr(aggregator, "VIEWS_EVERY_S", 0.1)
 
 
 async def call(client: Client, method: str, path: str, **body: Any) -> tuple[int, Any]:

@@ -25,7 +25,7 @@ from workers.deliver.acks import Acks
 from workers.deliver.dispatch import LEASES, PARTS, Dispatcher, Means, Part
 from workers.deliver.hooks import Hooks
 from workers.deliver.subscribers import IDS, Subscribers
-from workers.outbound import open_client
+from workers.http_client import open_client
 from workers.runtime import Clock
 from workers.schedule import ticking
 

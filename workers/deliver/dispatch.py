@@ -29,7 +29,7 @@ from service.webhooks.retry import Answer, Verdict
 from workers.deliver.acks import Acks
 from workers.deliver.lanes import Lanes, Sender
 from workers.deliver.sending import send
-from workers.outbound import CONNECT_TIMEOUT_S
+from workers.http_client import CONNECT_TIMEOUT_S
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)

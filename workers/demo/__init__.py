@@ -19,9 +19,9 @@ from service.articles.input import entry_from_json
 from service.settings import Settings
 from service.storage.store import Store
 from workers import runtime
+from workers.http_client import open_client
 from workers.ingest.fetch import user_agent
-from workers.ingest.files import Importer, expand
-from workers.outbound import open_client
+from workers.ingest.importer import Importer, expand
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)

@@ -12,12 +12,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, tzinfo
 
+import orjson
+
 from service.errors import ParseFailed
 from workers.ingest.parse.document import Document, FeedLink, Hints, Reject
-from workers.ingest.parse.html import parse_html
-from workers.ingest.parse.jsons import parse_json
+from workers.ingest.parse.html.page import parse_html
+from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
+from workers.ingest.parse.k2_json import parse_k2_json
+from workers.ingest.parse.records import parse_lines, parse_records
 from workers.ingest.parse.text import parse_text
-from workers.ingest.parse.xml import parse_xml
+from workers.ingest.parse.xml.tree import parse_xml
 
 __all__ = ["Document", "FeedLink", "Hints", "Reject", "parse"]
 
@@ -71,9 +75,26 @@ def _embedded(body: bytes) -> bytes:
 def _parser(body: bytes) -> Parser:
     head = body[:_SNIFFED].lstrip()
     if head.startswith((b"{", b"[")):
-        return parse_json
+        return _parse_json
     if not head.startswith(b"<") and b"\x00" not in head[:4]:
         return parse_text
     root = _ROOT.search(_PROLOGUE.sub(b"", head))
     name = root.group(1).lower().rsplit(b":", 1)[-1] if root else b"xml"
     return parse_xml if name in _XML_ROOTS else parse_html
+
+
+def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
+    """JSON Feed, K2's JSON of a list, or records. Raises ParseFailed."""
+    del content_type
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError as exc:
+        if b"\n" in body.strip():
+            return parse_lines(body, url)
+        raise ParseFailed(f"no JSON: {exc}") from exc
+    if isinstance(found, dict) and isinstance(found.get("items"), list):
+        if isinstance(found.get("site"), dict) and not is_json_feed(found):
+            return parse_k2_json(found, url)
+        # Whatever version it names: an article of ours has no items.
+        return parse_json_feed(found, url, zone)
+    return parse_records(found, url)

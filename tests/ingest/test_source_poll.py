@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import orjson
 import pytest
@@ -21,9 +20,10 @@ from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import Clock, wait_until
 from tests.fakes import FakeSite
-from workers.ingest.poll import Poller
+from tests.running import ROOT
+from workers.ingest.poller import Poller
 
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data"
 RSS = (DATA / "k2.rss").read_text()
 
 

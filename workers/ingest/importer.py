@@ -22,10 +22,10 @@ from service.errors import DatelineError, InvalidInput, Unavailable
 from service.settings import Settings
 from service.sources.source import make_source as make_source
 from service.storage.store import Store
+from workers.ingest.documents import Job, drafts_of, packer
 from workers.ingest.fetch import fetch
 from workers.ingest.identify import FILE_SOURCE
 from workers.ingest.parse import Document, parse
-from workers.ingest.reading import Job, drafts_of, packer
 from workers.runtime import Clock
 
 CHUNK = 500

@@ -20,14 +20,14 @@ from lxml import etree
 from service.articles.article import Entry
 from service.articles.text import normalized
 from service.errors import ParseFailed
-from workers.ingest.parse import feedparsed
-from workers.ingest.parse.atom import parse_atom
 from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.document import Document
-from workers.ingest.parse.fields import NAMESPACES
-from workers.ingest.parse.opml import parse_opml
-from workers.ingest.parse.rss import is_cdf, parse_cdf, parse_rss
-from workers.ingest.parse.sitemap import parse_sitemap, parse_sitemap_index
+from workers.ingest.parse.xml import feedparser_fallback
+from workers.ingest.parse.xml.atom import parse_atom
+from workers.ingest.parse.xml.fields import NAMESPACES
+from workers.ingest.parse.xml.opml import parse_opml
+from workers.ingest.parse.xml.rss import is_cdf, parse_cdf, parse_rss
+from workers.ingest.parse.xml.sitemap import parse_sitemap, parse_sitemap_index
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _MAX_PROLOGUE = 8_192
@@ -59,9 +59,9 @@ def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Docu
             return document
         # All of it is in a namespace that we do not know, or in none.
     try:
-        return feedparsed.parse(body, url=url, content_type=content_type, zone=zone)
+        return feedparser_fallback.parse(body, url=url, content_type=content_type, zone=zone)
     except ParseFailed:
-        root = None if feedparsed.refusal(body) else _tree(repaired, url, recover=True)
+        root = None if feedparser_fallback.refusal(body) else _tree(repaired, url, recover=True)
         if root is None or etree.QName(root).localname.lower() not in _DIALECTS:
             raise
         document = _document(root, url, zone)

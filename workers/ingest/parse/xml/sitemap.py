@@ -12,8 +12,8 @@ from service.articles.article import Entry, Form
 from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, FeedLink, Reject, bounded
-from workers.ingest.parse.fields import inner_text
 from workers.ingest.parse.links import resolved
+from workers.ingest.parse.xml.fields import inner_text
 
 MAX_NAMED = 3
 

@@ -19,12 +19,12 @@ from service.storage.client import translated
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers import runtime
+from workers.http_client import open_client
 from workers.ingest.fetch import user_agent
-from workers.ingest.pushed import Pushed
-from workers.ingest.reader import CPU_S
-from workers.ingest.readers import open_readers
-from workers.ingest.taking import Outcome, Taker
-from workers.outbound import open_client
+from workers.ingest.parser_pool import open_readers
+from workers.ingest.parser_process import CPU_S
+from workers.ingest.push_consumer import Pushed
+from workers.ingest.source_poll import Outcome, Taker
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
 

@@ -12,9 +12,11 @@ from lxml import etree
 from service.articles.article import Entry
 from service.articles.text import paragraphs
 from service.feeds.head import GENERATOR
+from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
-from workers.ingest.parse.fields import (
+from workers.ingest.parse.links import absolute, is_web, resolved
+from workers.ingest.parse.xml.fields import (
     BASE,
     LANG,
     Fields,
@@ -29,9 +31,7 @@ from workers.ingest.parse.fields import (
     relations,
     text,
 )
-from workers.ingest.parse.hints import hints_of
-from workers.ingest.parse.labels import labelled
-from workers.ingest.parse.links import absolute, is_web, resolved
+from workers.ingest.parse.xml.hints import hints_of
 
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _XHTML = "{http://www.w3.org/1999/xhtml}"

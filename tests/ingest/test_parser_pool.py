@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -15,12 +14,13 @@ from service.articles.article import Draft, Entry
 from service.articles.compose import compose
 from service.articles.encoded import Packed, pack
 from service.errors import ParseFailed
-from workers.ingest import reader, readers
+from tests.running import ROOT
+from workers.ingest import parser_pool, parser_process
+from workers.ingest.documents import BATCH, Job, Report, read
 from workers.ingest.parse import FeedLink, Hints
-from workers.ingest.readers import Readers, open_readers
-from workers.ingest.reading import BATCH, Job, Report, read
+from workers.ingest.parser_pool import Readers, open_readers
 
-RSS = (Path(__file__).parent / "data" / "k2.rss").read_bytes()
+RSS = (ROOT / "tests" / "data" / "k2.rss").read_bytes()
 JOB = Job(url="http://x.example/f", added_url="http://x.example/f")
 URL = "http://x.example/f"
 
@@ -105,13 +105,13 @@ async def test_a_reader_that_does_not_answer_is_killed(
 ) -> None:
     """In time, whatever it does; and the loop goes on meanwhile."""
     await taken(pool, RSS)
-    monkeypatch.setattr(readers, "FRAME_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(parser_pool, "FRAME_TIMEOUT_S", 0.3)
     process = pool._idle._queue[0]  # type: ignore[attr-defined]
     process.send_signal(19)  # SIGSTOP
     with pytest.raises(ParseFailed, match="takes more than"):
         await taken(pool, feed(10))
     assert -9 == process.returncode
-    monkeypatch.setattr(readers, "FRAME_TIMEOUT_S", 20)
+    monkeypatch.setattr(parser_pool, "FRAME_TIMEOUT_S", 20)
     assert 1 == len((await taken(pool, RSS))[1])
 
 
@@ -210,7 +210,7 @@ def test_an_error_of_ours_costs_one_document(
     def broken(*_: object) -> None:
         raise KeyError("bug")
 
-    monkeypatch.setattr(reader, "read", broken)
-    (frame,) = reader.answer(JOB.to_wire(), b"")
+    monkeypatch.setattr(parser_process, "read", broken)
+    (frame,) = parser_process.answer(JOB.to_wire(), b"")
     assert frame.startswith(b"ean error of ours: KeyError")
     assert "Traceback" in capsys.readouterr().err

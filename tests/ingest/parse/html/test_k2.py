@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from service.articles.article import Entry, Form
+from tests.running import ROOT
 from workers.ingest.parse import Document, parse
 
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data"
 OSLO = ZoneInfo("Europe/Oslo")
 HOME = '<li><a href="/" class="pathway"><span>Home</span></a><span class="divider">/</span></li>'
 CENTER = '<li><a href="/media" class="pathway">Media Center</a><span class="divider">/</span></li>'

@@ -8,10 +8,11 @@ from typing import Any
 from lxml import etree
 
 from service.articles.article import Entry
-from workers.ingest.parse import atom
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
-from workers.ingest.parse.fields import (
+from workers.ingest.parse.links import absolute
+from workers.ingest.parse.xml import atom
+from workers.ingest.parse.xml.fields import (
     BASE,
     Fields,
     authors,
@@ -24,8 +25,7 @@ from workers.ingest.parse.fields import (
     text,
     texts,
 )
-from workers.ingest.parse.hints import hints_of
-from workers.ingest.parse.links import absolute
+from workers.ingest.parse.xml.hints import hints_of
 
 _ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 _K2_BLOCK = '<div class="K2Feed'

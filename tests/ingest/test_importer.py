@@ -12,11 +12,12 @@ import pytest
 from service.settings import Settings
 from service.storage.store import Store
 from tests.fakes import FakeSite
-from workers.ingest import files
-from workers.ingest.files import Importer, Summary, expand
-from workers.outbound import open_client
+from tests.running import ROOT
+from workers.http_client import open_client
+from workers.ingest import importer
+from workers.ingest.importer import Importer, Summary, expand
 
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data"
 RSS = (DATA / "k2.rss").read_text()
 
 
@@ -130,7 +131,7 @@ async def test_an_archive_of_any_size_comes_back(
     store: Store, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NDJSON is read in pieces; a wrong line says where it is."""
-    monkeypatch.setattr(files, "LINES", 10)
+    monkeypatch.setattr(importer, "LINES", 10)
     lines = [f'{{"source": "s", "guid": "{n}", "title": "T{n}"}}' for n in range(35)]
     lines[12] = '{"titel": 1}'
     archive = tmp_path / "archive.ndjson"

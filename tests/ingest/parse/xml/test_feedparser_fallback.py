@@ -8,7 +8,8 @@ import pytest
 
 from service.articles.article import Enclosure, Entry
 from service.errors import ParseFailed
-from workers.ingest.parse import Document, feedparsed, parse
+from workers.ingest.parse import Document, parse
+from workers.ingest.parse.xml import feedparser_fallback
 
 URL = "http://x.example/feed"
 
@@ -64,10 +65,10 @@ def test_items(item: str, field: str, expected: object) -> None:
 
 def test_too_large_to_be_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bytes and tags are bounded, for its time is not."""
-    monkeypatch.setattr(feedparsed, "MAX_TAGS", 8)
+    monkeypatch.setattr(feedparser_fallback, "MAX_TAGS", 8)
     with pytest.raises(ParseFailed, match="tags"):
         broken("<title>x</title>")
-    monkeypatch.setattr(feedparsed, "MAX_BYTES", 50)
+    monkeypatch.setattr(feedparser_fallback, "MAX_BYTES", 50)
     with pytest.raises(ParseFailed, match="bytes"):
         broken("<title>x</title>")
 

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from workers.ingest.parse.document import FeedLink, Hints
-from workers.ingest.parse.k2 import LIST_KINDS
+from workers.ingest.parse.html.k2 import LIST_KINDS
 from workers.ingest.parse.links import web_url
 
 _FEED_TYPES = frozenset(

@@ -17,8 +17,8 @@ from service.settings import Settings
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.conftest import wait_until
-from workers import aggregate
-from workers.aggregate import Aggregator
+from workers.aggregate import aggregator as aggregator_module
+from workers.aggregate.aggregator import Aggregator
 
 DAY = datetime(2017, 12, 22, 16, 41, tzinfo=UTC)
 CATEGORY = "media-center/coalition-news"
@@ -143,7 +143,7 @@ async def test_a_deleted_stream_loses_no_article(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Events that were trimmed unread are made good from the dirty set."""
-    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     expected = await append(store, draft("a"))
     await store.client.delete("dateline:{0}:events")
     async with aggregator(store, settings):
@@ -160,7 +160,7 @@ async def test_a_dirty_id_without_article_is_forgotten(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A key that somebody deleted by hand does not keep the sweep busy for ever."""
-    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     await store.client.zadd("dateline:{0}:dirty", {"nobody": 0})
     async with aggregator(store, settings):
 
@@ -192,8 +192,8 @@ async def test_over_the_cap_all_events_go_and_that_is_counted(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """STREAM_MAX_ENTRIES holds whoever has read them; the articles are indexed all the same."""
-    monkeypatch.setattr(aggregate, "TRIM_EVERY_S", 0.05)
-    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregator_module, "TRIM_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     await append(store, *(draft(f"n{i}") for i in range(700)))
     short = settings.model_copy(update={"stream_max_entries": 100, "stream_retention_s": 1e9})
     async with aggregator(store, short):
@@ -214,7 +214,7 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Past the retention only what all our own readers have seen goes."""
-    monkeypatch.setattr(aggregate, "TRIM_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregator_module, "TRIM_EVERY_S", 0.05)
     made = await webhooks.add(store, {"url": "http://x.example/"}, now=datetime.now(UTC))
     await append(store, *(draft(f"n{i}") for i in range(500)))
     brief = settings.model_copy(update={"stream_retention_s": 0.001})
@@ -238,7 +238,7 @@ async def test_pages_that_are_read_are_rendered_ahead(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that somebody asked for lies ready under its new version; others are not rendered."""
-    monkeypatch.setattr(aggregate, "SWEEP_EVERY_S", 0.05)
+    monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     page = Page("all")
     await store.rendered.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
     async with aggregator(store, settings):

@@ -13,8 +13,8 @@ import pytest
 from service.errors import FetchFailed
 from service.settings import Settings
 from tests.fakes import FakeSite
+from workers.http_client import is_allowed, open_client
 from workers.ingest.fetch import Refused, fetch, user_agent
-from workers.outbound import is_allowed, open_client
 
 
 @pytest.fixture

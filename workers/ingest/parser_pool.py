@@ -20,8 +20,8 @@ import orjson
 
 from service.articles.encoded import Packed
 from service.errors import ParseFailed
-from workers.ingest.reader import CPU_S, HEADER
-from workers.ingest.reading import Job, Report
+from workers.ingest.documents import Job, Report
+from workers.ingest.parser_process import CPU_S, HEADER
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ async def _start() -> Process:
     # A bare environment: documents are read where no secret is.
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LC_ALL": "C.UTF-8"}
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "workers.ingest.reader",
+        sys.executable, "-m", "workers.ingest.parser_process",
         stdin=PIPE, stdout=PIPE, env=environment, limit=1 << 20,
     )  # fmt: skip
 

@@ -20,12 +20,12 @@ from service.articles import sanitize
 from service.articles.article import Entry, Form
 from service.articles.text import line
 from service.errors import ParseFailed
-from workers.ingest.parse import k2
-from workers.ingest.parse.alternates import alternates_of, hints_of_page
 from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
-from workers.ingest.parse.extract import extracted
+from workers.ingest.parse.html import k2
+from workers.ingest.parse.html.alternates import alternates_of, hints_of_page
+from workers.ingest.parse.html.readability import extracted
 from workers.ingest.parse.links import absolute
 
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)

@@ -11,7 +11,7 @@ from service.storage.our_subscriptions import Push
 from service.storage.store import Store
 from workers import runtime
 from workers.ingest.fetch import Fetched
-from workers.ingest.taking import Taker
+from workers.ingest.source_poll import Taker
 from workers.runtime import Clock, Stopwatch
 
 logger = logging.getLogger(__name__)

@@ -26,7 +26,7 @@ import msgpack
 import orjson
 
 from service.articles.encoded import Packed
-from workers.ingest.reading import Job, Report, read
+from workers.ingest.documents import Job, Report, read
 
 CPU_S = 10
 MEMORY_BYTES = 1_000_000_000

@@ -31,9 +31,9 @@ from service.storage.event_stream import AGGREGATE, Event
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
+from workers.aggregate.view_index import Viewing
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
-from workers.viewing import Viewing
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ Nonsense is no hint.
 from __future__ import annotations
 
 from workers.ingest.parse.document import Hints
-from workers.ingest.parse.fields import Fields, inner_text, linked, number, text
 from workers.ingest.parse.links import web_url
+from workers.ingest.parse.xml.fields import Fields, inner_text, linked, number, text
 
 _PERIODS_S = {
     "hourly": 3_600, "daily": 86_400, "weekly": 604_800, "monthly": 2_592_000,

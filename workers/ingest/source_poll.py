@@ -26,11 +26,11 @@ from service.sources.source import Source
 from service.storage.client import translated
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
-from workers.ingest import discover
+from workers.ingest import candidates
+from workers.ingest.documents import Job, Report
 from workers.ingest.fetch import Fetched, Refused, fetch
-from workers.ingest.readers import Readers
-from workers.ingest.reading import Job, Report
-from workers.ingest.subscribe import Subscriber
+from workers.ingest.hub_client import Subscriber
+from workers.ingest.parser_pool import Readers
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -216,7 +216,7 @@ class Taker:
         """The first feed that the page names, or that is where feeds usually are."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.fetch_timeout_s):
-                for url in discover.candidates(page.url, report.alternates):
+                for url in candidates.candidates(page.url, report.alternates):
                     await asyncio.sleep(self._settings.poll_spacing_s)
                     found = await self._feed_at(url, source, held)
                     if found is not None:

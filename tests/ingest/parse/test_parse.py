@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,10 +12,11 @@ from service.articles.article import Enclosure, Entry, Form
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from tests.effort import assert_linear
+from tests.running import ROOT
 from workers.ingest.parse import Document, FeedLink, parse
 from workers.ingest.parse import document as document_module
 
-DATA = Path(__file__).parent / "data"
+DATA = ROOT / "tests" / "data"
 OSLO = ZoneInfo("Europe/Oslo")
 CRANE = "https://www.ternmouth.example/media/3-harbour/item/71-crane-stands-again"
 

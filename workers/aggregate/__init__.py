@@ -1,0 +1,1 @@
+"""Aggregate: events → category indexes → page versions → servers notified."""

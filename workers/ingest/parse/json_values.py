@@ -1,0 +1,66 @@
+"""Values in JSON documents: a wrong one costs itself, not the article that it stands in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from service.articles.article import Entry
+from service.errors import InvalidInput
+from workers.ingest.parse.document import Document, Reject, bounded
+
+
+def collect(
+    kind: str, items: list[Any], take: Callable[[dict[str, Any]], Entry], where: str = "item",
+    **fields: Any,
+) -> Document:  # fmt: skip
+    """A document of the items that `take` makes entries of; the others are rejects."""
+    entries, rejects = [], []
+    for number, item in enumerate(items, 1):
+        try:
+            if isinstance(item, ValueError):
+                raise item
+            if not isinstance(item, dict):
+                raise InvalidInput("article", item, "must be a JSON object")
+            entries.append(take(item))
+        except (InvalidInput, ValueError) as exc:
+            rejects.append(Reject(where=f"{where} {number}", reason=str(exc)))
+    kept, refused = bounded(entries, rejects)
+    return Document(kind=kind, entries=kept, rejects=refused, **fields)
+
+
+def string_of(fields: dict[str, Any], name: str) -> str:
+    """A string; empty for anything else: one wrong value is no reason to lose an article."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def identifier_of(fields: dict[str, Any], name: str) -> str:
+    """A string; a number becomes one, as JSON Feed 1.1 asks for `id`."""
+    value = fields.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return string_of(fields, name)
+
+
+def list_of(fields: dict[str, Any], name: str) -> list[Any]:
+    """A list; of one, where its writer forgot the brackets."""
+    value = fields.get(name) or []
+    return value if isinstance(value, list) else [value]
+
+
+def objects_of(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects in a list."""
+    return [value for value in list_of(fields, name) if isinstance(value, dict)]
+
+
+def object_of(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    """An object; empty for anything else."""
+    # PHP writes an empty object as [], and one that it does not have as false.
+    value = fields.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def size_of(value: object) -> int:
+    """Bytes; 0 for what is no size."""
+    return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0
