@@ -23,7 +23,7 @@ from service.storage.store import open_store
 from workers import runtime
 from workers.aggregate.aggregator import Aggregator
 from workers.aggregate.duplicate_finder import Finder
-from workers.deliver.deliverer import Deliverer
+from workers.deliver.worker import Deliverer
 from workers.demo import Demo
 from workers.http_client import open_client
 from workers.ingest.candidates import candidates

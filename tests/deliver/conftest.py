@@ -9,13 +9,14 @@ import pytest
 from service.settings import Settings
 from tests.deliver.callback import Callback
 from tests.receiver import FakeReceiver
-from workers.deliver import deliverer, subscriber, subscribers
+from workers.deliver import worker
+from workers.deliver.hub import registry, subscription
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers look at their stop event often, so that tests end soon."""
-    monkeypatch.setattr(deliverer, "CHANGES_BLOCK_MS", 50)
+    monkeypatch.setattr(worker, "CHANGES_BLOCK_MS", 50)
 
 
 @pytest.fixture
@@ -47,6 +48,6 @@ async def callback() -> AsyncIterator[Callback]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Subscriptions are confirmed again, looked after and ended soon."""
-    monkeypatch.setattr(deliverer, "SAVE_EVERY_S", 0.05)
-    monkeypatch.setattr(subscribers, "LOOK_EVERY_S", 0.2)
-    monkeypatch.setattr(subscriber, "CONFIRM_AGAIN_S", (0.05, 0.05))
+    monkeypatch.setattr(worker, "SAVE_EVERY_S", 0.05)
+    monkeypatch.setattr(registry, "LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(subscription, "CONFIRM_AGAIN_S", (0.05, 0.05))

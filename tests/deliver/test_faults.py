@@ -23,7 +23,7 @@ from service.storage.store import Store, open_store
 from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, operations, publish, shown, subscribe
 from tests.receiver import FakeReceiver
-from workers.deliver.dispatch import LEASES, lease_of
+from workers.deliver.endpoint import LEASES, lease_of
 
 OLD = "1970-01-01T00:00:00Z"
 
@@ -69,9 +69,9 @@ async def test_outages_at_any_moment_lose_nothing(
     batch: int,
 ) -> None:
     """While it catches up, starts, takes over, stops, and while settings are changed; in order."""
-    monkeypatch.setattr("workers.deliver.following.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.hooks.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.hook.READ", 3)
+    monkeypatch.setattr("workers.deliver.webhooks.event_log.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.registry.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.endpoint.READ", 3)
     monkeypatch.setattr("workers.runtime.LONGEST_WAIT_S", 0.2)
     webhook_id = await subscribe(store, receiver, batch=batch)
     expected = await publish(store, *(f"old{i}" for i in range(60)))

@@ -14,7 +14,7 @@ from service.storage.webhooks import Ack, Settled
 from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
-from workers.deliver.dispatch import lease_of
+from workers.deliver.endpoint import lease_of
 
 
 async def test_events_come_in_order_and_signed(

@@ -14,8 +14,8 @@ from service.storage.store import Store
 from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
-from workers.deliver import lanes
-from workers.deliver.dispatch import LEASES, PARTS
+from workers.deliver import slots
+from workers.deliver.endpoint import LEASES, PARTS
 
 Shares = Callable[[], Awaitable[list[int]]]
 
@@ -97,7 +97,7 @@ async def test_receivers_that_hang_hold_nobody_up(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More of them than there are places: the places are free again after a second."""
-    monkeypatch.setattr(lanes, "HEALTHY_PLACES", 4)
+    monkeypatch.setattr(slots, "HEALTHY_PLACES", 4)
     patient = settings.model_copy(update={"webhook_timeout_s": 8})
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(12):
@@ -114,8 +114,8 @@ async def test_endpoints_that_fail_have_places_of_their_own(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all of those taken by receivers that hang, one that is well waits for none."""
-    monkeypatch.setattr(lanes, "SUSPECT_PLACES", 1)
-    monkeypatch.setattr(lanes, "MAX_SUSPECTS_IN_FLIGHT", 1)
+    monkeypatch.setattr(slots, "SUSPECT_PLACES", 1)
+    monkeypatch.setattr(slots, "MAX_SUSPECTS_IN_FLIGHT", 1)
     async with FakeReceiver() as sick, delivering(store, settings):
         sick.answers = [500]
         for _ in range(5):
@@ -132,9 +132,9 @@ async def test_an_endpoint_far_behind_catches_up_by_itself(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads from Redis until it reaches what is in memory; in order, nothing twice."""
-    monkeypatch.setattr("workers.deliver.following.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.hooks.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.hook.READ", 3)
+    monkeypatch.setattr("workers.deliver.webhooks.event_log.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.registry.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.endpoint.READ", 3)
     await subscribe(store, receiver, categories=["Sports"])
     expected = []
     for i in range(30):

@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import wait_until
 from tests.receiver import FakeReceiver
-from workers.deliver.deliverer import Deliverer
+from workers.deliver.worker import Deliverer
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from service.webhooks.retry import Answer
-from workers.deliver.sending import Fetched, fetch, send, target
+from workers.deliver.send import Fetched, fetch, send, target
 
 LIMITS = aiohttp.ClientTimeout(total=0.5)
 

@@ -15,9 +15,9 @@ from service.storage.rendered_pages import Change
 from service.storage.webhooks import Ack
 from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
-from workers.deliver.dispatch import Means, Request
-from workers.deliver.lanes import Sender
-from workers.deliver.sending import target
+from workers.deliver.endpoint import Means, Request
+from workers.deliver.send import target
+from workers.deliver.slots import Sender
 
 PREFIX = "ping_"
 # In one request; the rest goes in the next.

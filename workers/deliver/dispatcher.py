@@ -11,80 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import zlib
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from functools import partial
 
 import aiohttp
-from yarl import URL
 
 from service.errors import Unavailable
 from service.settings import Settings
 from service.storage.client import translated
-from service.storage.leases import Lease
-from service.storage.store import Store
 from service.storage.webhooks import Ack, Settled
-from service.webhooks.retry import Answer, Verdict
-from workers.deliver.acks import Acks
-from workers.deliver.lanes import Lanes, Sender
-from workers.deliver.sending import send
+from service.webhooks.retry import Verdict
+from workers.deliver.ack_writer import Acks
+from workers.deliver.endpoint import Part, Request, lease_of
+from workers.deliver.send import send
+from workers.deliver.slots import Lanes, Sender
 from workers.http_client import CONNECT_TIMEOUT_S
-from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
-
-# Names are kept in Redis: with another count workers of two versions would share endpoints.
-PARTS = 16
-LEASES = [f"deliver:{number}" for number in range(PARTS)]
 AFTER_BUG_S = 30.0
 AFTER_OUTAGE_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an endpoint is sent next."""
-
-    url: URL | str
-    headers: Mapping[str, str]
-    body: bytes | None
-    """None: a GET."""
-    judged: Callable[[Answer], Ack | None]
-    """What is to be written when the answer is there, if anything is."""
-    delivers: int
-    """Events, for the counters; 0 for what is none."""
-
-
-def lease_of(endpoint_id: str) -> str:
-    """The lease that an endpoint belongs to."""
-    return LEASES[zlib.crc32(endpoint_id.encode()) % PARTS]
-
-
-class Part:
-    """The endpoints of one lease."""
-
-    def __init__(self, lease: Lease) -> None:
-        self.lease = lease
-        self.valid_until = 0.0
-        """By the loop's clock; after it another worker may have them."""
-        self.endpoints: dict[str, Sender] = {}
-        self.leaves_since = 0.0
-        """When it began to be left to another worker; 0 if it is not."""
-
-    @property
-    def tasks(self) -> list[asyncio.Task[None]]:
-        """Of those with something in flight."""
-        return [endpoint.task for endpoint in self.endpoints.values() if endpoint.task]
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What every endpoint needs."""
-
-    store: Store
-    settings: Settings
-    dispatcher: Dispatcher
-    now: Clock
 
 
 class Dispatcher:

@@ -16,10 +16,10 @@ from service.webhooks import payloads, retry
 from service.webhooks.payloads import Parcel
 from service.webhooks.retry import Answer, Verdict
 from service.webhooks.webhook import SKIP
-from workers.deliver.line import Line
+from workers.deliver.webhooks.cursor import Line
 
 if TYPE_CHECKING:
-    from workers.deliver.hook import Hook
+    from workers.deliver.webhooks.endpoint import Hook
 
 # So many failures in a row are told to operators.
 FAILING_AT = 3

@@ -13,12 +13,12 @@ from service.storage.client import translated
 from service.storage.hub_subscriptions import CONTENT, TOPIC, topic_id
 from service.storage.rendered_pages import Change
 from workers import runtime
-from workers.deliver.dispatch import Means, Part, lease_of
-from workers.deliver.lanes import Sender
-from workers.deliver.pings import Ping, ping_id
-from workers.deliver.sending import fetch
-from workers.deliver.subscriber import Subscription
-from workers.deliver.topics import Topics
+from workers.deliver.endpoint import Means, Part, lease_of
+from workers.deliver.hub.pings import Ping, ping_id
+from workers.deliver.hub.subscription import Subscription
+from workers.deliver.hub.topics import Topics
+from workers.deliver.send import fetch
+from workers.deliver.slots import Sender
 
 logger = logging.getLogger(__name__)
 

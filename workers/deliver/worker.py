@@ -21,10 +21,11 @@ from service.storage.client import translated
 from service.storage.leases import Lease
 from service.storage.store import Store
 from workers import runtime
-from workers.deliver.acks import Acks
-from workers.deliver.dispatch import LEASES, PARTS, Dispatcher, Means, Part
-from workers.deliver.hooks import Hooks
-from workers.deliver.subscribers import IDS, Subscribers
+from workers.deliver.ack_writer import Acks
+from workers.deliver.dispatcher import Dispatcher
+from workers.deliver.endpoint import LEASES, PARTS, Means, Part
+from workers.deliver.hub.registry import IDS, Subscribers
+from workers.deliver.webhooks.registry import Hooks
 from workers.http_client import open_client
 from workers.runtime import Clock
 from workers.schedule import ticking

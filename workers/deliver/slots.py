@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from service.storage.webhooks import Ack
-    from workers.deliver.dispatch import Request
+    from workers.deliver.endpoint import Request
 
 
 HEALTHY_PLACES, SUSPECT_PLACES = 512, 64

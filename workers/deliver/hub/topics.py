@@ -18,10 +18,10 @@ from service.storage.client import translated
 from service.storage.hub_subscriptions import Content
 from service.storage.rendered_pages import Change
 from service.websub import hub
-from workers.deliver.dispatch import Means
+from workers.deliver.endpoint import Means
 
 if TYPE_CHECKING:
-    from workers.deliver.subscriber import Subscription
+    from workers.deliver.hub.subscription import Subscription
 
 logger = logging.getLogger(__name__)
 

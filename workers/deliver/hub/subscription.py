@@ -14,10 +14,10 @@ from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
 from service.websub import hub
 from service.websub.hub import DENIED, SUBSCRIBE, Asked, Subscriber
-from workers.deliver.dispatch import Means, Request
-from workers.deliver.lanes import Sender
-from workers.deliver.sending import target
-from workers.deliver.topics import Topic, Topics
+from workers.deliver.endpoint import Means, Request
+from workers.deliver.hub.topics import Topic, Topics
+from workers.deliver.send import target
+from workers.deliver.slots import Sender
 
 # When a callback cannot be reached to confirm, or says 5xx: it is asked again so often.
 CONFIRM_AGAIN_S = (5, 60)

@@ -1,25 +1,15 @@
-"""The newest events of each stream, held once for all endpoints, and who wants which of them.
-
-An endpoint that keeps up has a place in the log and reads nothing from Redis. Endpoints that want
-the same are a group: an event is matched once for all of them, and wakes those that sleep.
-"""
+"""The newest events of each shard, held once for all endpoints."""
 
 from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from service.feeds.view import View
 from service.storage.event_stream import Event, Stream
 from service.storage.webhooks import is_behind
 from service.webhooks.payloads import Message, position
-from service.webhooks.selection import Selection
-
-if TYPE_CHECKING:
-    from workers.deliver.hook import Hook
 
 MAX_MESSAGES = 5_000
 MAX_BYTES = 16_000_000
@@ -149,116 +139,3 @@ class Log:
             return None
         after = (wanted[0], wanted[1] + 1)
         return self.first + bisect_left(self._messages, after, key=lambda m: m.position)
-
-
-class Group:
-    """Endpoints that want the same."""
-
-    def __init__(self, selection: Selection, views: Mapping[str, View]) -> None:
-        self.selection = selection
-        self.members = 0
-        self.sleepers: set[Hook] = set()
-        """Those who have nothing to send and wait for more."""
-        self._views = views
-        self._matched: dict[int, _Matched] = {}
-
-    def matches(self, message: Message) -> bool:
-        """Whether they want it."""
-        return self.selection.matches(message, self._views)
-
-    def waiting(self, log: Log, place: int, *, limit: int) -> list[Message]:
-        """The first of what they want from a place in the log on."""
-        return self._known(log, place).after(log, place, limit=limit)
-
-    def note(self, log: Log, place: int) -> None:
-        """The log has an event that they want."""
-        known = self._matched.get(log.shard)
-        if known:
-            known.places.append(place)
-            known.prune(log)
-
-    def forget(self) -> None:
-        """What they want has changed: a view has."""
-        self._matched.clear()
-
-    def _known(self, log: Log, place: int) -> _Matched:
-        """Matched at least from a place on: what nobody asked for was not looked through."""
-        known = self._matched.get(log.shard)
-        if known is None:
-            known = self._matched[log.shard] = _Matched(since=log.end)
-        if place < known.since:
-            older = [i for i in range(place, known.since) if self.matches(log[i])]
-            known.places[:0] = older
-            known.since = place
-        return known
-
-
-class _Matched:
-    """Places in a log of what a group wants, from one on."""
-
-    def __init__(self, since: int) -> None:
-        self.since = since
-        self.places: list[int] = []
-
-    def after(self, log: Log, place: int, *, limit: int) -> list[Message]:
-        """The first of them from a place on."""
-        self.prune(log)
-        start = bisect_left(self.places, place)
-        return [log[i] for i in self.places[start : start + limit]]
-
-    def prune(self, log: Log) -> None:
-        """Forget what the log has forgotten, many at once."""
-        if self.places and self.places[0] < log.first - MAX_MESSAGES:
-            del self.places[: bisect_left(self.places, log.first)]
-            self.since = log.first
-
-
-class Groups:
-    """All groups, found by what an event is about."""
-
-    def __init__(self, views: Mapping[str, View]) -> None:
-        self._views = views
-        self._groups: dict[Selection, Group] = {}
-        self._by_path: dict[str, dict[Selection, Group]] = {}
-
-    def join(self, selection: Selection) -> Group:
-        """The group of an endpoint, made if it is the first."""
-        group = self._groups.get(selection)
-        if group is None:
-            group = self._groups[selection] = Group(selection, self._views)
-            for path in selection.categories or ("",):
-                self._by_path.setdefault(path, {})[selection] = group
-        group.members += 1
-        return group
-
-    def leave(self, group: Group) -> None:
-        """An endpoint is gone; the last one takes the group with it."""
-        group.members -= 1
-        if not group.members:
-            del self._groups[group.selection]
-            for path in group.selection.categories or ("",):
-                del self._by_path[path][group.selection]
-                if not self._by_path[path]:
-                    del self._by_path[path]
-
-    def wanting(self, message: Message) -> Iterator[Group]:
-        """The groups that want an event, each once."""
-        seen: set[Selection] = set()
-        for path in ("", *message.places):
-            for selection, group in self._by_path.get(path, {}).items():
-                if selection not in seen and group.matches(message):
-                    seen.add(selection)
-                    yield group
-
-    def __len__(self) -> int:
-        return len(self._groups)
-
-    def sleeping(self) -> Iterator[Hook]:
-        """All who sleep, in whatever group."""
-        for group in self._groups.values():
-            yield from list(group.sleepers)
-
-    def forget(self) -> None:
-        """Views have changed."""
-        for group in self._groups.values():
-            group.forget()

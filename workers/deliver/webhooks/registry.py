@@ -12,11 +12,12 @@ from service.storage.webhooks import Settled, State, is_behind
 from service.webhooks.payloads import before
 from service.webhooks.webhook import Webhook
 from workers import runtime
-from workers.deliver.acks import Acks
-from workers.deliver.dispatch import Means, Part, lease_of
-from workers.deliver.following import MAX_MESSAGES, Groups, Log, Past
-from workers.deliver.hook import Hook
-from workers.deliver.lanes import Sender
+from workers.deliver.ack_writer import Acks
+from workers.deliver.endpoint import Means, Part, lease_of
+from workers.deliver.slots import Sender
+from workers.deliver.webhooks.endpoint import Hook
+from workers.deliver.webhooks.event_log import MAX_MESSAGES, Log, Past
+from workers.deliver.webhooks.selection_groups import Groups
 
 READ = 500
 # Groups, about an event each.

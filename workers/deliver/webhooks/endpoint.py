@@ -15,12 +15,13 @@ from service.storage.webhooks import Ack, State, cursor_field
 from service.webhooks.payloads import Message, Parcel, position
 from service.webhooks.retry import Answer
 from service.webhooks.webhook import Webhook
-from workers.deliver.dispatch import Means, Request
-from workers.deliver.following import Group, Log
-from workers.deliver.judging import judged, missed, resumed
-from workers.deliver.lanes import Sender
-from workers.deliver.line import Line
-from workers.deliver.sending import target
+from workers.deliver.endpoint import Means, Request
+from workers.deliver.send import target
+from workers.deliver.slots import Sender
+from workers.deliver.webhooks.cursor import Line
+from workers.deliver.webhooks.event_log import Log
+from workers.deliver.webhooks.outcome import judged, missed, resumed
+from workers.deliver.webhooks.selection_groups import Group
 
 REPLAY = "replay"
 # One that is behind the log in memory looks at so many events at once; at more, up to the second,

@@ -1,0 +1,1 @@
+"""Webhooks as endpoints: cursors in the event stream, outcomes, the shared event log."""
