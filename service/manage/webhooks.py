@@ -10,14 +10,13 @@ from typing import Any
 
 import orjson
 
+from service.articles.event import Event, before, position
 from service.articles.times import from_ms, from_rfc3339, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds.view import View
 from service.storage import keys
-from service.storage.event_stream import Event
 from service.storage.store import Store
 from service.storage.webhooks import Range, State
-from service.webhooks.payloads import Message, before, position
 from service.webhooks.selection import Selection
 from service.webhooks.webhook import Webhook, change_webhook, make_webhook, rotate_webhook
 
@@ -69,11 +68,10 @@ async def all_shown(store: Store) -> list[dict[str, Any]]:
 async def shown(store: Store, found: Sequence[Webhook]) -> list[dict[str, Any]]:
     """Webhooks with their states and how far they are behind, without their secrets."""
     states = await store.deliveries.states([webhook.id for webhook in found])
-    newest = {
+    recent = {
         shard: await store.stream.newest(shard, count=MAX_COUNTED)
         for shard in range(store.stream.shards)
     }
-    recent = {shard: [event.message() for event in events] for shard, events in newest.items()}
     waiting = _Waiting(recent, {view.name: view for view in await store.views.all()})
     return [
         {**webhook.shown(), **_state_shown(webhook, state), **waiting.shown(webhook, state)}
@@ -108,7 +106,7 @@ def _state(webhook: Webhook, state: State) -> str:
 class _Waiting:
     """How many of the newest events wait for a webhook, counted once for all that want the same."""
 
-    def __init__(self, recent: Mapping[int, Sequence[Message]], views: Mapping[str, View]) -> None:
+    def __init__(self, recent: Mapping[int, Sequence[Event]], views: Mapping[str, View]) -> None:
         self._recent = recent
         self._views = views
         self._positions: dict[tuple[Selection, int], list[tuple[int, int]]] = {}
@@ -139,7 +137,7 @@ class _Waiting:
 
 
 async def request_test(store: Store, webhook_id: str) -> str:
-    """Have a test message sent; its id, or that of one that waits already. Raises NotFound."""
+    """Have a test event sent; its id, or that of one that waits already. Raises NotFound."""
     await find(store, webhook_id)
     message_id = (await store.deliveries.state(webhook_id)).test or _new_id("test")
     await store.deliveries.order(webhook_id, test=message_id)
@@ -213,7 +211,7 @@ async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) 
     if given == ["event"]:
         event = await _event(store, "event", fields["event"])
         views = {view.name: view for view in await store.views.all()}
-        if not webhook.selection.matches(event.message(), views):
+        if not webhook.selection.matches(event, views):
             raise InvalidInput("event", event.id, "is not what this webhook gets")
         return [Range(event.shard, before(event.entry_id), event.entry_id)]
     since = _needed_moment(given[0], fields[given[0]])

@@ -13,9 +13,9 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
+from service.articles.event import FIRST, Event, is_behind
 from service.storage import keys
 from service.storage.client import Client, lua_script
-from service.webhooks.payloads import Message, position
 
 # A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
 # and a process that is told to stop waits for it.
@@ -26,54 +26,10 @@ DUPLICATES = "duplicates"
 OWN_GROUPS = (AGGREGATE, DUPLICATES)
 # Above the longest unit of work: a claim from a live worker would only double it.
 CLAIM_IDLE_MS = 15_000
-FIRST = "0-0"
 # Of what is over the cap; Redis does nothing else meanwhile.
 TRIM_AT_ONCE = 500
 FIND_AT_ONCE = 200
 _FIELDS = {b"id", b"type", b"subject", b"time", b"data"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
-    """A CloudEvent as it lies on the stream."""
-
-    entry_id: str
-    """Redis stream id, `ms-seq`: the position, not the identity."""
-    shard: int
-    id: str
-    """CloudEvent id: the same however often the event is read."""
-    type: str
-    """Empty for an entry that is no event."""
-    subject: str
-    """Article id."""
-    time: str
-    """RFC 3339."""
-    data: bytes
-    """The article as JSON."""
-
-    @property
-    def position(self) -> tuple[int, int]:
-        """The entry id as numbers, for ordering."""
-        return position(self.entry_id)
-
-    def message(self) -> Message:
-        """What endpoints are sent of it."""
-        return Message(
-            entry_id=self.entry_id, shard=self.shard, id=self.id, type=self.type,
-            subject=self.subject, time=self.time, data=self.data,
-        )  # fmt: skip
-
-    def envelope(self) -> dict[str, Any]:
-        """The CloudEvent's attributes, in the structured form's names, without data."""
-        return {
-            "specversion": "1.0",
-            "id": self.id,
-            "source": "/articles",
-            "type": self.type,
-            "subject": self.subject,
-            "time": self.time,
-            "datacontenttype": "application/json",
-        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,8 +135,7 @@ class Stream:
 
     async def is_behind(self, shard: int, cursor: str) -> bool:
         """Whether events after a cursor were dropped from the stream."""
-        trimmed = await self.trimmed(shard)
-        return bool(trimmed) and position(cursor) < position(trimmed)
+        return is_behind(cursor, await self.trimmed(shard))
 
     async def find(self, event_id: str) -> Event | None:
         """The event of this id, if it is still there; the newest are looked through first."""

@@ -17,7 +17,6 @@ import orjson
 from service.storage import keys
 from service.storage.client import Client, Script, lua_script
 from service.storage.leases import Lease
-from service.webhooks.payloads import position
 from service.webhooks.webhook import Webhook
 
 _CURSOR = "cursor:"
@@ -286,11 +285,6 @@ class Deliveries:
 def cursor_field(shard: int) -> str:
     """Name of the state field that holds a shard's cursor."""
     return f"{_CURSOR}{shard}"
-
-
-def is_behind(cursor: str, trimmed: str) -> bool:
-    """Whether events after a cursor were dropped from the stream."""
-    return bool(trimmed) and position(cursor) < position(trimmed)
 
 
 def _note_change(pipe: Any, endpoint_id: str) -> None:

@@ -13,21 +13,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import orjson
 
-from service.articles import categories
-from service.articles.article import Article
+from service.articles.event import JSON, Event
 
 STANDARD, CLOUDEVENTS = FORMATS = ("standard-webhooks", "cloudevents")
 FULL, SUMMARY, ID = PAYLOADS = ("full", "summary", "id")
 BATCH_TYPE = "dateline.batch.v1"
 TEST_TYPE = "dateline.webhook.test.v1"
-JSON = "application/json"
 _EVENT, _EVENTS = "application/cloudevents+json", "application/cloudevents-batch+json"
-_LAST_OF_MS = 2**64 - 1
 # Of the ids of batches: the same endpoint and the same events give the same id.
 _BATCHES = uuid.UUID("6f5e1f0e-6a3c-5c5b-9a55-0d2b7f3f7d11")
 
@@ -41,124 +37,72 @@ class Parcel:
     type: str
     content_type: str
     body: bytes
-    messages: Sequence[Message] = ()
+    events: Sequence[Event] = ()
 
 
-class Message:
-    """An event, read once and written once for each form of it."""
-
-    def __init__(
-        self, *, entry_id: str, shard: int, id: str, type: str, subject: str, time: str, data: bytes
-    ) -> None:
-        self.entry_id = entry_id
-        self.position = position(entry_id)
-        self.shard = shard
-        self.id = id
-        self.type = type
-        self.subject = subject
-        self.time = time
-        self.data = data
-        self._forms: dict[tuple[str, str, bool], bytes] = {}
-
-    @cached_property
-    def article(self) -> Article | None:
-        """None for what somebody else put on the stream and nobody can read."""
-        try:
-            return Article.from_json(self.data) if self.type else None
-        except (ValueError, KeyError, TypeError):
-            return None
-
-    @cached_property
-    def places(self) -> frozenset[str]:
-        """The article's categories and those above them."""
-        found = self.article.categories if self.article else ()
-        return frozenset(categories.with_ancestors(found))
-
-    def form(self, format: str, payload: str, *, is_one_of_many: bool) -> bytes:
-        """The event as an endpoint wants it."""
-        key = (format, payload, is_one_of_many)
-        made = self._forms.get(key)
-        if made is None:
-            data = orjson.Fragment(_PAYLOADS[payload](self))
-            made = self._forms[key] = orjson.dumps(_wrapped(self, data, format, is_one_of_many))
-        return made
+def _written(event: Event, format: str, payload: str, *, is_one_of_many: bool) -> bytes:
+    """The event as an endpoint wants it."""
+    key = (format, payload, is_one_of_many)
+    written = event.payloads.get(key)
+    if written is None:
+        data = orjson.Fragment(_PAYLOADS[payload](event))
+        written = orjson.dumps(_wrapped(event, data, format, is_one_of_many))
+        event.payloads[key] = written
+    return written
 
 
-def _wrapped(message: Message, data: object, format: str, is_one_of_many: bool) -> dict[str, Any]:
+def _wrapped(event: Event, data: object, format: str, is_one_of_many: bool) -> dict[str, Any]:
     if format == CLOUDEVENTS:
-        return {
-            "specversion": "1.0",
-            "id": message.id,
-            "source": "/articles",
-            "type": message.type,
-            "subject": message.subject,
-            "time": message.time,
-            "datacontenttype": JSON,
-            "data": data,
-        }
-    found = {"type": message.type, "timestamp": message.time, "data": data}
-    return {"id": message.id, **found} if is_one_of_many else found
+        return {**event.envelope(), "data": data}
+    found = {"type": event.type, "timestamp": event.time, "data": data}
+    return {"id": event.id, **found} if is_one_of_many else found
 
 
-def _summary(message: Message) -> bytes:
-    fields = orjson.loads(message.data)
+def _summary(event: Event) -> bytes:
+    fields = orjson.loads(event.data)
     fields.pop("content_html", None)
     return orjson.dumps(fields)
 
 
-def _id(message: Message) -> bytes:
-    fields = orjson.loads(message.data)
+def _id(event: Event) -> bytes:
+    fields = orjson.loads(event.data)
     return orjson.dumps({name: fields.get(name) for name in ("id", "url", "revision", "status")})
 
 
-_PAYLOADS: dict[str, Callable[[Message], bytes]] = {
-    FULL: lambda message: message.data,
+_PAYLOADS: dict[str, Callable[[Event], bytes]] = {
+    FULL: lambda event: event.data,
     SUMMARY: _summary,
     ID: _id,
 }
 
 
-def position(entry_id: str) -> tuple[int, int]:
-    """A stream entry's id as numbers, for ordering."""
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence)
-
-
-def before(entry_id: str) -> str:
-    """The greatest id that is smaller; `0-0`, which no entry has, if there is none."""
-    ms, sequence = position(entry_id)
-    if (ms, sequence) <= (0, 1):
-        return "0-0"
-    return f"{ms}-{sequence - 1}" if sequence else f"{ms - 1}-{_LAST_OF_MS}"
-
-
 def fitting(
-    messages: Sequence[Message], *, format: str, payload: str, max_bytes: int
-) -> Sequence[Message]:
+    events: Sequence[Event], *, format: str, payload: str, max_bytes: int
+) -> Sequence[Event]:
     """The first of them that fit into `max_bytes` together; one at least."""
     total = 0
-    for count, message in enumerate(messages):
-        total += len(message.form(format, payload, is_one_of_many=True)) + 1
+    for count, event in enumerate(events):
+        total += len(_written(event, format, payload, is_one_of_many=True)) + 1
         if count and total > max_bytes:
-            return messages[:count]
-    return messages
+            return events[:count]
+    return events
 
 
-def single(message: Message, *, format: str, payload: str) -> Parcel:
+def single(event: Event, *, format: str, payload: str) -> Parcel:
     """One event in one request."""
     return Parcel(
-        id=message.id,
-        type=message.type,
+        id=event.id,
+        type=event.type,
         content_type=_EVENT if format == CLOUDEVENTS else JSON,
-        body=message.form(format, payload, is_one_of_many=False),
-        messages=(message,),
+        body=_written(event, format, payload, is_one_of_many=False),
+        events=(event,),
     )
 
 
-def batch(messages: Sequence[Message], *, format: str, payload: str, endpoint_id: str) -> Parcel:
+def batch(events: Sequence[Event], *, format: str, payload: str, endpoint_id: str) -> Parcel:
     """Some events in one request; a list even if there is one."""
-    first, last = messages[0], messages[-1]
-    forms = [message.form(format, payload, is_one_of_many=True) for message in messages]
+    first, last = events[0], events[-1]
+    forms = [_written(event, format, payload, is_one_of_many=True) for event in events]
     body = b"[" + b",".join(forms) + b"]"
     if format == STANDARD:
         fields = {"type": BATCH_TYPE, "timestamp": last.time, "data": orjson.Fragment(body)}
@@ -169,19 +113,19 @@ def batch(messages: Sequence[Message], *, format: str, payload: str, endpoint_id
         type=BATCH_TYPE,
         content_type=_EVENTS if format == CLOUDEVENTS else JSON,
         body=body,
-        messages=messages,
+        events=events,
     )
 
 
 def test(message_id: str, *, time: str, format: str, is_batch: bool) -> Parcel:
     """What `webhooks test` sends: an event of its own type, in the endpoint's form."""
-    message = Message(
+    event = Event(
         entry_id="0-0", shard=0, id=message_id, type=TEST_TYPE, subject="test", time=time,
         data=b'{"test":true}',
     )  # fmt: skip
     parcel = (
-        batch([message], format=format, payload=FULL, endpoint_id=message_id)
+        batch([event], format=format, payload=FULL, endpoint_id=message_id)
         if is_batch
-        else single(message, format=format, payload=FULL)
+        else single(event, format=format, payload=FULL)
     )
     return Parcel(message_id, TEST_TYPE, parcel.content_type, parcel.body)

@@ -8,15 +8,9 @@ from datetime import UTC
 from functools import lru_cache
 
 from service.articles import categories
+from service.articles.event import Event
 from service.feeds.query import Filter, parse_query
 from service.feeds.view import View
-from service.webhooks.payloads import Message
-
-TYPES = (
-    "dateline.article.published.v1",
-    "dateline.article.updated.v1",
-    "dateline.article.withdrawn.v1",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,23 +26,23 @@ class Selection:
     view: str = ""
     """Name of a view, which has to hold the article, too."""
 
-    def matches(self, message: Message, views: Mapping[str, View]) -> bool:
+    def matches(self, event: Event, views: Mapping[str, View]) -> bool:
         """Whether the event goes to such an endpoint; one that is unreadable goes to nobody."""
-        article = message.article
-        if article is None or (self.types and message.type not in self.types):
+        article = event.article
+        if article is None or (self.types and event.type not in self.types):
             return False
-        if self.categories and message.places.isdisjoint(self.categories):
+        if self.categories and event.categories.isdisjoint(self.categories):
             return False
         if self.query and not _filter(self.query).matches(article):
             return False
-        return not self.view or self._is_in_view(message, views)
+        return not self.view or self._is_in_view(event, views)
 
-    def _is_in_view(self, message: Message, views: Mapping[str, View]) -> bool:
+    def _is_in_view(self, event: Event, views: Mapping[str, View]) -> bool:
         view = views.get(self.view)
-        if view is None or message.article is None:
+        if view is None or event.article is None:
             return False
-        is_below = view.category == categories.ALL or view.category in message.places
-        return is_below and view.holds(message.article)
+        is_below = view.category == categories.ALL or view.category in event.categories
+        return is_below and view.holds(event.article)
 
 
 ALL_EVENTS = Selection()

@@ -15,12 +15,13 @@ from typing import Any, cast
 import orjson
 
 from service.articles import categories, times
+from service.articles.event import EVENT_TYPES, Event
 from service.errors import InvalidInput
 from service.feeds.query import Query, parse_query
 from service.http import checked_headers, checked_url
 from service.webhooks import payloads, signing
-from service.webhooks.payloads import Message, Parcel
-from service.webhooks.selection import ALL_EVENTS, TYPES, Selection
+from service.webhooks.payloads import Parcel
+from service.webhooks.selection import ALL_EVENTS, Selection
 from service.webhooks.signing import Key
 
 BLOCK, SKIP = ON_FAILURE = ("block", "skip")
@@ -90,7 +91,7 @@ class Webhook:
         chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}
         return cls(**fields, selection=Selection(**chosen))
 
-    def parcel(self, waiting: Sequence[Message]) -> Parcel:
+    def parcel(self, waiting: Sequence[Event]) -> Parcel:
         """The next request for events that wait, the oldest first."""
         if self.batch == 1:
             return payloads.single(waiting[0], format=self.format, payload=self.payload)
@@ -214,7 +215,7 @@ def _paths(name: str, value: object) -> tuple[str, ...]:
 
 
 def _types(name: str, value: object) -> tuple[str, ...]:
-    return tuple(sorted({str(_one_of(TYPES)(name, kind)) for kind in _strings(name, value)}))
+    return tuple(sorted({str(_one_of(EVENT_TYPES)(name, kind)) for kind in _strings(name, value)}))
 
 
 def _query(name: str, value: object) -> str:

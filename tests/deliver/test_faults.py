@@ -69,8 +69,8 @@ async def test_outages_at_any_moment_lose_nothing(
     batch: int,
 ) -> None:
     """While it catches up, starts, takes over, stops, and while settings are changed; in order."""
-    monkeypatch.setattr("workers.deliver.webhooks.event_log.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.webhooks.registry.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.event_log.MAX_EVENTS", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.registry.MAX_EVENTS", 8)
     monkeypatch.setattr("workers.deliver.webhooks.endpoint.READ", 3)
     monkeypatch.setattr("workers.runtime.LONGEST_WAIT_S", 0.2)
     webhook_id = await subscribe(store, receiver, batch=batch)

@@ -132,8 +132,8 @@ async def test_an_endpoint_far_behind_catches_up_by_itself(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads from Redis until it reaches what is in memory; in order, nothing twice."""
-    monkeypatch.setattr("workers.deliver.webhooks.event_log.MAX_MESSAGES", 8)
-    monkeypatch.setattr("workers.deliver.webhooks.registry.MAX_MESSAGES", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.event_log.MAX_EVENTS", 8)
+    monkeypatch.setattr("workers.deliver.webhooks.registry.MAX_EVENTS", 8)
     monkeypatch.setattr("workers.deliver.webhooks.endpoint.READ", 3)
     await subscribe(store, receiver, categories=["Sports"])
     expected = []

@@ -17,13 +17,14 @@ from standardwebhooks import WebhookVerificationError
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.articles.encoded import pack
+from service.articles.event import EVENT_TYPES, Event
 from service.errors import InvalidInput
 from service.feeds.view import make_view
 from service.http import retry_after_s
 from service.webhooks import signing
-from service.webhooks.payloads import PAYLOADS, Message
+from service.webhooks.payloads import PAYLOADS
 from service.webhooks.retry import Answer, Verdict, retry_delay_s
-from service.webhooks.selection import TYPES, Selection
+from service.webhooks.selection import Selection
 from service.webhooks.webhook import MAX_KEYS, Webhook, change_webhook, make_webhook, rotate_webhook
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
@@ -34,7 +35,7 @@ def make(**fields: Any) -> Webhook:
     return make_webhook({"url": "http://x.example/", **fields}, webhook_id="w", created=NOW)
 
 
-def message(**fields: Any) -> Message:
+def event(**fields: Any) -> Event:
     """An event on an article."""
     entry = Entry(
         guid="a", title="Fog holds the ferry", url="https://tern.example/fog", language="en",
@@ -46,9 +47,9 @@ def message(**fields: Any) -> Message:
               "status": "live", "published": "2026-01-05T12:00:00Z",
               "updated": "2026-01-05T12:00:00Z"}  # fmt: skip
     data = orjson.dumps({**orjson.loads(pack(draft).doc), **stored})
-    given = {"entry_id": "5-0", "shard": 0, "id": "a_1", "type": TYPES[0],
+    given = {"entry_id": "5-0", "shard": 0, "id": "a_1", "type": EVENT_TYPES[0],
              "subject": "a", "time": "2026-01-05T12:00:00Z", "data": data}  # fmt: skip
-    return Message(**{**given, **fields})
+    return Event(**{**given, **fields})
 
 
 def test_the_reference_library_accepts_what_we_sign() -> None:
@@ -93,7 +94,7 @@ def test_v1a_is_verified_by_the_public_key_alone() -> None:
 
 
 def test_a_rotated_key_signs_beside_the_new_one_until_its_end() -> None:
-    """The reference library takes the message by either; after the overlap by the new one alone."""
+    """The reference library takes the event by either; after the overlap by the new one alone."""
     before = make()
     now = datetime.now(UTC)
     after = rotate_webhook(before, {"overlap_s": 60}, now=now)
@@ -150,7 +151,7 @@ def test_a_webhook_kept_with_one_secret_is_read() -> None:
 
 def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
     """from_json(to_json(w)) == w."""
-    webhook = make(categories=["Media Center/News"], types=[TYPES[0]])
+    webhook = make(categories=["Media Center/News"], types=[EVENT_TYPES[0]])
     assert webhook == Webhook.from_json(webhook.to_json())
     assert "secret" not in webhook.shown()
     assert ("media-center/news",) == webhook.selection.categories
@@ -207,8 +208,8 @@ def test_retry_after(header: str, expected: float | None) -> None:
         ({"categories": ["Harb"]}, False),
         ({"categories": ["Harbour/Ferries/Night"]}, False),
         ({"categories": ["Sports", "Harbour"]}, True),
-        ({"types": [TYPES[0]]}, True),
-        ({"types": [TYPES[1]]}, False),
+        ({"types": [EVENT_TYPES[0]]}, True),
+        ({"types": [EVENT_TYPES[1]]}, False),
         ({"query": "lang=en"}, True),
         ({"query": "?lang=fr"}, False),
         ({"query": "q=fog&tag=Weather"}, True),
@@ -227,19 +228,19 @@ def test_matching(fields: dict[str, Any], expected: bool) -> None:
         make_view({"name": "french", "query": "lang=fr"}, created=NOW),
     ]
     selection = make(**fields).selection
-    assert expected == selection.matches(message(), {view.name: view for view in found})
+    assert expected == selection.matches(event(), {view.name: view for view in found})
 
 
 def test_what_is_no_event_goes_to_nobody() -> None:
     """Garbage on the stream."""
-    assert not Selection().matches(message(data=b"{"), {})
-    assert not Selection().matches(message(type=""), {})
+    assert not Selection().matches(event(data=b"{"), {})
+    assert not Selection().matches(event(type=""), {})
 
 
 def test_a_batch_is_a_list_under_an_id_of_its_own() -> None:
-    """Standard Webhooks: one message whose data lists them; the same events, the same id."""
+    """Standard Webhooks: one event whose data lists them; the same events, the same id."""
     webhook = make(batch=10)
-    two = [message(), message(entry_id="6-0", id="other_1")]
+    two = [event(), event(entry_id="6-0", id="other_1")]
     parcel = webhook.parcel(two)
     body = orjson.loads(parcel.body)
     assert ("application/json", "dateline.batch.v1") == (parcel.content_type, body["type"])
@@ -252,33 +253,35 @@ def test_a_batch_is_a_list_under_an_id_of_its_own() -> None:
 
 def test_a_batch_stays_under_its_bytes_but_never_empty() -> None:
     """max_bytes: what does not fit waits; what is larger by itself goes alone."""
-    size = len(message().form("standard-webhooks", "full", is_one_of_many=True))
-    three = [message(), message(entry_id="6-0"), message(entry_id="7-0")]
-    assert 2 == len(make(batch=10, max_bytes=2 * size + 10).parcel(three).messages)
-    large = [message(data=orjson.dumps({"title": "x" * 3_000}))] * 2
-    assert 1 == len(make(batch=10, max_bytes=1_000).parcel(large).messages)
+    webhook = make(batch=10)
+    one, two = (len(webhook.parcel([event()] * count).body) for count in (1, 2))
+    size = two - one - 1
+    three = [event(), event(entry_id="6-0"), event(entry_id="7-0")]
+    assert 2 == len(make(batch=10, max_bytes=2 * size + 10).parcel(three).events)
+    large = [event(data=orjson.dumps({"title": "x" * 3_000}))] * 2
+    assert 1 == len(make(batch=10, max_bytes=1_000).parcel(large).events)
 
 
 @pytest.mark.parametrize("batch", [1, 5])
 def test_cloudevents_are_those_of_the_specification(batch: int) -> None:
     """As its library reads them: structured, or the JSON Batch Format."""
-    parcel = make(format="cloudevents", batch=batch).parcel([message()])
+    parcel = make(format="cloudevents", batch=batch).parcel([event()])
     body = orjson.loads(parcel.body)
     many = "-batch" if batch > 1 else ""
     assert f"application/cloudevents{many}+json" == parcel.content_type
-    event = JSONFormat().read(None, orjson.dumps(body[0] if batch > 1 else body))
-    assert ("a_1", "/articles", TYPES[0], "a") == (
-        event.get_id(), event.get_source(), event.get_type(), event.get_subject(),
+    read = JSONFormat().read(None, orjson.dumps(body[0] if batch > 1 else body))
+    assert ("a_1", "/articles", EVENT_TYPES[0], "a") == (
+        read.get_id(), read.get_source(), read.get_type(), read.get_subject(),
     )  # fmt: skip
-    assert "application/json" == event.get_datacontenttype()
-    data = event.get_data()
+    assert "application/json" == read.get_datacontenttype()
+    data = read.get_data()
     assert isinstance(data, dict)
     assert "Fog holds the ferry" == data["title"]
 
 
 def test_payloads() -> None:
     """All of the article, without its text, or what it takes to fetch it."""
-    data = {p: orjson.loads(make(payload=p).parcel([message()]).body)["data"] for p in PAYLOADS}
+    data = {p: orjson.loads(make(payload=p).parcel([event()]).body)["data"] for p in PAYLOADS}
     assert "content_html" in data["full"]
     assert data["full"].keys() - data["summary"].keys() == {"content_html"}
     assert {"id", "url", "revision", "status"} == data["id"].keys()
@@ -298,7 +301,7 @@ def test_settings_are_changed_one_by_one_and_put_back() -> None:
 def test_headers_are_sent_and_never_shown() -> None:
     """They are secrets; ours cannot be overridden."""
     webhook = make(headers={"Authorization": "Bearer hush"})
-    sent = webhook.request_headers(webhook.parcel([message()]), now=NOW)
+    sent = webhook.request_headers(webhook.parcel([event()]), now=NOW)
     assert "Bearer hush" == sent["Authorization"]
     assert "hush" not in str(webhook.shown())
     with pytest.raises(InvalidInput, match="Webhook-Id"):

@@ -20,6 +20,7 @@ from functools import partial
 
 from service.articles import times
 from service.articles.article import Article
+from service.articles.event import Event, position
 from service.errors import Unavailable
 from service.feeds.index_step import IndexStep, fold
 from service.feeds.page import FORMATS, Page, Period
@@ -27,7 +28,7 @@ from service.process import stopping_group
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
 from service.storage.client import translated
-from service.storage.event_stream import AGGREGATE, Event
+from service.storage.event_stream import AGGREGATE
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
@@ -241,7 +242,7 @@ class Aggregator:
         for shard in range(self._store.stream.shards):
             needed = await self._store.stream.needed_from_all(shard)
             cursors = await self._store.deliveries.needed_from(shard)
-            min_ids = [_position(entry_id) for entry_id in (*needed, *cursors)]
+            min_ids = [position(entry_id) for entry_id in (*needed, *cursors)]
             low = min([*min_ids, (oldest_ms, 0)])
             _, over = await self._store.stream.trim(
                 shard,
@@ -255,7 +256,7 @@ class Aggregator:
 
     async def _warn_of_loss(self, shard: int, needed: tuple[int, int]) -> None:
         first = await self._store.stream.first_id(shard)
-        if first and _position(first) > needed and needed != (0, 0):
+        if first and position(first) > needed and needed != (0, 0):
             logger.error(
                 "STREAM_MAX_ENTRIES dropped events that a reader of ours had not seen",
                 extra={"shard": shard, "needed": f"{needed[0]}-{needed[1]}", "first": first},
@@ -274,8 +275,3 @@ def _article(event: Event) -> Article | None:
 
 def _changes(step: IndexStep) -> list[Change]:
     return [(touch.category, period) for touch in step.touches for period in touch.periods]
-
-
-def _position(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)

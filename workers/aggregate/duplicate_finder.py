@@ -14,10 +14,11 @@ from service.articles.aliases import canonical
 from service.articles.article import LIVE, Article
 from service.articles.categories import with_ancestors_and_all
 from service.articles.duplicates import are_alike, bands, outranks, shingles
+from service.articles.event import Event
 from service.articles.times import to_ms
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.event_stream import DUPLICATES, Event
+from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
 from workers import runtime
 from workers.runtime import Clock

@@ -12,6 +12,7 @@ import re
 from aiohttp import HttpVersion11, web
 
 from service.articles import categories
+from service.articles.event import position
 from service.errors import InvalidInput
 from service.storage.store import Store
 from service.web.request.keys import EVENTS, STORE
@@ -42,12 +43,12 @@ async def show_events(request: web.Request) -> web.StreamResponse:
         }
     )
     shards = range(store.stream.shards)
-    position = resumed or [await store.stream.last_id(shard) for shard in shards]
+    entry_ids = resumed or [await store.stream.last_id(shard) for shard in shards]
     await response.prepare(request)
     transport = request.transport
     if request.method == "HEAD" or transport is None:
         return response
-    async with broadcast.listening(Listener(transport, position, wanted)) as listener:
+    async with broadcast.listening(Listener(transport, entry_ids, wanted)) as listener:
         # Listening first: what comes while the old ones are read waits, and is told apart.
         listener.send(f"retry: {RETRY_MS}\n\n".encode())
         await _send_missed(listener, store, resumed=resumed is not None)
@@ -58,10 +59,10 @@ async def show_events(request: web.Request) -> web.StreamResponse:
 
 async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> None:
     """From the position to the newest; of a new reader, what came since it was read."""
-    for shard in range(len(listener.position)):
+    for shard in range(len(listener.entry_ids)):
         first = await store.stream.first_id(shard)
-        last = listener.position[shard]
-        if resumed and first and _number(first) > _number(last) > (0, 0):
+        last = listener.entry_ids[shard]
+        if resumed and first and position(first) > position(last) > (0, 0):
             listener.send(b"event: gap\ndata: events were trimmed since\n\n")
         while events := await store.stream.read(shard, last, count=BATCH, wait=False):
             for event in events:
@@ -99,8 +100,3 @@ def _resumed(request: web.Request, shards: int) -> list[str] | None:
     if not _POSITION.fullmatch(given) or len(ids) != shards:
         raise InvalidInput("Last-Event-ID", given, "is no id of an event from here")
     return ids
-
-
-def _number(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence)

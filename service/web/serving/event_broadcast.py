@@ -16,9 +16,10 @@ from functools import cached_property
 import orjson
 
 from service.articles.categories import is_within
+from service.articles.event import Event, position
 from service.errors import Unavailable
 from service.storage.client import translated
-from service.storage.event_stream import Event, Stream
+from service.storage.event_stream import Stream
 
 logger = logging.getLogger(__name__)
 
@@ -79,16 +80,16 @@ class Listener:
 
     Args:
         transport: of the connection, whose head was sent; HTTP/1.1, chunked.
-        position: entry id of the last event that it has, one a shard.
+        entry_ids: id of the last event that it has, one a shard.
         wanted: category paths; all if there are none.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, position: list[str], wanted: Sequence[str]
+        self, transport: asyncio.Transport, entry_ids: list[str], wanted: Sequence[str]
     ) -> None:
         self.ended = asyncio.Event()
-        self.position = position
-        self._numbers = [_number(entry_id) for entry_id in position]
+        self.entry_ids = entry_ids
+        self._positions = list(map(position, entry_ids))
         self._transport = transport
         self._wanted = wanted
         self._waiting: list[Frame] | None = []
@@ -126,10 +127,10 @@ class Listener:
 
     def _send(self, frame: Frame) -> None:
         event = frame.event
-        if frame.position <= self._numbers[event.shard] or self.ended.is_set():
+        if frame.position <= self._positions[event.shard] or self.ended.is_set():
             return
-        self._numbers[event.shard] = frame.position
-        self.position[event.shard] = event.entry_id
+        self._positions[event.shard] = frame.position
+        self.entry_ids[event.shard] = event.entry_id
         if self._wanted and not any(is_within(path, frame.paths) for path in self._wanted):
             return
         transport = self._transport
@@ -138,8 +139,8 @@ class Listener:
         elif transport.get_write_buffer_size() > MAX_BEHIND_BYTES:
             self._cut_off()
         else:
-            whole = len(self.position) == 1
-            data = frame.alone if whole else chunk(frame.text(",".join(self.position)))
+            whole = len(self.entry_ids) == 1
+            data = frame.alone if whole else chunk(frame.text(",".join(self.entry_ids)))
             if data:
                 transport.write(data)
                 self._was_written_to = True
@@ -231,8 +232,3 @@ class Broadcast:
             listener.give(frame)
             if not number % AT_ONCE:
                 await asyncio.sleep(0)
-
-
-def _number(entry_id: str) -> tuple[int, int]:
-    ms, _, sequence = entry_id.partition("-")
-    return int(ms), int(sequence or 0)

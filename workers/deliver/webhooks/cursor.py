@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.articles.event import position
 from service.storage.webhooks import Range
-from service.webhooks.payloads import position
 
 
 class Line:

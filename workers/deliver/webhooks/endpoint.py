@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from service.articles.event import Event, position
 from service.articles.times import to_ms, to_rfc3339
 from service.storage import keys
 from service.storage.webhooks import Ack, State, cursor_field
-from service.webhooks.payloads import Message, Parcel, position
+from service.webhooks.payloads import Parcel
 from service.webhooks.retry import Answer
 from service.webhooks.webhook import Webhook
 from workers.deliver.endpoint import Means, Request
@@ -190,7 +191,7 @@ class Hook(Sender):
             return self.ack(fields={line.name: ""}, replayed=line.replays)
         return None
 
-    def _filled(self, line: Line, waiting: list[Message]) -> Request | None:
+    def _filled(self, line: Line, waiting: list[Event]) -> Request | None:
         webhook = self.webhook
         now = self._means.dispatcher.time
         is_full = len(waiting) >= webhook.batch or self.until or line.replays
@@ -213,14 +214,14 @@ class Hook(Sender):
             headers=self.webhook.request_headers(parcel, now=self._means.now()),
             body=parcel.body,
             judged=partial(self._judged, parcel, line),
-            delivers=len(parcel.messages),
+            delivers=len(parcel.events),
         )
 
     def _judged(self, parcel: Parcel, line: Line | None, answer: Answer) -> Ack:
         settings, now = self._means.settings, self._means.now()
         return judged(self, parcel, line, answer, settings=settings, now=now)
 
-    async def _waiting(self, line: Line) -> tuple[str, list[Message]]:
+    async def _waiting(self, line: Line) -> tuple[str, list[Event]]:
         """What an endpoint wants next, at most a batch of it; or before that, the id of the newest
         entry that was dropped unsent."""
         group, end = self.group, self._end(line)
@@ -236,11 +237,11 @@ class Hook(Sender):
         self.until = ""
         return await self._waiting(line)
 
-    async def _found(self, at: str, end: str, shard: int) -> tuple[str, list[Message], str]:
+    async def _found(self, at: str, end: str, shard: int) -> tuple[str, list[Event], str]:
         """Of what comes after an entry, up to an end if there is one: the newest that was dropped
         before anything is found; what is found; how far everything was looked at."""
         log, group, limit = self._logs[shard], self.group, self.webhook.batch
-        found: list[Message] = []
+        found: list[Event] = []
         count = READ
         while len(found) < limit and not (end and position(at) >= position(end)):
             place = log.place_after(at)
@@ -253,10 +254,10 @@ class Hook(Sender):
                 return trimmed, [], at
             if not older:
                 break
-            for message in older:
-                at = message.entry_id
-                if group.matches(message):
-                    found.append(message)
+            for event in older:
+                at = event.entry_id
+                if group.matches(event):
+                    found.append(event)
                     if len(found) == limit:
                         break
             count = count if found else min(count * 4, MOST_READ)

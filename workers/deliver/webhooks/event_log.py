@@ -7,11 +7,10 @@ from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from service.storage.event_stream import Event, Stream
-from service.storage.webhooks import is_behind
-from service.webhooks.payloads import Message, position
+from service.articles.event import Event, is_behind, position
+from service.storage.event_stream import Stream
 
-MAX_MESSAGES = 5_000
+MAX_EVENTS = 5_000
 MAX_BYTES = 16_000_000
 # Of a shard, for those who are behind the log.
 MAX_PAST_BYTES = 32_000_000
@@ -26,14 +25,14 @@ class Past:
     def __init__(self, shard: int, stream: Stream) -> None:
         self._shard = shard
         self._stream = stream
-        self._pieces: OrderedDict[tuple[int, int], list[Message]] = OrderedDict()
-        """Position of the entry before the first → messages; what was used last is last."""
+        self._pieces: OrderedDict[tuple[int, int], list[Event]] = OrderedDict()
+        """Position of the entry before the first → events; what was used last is last."""
         self._starts: list[tuple[int, int]] = []
         """The same positions, in order."""
         self._bytes = 0
         self._reading = asyncio.Lock()
 
-    async def after(self, entry_id: str, *, count: int) -> tuple[Sequence[Message], str]:
+    async def after(self, entry_id: str, *, count: int) -> tuple[Sequence[Event], str]:
         """Some events after an entry, at least one if there is any; or, if events after it were
         dropped, the id of the newest of those."""
         # Thousands come at once, for the same: the first reads it.
@@ -44,34 +43,33 @@ class Past:
             events, trimmed = await self._stream.read_on(self._shard, entry_id, count=count)
             if is_behind(entry_id, trimmed):
                 return [], trimmed
-            messages = [event.message() for event in events]
-            if len(messages) == count:
-                self._keep(position(entry_id), messages)
-            return messages, ""
+            if len(events) == count:
+                self._keep(position(entry_id), events)
+            return events, ""
 
-    def _known(self, entry_id: str) -> Sequence[Message]:
+    def _known(self, entry_id: str) -> Sequence[Event]:
         wanted = position(entry_id)
         at = bisect_right(self._starts, wanted) - 1
         if at < 0:
             return ()
-        messages = self._pieces[self._starts[at]]
+        events = self._pieces[self._starts[at]]
         self._pieces.move_to_end(self._starts[at])
-        if not wanted < messages[-1].position:
+        if not wanted < events[-1].position:
             return ()
         after = (wanted[0], wanted[1] + 1)
-        return messages[bisect_left(messages, after, key=lambda m: m.position) :]
+        return events[bisect_left(events, after, key=lambda m: m.position) :]
 
-    def _keep(self, start: tuple[int, int], messages: list[Message]) -> None:
+    def _keep(self, start: tuple[int, int], events: list[Event]) -> None:
         if start in self._pieces:
             self._drop(start)
         insort(self._starts, start)
-        self._pieces[start] = messages
-        self._bytes += sum(len(message.data) for message in messages)
+        self._pieces[start] = events
+        self._bytes += sum(len(event.data) for event in events)
         while self._bytes > MAX_PAST_BYTES and len(self._pieces) > 1:
             self._drop(next(iter(self._pieces)))
 
     def _drop(self, start: tuple[int, int]) -> None:
-        self._bytes -= sum(len(message.data) for message in self._pieces.pop(start))
+        self._bytes -= sum(len(event.data) for event in self._pieces.pop(start))
         del self._starts[bisect_left(self._starts, start)]
 
 
@@ -86,51 +84,51 @@ class Log:
         """Place of the oldest event that is still here."""
         self.start = start
         """Id of the entry before that one: who stands there or later finds all here."""
-        self._messages: list[Message] = []
+        self._events: list[Event] = []
         self._bytes = 0
         self.extend(newest)
 
     @property
     def end(self) -> int:
         """Place of the event that comes next."""
-        return self.first + len(self._messages)
+        return self.first + len(self._events)
 
     @property
     def last_id(self) -> str:
         """Of the newest event."""
-        return self._messages[-1].entry_id if self._messages else self.start
+        return self._events[-1].entry_id if self._events else self.start
 
-    def extend(self, events: Sequence[Event]) -> Sequence[Message]:
+    def extend(self, events: Sequence[Event]) -> Sequence[Event]:
         """Add what came, and forget the oldest."""
-        new = [event.message() for event in events]
-        self._messages += new
-        self._bytes += sum(len(message.data) for message in new)
-        if len(self._messages) > MAX_MESSAGES or self._bytes > MAX_BYTES:
+        new = list(events)
+        self._events += new
+        self._bytes += sum(len(event.data) for event in new)
+        if len(self._events) > MAX_EVENTS or self._bytes > MAX_BYTES:
             self._forget()
         return new
 
     def restart(self, start: str) -> None:
         """Events up to this one were dropped from the stream before they were read."""
         self.first, self.start = self.end, start
-        self._messages.clear()
+        self._events.clear()
         self._bytes = 0
 
     def _forget(self) -> None:
         # A quarter at once: the list is moved as a whole.
         count = 0
-        while count < len(self._messages) - 1 and (
-            self._bytes > MAX_BYTES * 0.75 or len(self._messages) - count > MAX_MESSAGES * 0.75
+        while count < len(self._events) - 1 and (
+            self._bytes > MAX_BYTES * 0.75 or len(self._events) - count > MAX_EVENTS * 0.75
         ):
-            self._bytes -= len(self._messages[count].data)
+            self._bytes -= len(self._events[count].data)
             count += 1
         if not count:
             return
-        self.start = self._messages[count - 1].entry_id
+        self.start = self._events[count - 1].entry_id
         self.first += count
-        del self._messages[:count]
+        del self._events[:count]
 
-    def __getitem__(self, place: int) -> Message:
-        return self._messages[place - self.first]
+    def __getitem__(self, place: int) -> Event:
+        return self._events[place - self.first]
 
     def place_after(self, entry_id: str) -> int | None:
         """Where one goes on who has got everything up to this entry; None: not from here."""
@@ -138,4 +136,4 @@ class Log:
         if wanted < position(self.start):
             return None
         after = (wanted[0], wanted[1] + 1)
-        return self.first + bisect_left(self._messages, after, key=lambda m: m.position)
+        return self.first + bisect_left(self._events, after, key=lambda m: m.position)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import orjson
 
+from service.articles.event import JSON
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.settings import Settings
 from service.storage.webhooks import Ack, cursor_field
-from service.webhooks import payloads, retry
+from service.webhooks import retry
 from service.webhooks.payloads import Parcel
 from service.webhooks.retry import Answer, Verdict
 from service.webhooks.webhook import SKIP
@@ -64,14 +65,14 @@ def judged(
 ) -> Ack:
     """What is to be written after an answer. Without a line it was a test."""
     attempt: dict[str, str | int] = {
-        "message_id": parcel.id, "type": parcel.type, "events": len(parcel.messages),
+        "message_id": parcel.id, "type": parcel.type, "events": len(parcel.events),
         "attempt": hook.failures + 1, "status": answer.status, "error": answer.error,
         "duration_ms": answer.duration_ms, "answer": answer.text,
     }  # fmt: skip
     if line is None:
         return hook.ack(orders={"test": parcel.id}, attempt=attempt)
     if answer.verdict is Verdict.DELIVERED:
-        moved = {line.name: parcel.messages[-1].entry_id}
+        moved = {line.name: parcel.events[-1].entry_id}
         return _delivered(hook, moved, attempt, now=now)
     return _failed(hook, line, parcel, answer, attempt, settings=settings, now=now)
 
@@ -107,7 +108,7 @@ def _failed(
         failures, schedule_s=schedule, retry_after=answer.retry_after, now=now,
         chance=random.random(),  # noqa: S311 -- jitter
     )  # fmt: skip
-    last = parcel.messages[-1].entry_id
+    last = parcel.events[-1].entry_id
     disabled = _why_disabled(answer, first_ms, now_ms, settings)
     fields: dict[str, str | int] = {
         "failures": failures, "next_ms": now_ms + int(delay_s * 1000),
@@ -118,8 +119,8 @@ def _failed(
         # The next one is tried at once and has the whole schedule; only time disables now.
         fields |= {line.name: last, "failures": 0, "next_ms": 0, "until": ""}
         dead_letter = {
-            "shard": line.shard, "first": parcel.messages[0].entry_id, "last": last,
-            "events": len(parcel.messages), "message_id": parcel.id,
+            "shard": line.shard, "first": parcel.events[0].entry_id, "last": last,
+            "events": len(parcel.events), "message_id": parcel.id,
             "status": answer.status, "error": answer.error,
         }  # fmt: skip
     event: Mapping[str, str | bytes] = {}
@@ -152,6 +153,6 @@ def operation(
         "type": type,
         "subject": hook.id,
         "time": to_rfc3339(now),
-        "datacontenttype": payloads.JSON,
+        "datacontenttype": JSON,
         "data": orjson.dumps({"webhook": hook.id, **data}),
     }

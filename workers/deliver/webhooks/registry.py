@@ -6,17 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from service.articles.event import Event, before, is_behind
 from service.feeds.view import View
-from service.storage.event_stream import Event
-from service.storage.webhooks import Settled, State, is_behind
-from service.webhooks.payloads import before
+from service.storage.webhooks import Settled, State
 from service.webhooks.webhook import Webhook
 from workers import runtime
 from workers.deliver.ack_writer import Acks
 from workers.deliver.endpoint import Means, Part, lease_of
 from workers.deliver.slots import Sender
 from workers.deliver.webhooks.endpoint import Hook
-from workers.deliver.webhooks.event_log import MAX_MESSAGES, Log, Past
+from workers.deliver.webhooks.event_log import MAX_EVENTS, Log, Past
 from workers.deliver.webhooks.selection_groups import Groups
 
 READ = 500
@@ -44,7 +43,7 @@ class Hooks:
         self._webhooks = {webhook.id: webhook for webhook in await store.deliveries.all()}
         await self.look()
         for shard in range(store.stream.shards):
-            newest = await store.stream.newest(shard, count=MAX_MESSAGES)
+            newest = await store.stream.newest(shard, count=MAX_EVENTS)
             last_id = await store.stream.last_id(shard)
             start = before(newest[0].entry_id) if newest else last_id
             self._logs[shard] = Log(Past(shard, store.stream), shard, newest, start=start)
@@ -137,8 +136,8 @@ class Hooks:
         place = log.end
         wanted = [
             (place + i, group)
-            for i, message in enumerate(log.extend(events))
-            for group in self._groups.wanting(message)
+            for i, event in enumerate(log.extend(events))
+            for group in self._groups.wanting(event)
         ]
         # All are noted before anybody looks.
         for at, group in wanted:

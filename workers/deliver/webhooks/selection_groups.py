@@ -6,10 +6,10 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from service.articles.event import Event
 from service.feeds.view import View
-from service.webhooks.payloads import Message
 from service.webhooks.selection import Selection
-from workers.deliver.webhooks.event_log import MAX_MESSAGES, Log
+from workers.deliver.webhooks.event_log import MAX_EVENTS, Log
 
 if TYPE_CHECKING:
     from workers.deliver.webhooks.endpoint import Hook
@@ -26,11 +26,11 @@ class Group:
         self._views = views
         self._matched: dict[int, _Matched] = {}
 
-    def matches(self, message: Message) -> bool:
+    def matches(self, event: Event) -> bool:
         """Whether they want it."""
-        return self.selection.matches(message, self._views)
+        return self.selection.matches(event, self._views)
 
-    def waiting(self, log: Log, place: int, *, limit: int) -> list[Message]:
+    def waiting(self, log: Log, place: int, *, limit: int) -> list[Event]:
         """The first of what they want from a place in the log on."""
         return self._known(log, place).after(log, place, limit=limit)
 
@@ -64,7 +64,7 @@ class _Matched:
         self.since = since
         self.places: list[int] = []
 
-    def after(self, log: Log, place: int, *, limit: int) -> list[Message]:
+    def after(self, log: Log, place: int, *, limit: int) -> list[Event]:
         """The first of them from a place on."""
         self.prune(log)
         start = bisect_left(self.places, place)
@@ -72,7 +72,7 @@ class _Matched:
 
     def prune(self, log: Log) -> None:
         """Forget what the log has forgotten, many at once."""
-        if self.places and self.places[0] < log.first - MAX_MESSAGES:
+        if self.places and self.places[0] < log.first - MAX_EVENTS:
             del self.places[: bisect_left(self.places, log.first)]
             self.since = log.first
 
@@ -105,12 +105,12 @@ class Groups:
                 if not self._by_path[path]:
                     del self._by_path[path]
 
-    def wanting(self, message: Message) -> Iterator[Group]:
+    def wanting(self, event: Event) -> Iterator[Group]:
         """The groups that want an event, each once."""
         seen: set[Selection] = set()
-        for path in ("", *message.places):
+        for path in ("", *event.categories):
             for selection, group in self._by_path.get(path, {}).items():
-                if selection not in seen and group.matches(message):
+                if selection not in seen and group.matches(event):
                     seen.add(selection)
                     yield group
 

@@ -1,0 +1,101 @@
+"""Events: what is announced of an article, and positions in the event stream. Pure.
+
+Each event is a CloudEvent 1.0; docs/stream.md is the contract. A position is the id of a stream
+entry, `ms-seq`, which rises within a shard. It tells where an event stands, not which event it is:
+that is the event's own id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from service.articles import categories
+from service.articles.article import Article
+
+EVENT_TYPES = (
+    "dateline.article.published.v1",
+    "dateline.article.updated.v1",
+    "dateline.article.withdrawn.v1",
+)
+SOURCE = "/articles"
+JSON = "application/json"
+FIRST = "0-0"
+"""Before every entry of a stream."""
+_LAST_OF_MS = 2**64 - 1
+
+
+@dataclass(kw_only=True)
+class Event:
+    """A CloudEvent as it lies on the stream, read once for all who are sent it."""
+
+    entry_id: str
+    """Redis stream id, `ms-seq`."""
+    shard: int
+    id: str
+    """CloudEvent id: the same however often the event is read."""
+    type: str
+    """Empty for an entry that is not an event."""
+    subject: str
+    """Article id."""
+    time: str
+    """RFC 3339."""
+    data: bytes
+    """The article as JSON."""
+    payloads: dict[object, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """Its forms in webhook payloads (`webhooks.payloads`), each written once."""
+
+    @cached_property
+    def position(self) -> tuple[int, int]:
+        """The entry id as numbers, for ordering."""
+        return position(self.entry_id)
+
+    @cached_property
+    def article(self) -> Article | None:
+        """None for an event that somebody else put on the stream and nobody can read."""
+        try:
+            return Article.from_json(self.data) if self.type else None
+        except (ValueError, KeyError, TypeError):
+            return None
+
+    @cached_property
+    def categories(self) -> frozenset[str]:
+        """The article's categories and those above them."""
+        paths = self.article.categories if self.article else ()
+        return frozenset(categories.with_ancestors(paths))
+
+    def envelope(self) -> dict[str, Any]:
+        """The CloudEvent's attributes, in the structured form's names, without data."""
+        return {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": SOURCE,
+            "type": self.type,
+            "subject": self.subject,
+            "time": self.time,
+            "datacontenttype": JSON,
+        }
+
+
+def position(entry_id: str) -> tuple[int, int]:
+    """A stream entry's id as numbers, for ordering; the sequence is 0 if it is left out."""
+    ms, _, sequence = entry_id.partition("-")
+    return int(ms), int(sequence or 0)
+
+
+def before(entry_id: str) -> str:
+    """The greatest id that is smaller; FIRST if there is none."""
+    ms, sequence = position(entry_id)
+    if (ms, sequence) <= (0, 1):
+        return FIRST
+    return f"{ms}-{sequence - 1}" if sequence else f"{ms - 1}-{_LAST_OF_MS}"
+
+
+def is_behind(cursor: str, trimmed: str) -> bool:
+    """Whether events after a cursor were dropped from the stream.
+
+    Args:
+        trimmed: id of the newest entry that was dropped; empty if none was.
+    """
+    return bool(trimmed) and position(cursor) < position(trimmed)
