@@ -35,7 +35,7 @@ from bench.feeds import ENTRIES, feeds
 from bench.machine import header, median, verdict
 from service.articles.article import Entry
 from service.articles.compose import compose
-from service.articles.encoded import Packed, pack
+from service.articles.encoded import EncodedArticle, encode
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
@@ -62,18 +62,18 @@ class Run:
         return self.articles / self.seconds
 
 
-def ours(body: bytes, url: str) -> Iterator[list[Packed]]:
+def ours(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
     """Batches of a document."""
     for part in read(Job(url=url, added_url=url), body):
-        if isinstance(part, list) and part and isinstance(part[0], Packed):
+        if isinstance(part, list) and part and isinstance(part[0], EncodedArticle):
             yield part  # type: ignore[misc]  # a list of Packed, as its first
 
 
-def theirs(body: bytes, url: str) -> Iterator[list[Packed]]:
+def theirs(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
     """The same with feedparser."""
     found = feedparser.parse(io.BytesIO(body), response_headers={"content-location": url})
     drafts = (compose(_entry(e), source=url, guid=e.get("id", "")) for e in found.entries)
-    yield [pack(draft) for draft in drafts]
+    yield [encode(draft) for draft in drafts]
 
 
 def _entry(entry: Any) -> Entry:
@@ -100,7 +100,7 @@ async def alone(store: Store, side: str, bodies: list[tuple[str, bytes]]) -> int
     """Read and append in this process; Redis takes a batch while the next is read."""
     count = 0
 
-    async def append(batch: list[Packed]) -> None:
+    async def append(batch: list[EncodedArticle]) -> None:
         nonlocal count
         count += len(await store.articles.append(batch, now=datetime.now(UTC)))
 
@@ -119,7 +119,7 @@ async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> i
     """Read in reader processes, append in this one."""
     count = 0
 
-    async def append(batch: list[Packed]) -> None:
+    async def append(batch: list[EncodedArticle]) -> None:
         nonlocal count
         count += len(await store.articles.append(batch, now=datetime.now(UTC)))
 

@@ -60,9 +60,11 @@ def _untracked(query: str) -> str:
     )
 
 
-def kin_of(draft: Draft, *, is_own_link: bool, exact: str = "") -> tuple[tuple[bytes, bytes], ...]:
-    """(alias, likeness) of a draft, the surest first. With an empty likeness, or EXACT, the alias
-    is enough.
+def aliases_of(
+    draft: Draft, *, is_own_link: bool, exact: str = ""
+) -> tuple[tuple[bytes, bytes], ...]:
+    """(alias, fingerprint) of a draft, the surest first. With an empty fingerprint, or EXACT, the
+    alias is enough.
 
     Args:
         is_own_link: whether no other entry of its document has the same link.
@@ -77,7 +79,7 @@ def kin_of(draft: Draft, *, is_own_link: bool, exact: str = "") -> tuple[tuple[b
         # Its source is a host, so the link is on it (see identify).
         found.append((_digest(draft.source, "k2", number.group(1)), b""))
     if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
-        found.append((_digest(draft.source, "link", canonical(draft.url)), _likeness(draft)))
+        found.append((_digest(draft.source, "link", canonical(draft.url)), _fingerprint(draft)))
     return tuple(found)
 
 
@@ -100,7 +102,7 @@ def _whose(source: str) -> bytes:
     return hashlib.blake2b(source.encode(), digest_size=2).digest()
 
 
-def _likeness(draft: Draft) -> bytes:
+def _fingerprint(draft: Draft) -> bytes:
     title = zlib.crc32(draft.title.casefold().encode())
     date = int(draft.published.timestamp()) & 0xFFFFFFFF if draft.published else 0
     return title.to_bytes(4, "big") + date.to_bytes(4, "big")

@@ -53,7 +53,7 @@ _TEXTS: dict[str, int | None] = {
 }
 
 
-class Form(IntEnum):
+class Detail(IntEnum):
     """How much of an article its carrier gives; a richer form is never replaced by a poorer one."""
 
     TEASER = 0
@@ -106,7 +106,7 @@ class Entry:
     updated: datetime | None = None
     base_url: str = ""
     """What relative URLs in this entry are relative to."""
-    form: Form = Form.FEED
+    detail: Detail = Detail.FEED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +140,7 @@ class Draft:
     updated: datetime | None
     """As the source says it."""
     content_hash: str
-    form: Form
+    detail: Detail
 
     def __post_init__(self) -> None:
         """Pass every string through the gate, then derive the id."""
@@ -197,7 +197,7 @@ def _sanitized(enclosure: Enclosure) -> Enclosure:
 # What storage decides: the end of an article's JSON, written by article.lua in this order.
 STORED_FIELDS = (
     "published", "updated", "first_seen", "revision", "content_hash", "status",
-    "duplicate_of", "hidden_in", "marks",
+    "duplicate_of", "hidden_in", "duplicate_revision",
 )  # fmt: skip
 
 
@@ -235,7 +235,7 @@ class Article:
     """Id of the article that another source published first; empty if it is no duplicate."""
     hidden_in: tuple[str, ...] = ()
     """Category paths (with `all`) that show that one instead."""
-    marks: int = 0
+    duplicate_revision: int = 0
     """How often these two changed; they make no revision."""
 
     @classmethod
@@ -271,26 +271,30 @@ class Article:
             status=fields["status"],
             duplicate_of=fields.get("duplicate_of", ""),
             hidden_in=tuple(fields.get("hidden_in", ())),
-            marks=fields.get("marks", 0),
+            # `marks` in what was kept, and on the stream until November 2026.
+            duplicate_revision=fields.get("duplicate_revision", fields.get("marks", 0)),
         )
 
     def to_json(self) -> bytes:
         """The wire form: `from_json(a.to_json()) == a`."""
         data = orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        # As events have it: marks only where there were any.
-        return data if self.marks else data.removesuffix(_UNMARKED) + b"}"
+        # As events have it: only articles that are or were duplicates say so.
+        return data if self.duplicate_revision else data.removesuffix(_UNMARKED) + b"}"
 
     def is_of(self, head: bytes) -> bool:
         """Whether this is the article that storage keeps with this head."""
         decided = orjson.loads(head or b"{}")
-        return (decided.get("revision"), decided.get("marks", 0)) == (self.revision, self.marks)
+        return (decided.get("revision"), decided.get("marks", 0)) == (
+            self.revision,
+            self.duplicate_revision,
+        )
 
     def withdrawn(self) -> Article:
         """The same article as withdrawn."""
         return replace(self, status=WITHDRAWN)
 
 
-_UNMARKED = b',"duplicate_of":"","hidden_in":[],"marks":0}'
+_UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
 
 
 def _wire(value: object) -> str:

@@ -15,10 +15,10 @@ from service.articles.article import (
     MAX_NAME_CHARS,
     MAX_SUMMARY_CHARS,
     MAX_TITLE_CHARS,
+    Detail,
     Draft,
     Enclosure,
     Entry,
-    Form,
     content_hash,
 )
 from service.articles.categories import Category
@@ -62,7 +62,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     summary = line(entry.summary)
     url = urls.url(entry.url, base_url=entry.base_url)
     title = line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
-    if not title and entry.form is not Form.RECORD:
+    if not title and entry.detail is not Detail.RECORD:
         # Pictures and notes are published without a word; a record's publisher is told instead.
         title = url[:MAX_TITLE_CHARS]
     if not title:
@@ -95,7 +95,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
             date=published,
             categories=[category.path for category in where],
         ),
-        form=entry.form,
+        detail=entry.detail,
     )
 
 
@@ -131,7 +131,7 @@ def _categories(entry: Entry) -> tuple[Category, ...]:
         try:
             category = categories.parse(line(spelling))
         except InvalidInput:
-            if entry.form is Form.RECORD:
+            if entry.detail is Detail.RECORD:
                 raise
             continue
         found.setdefault(category.path, category)

@@ -1,7 +1,7 @@
 """Packing: a Draft as the bytes that storage appends, made where the CPU is to spare. Pure.
 
 Reader processes pack what they read, so that the loop which appends it only hands bytes on. The
-form between processes is plain values (`to_wire`), never code: readers meet hostile input.
+detail between processes is plain values (`to_wire`), never code: readers meet hostile input.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _ID_AT, _ID_END = 7, 43
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Packed:
+class EncodedArticle:
     """A draft that is ready to be appended."""
 
     id: str
-    form: int
-    """Of `Form`."""
+    detail: int
+    """Of `Detail`."""
     content_hash: str
     doc: bytes
     """`Draft.to_doc`."""
@@ -31,56 +31,56 @@ class Packed:
     updated: str
     titles: tuple[tuple[str, str], ...]
     """(path, title) of its categories and all above them."""
-    kin: tuple[tuple[bytes, bytes], ...] = ()
-    """(alias, likeness), see `aliases`; for articles that may be known by another guid."""
+    aliases: tuple[tuple[bytes, bytes], ...] = ()
+    """(alias, fingerprint), see `aliases`; for articles that may be known by another guid."""
 
-    def with_id(self, article_id: str) -> Packed:
+    def with_id(self, article_id: str) -> EncodedArticle:
         """The same article under another id."""
         doc = self.doc[:_ID_AT] + article_id.encode() + self.doc[_ID_END:]
-        return Packed(
+        return EncodedArticle(
             id=article_id,
-            form=self.form,
+            detail=self.detail,
             content_hash=self.content_hash,
             doc=doc,
             published=self.published,
             updated=self.updated,
             titles=self.titles,
-            kin=self.kin,
+            aliases=self.aliases,
         )
 
     def to_wire(self) -> tuple[Any, ...]:
         """Strings, bytes, integers and tuples of them."""
         return (
-            self.id, self.form, self.content_hash, self.doc, self.published, self.updated,
-            self.titles, self.kin,
+            self.id, self.detail, self.content_hash, self.doc, self.published, self.updated,
+            self.titles, self.aliases,
         )  # fmt: skip
 
     @classmethod
-    def from_wire(cls, values: tuple[Any, ...]) -> Packed:
+    def from_wire(cls, values: tuple[Any, ...]) -> EncodedArticle:
         """The inverse of `to_wire`."""
-        article_id, form, content_hash, doc, published, updated, titles, kin = values
+        article_id, detail, content_hash, doc, published, updated, titles, aliases = values
         return cls(
             id=article_id,
-            form=form,
+            detail=detail,
             content_hash=content_hash,
             doc=doc,
             published=published,
             updated=updated,
             titles=titles,
-            kin=kin,
+            aliases=aliases,
         )
 
 
-def pack(draft: Draft, *, kin: tuple[tuple[bytes, bytes], ...] = ()) -> Packed:
+def encode(draft: Draft, *, aliases: tuple[tuple[bytes, bytes], ...] = ()) -> EncodedArticle:
     """The bytes of a draft."""
     titles = (pair for category in draft.categories for pair in category.lineage())
-    return Packed(
+    return EncodedArticle(
         id=draft.id,
-        form=int(draft.form),
+        detail=int(draft.detail),
         content_hash=draft.content_hash,
         doc=draft.to_doc(),
         published=to_rfc3339(draft.published) if draft.published else "",
         updated=to_rfc3339(draft.updated) if draft.updated else "",
         titles=tuple(titles),
-        kin=kin,
+        aliases=aliases,
     )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from service.articles.article import Enclosure, Entry, Form
+from service.articles.article import Detail, Enclosure, Entry
 from service.articles.text import paragraphs
 from service.articles.times import from_rfc3339
 from service.errors import InvalidInput
@@ -19,13 +19,14 @@ from service.errors import InvalidInput
 _IGNORED = frozenset(
     {
         "id", "revision", "first_seen", "status", "content_hash", "duplicate_of", "hidden_in",
-        "marks",
+        "duplicate_revision",
+        "marks",  # its name until November 2026
     }
 )  # fmt: skip
 MAX_LIST_ITEMS = 50
 
 
-def entry_from_json(fields: Mapping[str, Any], *, form: Form = Form.RECORD) -> Entry:
+def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD) -> Entry:
     """Check and take each field.
 
     Raises:
@@ -46,7 +47,7 @@ def entry_from_json(fields: Mapping[str, Any], *, form: Form = Form.RECORD) -> E
         taken["content_html"] = paragraphs(text)
     if "published" in taken:
         taken.setdefault("raw_published", fields["published"])
-    return Entry(**taken, base_url=taken.get("url", ""), form=form)
+    return Entry(**taken, base_url=taken.get("url", ""), detail=detail)
 
 
 def _string(name: str, value: object) -> str:

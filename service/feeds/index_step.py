@@ -67,7 +67,7 @@ def fold(
         views, all_views: paths of those that the article is in, and of all that there are.
     """
     held, old_score, old_categories = _read(before)
-    if held >= (article.revision, article.marks):
+    if held >= (article.revision, article.duplicate_revision):
         return None
     live = article.status == LIVE
     score = times.to_ms(article.published) if live else None
@@ -96,7 +96,7 @@ def fold(
     shown = _NO_SCORE if score is None else str(score)
     return IndexStep(
         article_id=article.id,
-        revision=f"{article.revision}.{article.marks}",
+        revision=f"{article.revision}.{article.duplicate_revision}",
         before=before,
         after=" ".join([_number(article), shown, *new_categories]).encode(),
         stamp_ms=stamp_ms,
@@ -112,7 +112,7 @@ def refold(
     None if there is nothing to do, or if the indexes hold another revision: its own step decides.
     """
     held, score, paths = _read(before)
-    if held != (article.revision, article.marks) or score is None:
+    if held != (article.revision, article.duplicate_revision) or score is None:
         return None
     if not belongs and path not in paths:
         return None
@@ -122,7 +122,7 @@ def refold(
     )
     return IndexStep(
         article_id=article.id,
-        revision=f"{article.revision}.{article.marks}",
+        revision=f"{article.revision}.{article.duplicate_revision}",
         before=before,
         after=" ".join([_number(article), str(score), *after]).encode(),
         stamp_ms=stamp_ms,
@@ -131,7 +131,11 @@ def refold(
 
 
 def _number(article: Article) -> str:
-    return f"{article.revision}.{article.marks}" if article.marks else str(article.revision)
+    return (
+        f"{article.revision}.{article.duplicate_revision}"
+        if article.duplicate_revision
+        else str(article.revision)
+    )
 
 
 def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:

@@ -16,7 +16,7 @@ MAX_CHARS = 32_000_000
 MAX_IDS = 500
 
 
-class Shelf:
+class ArticleCache:
     """First in, first out."""
 
     def __init__(self, store: Store) -> None:

@@ -21,7 +21,7 @@ from service.feeds.head import Tombstone
 from service.feeds.page import VIEWS, Page, tag_of
 from service.feeds.query import Place, Query, parse_query, place_of
 from service.feeds.writer import REVISION, Renderer
-from service.rendering.article_cache import Shelf
+from service.rendering.article_cache import ArticleCache
 from service.settings import Settings
 from service.storage.category_index import Entries, State
 from service.storage.rendered_pages import Change, Rendered
@@ -68,7 +68,7 @@ class FeedRenderer:
         self._made_by = _fingerprint(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
         self._titles: dict[str, str] = {}
-        self._shelf = Shelf(store)
+        self._shelf = ArticleCache(store)
         self._scans = asyncio.Semaphore(MAX_SCANS)
 
     def close(self) -> None:

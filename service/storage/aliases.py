@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Sequence
 
 from service.articles.aliases import EXACT
-from service.articles.encoded import Packed
+from service.articles.encoded import EncodedArticle
 from service.storage import keys
 from service.storage.client import Client, Script, lua_script
 
@@ -32,7 +32,7 @@ class Aliases:
         # One command: a pipeline of as many would cost ten times that.
         self._known = Script(client, _KNOWN)
 
-    async def resolve(self, articles: Sequence[Packed]) -> list[Packed]:
+    async def resolve(self, articles: Sequence[EncodedArticle]) -> list[EncodedArticle]:
         """The articles, those with a new guid under the id that they already have.
 
         Aliases of new articles are noted before the articles are appended: of two workers that
@@ -40,19 +40,19 @@ class Aliases:
         appended after all, the next call gives the same answer.
         """
         found = list(articles)
-        unknown = await self._unknown([i for i, a in enumerate(found) if a.kin], found)
+        unknown = await self._unknown([i for i, a in enumerate(found) if a.aliases], found)
         # Whoever came alone with a poor guid has the id that it makes; others of it have not.
-        poor = [i for i, a in enumerate(found) if a.kin and a.kin[0][1] == EXACT]
+        poor = [i for i, a in enumerate(found) if a.aliases and a.aliases[0][1] == EXACT]
         by_shard: dict[int, list[int]] = {}
         for i in sorted({*unknown, *poor}):
-            by_shard.setdefault(self._shard(found[i].kin[0][0]), []).append(i)
+            by_shard.setdefault(self._shard(found[i].aliases[0][0]), []).append(i)
         is_unknown = frozenset(unknown)
         for shard, indexes in by_shard.items():
             for at in range(0, len(indexes), MAX_BATCH):
                 await self._resolve(shard, indexes[at : at + MAX_BATCH], found, is_unknown)
         return found
 
-    async def _unknown(self, indexes: list[int], articles: list[Packed]) -> list[int]:
+    async def _unknown(self, indexes: list[int], articles: list[EncodedArticle]) -> list[int]:
         """Only what is new can be something else by another name."""
         by_shard: dict[int, list[int]] = {}
         for i in indexes:
@@ -65,7 +65,11 @@ class Aliases:
         return sorted(unknown)
 
     async def _resolve(
-        self, shard: int, indexes: list[int], articles: list[Packed], is_unknown: frozenset[int]
+        self,
+        shard: int,
+        indexes: list[int],
+        articles: list[EncodedArticle],
+        is_unknown: frozenset[int],
     ) -> None:
         """Rename those of these articles that are known by an alias.
 
@@ -75,11 +79,11 @@ class Aliases:
         argv: list[bytes | int] = [b"".join(uuid.UUID(a.id).bytes for a in articles)]
         for i in indexes:
             article = articles[i]
-            kin = article.kin if i in is_unknown else article.kin[:1]
-            argv += [uuid.UUID(article.id).bytes, len(kin)]
-            for alias, likeness in kin:
+            aliases = article.aliases if i in is_unknown else article.aliases[:1]
+            argv += [uuid.UUID(article.id).bytes, len(aliases)]
+            for alias, fingerprint in aliases:
                 key_names.append(keys.aliases(shard, _bucket(alias)))
-                argv += [alias[_SOURCE_BYTES:], likeness]
+                argv += [alias[_SOURCE_BYTES:], fingerprint]
         ids = await self._alias(keys=key_names, args=argv)
         for i, id_bytes in zip(indexes, ids, strict=True):
             article_id = str(uuid.UUID(bytes=id_bytes))

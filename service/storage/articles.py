@@ -16,7 +16,7 @@ import orjson
 
 from service.articles import article, times
 from service.articles.article import Article, Draft
-from service.articles.encoded import Packed, pack
+from service.articles.encoded import EncodedArticle, encode
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.aliases import Aliases
@@ -56,7 +56,7 @@ class Articles:
         self._read_many = lua_script(client, "read")
 
     async def append(
-        self, drafts: Sequence[Draft | Packed], *, now: datetime, revive: bool = False
+        self, drafts: Sequence[Draft | EncodedArticle], *, now: datetime, revive: bool = False
     ) -> list[Receipt]:
         """Keep the drafts and announce what is new in them.
 
@@ -64,7 +64,7 @@ class Articles:
             A receipt for each draft, in order. Those returned are kept; if an exception ends the
             call, those before it may be kept too, and the same call can be made again.
         """
-        packed = [pack(draft) if isinstance(draft, Draft) else draft for draft in drafts]
+        packed = [encode(draft) if isinstance(draft, Draft) else draft for draft in drafts]
         packed = await self._aliases.resolve(packed)
         receipts: dict[int, Receipt] = {}
         for shard, batch in _batches(packed, self._shards):
@@ -73,7 +73,7 @@ class Articles:
         return [receipts[i] for i in range(len(drafts))]
 
     async def _append_batch(
-        self, shard: int, batch: list[Packed], now: datetime, revive: bool
+        self, shard: int, batch: list[EncodedArticle], now: datetime, revive: bool
     ) -> list[Receipt]:
         titles = {path: title for packed in batch for path, title in packed.titles}
         argv: list[str | bytes | int] = [
@@ -84,7 +84,7 @@ class Articles:
             argv.extend(pair)
         for packed in batch:
             argv += [
-                packed.id, packed.form, packed.content_hash, packed.doc, compressed(packed.doc),
+                packed.id, packed.detail, packed.content_hash, packed.doc, compressed(packed.doc),
                 packed.published, packed.updated,
             ]  # fmt: skip
         key_names = [
@@ -237,14 +237,14 @@ class Articles:
 
 
 def _batches(
-    drafts: Sequence[Packed], shards: int
-) -> Iterator[tuple[int, list[tuple[int, Packed]]]]:
+    drafts: Sequence[EncodedArticle], shards: int
+) -> Iterator[tuple[int, list[tuple[int, EncodedArticle]]]]:
     """(shard, [(place, draft), …]): bounded batches in which no article comes twice."""
-    by_shard: dict[int, list[tuple[int, Packed]]] = {}
+    by_shard: dict[int, list[tuple[int, EncodedArticle]]] = {}
     for place, draft in enumerate(drafts):
         by_shard.setdefault(keys.shard_of(draft.id, shards), []).append((place, draft))
     for shard, placed in by_shard.items():
-        batch: list[tuple[int, Packed]] = []
+        batch: list[tuple[int, EncodedArticle]] = []
         ids: set[str] = set()
         size = 0
         for place, draft in placed:
@@ -270,4 +270,5 @@ def _article(doc: bytes, head: bytes) -> Article:
     fields = orjson.loads(plain(doc))
     fields.update((name, decided[name]) for name in article.STORED_FIELDS if name in decided)
     fields["content_hash"] = decided["hash"]
+    fields["duplicate_revision"] = decided.get("marks", 0)
     return Article.from_dict(fields)

@@ -137,7 +137,7 @@ ALIAS_BUCKETS = 65_536
 
 
 def aliases(n: int, bucket: int) -> str:
-    """Hash, alias of 8 bytes → the id of its article in 16 bytes and its likeness · permanent ·
+    """Hash, alias of 8 bytes → the id of its article in 16 bytes and its fingerprint · permanent ·
     append → append.
 
     In buckets, because small hashes are packed: 40 bytes an alias up to 500 a bucket, that is 30

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.articles.article import Entry, Form
+from service.articles.article import Detail, Entry
 from service.articles.compose import compose
 from service.feeds.page import Page, Period
 from service.manage import webhooks
@@ -28,7 +28,7 @@ def draft(name: str, *, published: datetime = DAY, category: str = "Media Center
     """A draft known by its name; the same name is the same article."""
     entry = Entry(
         guid=name, title=name, content_html=f"<p>{published} {category}</p>",
-        categories=(category,), published=published, form=Form.RECORD,
+        categories=(category,), published=published, detail=Detail.RECORD,
     )  # fmt: skip
     return compose(entry, source="s")
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from service.articles.aliases import kin_of
-from service.articles.article import Article, Draft, Entry, Form
+from service.articles.aliases import aliases_of
+from service.articles.article import Article, Detail, Draft, Entry
 from service.articles.compose import compose
 from service.storage.articles import Receipt
 from service.storage.store import Store
@@ -99,8 +99,8 @@ async def test_another_source_joins_nothing(store: Store) -> None:
     """Whatever it says of its links: no feed takes over another's articles."""
     (mine,) = await append(store, FIRST)
     stolen = compose(replace(FIRST, title="Mine now"), source="http://thief.example/f", guid="9")
-    assert not set(kin_of(stolen, is_own_link=True)) & set(
-        kin_of(compose(FIRST, source=URL), is_own_link=True)
+    assert not set(aliases_of(stolen, is_own_link=True)) & set(
+        aliases_of(compose(FIRST, source=URL), is_own_link=True)
     )
     (theirs,) = await store.articles.append([stolen], now=NOON)
     assert mine.id != theirs.id
@@ -254,7 +254,7 @@ async def test_endless_edits_end(store: Store) -> None:
 async def test_a_publishers_own_pushes_are_never_too_many(store: Store) -> None:
     """Somebody means each of them."""
     for number in range(40):
-        entry = replace(FIRST, title=f"T{number}", form=Form.RECORD)
+        entry = replace(FIRST, title=f"T{number}", detail=Detail.RECORD)
         (receipt,) = await store.articles.append([compose(entry, source="me")], now=NOON)
     assert 40 == receipt.revision
 

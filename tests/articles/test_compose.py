@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.articles.article import Enclosure, Entry, Form, article_id
+from service.articles.article import Detail, Enclosure, Entry, article_id
 from service.articles.compose import (
     MAX_CONTENT_CHARS,
     attribution,
@@ -65,9 +65,9 @@ def test_identity_falls_back_to_url_and_text() -> None:
     [
         (Entry(guid="1"), "title"),
         (Entry(title=" <b></b> "), "title"),
-        (Entry(url="http://s.example/a", form=Form.RECORD), "title"),
-        (Entry(title="t", categories=("!!",), form=Form.RECORD), "category"),
-        (Entry(title="t", categories=("a/b/c/d/e/f/g/h/i",), form=Form.RECORD), "category"),
+        (Entry(url="http://s.example/a", detail=Detail.RECORD), "title"),
+        (Entry(title="t", categories=("!!",), detail=Detail.RECORD), "category"),
+        (Entry(title="t", categories=("a/b/c/d/e/f/g/h/i",), detail=Detail.RECORD), "category"),
         (Entry(title="t", content_html="x" * (MAX_CONTENT_CHARS + 1)), "content_html"),
     ],
 )
@@ -137,7 +137,7 @@ def test_shorten_leaves_no_comma_behind() -> None:
         ({"url": "http://x.example/"}, {"base_url": "http://x.example/"}),
         ({"source": "s", "id": "ignored", "revision": 3, "status": "live"}, {"source": "s"}),
         ({"title": None}, {"title": ""}),
-        ({}, {"form": Form.RECORD}),
+        ({}, {"form": Detail.RECORD}),
     ],
 )  # fmt: skip
 def test_entries_from_json(fields: dict[str, Any], expected: dict[str, Any]) -> None:

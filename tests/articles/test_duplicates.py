@@ -146,7 +146,10 @@ async def test_nearly_the_same_words_are_one_story(
     await settled(store)
     await shown(store, "news", first)
     assert first == (await article(store, second)).duplicate_of
-    assert (1, 1) == ((await article(store, second)).revision, (await article(store, second)).marks)
+    assert (1, 1) == (
+        (await article(store, second)).revision,
+        (await article(store, second)).duplicate_revision,
+    )
 
 
 @pytest.mark.usefixtures("finding")
@@ -210,7 +213,7 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
     for _ in range(3):
         for event in events:
             await finder._judge(event)
-    assert 1 == (await article(store, second)).marks
+    assert 1 == (await article(store, second)).duplicate_revision
     assert ("all", "a", "a/b") == (await article(store, second)).hidden_in
 
 

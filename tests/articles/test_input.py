@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.articles.article import Article, Enclosure, Entry, Form
+from service.articles.article import Article, Detail, Enclosure, Entry
 from service.articles.input import MAX_LIST_ITEMS, entry_from_json
 from service.errors import InvalidInput
 
@@ -18,22 +18,22 @@ MOMENT = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, Entry(form=Form.RECORD)),
-        ({"title": None, "authors": None}, Entry(form=Form.RECORD)),
+        ({}, Entry(detail=Detail.RECORD)),
+        ({"title": None, "authors": None}, Entry(detail=Detail.RECORD)),
         ({"title": "T", "guid": "g", "source": "s"},
-         Entry(title="T", guid="g", source="s", form=Form.RECORD)),
+         Entry(title="T", guid="g", source="s", detail=Detail.RECORD)),
         ({"url": "http://a.example/1"},
-         Entry(url="http://a.example/1", base_url="http://a.example/1", form=Form.RECORD)),
+         Entry(url="http://a.example/1", base_url="http://a.example/1", detail=Detail.RECORD)),
         ({"authors": ["A", {"name": "B", "url": "x"}]},
-         Entry(authors=("A", "B"), form=Form.RECORD)),
+         Entry(authors=("A", "B"), detail=Detail.RECORD)),
         ({"categories": ["A/B"], "tags": ["t"]},
-         Entry(categories=("A/B",), tags=("t",), form=Form.RECORD)),
+         Entry(categories=("A/B",), tags=("t",), detail=Detail.RECORD)),
         ({"enclosures": [{"url": "u"}]}, Entry(
-            enclosures=(Enclosure(url="u", type="", length=0),), form=Form.RECORD)),
+            enclosures=(Enclosure(url="u", type="", length=0),), detail=Detail.RECORD)),
         ({"enclosures": [{"url": "u", "type": "a/b", "length": 5}]}, Entry(
-            enclosures=(Enclosure(url="u", type="a/b", length=5),), form=Form.RECORD)),
+            enclosures=(Enclosure(url="u", type="a/b", length=5),), detail=Detail.RECORD)),
         ({"id": 5, "revision": "x", "first_seen": None, "status": [], "content_hash": {}},
-         Entry(form=Form.RECORD)),
+         Entry(detail=Detail.RECORD)),
     ],
 )  # fmt: skip
 def test_taken(fields: dict[str, Any], expected: Entry) -> None:
@@ -131,4 +131,4 @@ def test_an_exported_article_is_taken_back() -> None:
 
 def test_the_form_is_the_callers_to_say() -> None:
     """A push is a record unless it is something else."""
-    assert Form.FEED == entry_from_json({}, form=Form.FEED).form
+    assert Detail.FEED == entry_from_json({}, detail=Detail.FEED).detail

@@ -12,7 +12,7 @@ import pytest
 
 from service.articles.article import Draft, Entry
 from service.articles.compose import compose
-from service.articles.encoded import Packed, pack
+from service.articles.encoded import EncodedArticle, encode
 from service.errors import ParseFailed
 from tests.running import ROOT
 from workers.ingest import parser_pool, parser_process
@@ -34,11 +34,11 @@ async def pool() -> AsyncIterator[Readers]:
 
 async def taken(
     pool: Readers, body: bytes, job: Job = JOB
-) -> tuple[Report, list[Packed], list[str]]:
+) -> tuple[Report, list[EncodedArticle], list[str]]:
     """(report, articles, reasons of rejects)."""
-    found: list[Packed] = []
+    found: list[EncodedArticle] = []
 
-    async def take(articles: list[Packed]) -> None:
+    async def take(articles: list[EncodedArticle]) -> None:
         assert len(articles) <= BATCH
         found.extend(articles)
 
@@ -119,7 +119,7 @@ async def test_a_cancelled_poll_leaves_no_reader_behind(pool: Readers) -> None:
     """A half-read answer would be the next document's."""
     entered = asyncio.Event()
 
-    async def hang(_: list[Packed]) -> None:
+    async def hang(_: list[EncodedArticle]) -> None:
         entered.set()
         await asyncio.Event().wait()
 
@@ -181,8 +181,8 @@ def test_the_wire() -> None:
         rejected=3,
     )
     assert report == Report.from_wire(report.to_wire())
-    packed = pack(draft(), kin=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
-    assert packed == Packed.from_wire(packed.to_wire())
+    packed = encode(draft(), aliases=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
+    assert packed == EncodedArticle.from_wire(packed.to_wire())
 
 
 def draft() -> Draft:
@@ -195,7 +195,7 @@ def draft() -> Draft:
 
 def test_another_id_is_in_the_document_too() -> None:
     """An article that is known by another guid."""
-    packed = pack(draft())
+    packed = encode(draft())
     other = "00000000-0000-5000-8000-000000000000"
     moved = packed.with_id(other)
     assert other == moved.id

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from redis.exceptions import ResponseError
 
-from service.articles.article import Article, Draft, Entry, Form
+from service.articles.article import Article, Detail, Draft, Entry
 from service.articles.compose import compose
 from service.articles.times import to_ms
 from service.errors import InvalidSettings, StartFailed, Unavailable
@@ -151,24 +151,24 @@ async def test_dates_are_clamped(
 @pytest.mark.parametrize(
     ("forms", "statuses", "title"),
     [
-        ([(Form.FEED, "f"), (Form.TEASER, "t")], ["created", "unchanged"], "f"),
-        ([(Form.TEASER, "t"), (Form.FEED, "f"), (Form.TEASER, "t")],
+        ([(Detail.FEED, "f"), (Detail.TEASER, "t")], ["created", "unchanged"], "f"),
+        ([(Detail.TEASER, "t"), (Detail.FEED, "f"), (Detail.TEASER, "t")],
          ["created", "updated", "unchanged"], "f"),
-        ([(Form.PAGE, "p"), (Form.FEED, "f"), (Form.FEED, "f"), (Form.FEED, "f2"),
-          (Form.PAGE, "p")],
+        ([(Detail.PAGE, "p"), (Detail.FEED, "f"), (Detail.FEED, "f"), (Detail.FEED, "f2"),
+          (Detail.PAGE, "p")],
          ["created", "unchanged", "unchanged", "updated", "unchanged"], "f2"),
-        ([(Form.PAGE, "p"), (Form.TEASER, "t"), (Form.TEASER, "t2")],
+        ([(Detail.PAGE, "p"), (Detail.TEASER, "t"), (Detail.TEASER, "t2")],
          ["created", "unchanged", "unchanged"], "p"),
-        ([(Form.FEED, "same"), (Form.PAGE, "same"), (Form.PAGE, "p")],
+        ([(Detail.FEED, "same"), (Detail.PAGE, "same"), (Detail.PAGE, "p")],
          ["created", "unchanged", "updated"], "p"),
     ],
 )  # fmt: skip
 async def test_forms_do_not_overwrite_each_other_in_turn(
-    store: Store, forms: list[tuple[Form, str]], statuses: list[str], title: str
+    store: Store, forms: list[tuple[Detail, str]], statuses: list[str], title: str
 ) -> None:
     """A form is compared with itself; a teaser never replaces a text, an edit of another does."""
     for (form, text), status in zip(forms, statuses, strict=True):
-        assert [status] == await append(store, draft(title=text, form=form))
+        assert [status] == await append(store, draft(title=text, detail=form))
     assert title == (await only(store)).title
 
 

@@ -119,14 +119,14 @@ async def test_withdrawn_articles_leave_tombstones(
 
 async def draft_of(store: Store, article_id: str) -> Any:
     """The same article, to be pushed again."""
-    from service.articles.article import Entry, Form
+    from service.articles.article import Detail, Entry
     from service.articles.compose import compose
 
     (article,) = await store.articles.get([article_id])
     assert article is not None
     entry = Entry(
         guid=article.guid, title=article.title, content_html=article.content_html,
-        categories=article.categories, published=article.published, form=Form.RECORD,
+        categories=article.categories, published=article.published, detail=Detail.RECORD,
     )  # fmt: skip
     return compose(entry, source=article.source)
 

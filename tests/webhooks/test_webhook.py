@@ -16,7 +16,7 @@ from standardwebhooks import WebhookVerificationError
 
 from service.articles.article import Entry
 from service.articles.compose import compose
-from service.articles.encoded import pack
+from service.articles.encoded import encode
 from service.articles.event import EVENT_TYPES, Event
 from service.errors import InvalidInput
 from service.feeds.view import make_view
@@ -46,7 +46,7 @@ def event(**fields: Any) -> Event:
     stored = {"first_seen": "2026-01-05T12:00:00Z", "revision": 1, "content_hash": "x",
               "status": "live", "published": "2026-01-05T12:00:00Z",
               "updated": "2026-01-05T12:00:00Z"}  # fmt: skip
-    data = orjson.dumps({**orjson.loads(pack(draft).doc), **stored})
+    data = orjson.dumps({**orjson.loads(encode(draft).doc), **stored})
     given = {"entry_id": "5-0", "shard": 0, "id": "a_1", "type": EVENT_TYPES[0],
              "subject": "a", "time": "2026-01-05T12:00:00Z", "data": data}  # fmt: skip
     return Event(**{**given, **fields})

@@ -138,7 +138,7 @@ class Aggregator:
         await self._store.articles.forget_dirty([i for i, article in found.items() if not article])
         articles = [article for article in found.values() if article]
         await self._index(articles, {a.id: times.to_ms(now) for a in articles})
-        lost = sum(not article.marks for article in articles)
+        lost = sum(not article.duplicate_revision for article in articles)
         if lost:
             logger.warning("indexed articles whose events never came", extra={"count": lost})
             await self._store.count({"articles_swept": lost})

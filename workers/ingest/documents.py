@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from service.articles.aliases import canonical, is_poor, kin_of
+from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry
 from service.articles.category_mapping import placed
 from service.articles.compose import compose
-from service.articles.encoded import Packed, pack
+from service.articles.encoded import EncodedArticle, encode
 from service.errors import InvalidInput, ParseFailed
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, Hints, parse
@@ -88,7 +88,7 @@ class Report:
         return cls(**fields)
 
 
-def read(job: Job, body: bytes) -> Iterator[Report | list[Packed] | list[str]]:
+def read(job: Job, body: bytes) -> Iterator[Report | list[EncodedArticle] | list[str]]:
     """A Report; then, unless it has an error, batches of articles, and last the reasons of rejects
     (the first MAX_SHOWN_REJECTS, each a line)."""
     try:
@@ -100,7 +100,7 @@ def read(job: Job, body: bytes) -> Iterator[Report | list[Packed] | list[str]]:
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
-    batch: list[Packed] = []
+    batch: list[EncodedArticle] = []
     size = 0
     for found in packed_all(document, job):
         if isinstance(found, InvalidInput):
@@ -136,24 +136,26 @@ def _refusal(document: Document, job: Job) -> str:
     return ""
 
 
-def packed_all(document: Document, job: Job) -> Iterator[Packed | InvalidInput]:
+def packed_all(document: Document, job: Job) -> Iterator[EncodedArticle | InvalidInput]:
     """Each article of a document, or why an entry is none."""
     packed = packer(document)
     for entry, found in drafts_of(document, job, name=job.added_url):
         yield found if isinstance(found, InvalidInput) else packed(entry, found)
 
 
-def packer(document: Document) -> Callable[[Entry, Draft], Packed]:
+def packer(document: Document) -> Callable[[Entry, Draft], EncodedArticle]:
     """What packs the drafts of a document's entries."""
     links = Counter(canonical(entry.url) for entry in document.entries)
     exact = Counter(map(_exact, document.entries))
 
-    def packed(entry: Entry, draft: Draft) -> Packed:
+    def packed(entry: Entry, draft: Draft) -> EncodedArticle:
         words = _exact(entry)
         # A link to the site's front page in every item says nothing of any.
         is_own_link = entry.url != document.url and links[canonical(entry.url)] == 1
-        kin = kin_of(draft, is_own_link=is_own_link, exact=words if exact[words] == 1 else "")
-        return pack(draft, kin=kin)
+        aliases = aliases_of(
+            draft, is_own_link=is_own_link, exact=words if exact[words] == 1 else ""
+        )
+        return encode(draft, aliases=aliases)
 
     return packed
 

@@ -18,7 +18,7 @@ from subprocess import PIPE
 import msgpack
 import orjson
 
-from service.articles.encoded import Packed
+from service.articles.encoded import EncodedArticle
 from service.errors import ParseFailed
 from workers.ingest.documents import Job, Report
 from workers.ingest.parser_process import CPU_S, HEADER
@@ -30,7 +30,7 @@ FRAME_TIMEOUT_S = 2.0 * CPU_S
 MAX_FRAME_BYTES = 64_000_000
 # Batches of a document that wait for `take`; more, and the reader waits, too.
 HELD = 4
-Take = Callable[[list[Packed]], Awaitable[None]]
+Take = Callable[[list[EncodedArticle]], Awaitable[None]]
 
 
 class Readers:
@@ -110,7 +110,7 @@ async def _end(process: Process) -> None:
 
 async def _converse(
     process: Process, job: Job, body: bytes, take: Take
-) -> tuple[Report, list[str], list[list[Packed]]]:
+) -> tuple[Report, list[str], list[list[EncodedArticle]]]:
     """(report, why parts were rejected, what `take` has not got yet)."""
     try:
         await _send(process, job.to_wire(), body)
@@ -125,9 +125,11 @@ async def _converse(
         ) from exc
 
 
-async def _listen(process: Process, take: Take) -> tuple[Report, list[str], list[list[Packed]]]:
+async def _listen(
+    process: Process, take: Take
+) -> tuple[Report, list[str], list[list[EncodedArticle]]]:
     report, reasons, failure = Report(), [], ""
-    held: list[list[Packed]] = []
+    held: list[list[EncodedArticle]] = []
     while True:
         kind, data = await _frame(process)
         if kind == b"r":
@@ -136,7 +138,7 @@ async def _listen(process: Process, take: Take) -> tuple[Report, list[str], list
             if len(held) == HELD:
                 await take(held.pop(0))
             found = msgpack.unpackb(data, use_list=False)
-            held.append([Packed.from_wire(values) for values in found])
+            held.append([EncodedArticle.from_wire(values) for values in found])
         elif kind == b"z":
             reasons = orjson.loads(data)
         elif kind == b"e":

@@ -25,7 +25,7 @@ from typing import BinaryIO
 import msgpack
 import orjson
 
-from service.articles.encoded import Packed
+from service.articles.encoded import EncodedArticle
 from workers.ingest.documents import Job, Report, read
 
 CPU_S = 10
@@ -66,11 +66,11 @@ def answer(job: bytes, body: bytes) -> Iterator[bytes]:
         yield b"e" + f"an error of ours: {exc!r}".encode("utf-8", "replace")
 
 
-def _wire(part: Report | list[Packed] | list[str]) -> bytes:
+def _wire(part: Report | list[EncodedArticle] | list[str]) -> bytes:
     if isinstance(part, Report):
         return b"r" + part.to_wire()
-    if part and isinstance(part[0], Packed):
-        packed: bytes = msgpack.packb([p.to_wire() for p in part if isinstance(p, Packed)])
+    if part and isinstance(part[0], EncodedArticle):
+        packed: bytes = msgpack.packb([p.to_wire() for p in part if isinstance(p, EncodedArticle)])
         return b"a" + packed
     return b"z" + orjson.dumps(part)
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import aiohttp
 
-from service.articles.encoded import Packed
+from service.articles.encoded import EncodedArticle
 from service.articles.times import to_ms
 from service.errors import DatelineError, FetchFailed, ParseFailed, Unavailable
 from service.http import retry_after_s
@@ -193,7 +193,7 @@ class Taker:
         """(what it is, status → how many articles, why others are none): read and append."""
         counts: Counter[str] = Counter()
 
-        async def append(articles: list[Packed]) -> None:
+        async def append(articles: list[EncodedArticle]) -> None:
             receipts = await self._store.articles.append(articles, now=self._now())
             counts.update(receipt.status for receipt in receipts)
 

@@ -3,7 +3,7 @@
 local function tail(head)
   local mark = ''
   if head.marks then
-    mark = string.format(',"duplicate_of":"%s","hidden_in":%s,"marks":%d',
+    mark = string.format(',"duplicate_of":"%s","hidden_in":%s,"duplicate_revision":%d',
       head.duplicate_of or '', head.hidden_in and cjson.encode(head.hidden_in) or '[]', head.marks)
   end
   return string.format(

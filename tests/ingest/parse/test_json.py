@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.articles.article import Enclosure, Entry, Form
+from service.articles.article import Detail, Enclosure, Entry
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from workers.ingest.parse import Document, parse
@@ -64,7 +64,7 @@ def test_the_address_of_a_feed(fields: dict[str, Any], expected: str) -> None:
         ({"id": "1", "date_published": "0000-00-00"}, "published", None),
         ({"id": "1", "date_published": "0000-00-00"}, "raw_published", "0000-00-00"),
         ({"id": "1", "content_text": "a\n\nb"}, "content_html", "<p>a</p>\n<p>b</p>"),
-        ({"id": "1"}, "form", Form.FEED),
+        ({"id": "1"}, "form", Detail.FEED),
     ],
 )
 def test_items(item: dict[str, Any], field: str, expected: object) -> None:
@@ -169,7 +169,9 @@ def test_records_of_any_editor(body: bytes) -> None:
     """Marks, line ends and UTF-16; they are records, and know where they came from."""
     document = parse(body, url=URL)
     assert ("records", URL) == (document.kind, document.url)
-    assert [("x", Form.RECORD), ("y", Form.RECORD)] == [(e.title, e.form) for e in document.entries]
+    assert [("x", Detail.RECORD), ("y", Detail.RECORD)] == [
+        (e.title, e.detail) for e in document.entries
+    ]
 
 
 def test_a_date_out_of_range_costs_one_record() -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from service.articles import sanitize
-from service.articles.article import Form
+from service.articles.article import Detail
 from service.articles.text import line
 from service.errors import ParseFailed
 from workers.ingest.parse import Document, FeedLink, Hints, parse
@@ -137,7 +137,7 @@ def test_an_unmarked_page_is_extracted() -> None:
     )
     document = read(page)
     (entry,) = document.entries
-    assert ("html-guess", "Ferries", Form.PAGE) == (document.kind, entry.title, entry.form)
+    assert ("html-guess", "Ferries", Detail.PAGE) == (document.kind, entry.title, entry.detail)
     assert "again at four" in entry.content_html
     assert "Imprint" not in entry.content_html
 
@@ -159,8 +159,8 @@ def test_news_sitemaps() -> None:
         "<url><loc>http://x.example/2</loc></url></urlset>"
     )
     (entry,), (reject,) = document.entries, document.rejects
-    assert ("sitemap", "http://x.example/1", "Crane & quay", Form.TEASER) == (
-        document.kind, entry.guid, entry.title, entry.form,
+    assert ("sitemap", "http://x.example/1", "Crane & quay", Detail.TEASER) == (
+        document.kind, entry.guid, entry.title, entry.detail,
     )  # fmt: skip
     assert (("crane", "quay"), "en", "http://x.example/1.jpg") == (
         entry.tags, entry.language, entry.image,

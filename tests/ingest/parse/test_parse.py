@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.articles.article import Enclosure, Entry, Form
+from service.articles.article import Detail, Enclosure, Entry
 from service.errors import ParseFailed
 from tests.composing import compose_all
 from tests.effort import assert_linear
@@ -49,7 +49,7 @@ def test_a_k2_date_list() -> None:
         document.url,
     )
     crane, soup = document.entries
-    assert (CRANE, "Crane stands again", Form.TEASER) == (crane.guid, crane.title, crane.form)
+    assert (CRANE, "Crane stands again", Detail.TEASER) == (crane.guid, crane.title, crane.detail)
     assert ("Media Center/Harbour News",) == crane.categories
     assert datetime(2026, 1, 5, 10, 30, tzinfo=UTC) == crane.published
     assert "Monday, 05 January 2026 11:30" == crane.raw_published
@@ -61,7 +61,7 @@ def test_a_k2_item_page() -> None:
     """Lead and text, exact times from JSON-LD, no toolbar, no comments, no "Featured"."""
     document = read("k2_item.html", zone=UTC)
     (entry,) = document.entries
-    assert ("k2-item", Form.PAGE, CRANE) == (document.kind, entry.form, entry.guid)
+    assert ("k2-item", Detail.PAGE, CRANE) == (document.kind, entry.detail, entry.guid)
     assert "Crane stands again" == entry.title
     assert ("Media Center/Harbour News",) == entry.categories
     assert (("Pia Lund",), ("Cranes", "Quay")) == (entry.authors, entry.tags)
@@ -96,7 +96,7 @@ def test_a_page_saved_as_text() -> None:
     """Day, category below what the breadcrumb says, paragraphs as HTML, the words kept."""
     document = read("page.txt", zone=OSLO)
     (entry,) = document.entries
-    assert ("text", Form.PAGE) == (document.kind, entry.form)
+    assert ("text", Detail.PAGE) == (document.kind, entry.detail)
     assert ("Media Center/Harbour News",) == entry.categories
     assert datetime(2026, 1, 4, 23, tzinfo=UTC) == entry.published
     assert 2 == entry.content_html.count("<p>")
@@ -316,7 +316,7 @@ def test_any_other_page_is_one_article() -> None:
     )
     document = parse(page.encode(), url="http://p.example/a/1?utm=1")
     (entry,) = document.entries
-    assert ("html", "http://p.example/a/1", Form.PAGE) == (document.kind, entry.url, entry.form)
+    assert ("html", "http://p.example/a/1", Detail.PAGE) == (document.kind, entry.url, entry.detail)
     assert ("Titel", ("Pia Lund",), ("Hafen",), "de") == (
         entry.title,
         entry.authors,

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import tzinfo
 
 from service.articles import text
-from service.articles.article import Entry, Form
+from service.articles.article import Detail, Entry
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import decode
 from workers.ingest.parse.dates import parse_date
@@ -98,7 +98,7 @@ def _entry(block: Block, crumbs: str, zone: tzinfo) -> Entry:
         categories=(_path(crumbs, category),),
         published=parse_date(day, zone=zone),
         raw_published=day,
-        form=Form.PAGE,
+        detail=Detail.PAGE,
     )
 
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from service.articles.article import Entry, Form
+from service.articles.article import Detail, Entry
 from tests.running import ROOT
 from workers.ingest.parse import Document, parse
 
@@ -61,7 +61,7 @@ def test_a_category_list() -> None:
     assert datetime(2026, 1, 6, 7, 15, tzinfo=UTC) == crane.updated
     assert "Pilots count 90 m2 of ice" == ice.title
     assert "https://www.ternmouth.example/media/9-ice/item/69-pilots-count" == ice.guid == ice.url
-    assert [Form.TEASER, Form.TEASER] == [crane.form, ice.form]
+    assert [Detail.TEASER, Detail.TEASER] == [crane.detail, ice.detail]
 
 
 def test_categories_of_a_category_list() -> None:
@@ -127,7 +127,7 @@ def test_an_item_page_does_not_double_its_category() -> None:
     """The breadcrumb ends with the category and the item itself."""
     trail = crumbs(HOME, CENTER, "<li><a href='/c'>Harbour News</a></li>", "<li>Crane</li>")
     entry = only(page("item", trail, title='<h2 class="itemTitle">Crane</h2>'))
-    assert (("Media Center/Harbour News",), Form.PAGE) == (entry.categories, entry.form)
+    assert (("Media Center/Harbour News",), Detail.PAGE) == (entry.categories, entry.detail)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 
 from lxml import etree
 
-from service.articles.article import Entry, Form
+from service.articles.article import Detail, Entry
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, Reject, bounded
 from workers.ingest.parse.links import resolved
@@ -99,7 +99,7 @@ def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: t
         raw_published=shown,
         updated=parse_date(modified, zone=zone),
         base_url=base,
-        form=Form.PAGE if kind == _ITEM else Form.TEASER,
+        detail=Detail.PAGE if kind == _ITEM else Detail.TEASER,
     )
 
 

@@ -17,7 +17,7 @@ from lxml import etree
 from lxml import html as lxml_html
 
 from service.articles import sanitize
-from service.articles.article import Entry, Form
+from service.articles.article import Detail, Entry
 from service.articles.text import line
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import decode
@@ -147,7 +147,7 @@ def _single(
         raw_published=raw,
         updated=parse_date(modified, zone=zone),
         base_url=base,
-        form=Form.PAGE,
+        detail=Detail.PAGE,
     )
     return Document(
         kind="html" if is_article else "html-guess",

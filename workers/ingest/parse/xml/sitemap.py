@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import Any
 
-from service.articles.article import Entry, Form
+from service.articles.article import Detail, Entry
 from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, FeedLink, Reject, bounded
@@ -57,7 +57,7 @@ def _entry(page: Any, news: Any, url: str, zone: tzinfo) -> Entry:
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         base_url=location,
-        form=Form.TEASER,
+        detail=Detail.TEASER,
     )
 
 
