@@ -82,9 +82,9 @@ async def fill(store: Store, start: int, end: int) -> None:
     now = datetime.now(UTC)
     for at in range(start, end, BATCH * 10):
         await store.articles.append(drafts(at, min(end, at + BATCH * 10)), now=now)
-        while await store.pages.count("all") < at - 20_000:  # noqa: ASYNC110 -- nobody tells
+        while await store.category_index.count("all") < at - 20_000:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0.05)
-    while await store.pages.count("all") < end:  # noqa: ASYNC110 -- nobody tells
+    while await store.category_index.count("all") < end:  # noqa: ASYNC110 -- nobody tells
         await asyncio.sleep(0.05)
     await store.client.xtrim("dateline:{0}:events", maxlen=0, approximate=False)
 
@@ -179,7 +179,7 @@ async def restarted(
     start = time.perf_counter()
     redis = await server.start()
     async with open_store(settings) as store:
-        await store.pages.count("all")
+        await store.category_index.count("all")
     return time.perf_counter() - start, redis
 
 

@@ -39,9 +39,9 @@ from service.articles.encoded import EncodedArticle, encode
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from workers.ingest.documents import Job, read
+from workers.ingest.documents import ParseJob, read_document
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parser_pool import open_readers
+from workers.ingest.parser_pool import open_parser_pool
 
 READERS = 2
 AIM_RATIO, AIM_RATE, AIM_BYTES = 10.0, 10_000, 300_000_000
@@ -64,7 +64,7 @@ class Run:
 
 def ours(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
     """Batches of a document."""
-    for part in read(Job(url=url, added_url=url), body):
+    for part in read_document(ParseJob(url=url, added_url=url), body):
         if isinstance(part, list) and part and isinstance(part[0], EncodedArticle):
             yield part  # type: ignore[misc]  # a list of Packed, as its first
 
@@ -124,16 +124,16 @@ async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> i
         count += len(await store.articles.append(batch, now=datetime.now(UTC)))
 
     waiting = iter(bodies)
-    async with open_readers(READERS) as readers:
+    async with open_parser_pool(READERS) as readers:
         # A worker that has been running: its readers are there.
         async with asyncio.TaskGroup() as group:
             for _ in range(READERS):
-                group.create_task(readers.read(Job(url=""), b"Not yet.", take=append))
+                group.create_task(readers.read(ParseJob(url=""), b"Not yet.", take=append))
         _STARTED["at"] = time.monotonic()
 
         async def take() -> None:
             for url, body in waiting:
-                await readers.read(Job(url=url, added_url=url), body, take=append)
+                await readers.read(ParseJob(url=url, added_url=url), body, take=append)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(2 * READERS):

@@ -22,7 +22,7 @@ from service.articles.compose import compose
 from service.errors import Unavailable
 from service.manage import webhooks
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 
@@ -137,7 +137,7 @@ class Rig:
     async def _append(self, drafts: list[Draft]) -> None:
         while True:
             try:
-                with translated():
+                with redis_errors_as_unavailable():
                     await self.store.articles.append(drafts, now=datetime.now(UTC))
                 return
             except Unavailable:

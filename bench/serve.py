@@ -151,7 +151,7 @@ async def fill(store: Store) -> None:
     settings = Settings.from_env({"DATELINE_REDIS_URL": "unix:///none"}, env_file=None)
 
     async def indexed() -> None:
-        while await store.pages.count("all") < ENTRIES:  # noqa: ASYNC110 -- nobody tells
+        while await store.category_index.count("all") < ENTRIES:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0.02)
         ended.set()
 

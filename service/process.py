@@ -151,7 +151,7 @@ def raise_file_limit() -> int:
     return soft
 
 
-def settle() -> None:
+def freeze_garbage_collector() -> None:
     """Exempt everything that is alive now from garbage collection.
 
     What is there once a process has begun stays to its end, and looking through it stops the

@@ -166,7 +166,7 @@ def publish(store: Store, aggregating: None) -> Publish:
     """Append an article and wait until it is indexed; its id."""
 
     async def made(title: str = "One", **fields: Any) -> str:
-        before = str(await store.pages.version(Page("all")))
+        before = str(await store.category_index.version(Page("all")))
         entry = Entry(
             **{
                 "guid": title,
@@ -182,7 +182,7 @@ def publish(store: Store, aggregating: None) -> Publish:
         )
 
         async def indexed() -> bool:
-            return before != str(await store.pages.version(Page("all")))
+            return before != str(await store.category_index.version(Page("all")))
 
         await wait_until(indexed)
         return receipt.id

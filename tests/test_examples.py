@@ -61,7 +61,9 @@ async def test_the_consumer_prints_each_event_once(store: Store, settings: Setti
         assert f"dateline.article.published.v1\t{second}\tTwo" == await line(process)
 
         async def acknowledged() -> bool:
-            return [("test", 0)] == [(b.group, b.pending) for b in await store.stream.backlogs()]
+            return [("test", 0)] == [
+                (b.group, b.pending) for b in await store.event_stream.backlogs()
+            ]
 
         await wait_until(acknowledged)
     async with example(*arguments) as process:
@@ -71,9 +73,9 @@ async def test_the_consumer_prints_each_event_once(store: Store, settings: Setti
 
 async def test_the_consumer_finishes_what_it_had_begun(store: Store, settings: Settings) -> None:
     """Read but never acknowledged (kill -9): it comes again at the next start."""
-    await store.stream.create_group("test")
+    await store.event_stream.create_group("test")
     article_id = await publish(store, "One")
-    assert await store.stream.read_group(0, "test", "consumer-0", count=10)
+    assert await store.event_stream.read_group(0, "test", "consumer-0", count=10)
     arguments = ("consume_stream.py", "--url", settings.redis_url, "--group", "test")
     async with example(*arguments) as process:
         assert f"dateline.article.published.v1\t{article_id}\tOne" == await line(process)

@@ -15,7 +15,7 @@ from service.articles import categories, times
 from service.articles.article import Article, Enclosure, article_id, content_hash
 from service.articles.text import without_forbidden
 from service.errors import InvalidInput
-from service.feeds.index_step import fold
+from service.feeds.index_step import index_step
 from service.feeds.page import Page, Period, parse_page
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -215,7 +215,7 @@ def test_periods_as_text(period: Period, text: str, title: str) -> None:
 
 def apply(held: dict[str, set[str]], step: Any) -> None:
     """What index.lua does to the sorted sets, on sets."""
-    for touch in step.touches:
+    for touch in step.changes:
         members = held.setdefault(touch.category, set())
         members.discard("i")
         if touch.score is not None:
@@ -236,7 +236,7 @@ def test_any_order_and_repetition_of_events_gives_one_index(events: list[Article
     """The index is that of the latest revision seen, and nothing of an older one is left."""
     idx, held = b"", dict[str, set[str]]()
     for event in events:
-        step = fold(event, idx, stamp_ms=1, zone=UTC)
+        step = index_step(event, idx, stamp_ms=1, zone=UTC)
         if step:
             apply(held, step)
             idx = step.after
@@ -245,16 +245,16 @@ def test_any_order_and_repetition_of_events_gives_one_index(events: list[Article
         {"all", *categories.with_ancestors(latest.categories)} if latest.status == "live" else set()
     )
     assert expected == {category for category, members in held.items() if members}
-    assert fold(latest, idx, stamp_ms=2, zone=UTC) is None
+    assert index_step(latest, idx, stamp_ms=2, zone=UTC) is None
 
 
 def test_a_move_touches_the_pages_it_leaves() -> None:
     """Old and new day, month and year, in old and new categories."""
-    first = fold(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
+    first = index_step(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
     assert first
-    moved = fold(REVISIONS[2], first.after, stamp_ms=2, zone=UTC)
+    moved = index_step(REVISIONS[2], first.after, stamp_ms=2, zone=UTC)
     assert moved
-    touched = {touch.category: touch.periods for touch in moved.touches}
+    touched = {touch.category: touch.periods for touch in moved.changes}
     assert {"all", "a", "a/b", "c"} == touched.keys()
     assert ("live", "2017", "2017-12", "2017-12-22", "2018", "2018-01", "2018-01-31") == touched[
         "a"

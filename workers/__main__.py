@@ -18,12 +18,12 @@ import uvloop
 from service import logs
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
 from workers import runtime
 from workers.aggregate.aggregator import Aggregator
-from workers.aggregate.duplicate_finder import Finder
-from workers.deliver.worker import Deliverer
+from workers.aggregate.duplicate_finder import DuplicateFinder
+from workers.deliver.worker import DeliverWorker
 from workers.demo import Demo
 from workers.http_client import open_client
 from workers.ingest.candidates import candidates
@@ -39,8 +39,8 @@ STEPS = 100
 # Role → what makes its loops.
 ROLES: dict[str, tuple[Callable[..., Any], ...]] = {
     "ingest": (Poller,),
-    "aggregate": (Aggregator, Finder),
-    "deliver": (Deliverer,),
+    "aggregate": (Aggregator, DuplicateFinder),
+    "deliver": (DeliverWorker,),
 }
 
 
@@ -107,7 +107,7 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
             length=len(names) * STEPS, label="Importing", file=sys.stderr
         ) as bar:
             for done, name in enumerate(names, 1):
-                with translated():
+                with redis_errors_as_unavailable():
                     await importer.take(name, progress=lambda part: bar.update(int(part * STEPS)))
                 bar.update(done * STEPS - bar.pos)
         return importer.summary

@@ -21,7 +21,7 @@ from typing import Any
 from service import process
 from service.errors import Unavailable
 from service.logs import Throttle
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ async def run(loops: list[Loop], stop: asyncio.Event, *, drain_s: float) -> None
     Raises:
         LoopsFailed: after all have ended; each failure was logged when it happened.
     """
-    process.settle()
+    process.freeze_garbage_collector()
     process.raise_file_limit()
     failures: list[Exception] = []
     async with asyncio.TaskGroup() as group:
@@ -120,7 +120,7 @@ async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
     failures, throttle = 0, Throttle()
     while not stop.is_set():
         try:
-            with translated():
+            with redis_errors_as_unavailable():
                 await unit()
         except Unavailable as exc:
             failures += 1

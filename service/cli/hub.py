@@ -19,7 +19,7 @@ def group() -> None:
 def list_subscribers(as_json: bool) -> None:
     """All subscriptions that their callbacks confirmed."""
 
-    show(with_store(settings_from(), hub.all_shown), as_json=as_json)
+    show(with_store(settings_from(), hub.all_public), as_json=as_json)
 
 
 @group.command("remove")

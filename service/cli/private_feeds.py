@@ -39,7 +39,7 @@ def add_private(category: str, view: str, label: str, as_json: bool) -> None:
 @AS_JSON
 def list_private(as_json: bool) -> None:
     """All of them, without their addresses."""
-    show(with_store(settings_from(), private_feeds.all_private), as_json=as_json)
+    show(with_store(settings_from(), private_feeds.all_public), as_json=as_json)
 
 
 @group.command("revoke")

@@ -15,7 +15,7 @@ from service import logs
 from service.errors import DatelineError, InvalidSettings
 from service.settings import PREFIX, Settings
 from service.storage import embedded_redis
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import Store, open_store
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def settings_from(**options: object) -> Settings:
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine; errors of ours are lines, not tracebacks."""
     try:
-        with translated():
+        with redis_errors_as_unavailable():
             return uvloop.run(work)
     except DatelineError as exc:
         fail(exc)

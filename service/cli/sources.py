@@ -93,7 +93,7 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
         source, added = await manage_sources.add(store, {"url": url, **_fields(**options)}, now=now)
         if not added and _fields(**options):
             raise InvalidInput("url", url, "is a source already; `dateline sources set` changes it")
-        return source.shown()
+        return source.to_public()
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -107,7 +107,7 @@ def set_source(source: str, as_json: bool, **options: Any) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        return (await manage_sources.change(store, source, _fields(**options), now=now)).shown()
+        return (await manage_sources.change(store, source, _fields(**options), now=now)).to_public()
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -119,7 +119,9 @@ def list_sources(as_json: bool) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> list[dict[str, Any]]:
-        return [await manage_sources.shown(store, s, now=now) for s in await store.sources.all()]
+        return [
+            await manage_sources.to_public(store, s, now=now) for s in await store.sources.all()
+        ]
 
     found = with_store(settings_from(), work)
     if as_json:
@@ -148,7 +150,9 @@ def show_source(source: str, as_json: bool) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        return await manage_sources.shown(store, await manage_sources.find(store, source), now=now)
+        return await manage_sources.to_public(
+            store, await manage_sources.find(store, source), now=now
+        )
 
     show(with_store(settings_from(), work), as_json=as_json)
 

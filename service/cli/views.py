@@ -43,7 +43,7 @@ def add_view(
 
     async def work(store: Store) -> dict[str, Any]:
         view, _ = await views.put(store, fields, now=now, replace=replace)
-        return await views.shown(store, view, settings)
+        return await views.to_public(store, view, settings)
 
     show(with_store(settings, work), as_json=as_json)
 
@@ -55,7 +55,7 @@ def list_views(as_json: bool) -> None:
     settings = settings_from()
 
     async def work(store: Store) -> list[dict[str, Any]]:
-        return await views.all_shown(store, settings)
+        return await views.all_public(store, settings)
 
     show(with_store(settings, work), as_json=as_json)
 
@@ -68,7 +68,7 @@ def show_view(name: str, as_json: bool) -> None:
     settings = settings_from()
 
     async def work(store: Store) -> dict[str, Any]:
-        return await views.shown(store, await views.find(store, name), settings)
+        return await views.to_public(store, await views.find(store, name), settings)
 
     show(with_store(settings, work), as_json=as_json)
 

@@ -49,15 +49,15 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
     """(event, article as an object), the newest `count` first in their order, then new ones."""
     after = {}
     old = []
-    for shard in range(store.stream.shards):
-        after[shard] = await store.stream.last_id(shard)
-        old += await store.stream.newest(shard, count=count)
+    for shard in range(store.event_stream.shards):
+        after[shard] = await store.event_stream.last_id(shard)
+        old += await store.event_stream.newest(shard, count=count)
     for event in sorted(old, key=lambda event: event.position)[-count:] if count else []:
         if event.type:
             yield event, orjson.loads(event.data)
     while follow:
         for shard, last in after.items():
-            for event in await store.stream.read(shard, last, count=100):
+            for event in await store.event_stream.read(shard, last, count=100):
                 after[shard] = event.entry_id
                 if event.type:
                     yield event, orjson.loads(event.data)
@@ -69,17 +69,17 @@ def status(as_json: bool) -> None:
     """How much there is, and how far the readers of the stream are behind."""
 
     async def work(store: Store) -> dict[str, Any]:
-        shards = range(store.stream.shards)
+        shards = range(store.event_stream.shards)
         return {
-            "articles": await store.pages.count(categories.ALL),
+            "articles": await store.category_index.count(categories.ALL),
             "categories": len(await store.articles.category_titles()),
-            "events": sum([await store.stream.length(shard) for shard in shards]),
+            "events": sum([await store.event_stream.length(shard) for shard in shards]),
             "groups": [
                 f"{b.group}: {b.pending} pending, {'?' if b.lag is None else b.lag} to read"
-                for b in await store.stream.backlogs()
+                for b in await store.event_stream.backlogs()
             ],
             "sources": await store.sources.count(),
-            "webhooks": len(await store.deliveries.all()),
+            "webhooks": len(await store.webhooks.all()),
             "counters": [f"{n} {v}" for n, v in sorted((await store.counters()).items())],
         }
 

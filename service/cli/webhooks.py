@@ -109,7 +109,7 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
 @AS_JSON
 def list_webhooks(as_json: bool) -> None:
     """All webhooks and their states."""
-    show(with_store(settings_from(), webhooks.all_shown), as_json=as_json)
+    show(with_store(settings_from(), webhooks.all_public), as_json=as_json)
 
 
 @group.command("show")
@@ -119,7 +119,7 @@ def show_webhook(webhook_id: str, as_json: bool) -> None:
     """One webhook: settings, state, how far it is behind."""
 
     async def work(store: Store) -> dict[str, Any]:
-        return (await webhooks.shown(store, [await webhooks.find(store, webhook_id)]))[0]
+        return (await webhooks.to_public(store, [await webhooks.find(store, webhook_id)]))[0]
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -133,7 +133,7 @@ def list_attempts(webhook_id: str, limit: int, as_json: bool) -> None:
 
     async def work(store: Store) -> list[dict[str, str | int]]:
         await webhooks.find(store, webhook_id)
-        return await store.deliveries.attempts(webhook_id, limit=limit)
+        return await store.webhooks.attempts(webhook_id, limit=limit)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -147,7 +147,7 @@ def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
 
     async def work(store: Store) -> list[dict[str, str | int]]:
         await webhooks.find(store, webhook_id)
-        return await store.deliveries.dead_letters(webhook_id, limit=limit)
+        return await store.webhooks.dead_letters(webhook_id, limit=limit)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -159,7 +159,7 @@ def list_operations(limit: int, as_json: bool) -> None:
     """What operators are told: disabled, failing, recovered, gap; newest first."""
 
     async def work(store: Store) -> list[dict[str, Any]]:
-        return await store.deliveries.operations(limit=limit)
+        return await store.webhooks.operations(limit=limit)
 
     show(with_store(settings_from(), work), as_json=as_json)
 

@@ -9,7 +9,7 @@ from service.feeds.page import Period
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ArchiveLinks:
     """A feed's place among the archive documents, which are the days that are over (RFC 5005 4).
 
     The live feed leads to the newest of them, each of them to the day before that has articles. A
@@ -30,4 +30,4 @@ class Chain:
         return [day.bounds(zone)[1] for day in (self.older, self.newer) if day]
 
 
-UNCHAINED = Chain()
+NO_ARCHIVE_LINKS = ArchiveLinks()

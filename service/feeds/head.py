@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from service.articles import categories
 from service.articles.article import NAMESPACE, Article
-from service.feeds.archive import UNCHAINED, Chain
+from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
 from service.feeds.page import Page
 
 MEDIA_TYPES = {
@@ -56,7 +56,7 @@ class Feed:
     """Newest change among the entries; for a feed without any, something that does not move."""
     language: str
     """BCP 47 tag: of all entries if they agree, else the site's."""
-    chain: Chain = UNCHAINED
+    archive_links: ArchiveLinks = NO_ARCHIVE_LINKS
     deleted: Sequence[Tombstone] = ()
     older: str = ""
     """Query of the page that goes on where this one ends; empty if there is none."""
@@ -108,16 +108,18 @@ class Feed:
 
     def history_urls(self, extension: str) -> dict[str, str]:
         """Link relation of RFC 5005 3 and 4 → URL, as far as there are any."""
-        found = archive_urls(self.page, self.chain, self.base_url, extension)
+        found = archive_urls(self.page, self.archive_links, self.base_url, extension)
         if self.older:
             page = replace(self.page, query=self.older)
             found["next"] = self.base_url + page.feed_path(extension)
         return found
 
 
-def archive_urls(page: Page, chain: Chain, base_url: str, extension: str) -> dict[str, str]:
+def archive_urls(
+    page: Page, archive_links: ArchiveLinks, base_url: str, extension: str
+) -> dict[str, str]:
     """Link relation of RFC 5005 4 → URL, as far as there are any."""
-    days = {"prev-archive": chain.older, "next-archive": chain.newer}
+    days = {"prev-archive": archive_links.older, "next-archive": archive_links.newer}
     pages = {rel: Page(page.category, day) for rel, day in days.items() if day}
     if pages and not page.period.is_live:
         pages["current"] = Page(page.category)
@@ -133,7 +135,7 @@ def feed_of(
     titles: Mapping[str, str],
     language: str,
     zone: tzinfo,
-    chain: Chain = UNCHAINED,
+    archive_links: ArchiveLinks = NO_ARCHIVE_LINKS,
     deleted: Sequence[Tombstone] = (),
     older: str = "",
     hubs: Sequence[str] = (),
@@ -148,7 +150,7 @@ def feed_of(
         titles=titles,
         updated=max(changes, default=_never(page, zone)),
         language=(languages.pop() if len(languages) == 1 else "") or language,
-        chain=chain,
+        archive_links=archive_links,
         deleted=deleted,
         older=older,
         hubs=hubs,

@@ -21,13 +21,13 @@ _NO_SCORE = "-"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
-    """One category that an index step touches."""
+class IndexChange:
+    """One category that an index step changes."""
 
     category: str
     score: int | None
     """Published in ms; None takes the article out."""
-    gone: int | None
+    withdrawn: int | None
     """The same if it was withdrawn from here; None if not."""
     periods: tuple[str, ...]
     """Pages of the category that show something else from now on."""
@@ -46,10 +46,10 @@ class IndexStep:
     """`idx` to keep."""
     stamp_ms: int
     """When the event happened; becomes the version of the pages."""
-    touches: tuple[Touch, ...]
+    changes: tuple[IndexChange, ...]
 
 
-def fold(
+def index_step(
     article: Article,
     before: bytes,
     *,
@@ -78,13 +78,13 @@ def fold(
         else []
     )
     new_categories += views if live else []
-    # The index of a view that was removed is gone.
+    # The index of a view that was removed is withdrawn.
     old_categories = [p for p in old_categories if not p.startswith(VIEWS) or p in all_views]
-    touches = [
-        Touch(
+    changes = [
+        IndexChange(
             category=path,
             score=score if path in new_categories else None,
-            gone=None if live else old_score,
+            withdrawn=None if live else old_score,
             periods=_periods(
                 zone,
                 old_score if path in old_categories else None,
@@ -100,11 +100,11 @@ def fold(
         before=before,
         after=" ".join([_number(article), shown, *new_categories]).encode(),
         stamp_ms=stamp_ms,
-        touches=tuple(touches),
+        changes=tuple(changes),
     )
 
 
-def refold(
+def reindex_step(
     article: Article, before: bytes, path: str, *, belongs: bool, stamp_ms: int, zone: tzinfo
 ) -> IndexStep | None:
     """The step that puts an article into one more index, or takes it out, at the same revision.
@@ -117,8 +117,11 @@ def refold(
     if not belongs and path not in paths:
         return None
     after = [known for known in paths if known != path] + ([path] if belongs else [])
-    touch = Touch(
-        category=path, score=score if belongs else None, gone=None, periods=_periods(zone, score)
+    change = IndexChange(
+        category=path,
+        score=score if belongs else None,
+        withdrawn=None,
+        periods=_periods(zone, score),
     )
     return IndexStep(
         article_id=article.id,
@@ -126,7 +129,7 @@ def refold(
         before=before,
         after=" ".join([_number(article), str(score), *after]).encode(),
         stamp_ms=stamp_ms,
-        touches=(touch,),
+        changes=(change,),
     )
 
 

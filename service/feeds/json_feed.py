@@ -81,7 +81,7 @@ def join(feed: Feed, fragments: list[bytes]) -> bytes:
 def _extension(feed: Feed) -> dict[str, Any]:
     links = feed.history_urls("json")
     found: dict[str, Any] = {
-        "archive": feed.chain.is_archive,
+        "archive": feed.archive_links.is_archive,
         "current_url": links.get("current"),
         "newer_url": links.get("next-archive"),
         "deleted": [{"id": t.id, "when": to_rfc3339(t.when)} for t in feed.deleted],

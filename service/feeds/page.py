@@ -130,7 +130,7 @@ class Page:
         return f"/news/{quote(self._path())}"
 
 
-def tag_of(body: bytes) -> str:
+def etag_of(body: bytes) -> str:
     """The hash that entity tags are made of: 128 bits of SHA-256, in hex."""
     return hashlib.sha256(body).hexdigest()[:32]
 

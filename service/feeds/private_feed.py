@@ -33,7 +33,7 @@ class PrivateFeed:
     """Whose it is, in the operator's words."""
     created: str
 
-    def shown(self) -> dict[str, Any]:
+    def to_public(self) -> dict[str, Any]:
         """As API and CLI list it; the token is not known any more."""
         place = {"category": self.category}
         if self.category.startswith(VIEWS):

@@ -81,7 +81,7 @@ EVERYTHING = Filter()
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageCursor:
     """A place in a list that is newest first, ties by id."""
 
     ms: int
@@ -101,7 +101,7 @@ class Query:
     until: datetime | None = None
     limit: int = 0
     """0 if it does not say."""
-    before: Place | None = None
+    before: PageCursor | None = None
     is_brief: bool = False
     """content=summary."""
 
@@ -238,14 +238,14 @@ def _limit(given: dict[str, list[str]]) -> int:
     return int(text)
 
 
-def _place(given: dict[str, list[str]]) -> Place | None:
+def _place(given: dict[str, list[str]]) -> PageCursor | None:
     (text,) = given.get("before", [""])
     if not text:
         return None
     found = _PLACE.fullmatch(text)
     if not found:
         raise InvalidInput("before", text, "is no place that a next link gave")
-    return Place(int(found[1]), found[2])
+    return PageCursor(int(found[1]), found[2])
 
 
 def _is_brief(given: dict[str, list[str]]) -> bool:
@@ -286,9 +286,9 @@ def _tags(tags: tuple[str, ...]) -> frozenset[str]:
     return frozenset(categories.slugify(tag) for tag in tags)
 
 
-def place_of(article: Article) -> Place:
+def cursor_of(article: Article) -> PageCursor:
     """Where an article stands in a list."""
-    return Place(to_ms(article.published), article.id)
+    return PageCursor(to_ms(article.published), article.id)
 
 
 def until_of(query: Query) -> datetime | None:

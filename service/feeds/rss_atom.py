@@ -221,7 +221,7 @@ def _generator(feed: Feed, extension: str) -> FeedGenerator:
         *({"href": url, "rel": "hub"} for url in feed.hub_urls),
         *({"href": url, "rel": rel, "type": media_type} for rel, url in history.items()),
     )
-    generator.links.is_archive = feed.chain.is_archive
+    generator.links.is_archive = feed.archive_links.is_archive
     return generator
 
 

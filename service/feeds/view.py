@@ -1,8 +1,8 @@
 """Views: named, saved selections, with an index of their own. Pure.
 
 A view is to feeds what a category is: `/feeds/views/{name}.{ext}`, its days, its archive. What is
-in it is decided when an article comes or changes (`index_step.fold`), so that polling it costs
-what a category costs. A private view has no public address, only private feeds.
+in it is decided when an article comes or changes (`index_step.index_step`), so that polling it
+costs what a category costs. A private view has no public address, only private feeds.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class View:
         """Whether an article that is in the view's category is in the view."""
         return self.filter.matches(article)
 
-    def shown(self) -> dict[str, Any]:
+    def to_public(self) -> dict[str, Any]:
         """As API, CLI and storage have it."""
         return {
             "name": self.name,
@@ -62,7 +62,7 @@ class View:
         }
 
     @classmethod
-    def kept(cls, fields: Mapping[str, Any]) -> View:
+    def from_json(cls, fields: Mapping[str, Any]) -> View:
         """The inverse of `shown`."""
         return cls(**fields, filter=parse_query(fields["query"], zone=UTC).filter)
 

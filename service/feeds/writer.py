@@ -12,7 +12,7 @@ from datetime import tzinfo
 
 from service.articles.article import Article
 from service.feeds import head, json_feed, rss_atom
-from service.feeds.archive import UNCHAINED, Chain
+from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
 from service.feeds.head import Feed, Tombstone
 from service.feeds.page import Page
 
@@ -44,7 +44,7 @@ class Renderer:
         self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, Chain, str | None, str, str], rss_atom.Shell] = {}
+        self._shells: dict[tuple[Page, ArchiveLinks, str | None, str, str], rss_atom.Shell] = {}
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -54,7 +54,7 @@ class Renderer:
         articles: Sequence[Article],
         titles: Mapping[str, str],
         *,
-        chain: Chain = UNCHAINED,
+        archive_links: ArchiveLinks = NO_ARCHIVE_LINKS,
         deleted: Sequence[Tombstone] = (),
         only: Collection[str] | None = None,
         older: str = "",
@@ -75,7 +75,7 @@ class Renderer:
             titles=titles,
             language=self._language,
             zone=self._zone,
-            chain=chain,
+            archive_links=archive_links,
             deleted=deleted,
             older=older,
             hubs=self._hubs,
@@ -102,7 +102,7 @@ class Renderer:
         if not feed.page.is_shared:
             return rss_atom.shell(feed, extension)
         title = feed.titles.get(feed.page.category)
-        key = (feed.page, feed.chain, title, feed.language, extension)
+        key = (feed.page, feed.archive_links, title, feed.language, extension)
         kept = self._shells.pop(key, None) or rss_atom.shell(feed, extension)
         self._shells[key] = kept
         if len(self._shells) > MAX_SHELLS:

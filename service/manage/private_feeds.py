@@ -25,12 +25,12 @@ async def add_private(
     elif feed.category != categories.ALL and not await store.articles.titles_of([feed.category]):
         raise NotFound(f"{feed.category}: no such category")
     await store.private_feeds.add(feed)
-    return {**feed.shown(), "url": f"{settings.base_url}/private/{token}.rss"}
+    return {**feed.to_public(), "url": f"{settings.base_url}/private/{token}.rss"}
 
 
-async def all_private(store: Store) -> list[dict[str, Any]]:
+async def all_public(store: Store) -> list[dict[str, Any]]:
     """All private feeds, without their addresses, which nobody knows but who has them."""
-    return [feed.shown() for feed in await store.private_feeds.all()]
+    return [feed.to_public() for feed in await store.private_feeds.all()]
 
 
 async def revoke(store: Store, feed_id: str) -> None:

@@ -79,13 +79,15 @@ async def remove(store: Store, name: str) -> None:
     await store.sources.remove(source.id)
 
 
-async def shown(store: Store, source: Source, *, now: datetime) -> dict[str, Any]:
+async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str, Any]:
     """A source with what its polls left, as API and CLI show it."""
     poll = await store.sources.poll(source.id)
-    subscription = await store.subscriptions.get(poll.subscription) if poll.subscription else None
+    subscription = (
+        await store.our_subscriptions.get(poll.subscription) if poll.subscription else None
+    )
     is_live = subscription is not None and subscription.is_live(to_ms(now))
     return {
-        **source.shown(),
+        **source.to_public(),
         "kind": poll.kind,
         "polled": poll.polled or None,
         "result": poll.result,

@@ -33,22 +33,22 @@ async def find(store: Store, name: str) -> View:
     return view
 
 
-async def shown(store: Store, view: View, settings: Settings) -> dict[str, Any]:
+async def to_public(store: Store, view: View, settings: Settings) -> dict[str, Any]:
     """A view with where it is served and how far its index has come."""
     built = (await store.views.built()).get(view.name, {})
     url = None if view.private else f"{settings.base_url}/feeds/{view.path}.rss"
     return {
-        **view.shown(),
+        **view.to_public(),
         "url": url,
-        "articles": await store.pages.count(view.path),
+        "articles": await store.category_index.count(view.path),
         "indexed": bool(built.get("done")),
         "examined": built.get("examined", 0),
     }
 
 
-async def all_shown(store: Store, settings: Settings) -> list[dict[str, Any]]:
+async def all_public(store: Store, settings: Settings) -> list[dict[str, Any]]:
     """All views."""
-    return [await shown(store, view, settings) for view in await store.views.all()]
+    return [await to_public(store, view, settings) for view in await store.views.all()]
 
 
 async def remove(store: Store, name: str) -> None:
@@ -58,7 +58,7 @@ async def remove(store: Store, name: str) -> None:
         NotFound; InvalidInput: webhooks follow it, and would be sent nothing more without a word.
     """
     view = await find(store, name)
-    followers = [w.id for w in await store.deliveries.all() if w.selection.view == name]
+    followers = [w.id for w in await store.webhooks.all() if w.selection.view == name]
     if followers:
         raise InvalidInput("view", name, f"is followed by webhooks: {', '.join(followers[:10])}")
     for feed in await store.private_feeds.all():

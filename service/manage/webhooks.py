@@ -34,13 +34,13 @@ async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> d
     """
     webhook = make_webhook(fields, webhook_id=_new_id("wh"), created=now)
     await _check_view(store, webhook)
-    await store.deliveries.add(webhook, await _ends(store))
-    return webhook.shown_once()
+    await store.webhooks.add(webhook, await _ends(store))
+    return webhook.to_public_once()
 
 
 async def find(store: Store, webhook_id: str) -> Webhook:
     """The webhook of this id. Raises NotFound."""
-    webhook = await store.deliveries.get(webhook_id)
+    webhook = await store.webhooks.get(webhook_id)
     if webhook is None:
         raise NotFound(f"{webhook_id}: no such webhook")
     return webhook
@@ -56,25 +56,25 @@ async def change(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
         webhook = await find(store, webhook_id)
         changed = change_webhook(webhook, fields)
         await _check_view(store, changed)
-        if changed == webhook or await store.deliveries.replace(webhook, changed):
-            return (await shown(store, [changed]))[0]
+        if changed == webhook or await store.webhooks.replace(webhook, changed):
+            return (await to_public(store, [changed]))[0]
 
 
-async def all_shown(store: Store) -> list[dict[str, Any]]:
+async def all_public(store: Store) -> list[dict[str, Any]]:
     """All webhooks with their states."""
-    return await shown(store, await store.deliveries.all())
+    return await to_public(store, await store.webhooks.all())
 
 
-async def shown(store: Store, found: Sequence[Webhook]) -> list[dict[str, Any]]:
+async def to_public(store: Store, found: Sequence[Webhook]) -> list[dict[str, Any]]:
     """Webhooks with their states and how far they are behind, without their secrets."""
-    states = await store.deliveries.states([webhook.id for webhook in found])
+    states = await store.webhooks.states([webhook.id for webhook in found])
     recent = {
-        shard: await store.stream.newest(shard, count=MAX_COUNTED)
-        for shard in range(store.stream.shards)
+        shard: await store.event_stream.newest(shard, count=MAX_COUNTED)
+        for shard in range(store.event_stream.shards)
     }
     waiting = _Waiting(recent, {view.name: view for view in await store.views.all()})
     return [
-        {**webhook.shown(), **_state_shown(webhook, state), **waiting.shown(webhook, state)}
+        {**webhook.to_public(), **_state_shown(webhook, state), **waiting.to_public(webhook, state)}
         for webhook, state in zip(found, states, strict=True)
     ]
 
@@ -111,7 +111,7 @@ class _Waiting:
         self._views = views
         self._positions: dict[tuple[Selection, int], list[tuple[int, int]]] = {}
 
-    def shown(self, webhook: Webhook, state: State) -> dict[str, Any]:
+    def to_public(self, webhook: Webhook, state: State) -> dict[str, Any]:
         """`waiting`, with a `+` if there are older ones uncounted, and since when."""
         count, oldest_ms, is_more = 0, 0, False
         for shard, cursor in state.cursors.items():
@@ -139,8 +139,8 @@ class _Waiting:
 async def request_test(store: Store, webhook_id: str) -> str:
     """Have a test event sent; its id, or that of one that waits already. Raises NotFound."""
     await find(store, webhook_id)
-    message_id = (await store.deliveries.state(webhook_id)).test or _new_id("test")
-    await store.deliveries.order(webhook_id, test=message_id)
+    message_id = (await store.webhooks.state(webhook_id)).test or _new_id("test")
+    await store.webhooks.order(webhook_id, test=message_id)
     return message_id
 
 
@@ -164,9 +164,9 @@ async def resume(
     # Where it stands moves on while it is being sent to: only its worker knows.
     cursors = {} if start == CURSOR else await _cursors(store, start)
     order = {"at": to_rfc3339(now), **{str(shard): cursor for shard, cursor in cursors.items()}}
-    await store.deliveries.order(webhook_id, resume=orjson.dumps(order).decode())
-    cursors = cursors or (await store.deliveries.state(webhook_id)).cursors
-    gap = [await store.stream.is_behind(shard, cursor) for shard, cursor in cursors.items()]
+    await store.webhooks.order(webhook_id, resume=orjson.dumps(order).decode())
+    cursors = cursors or (await store.webhooks.state(webhook_id)).cursors
+    gap = [await store.event_stream.is_behind(shard, cursor) for shard, cursor in cursors.items()]
     return {"from": start, "gap": any(gap)}
 
 
@@ -176,11 +176,11 @@ async def _cursors(store: Store, start: str) -> Mapping[int, str]:
     moment = _moment(start)
     if moment:
         cursor = _before(moment)
-        return dict.fromkeys(range(store.stream.shards), cursor)
+        return dict.fromkeys(range(store.event_stream.shards), cursor)
     event = await _event(store, "from", start)
     # Shards have no common order: the others go on from what was written at that time.
     ms = event.position[0]
-    others = dict.fromkeys(range(store.stream.shards), before(f"{ms}-0"))
+    others = dict.fromkeys(range(store.event_stream.shards), before(f"{ms}-0"))
     return {**others, event.shard: event.entry_id}
 
 
@@ -197,7 +197,7 @@ async def replay(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
     _check_names(fields, ("event", "since", "until", "failures_since"))
     webhook = await find(store, webhook_id)
     ranges = await _ranges(store, webhook, fields)
-    if ranges and not await store.deliveries.replay(webhook_id, ranges):
+    if ranges and not await store.webhooks.replay(webhook_id, ranges):
         reason = f"more than {keys.REPLAYS_MAX} ranges would wait: try again later"
         raise InvalidInput("webhook", webhook_id, reason)
     return {"ranges": len(ranges)}
@@ -216,7 +216,7 @@ async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) 
         return [Range(event.shard, before(event.entry_id), event.entry_id)]
     since = _needed_moment(given[0], fields[given[0]])
     if given == ["failures_since"]:
-        letters = await store.deliveries.dead_letters(webhook.id, limit=keys.DEAD_LETTERS_MAX)
+        letters = await store.webhooks.dead_letters(webhook.id, limit=keys.DEAD_LETTERS_MAX)
         return [
             Range(int(letter["shard"]), before(str(letter["first"])), str(letter["last"]))
             for letter in reversed(letters)
@@ -241,13 +241,13 @@ async def rotate(
     while True:
         webhook = await find(store, webhook_id)
         made = rotate_webhook(webhook, fields, now=now)
-        if await store.deliveries.replace(webhook, made):
-            return made.shown_once()
+        if await store.webhooks.replace(webhook, made):
+            return made.to_public_once()
 
 
 async def remove(store: Store, webhook_id: str) -> None:
     """Forget a webhook. Raises NotFound."""
-    if not await store.deliveries.remove(webhook_id):
+    if not await store.webhooks.remove(webhook_id):
         raise NotFound(f"{webhook_id}: no such webhook")
 
 
@@ -258,11 +258,13 @@ async def _check_view(store: Store, webhook: Webhook) -> None:
 
 
 async def _ends(store: Store) -> dict[int, str]:
-    return {shard: await store.stream.last_id(shard) for shard in range(store.stream.shards)}
+    return {
+        shard: await store.event_stream.last_id(shard) for shard in range(store.event_stream.shards)
+    }
 
 
 async def _event(store: Store, field: str, event_id: object) -> Event:
-    found = await store.stream.find(event_id) if isinstance(event_id, str) else None
+    found = await store.event_stream.find(event_id) if isinstance(event_id, str) else None
     if found is None:
         raise InvalidInput(field, event_id, "is no event that is still on the stream")
     return found

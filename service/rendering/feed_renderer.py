@@ -16,10 +16,10 @@ from datetime import datetime
 
 from service.articles import categories
 from service.articles.article import LIVE, Article
-from service.feeds.archive import Chain
+from service.feeds.archive import ArchiveLinks
 from service.feeds.head import Tombstone
-from service.feeds.page import VIEWS, Page, tag_of
-from service.feeds.query import Place, Query, parse_query, place_of
+from service.feeds.page import VIEWS, Page, etag_of
+from service.feeds.query import PageCursor, Query, cursor_of, parse_query
 from service.feeds.writer import REVISION, Renderer
 from service.rendering.article_cache import ArticleCache
 from service.settings import Settings
@@ -104,17 +104,17 @@ class FeedRenderer:
 
     async def articles(self, page: Page) -> list[Article]:
         """The live articles of a page that selects nothing, newest first."""
-        ids = await self._store.pages.ids(page, limit=self._page_size, zone=self._zone)
+        ids = await self._store.category_index.ids(page, limit=self._page_size, zone=self._zone)
         return await self._shelf.get(ids)
 
-    async def _selected(self, page: Page, query: Query) -> tuple[list[Article], Place | None]:
+    async def _selected(self, page: Page, query: Query) -> tuple[list[Article], PageCursor | None]:
         """The articles of a page that a query selects, and where to go on after them."""
         limit = query.limit or (self._page_size if page.period.is_live else MAX_SCANNED)
         since, until = query.since, query.until
         if not page.period.is_live:
             start, end = page.period.bounds(self._zone)
             since, until = max(since or start, start), min(until or end, end)
-        ids = await self._store.pages.between(
+        ids = await self._store.category_index.between(
             page.category, since=since, until=until, before=query.before, limit=MAX_SCANNED
         )
         found: list[Article] = []
@@ -126,7 +126,7 @@ class FeedRenderer:
                         continue
                     if len(found) == limit:
                         return found, last
-                    last = place_of(article)
+                    last = cursor_of(article)
                     if query.filter.matches(article):
                         found.append(article)
                 await asyncio.sleep(0)
@@ -134,7 +134,7 @@ class FeedRenderer:
 
     async def states(self, pages: Sequence[Page]) -> list[State]:
         """Of these pages now; one round trip."""
-        return await self._store.pages.states(
+        return await self._store.category_index.states(
             pages, now=self._now(), zone=self._zone, page_size=self._page_size
         )
 
@@ -150,11 +150,11 @@ class FeedRenderer:
             # Empty days and selections are without number: not worth a key each.
             return await self._render(page, extension, state, version="", before=before)
         version = self._made_of(state)
-        shared = await self._store.rendered.load(page, extension)
+        shared = await self._store.rendered_pages.load(page, extension)
         if shared and shared.version == version:
             return shared
         rendered = await self._render(page, extension, state, version=version, before=shared)
-        await self._store.rendered.save([(page, extension, rendered)])
+        await self._store.rendered_pages.save([(page, extension, rendered)])
         return rendered
 
     async def render_ahead(
@@ -165,7 +165,7 @@ class FeedRenderer:
         In few round trips, however many pages: readers wait for the news at the end of them.
         """
         made = await self._made_anew(wanted) if wanted else []
-        await self._store.rendered.save(made, changes=changes)
+        await self._store.rendered_pages.save(made, changes=changes)
 
     async def _made_anew(
         self, wanted: Sequence[tuple[Page, str]]
@@ -174,9 +174,9 @@ class FeedRenderer:
         # The states first, see above.
         states = dict(zip(pages, await self.states(pages), strict=True))
         async with asyncio.TaskGroup() as group:
-            shared = group.create_task(self._store.rendered.load_without_body(wanted))
+            shared = group.create_task(self._store.rendered_pages.load_without_body(wanted))
             entries = group.create_task(
-                self._store.pages.entries(pages, limit=self._page_size, zone=self._zone)
+                self._store.category_index.entries(pages, limit=self._page_size, zone=self._zone)
             )
         shown = dict(zip(pages, entries.result(), strict=True))
         made = []
@@ -219,21 +219,21 @@ class FeedRenderer:
         version: str,
         before: Rendered | None,
     ) -> Rendered:
-        body = await self._made(page, extension, state.chain, content)
-        tag = tag_of(body)
+        body = await self._made(page, extension, state.archive_links, content)
+        tag = etag_of(body)
         changed_ms, past = state.changed_ms, before.past if before else ()
-        if before and before.tag == tag:
+        if before and before.etag == tag:
             # Late or repeated events move versions, but validators move only with content.
             changed_ms = before.changed_ms
         elif before:
-            past = ((before.tag, before.entries), *past)[:MAX_PAST] if before.entries else ()
+            past = ((before.etag, before.entries), *past)[:MAX_PAST] if before.entries else ()
             # A second of its own for each version, or If-Modified-Since could not tell them apart.
             changed_ms = max(changed_ms, (before.changed_ms // 1000 + 1) * 1000)
         return Rendered(
             version=version,
             body=body,
             changed_ms=changed_ms,
-            tag=tag,
+            etag=tag,
             entries=_marks(content.articles),
             past=past,
         )
@@ -254,7 +254,7 @@ class FeedRenderer:
             return None
         known = {base[i : i + _MARK_BYTES] for i in range(0, len(base), _MARK_BYTES)}
         new = {a.id for a in content.articles if _mark(a) not in known}
-        return await self._made(page, extension, state.chain, content, only=new)
+        return await self._made(page, extension, state.archive_links, content, only=new)
 
     async def _content(self, page: Page) -> Content:
         if page.query:
@@ -267,7 +267,9 @@ class FeedRenderer:
                 deleted=(),
                 titles=await self.page_titles(page, articles),
             )
-        (entries,) = await self._store.pages.entries([page], limit=self._page_size, zone=self._zone)
+        (entries,) = await self._store.category_index.entries(
+            [page], limit=self._page_size, zone=self._zone
+        )
         return await self._content_of(page, entries)
 
     async def _content_of(self, page: Page, entries: Entries) -> Content:
@@ -285,7 +287,7 @@ class FeedRenderer:
         self,
         page: Page,
         extension: str,
-        chain: Chain,
+        archive_links: ArchiveLinks,
         content: Content,
         *,
         only: Collection[str] | None = None,
@@ -293,8 +295,8 @@ class FeedRenderer:
         def make() -> bytes:
             return self._renderer.render(
                 page, extension, content.articles, content.titles,
-                chain=chain, deleted=content.deleted, only=only, older=content.older,
-                is_brief=content.is_brief,
+                archive_links=archive_links, deleted=content.deleted, only=only,
+                older=content.older, is_brief=content.is_brief,
             )  # fmt: skip
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, make)

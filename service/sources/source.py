@@ -50,7 +50,7 @@ class Source:
     created: str = ""
     """RFC 3339."""
 
-    def shown(self) -> dict[str, Any]:
+    def to_public(self) -> dict[str, Any]:
         """As API and CLI show it: of headers the names alone."""
         return {
             "id": self.id,

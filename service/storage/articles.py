@@ -144,15 +144,15 @@ class Articles:
                 step.before, step.after, step.article_id, step.revision, step.stamp_ms,
                 keys.GONE_MAX,
             ]  # fmt: skip
-            for touch in step.touches:
+            for change in step.changes:
                 key_names += [
-                    keys.category(shard, touch.category), keys.versions(shard, touch.category),
-                    keys.gone(shard, touch.category),
+                    keys.category(shard, change.category), keys.versions(shard, change.category),
+                    keys.gone(shard, change.category),
                 ]  # fmt: skip
                 argv += [
-                    "" if touch.score is None else touch.score,
-                    "" if touch.gone is None else touch.gone,
-                    " ".join(touch.periods),
+                    "" if change.score is None else change.score,
+                    "" if change.withdrawn is None else change.withdrawn,
+                    " ".join(change.periods),
                 ]
             self._index.run_in(pipe, keys=key_names, args=argv)
         _, *done = await pipe.execute()

@@ -13,9 +13,9 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from service.articles import times
-from service.feeds.archive import UNCHAINED, Chain
+from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
 from service.feeds.page import Page, Period
-from service.feeds.query import Place
+from service.feeds.query import PageCursor
 from service.storage import keys
 from service.storage.client import Client
 
@@ -41,13 +41,13 @@ class State:
     """All that a feed of a page depends on: equal states mean equal bytes."""
 
     version: Version
-    chain: Chain
+    archive_links: ArchiveLinks
     changed_ms: int
     """When it came to be this, as far as one can tell; 0 for what never had anything."""
 
     def __str__(self) -> str:
         """Changes with it."""
-        return f"{self.version}/{self.chain}"
+        return f"{self.version}/{self.archive_links}"
 
 
 # Tombstones in a feed.
@@ -65,7 +65,7 @@ class Entries:
     """Of articles that were withdrawn from it; GONE_SHOWN at most."""
 
 
-class Pages:
+class CategoryIndex:
     """The category indexes, as pages."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
@@ -112,7 +112,7 @@ class Pages:
         since: datetime | None,
         until: datetime | None,
         limit: int,
-        before: Place | None = None,
+        before: PageCursor | None = None,
     ) -> list[str]:
         """Ids of a category's live articles published in [since, until), newest first.
 
@@ -157,8 +157,10 @@ class Pages:
         for page in pages:
             version = _version([next(replies) for _ in range(self._shards)])
             found = [[next(replies) for _ in range(self._shards)] for _ in range(_asks(page))]
-            chain = _chain(page, found, today, zone, page_size)
-            states.append(State(version, chain, _changed_ms(version, chain, now, zone)))
+            archive_links = _chain(page, found, today, zone, page_size)
+            states.append(
+                State(version, archive_links, _changed_ms(version, archive_links, now, zone))
+            )
         return states
 
     def _ask_version(self, pipe: Any, page: Page) -> None:
@@ -246,15 +248,16 @@ def _version(stamps: Sequence[bytes | None]) -> Version:
     return Version(stamps_ms=tuple(int(stamp or 0) for stamp in stamps))
 
 
-def _changed_ms(version: Version, chain: Chain, now: datetime, zone: tzinfo) -> int:
+def _changed_ms(version: Version, archive_links: ArchiveLinks, now: datetime, zone: tzinfo) -> int:
     if not version.changed_ms:
         return 0
-    ends = [times.to_ms(moment) for moment in chain.ends(zone) if moment <= now]
+    ends = [times.to_ms(moment) for moment in archive_links.ends(zone) if moment <= now]
     return max([version.changed_ms, *ends])
 
 
 def _asks(page: Page) -> int:
-    """How many questions `_ask_neighbours` asks of each shard; selections are in no chain."""
+    """How many questions `_ask_neighbours` asks of each shard; selections are in no
+    archive_links."""
     if not page.is_shared:
         return 0
     return 2 if page.period.is_live or page.period.day else 0
@@ -262,20 +265,20 @@ def _asks(page: Page) -> int:
 
 def _chain(
     page: Page, found: Sequence[Sequence[Any]], today: Period, zone: tzinfo, page_size: int
-) -> Chain:
+) -> ArchiveLinks:
     if not found:
-        return UNCHAINED
+        return NO_ARCHIVE_LINKS
     before = [int(score) for pairs in found[0] for _, score in pairs]
     older = Period.of(times.from_ms(max(before)), zone) if before else None
     if page.period.is_live:
-        return Chain(older=today if sum(found[1]) > page_size else older)
+        return ArchiveLinks(older=today if sum(found[1]) > page_size else older)
     after = [int(score) for pairs in found[1] for _, score in pairs]
     newer = Period.of(times.from_ms(min(after)), zone) if after else None
     over = today.bounds(zone)[0]
     newer = newer if newer and newer.bounds(zone)[1] <= over else None
     is_over = page.period.bounds(zone)[1] <= over
     # One day alone is no archive yet (W3C: ArchiveIncomplete).
-    return Chain(older=older, newer=newer, is_archive=is_over and bool(older or newer))
+    return ArchiveLinks(older=older, newer=newer, is_archive=is_over and bool(older or newer))
 
 
 def _range(page: Page, zone: tzinfo) -> tuple[str, str]:

@@ -165,7 +165,7 @@ def lua_script(client: Client, *names: str) -> Script:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def redis_errors_as_unavailable() -> Iterator[None]:
     """Raise Unavailable instead of what redis-py raises for faults of Redis."""
     try:
         yield
@@ -203,7 +203,7 @@ async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> 
         InvalidSettings: the archive was written with another SHARDS, or Redis may drop data.
     """
     try:
-        with translated():
+        with redis_errors_as_unavailable():
             await client.hsetnx(keys.LAYOUT, "shards", str(shards))
             kept = int(await client.hget(keys.LAYOUT, "shards") or shards)
             policy = await _config(client, "maxmemory-policy")

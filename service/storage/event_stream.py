@@ -33,7 +33,7 @@ _FIELDS = {b"id", b"type", b"subject", b"time", b"data"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Backlog:
+class GroupLag:
     """How far a group is behind on one shard."""
 
     shard: int
@@ -44,7 +44,7 @@ class Backlog:
     """Not read yet; None where Redis cannot say (6.2, or after deletions)."""
 
 
-class Stream:
+class EventStream:
     """The streams of all shards."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
@@ -156,7 +156,7 @@ class Stream:
         """Entries still there."""
         return int(await self._client.xlen(keys.stream(shard)))
 
-    async def backlogs(self) -> list[Backlog]:
+    async def backlogs(self) -> list[GroupLag]:
         """Of every group on every shard, other people's groups included."""
         found = []
         for shard in range(self.shards):
@@ -167,7 +167,7 @@ class Stream:
                     raise
                 continue
             found += [
-                Backlog(
+                GroupLag(
                     shard=shard,
                     group=group["name"].decode(),
                     pending=group["pending"],

@@ -14,7 +14,7 @@ import orjson
 
 from service.storage import keys
 from service.storage.client import Client, Script
-from service.websub.hub import Asked, Subscriber, unescaped
+from service.websub.hub import SubscriptionRequest, TopicSubscription, unescaped
 
 # Of other sites' topics that were pinged and not fetched yet.
 MAX_PINGED = 1_000
@@ -86,7 +86,7 @@ class Refusal(Enum):
 class Content:
     """What a topic is at a moment."""
 
-    tag: str
+    etag: str
     """Of the bytes; empty if it is not there."""
     body: bytes
     content_type: str
@@ -94,7 +94,7 @@ class Content:
     """What another site's topic calls itself, if it says so."""
 
 
-class Subscribers:
+class HubSubscriptions:
     """Who is pushed our feeds."""
 
     def __init__(self, client: Client) -> None:
@@ -103,7 +103,9 @@ class Subscribers:
         self._resolve = Script(client, _RESOLVE)
         self._seen = Script(client, _SEEN)
 
-    async def ask(self, asked: Asked, *, max_total: int, max_per_host: int) -> Refusal:
+    async def ask(
+        self, asked: SubscriptionRequest, *, max_total: int, max_per_host: int
+    ) -> Refusal:
         """Keep what is asked until the callback has confirmed it."""
         names = [
             keys.SUBSCRIBERS,
@@ -114,25 +116,29 @@ class Subscribers:
         args = [asked.id, asked.to_json(), max_total, max_per_host, keys.CHANGES_MAX]
         return Refusal((await self._ask(keys=names, args=args)).decode())
 
-    async def confirm(self, asked: Asked, subscriber: Subscriber, *, sent: str) -> None:
+    async def confirm(
+        self, asked: SubscriptionRequest, subscriber: TopicSubscription, *, sent: str
+    ) -> None:
         """A callback has said yes to a subscription."""
         await self._resolved(subscriber, asked=asked, after=subscriber, sent=sent)
 
-    async def fail(self, asked: Asked) -> None:
+    async def fail(self, asked: SubscriptionRequest) -> None:
         """A callback has not confirmed; what was there before stays."""
         await self._resolved(asked, asked=asked)
 
-    async def end(self, subscriber: Subscriber, asked: Asked | None = None) -> None:
+    async def end(
+        self, subscriber: TopicSubscription, asked: SubscriptionRequest | None = None
+    ) -> None:
         """Forget a subscription, unless it was renewed meanwhile."""
         await self._resolved(subscriber, asked=asked, before=subscriber)
 
     async def _resolved(
         self,
-        which: Asked | Subscriber,
+        which: SubscriptionRequest | TopicSubscription,
         *,
-        asked: Asked | None = None,
-        before: Subscriber | None = None,
-        after: Subscriber | None = None,
+        asked: SubscriptionRequest | None = None,
+        before: TopicSubscription | None = None,
+        after: TopicSubscription | None = None,
         sent: str = "",
     ) -> None:
         names = [
@@ -145,11 +151,15 @@ class Subscribers:
         texts = [each.to_json() if each else "" for each in (asked, before, after)]
         await self._resolve(keys=names, args=[which.id, *texts, sent])
 
-    async def get(self, subscriber_id: str) -> tuple[Subscriber | None, Asked | None]:
+    async def get(
+        self, subscriber_id: str
+    ) -> tuple[TopicSubscription | None, SubscriptionRequest | None]:
         """A subscription, and what is asked of it."""
         return (await self.get_many([subscriber_id]))[0]
 
-    async def get_many(self, ids: Sequence[str]) -> list[tuple[Subscriber | None, Asked | None]]:
+    async def get_many(
+        self, ids: Sequence[str]
+    ) -> list[tuple[TopicSubscription | None, SubscriptionRequest | None]]:
         """The same of many."""
         if not ids:
             return []
@@ -159,14 +169,19 @@ class Subscribers:
         pipe.hmget(keys.HUB_ASKED, ids)
         kept, asked = await pipe.execute()
         return [
-            (Subscriber(**orjson.loads(k)) if k else None, Asked(**orjson.loads(a)) if a else None)
+            (
+                TopicSubscription(**orjson.loads(k)) if k else None,
+                SubscriptionRequest(**orjson.loads(a)) if a else None,
+            )
             for k, a in zip(kept, asked, strict=True)
         ]
 
-    async def all(self) -> dict[str, Subscriber]:
+    async def all(self) -> dict[str, TopicSubscription]:
         """Id → subscription."""
         found = await self._client.hgetall(keys.SUBSCRIBERS)
-        return {key.decode(): Subscriber(**orjson.loads(value)) for key, value in found.items()}
+        return {
+            key.decode(): TopicSubscription(**orjson.loads(value)) for key, value in found.items()
+        }
 
     async def ids(self) -> list[str]:
         """Of all that are kept or asked for, each once."""
@@ -174,12 +189,12 @@ class Subscribers:
         asked = await self._client.hkeys(keys.HUB_ASKED)
         return [key.decode() for key in dict.fromkeys([*kept, *asked])]
 
-    async def all_shown(self) -> list[dict[str, Any]]:
+    async def all_public(self) -> list[dict[str, Any]]:
         """All as API and CLI have them, without secrets."""
         found = await self.all()
         states = await self.states(list(found))
         return [
-            subscriber.shown(state)
+            subscriber.to_public(state)
             for subscriber, state in zip(found.values(), states, strict=True)
         ]
 

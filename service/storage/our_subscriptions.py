@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from service.storage import keys
 from service.storage.client import Client
-from service.websub.subscriber import Subscription
+from service.websub.subscriber import HubSubscription
 
 GROUP = "ingest"
 # Longer than a document may take to be read.
@@ -31,20 +31,20 @@ class Push:
     content_type: str
 
 
-class Subscriptions:
+class OurSubscriptions:
     """What hubs were asked for, and what they sent."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def put(self, subscription: Subscription) -> None:
+    async def put(self, subscription: HubSubscription) -> None:
         """Keep one."""
         await self._client.hset(keys.SUBSCRIPTIONS, subscription.id, orjson.dumps(subscription))
 
-    async def get(self, subscription_id: str) -> Subscription | None:
+    async def get(self, subscription_id: str) -> HubSubscription | None:
         """One, also if its lease has ended."""
         kept = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
-        return Subscription(**orjson.loads(kept)) if kept else None
+        return HubSubscription(**orjson.loads(kept)) if kept else None
 
     async def remove(self, subscription_id: str) -> None:
         """Forget one: its callback knows nothing any more."""

@@ -17,7 +17,7 @@ class PrivateFeeds:
 
     async def add(self, feed: PrivateFeed) -> None:
         """Keep a private feed, under the hash of its token."""
-        fields = {**feed.shown(), "category": feed.category}
+        fields = {**feed.to_public(), "category": feed.category}
         fields.pop("view", None)
         await self._client.hset(keys.PRIVATE_FEEDS, feed.token_hash, orjson.dumps(fields))
 

@@ -34,7 +34,7 @@ class Rendered:
     body: bytes
     changed_ms: int
     """When these bytes came to be different from the ones before: Last-Modified."""
-    tag: str
+    etag: str
     """Hash of the body."""
     entries: bytes
     """One mark of 8 bytes for each entry, in no use but for differences."""
@@ -75,7 +75,7 @@ class RenderedPages:
                     "version": made.version,
                     "body": made.body,
                     "changed_ms": made.changed_ms,
-                    "tag": made.tag,
+                    "tag": made.etag,
                     "entries": made.entries,
                     "past": msgpack.packb(made.past),
                 },
@@ -131,7 +131,7 @@ def _rendered(found: Mapping[str, bytes | None]) -> Rendered | None:
         version=version.decode(),
         body=body,
         changed_ms=int(changed_ms),
-        tag=tag.decode(),
+        etag=tag.decode(),
         entries=entries,
         past=tuple((tag, entries) for tag, entries in msgpack.unpackb(past)),
     )

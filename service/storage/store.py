@@ -14,18 +14,18 @@ from service.logs import Throttle
 from service.settings import Settings
 from service.storage import keys
 from service.storage.articles import Articles
-from service.storage.category_index import Pages
+from service.storage.category_index import CategoryIndex
 from service.storage.client import Client, check_server, connect
 from service.storage.duplicates import Duplicates
-from service.storage.event_stream import Stream
-from service.storage.hub_subscriptions import Subscribers
+from service.storage.event_stream import EventStream
+from service.storage.hub_subscriptions import HubSubscriptions
 from service.storage.leases import Leases
-from service.storage.our_subscriptions import Subscriptions
+from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.rendered_pages import RenderedPages
 from service.storage.sources import Sources
 from service.storage.views import Views
-from service.storage.webhooks import Deliveries
+from service.storage.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ class Store:
 
     client: Client
     articles: Articles
-    stream: Stream
-    pages: Pages
-    rendered: RenderedPages
+    event_stream: EventStream
+    category_index: CategoryIndex
+    rendered_pages: RenderedPages
     leases: Leases
-    deliveries: Deliveries
+    webhooks: Webhooks
     duplicates: Duplicates
     sources: Sources
-    subscribers: Subscribers
-    subscriptions: Subscriptions
+    hub_subscriptions: HubSubscriptions
+    our_subscriptions: OurSubscriptions
     private_feeds: PrivateFeeds
     views: Views
 
@@ -117,15 +117,15 @@ def of_client(client: Client, *, shards: int) -> Store:
     return Store(
         client=client,
         articles=Articles(client, shards=shards),
-        stream=Stream(client, shards=shards),
-        pages=Pages(client, shards=shards),
-        rendered=RenderedPages(client, shards=shards),
+        event_stream=EventStream(client, shards=shards),
+        category_index=CategoryIndex(client, shards=shards),
+        rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
-        deliveries=Deliveries(client),
+        webhooks=Webhooks(client),
         duplicates=Duplicates(client, shards=shards),
         sources=Sources(client),
-        subscribers=Subscribers(client),
-        subscriptions=Subscriptions(client),
+        hub_subscriptions=HubSubscriptions(client),
+        our_subscriptions=OurSubscriptions(client),
         private_feeds=PrivateFeeds(client),
         views=Views(client, shards=shards),
     )

@@ -21,7 +21,7 @@ class Views:
     async def put(self, view: View) -> None:
         """Keep a view, in the place of one of its name; it is to be indexed from nothing."""
         pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.VIEWS, view.name, orjson.dumps(view.shown()))
+        pipe.hset(keys.VIEWS, view.name, orjson.dumps(view.to_public()))
         pipe.hdel(keys.VIEWS_BUILT, view.name)
         pipe.incr(keys.VIEWS_CHANGED)
         await pipe.execute()
@@ -45,12 +45,12 @@ class Views:
     async def get(self, name: str) -> View | None:
         """The view of this name."""
         found = await self._client.hget(keys.VIEWS, name)
-        return View.kept(orjson.loads(found)) if found else None
+        return View.from_json(orjson.loads(found)) if found else None
 
     async def all(self) -> list[View]:
         """All of them, by name."""
         found = await self._client.hgetall(keys.VIEWS)
-        return [View.kept(orjson.loads(found[name])) for name in sorted(found)]
+        return [View.from_json(orjson.loads(found[name])) for name in sorted(found)]
 
     async def changes(self) -> int:
         """How often views were changed; equal numbers mean equal views."""

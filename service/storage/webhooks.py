@@ -128,7 +128,7 @@ class Settled(Enum):
     """Its lease is another's."""
 
 
-class Deliveries:
+class Webhooks:
     """Endpoints and their deliveries."""
 
     def __init__(self, client: Client) -> None:

@@ -14,16 +14,16 @@ from service.errors import Unavailable
 from service.feeds.page import FORMATS
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
 from service.web.request import body, problems
-from service.web.request.keys import CACHE, CLOCK, DOCUMENTS, EVENTS, SETTINGS, STOP, STORE, TOKEN
+from service.web.request.keys import CACHE, CLOCK, EVENTS, PAGE_LOADER, SETTINGS, STOP, STORE, TOKEN
 from service.web.routes import ROUTES
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
-from service.web.serving.page_loader import Documents
-from service.web.serving.request_cache import Connection
-from service.web.serving.response import SERVER, ReadyResponse
+from service.web.serving.page_loader import PageLoader
+from service.web.serving.request_cache import CachingConnection
+from service.web.serving.response import SERVER, PreparedResponse
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,9 @@ def serve_hot(
             hot = cache.hot(request.raw_path)
             ready = hot.document.answer(request) if hot else None
             if hot and ready:
-                if isinstance(ready, ReadyResponse) and isinstance(request.protocol, Connection):
+                if isinstance(ready, PreparedResponse) and isinstance(
+                    request.protocol, CachingConnection
+                ):
                     request.protocol.remember(hot, ready)
                 return ready
         return await handle(request)
@@ -99,12 +101,12 @@ def serve_hot(
 async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with open_store(settings, check=False) as store:
-        documents = Documents(store, settings, now=app[CLOCK])
-        app[STORE], app[DOCUMENTS] = store, documents
+        documents = PageLoader(store, settings, now=app[CLOCK])
+        app[STORE], app[PAGE_LOADER] = store, documents
         app[CACHE] = PageCache(
             documents.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
         )
-        app[EVENTS] = Broadcast(store.stream)
+        app[EVENTS] = Broadcast(store.event_stream)
         yield
         app[CACHE].close()
         documents.close()
@@ -117,7 +119,7 @@ async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with stopping_group(app[STOP]) as group:
         group.create_task(_listen(app, stop))
-        for shard in range(app[STORE].stream.shards):
+        for shard in range(app[STORE].event_stream.shards):
             group.create_task(app[EVENTS].run(shard, stop))
         yield
         stop.set()
@@ -125,8 +127,8 @@ async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
 
 async def _listen(app: web.Application, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        with suppress(Unavailable), translated():
-            async with app[STORE].rendered.announcements() as announcements:
+        with suppress(Unavailable), redis_errors_as_unavailable():
+            async with app[STORE].rendered_pages.announcements() as announcements:
                 # What was announced while nobody listened is unknown.
                 app[CACHE].forget_all()
                 async for changes in announcements:
@@ -147,4 +149,4 @@ async def note_readers(app: web.Application) -> None:
         for page, extension in app[CACHE].take_asked()
         if extension in FORMATS and page.is_shared
     ]
-    await app[STORE].rendered.ask(asked, now=app[CLOCK]())
+    await app[STORE].rendered_pages.ask(asked, now=app[CLOCK]())

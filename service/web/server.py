@@ -18,7 +18,7 @@ from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
 from service.web.request.keys import CACHE
 from service.web.serving.connection_limit import ConnectionLimit
-from service.web.serving.request_cache import Site
+from service.web.serving.request_cache import CachingSite
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     assert runner.server is not None  # noqa: S101 -- setup() makes it
     runner.server.request_handler = serve_hot(app[CACHE], runner.server.request_handler)
     try:
-        site = Site(
+        site = CachingSite(
             runner,
             listen(settings),
             repeated=app[CACHE].repeated,
@@ -67,7 +67,7 @@ async def serve(settings: Settings, *, token: str) -> None:
         await site.start()
         shown = {"url": settings.base_url, "max_connections": limit.max_connections}
         logger.info("serving", extra=shown)
-        process.settle()
+        process.freeze_garbage_collector()
         await stop.wait()
     finally:
         process.end_within(settings.drain_s)

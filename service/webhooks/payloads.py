@@ -29,7 +29,7 @@ _BATCHES = uuid.UUID("6f5e1f0e-6a3c-5c5b-9a55-0d2b7f3f7d11")
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class Payload:
     """The body of one request."""
 
     id: str
@@ -76,7 +76,7 @@ _PAYLOADS: dict[str, Callable[[Event], bytes]] = {
 }
 
 
-def fitting(
+def take_fitting(
     events: Sequence[Event], *, format: str, payload: str, max_bytes: int
 ) -> Sequence[Event]:
     """The first of them that fit into `max_bytes` together; one at least."""
@@ -88,9 +88,9 @@ def fitting(
     return events
 
 
-def single(event: Event, *, format: str, payload: str) -> Parcel:
+def single_payload(event: Event, *, format: str, payload: str) -> Payload:
     """One event in one request."""
-    return Parcel(
+    return Payload(
         id=event.id,
         type=event.type,
         content_type=_EVENT if format == CLOUDEVENTS else JSON,
@@ -99,7 +99,9 @@ def single(event: Event, *, format: str, payload: str) -> Parcel:
     )
 
 
-def batch(events: Sequence[Event], *, format: str, payload: str, endpoint_id: str) -> Parcel:
+def batch_payload(
+    events: Sequence[Event], *, format: str, payload: str, endpoint_id: str
+) -> Payload:
     """Some events in one request; a list even if there is one."""
     first, last = events[0], events[-1]
     forms = [_written(event, format, payload, is_one_of_many=True) for event in events]
@@ -108,7 +110,7 @@ def batch(events: Sequence[Event], *, format: str, payload: str, endpoint_id: st
         fields = {"type": BATCH_TYPE, "timestamp": last.time, "data": orjson.Fragment(body)}
         body = orjson.dumps(fields)
     name = f"{endpoint_id} {first.shard} {first.entry_id} {last.entry_id}"
-    return Parcel(
+    return Payload(
         id=str(uuid.uuid5(_BATCHES, name)),
         type=BATCH_TYPE,
         content_type=_EVENTS if format == CLOUDEVENTS else JSON,
@@ -117,15 +119,15 @@ def batch(events: Sequence[Event], *, format: str, payload: str, endpoint_id: st
     )
 
 
-def test(message_id: str, *, time: str, format: str, is_batch: bool) -> Parcel:
+def test_payload(message_id: str, *, time: str, format: str, is_batch: bool) -> Payload:
     """What `webhooks test` sends: an event of its own type, in the endpoint's form."""
     event = Event(
         entry_id="0-0", shard=0, id=message_id, type=TEST_TYPE, subject="test", time=time,
         data=b'{"test":true}',
     )  # fmt: skip
     parcel = (
-        batch([event], format=format, payload=FULL, endpoint_id=message_id)
+        batch_payload([event], format=format, payload=FULL, endpoint_id=message_id)
         if is_batch
-        else single(event, format=format, payload=FULL)
+        else single_payload(event, format=format, payload=FULL)
     )
-    return Parcel(message_id, TEST_TYPE, parcel.content_type, parcel.body)
+    return Payload(message_id, TEST_TYPE, parcel.content_type, parcel.body)

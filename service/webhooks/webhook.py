@@ -20,7 +20,7 @@ from service.errors import InvalidInput
 from service.feeds.query import Query, parse_query
 from service.http import checked_headers, checked_url
 from service.webhooks import payloads, signing
-from service.webhooks.payloads import Parcel
+from service.webhooks.payloads import Payload
 from service.webhooks.selection import ALL_EVENTS, Selection
 from service.webhooks.signing import Key
 
@@ -91,29 +91,31 @@ class Webhook:
         chosen = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items()}
         return cls(**fields, selection=Selection(**chosen))
 
-    def parcel(self, waiting: Sequence[Event]) -> Parcel:
+    def payload_for(self, waiting: Sequence[Event]) -> Payload:
         """The next request for events that wait, the oldest first."""
         if self.batch == 1:
-            return payloads.single(waiting[0], format=self.format, payload=self.payload)
-        fitting = payloads.fitting(
+            return payloads.single_payload(waiting[0], format=self.format, payload=self.payload)
+        fitting = payloads.take_fitting(
             waiting, format=self.format, payload=self.payload, max_bytes=self.max_bytes
         )
-        return payloads.batch(
+        return payloads.batch_payload(
             fitting, format=self.format, payload=self.payload, endpoint_id=self.id
         )
 
-    def test(self, message_id: str, *, time: str) -> Parcel:
+    def test(self, message_id: str, *, time: str) -> Payload:
         """A test message."""
-        return payloads.test(message_id, time=time, format=self.format, is_batch=self.batch > 1)
+        return payloads.test_payload(
+            message_id, time=time, format=self.format, is_batch=self.batch > 1
+        )
 
-    def request_headers(self, parcel: Parcel, *, now: datetime) -> dict[str, str]:
+    def request_headers(self, parcel: Payload, *, now: datetime) -> dict[str, str]:
         """All that a request carries but the User-Agent."""
         signed = signing.headers(
             self.keys, message_id=parcel.id, attempted=now, payload=parcel.body
         )
         return {**self.headers, "Content-Type": parcel.content_type, **signed}
 
-    def shown(self) -> dict[str, Any]:
+    def to_public(self) -> dict[str, Any]:
         """As the API shows it: without its secrets, which are shown once, when they are made."""
         return {
             "id": self.id,
@@ -127,10 +129,10 @@ class Webhook:
             "created": self.created,
         }
 
-    def shown_once(self) -> dict[str, Any]:
+    def to_public_once(self) -> dict[str, Any]:
         """The same with the secret that the receiver needs; of v1a it needs none."""
         key = self.keys[0]
-        return {**self.shown(), **({} if key.public else {"secret": key.secret})}
+        return {**self.to_public(), **({} if key.public else {"secret": key.secret})}
 
     def rotated(self, key: Key, *, overlap_s: float, now: datetime) -> Webhook:
         """With a new key; those before go on signing beside it for `overlap_s`."""

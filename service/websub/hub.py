@@ -40,7 +40,7 @@ _UNRESERVED = re.compile(r"%(?:2[de]|3\d|[46][1-9a-f]|[57][0-9a]|5f|7e)", re.IGN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class SubscriptionRequest:
     """What a subscriber asks for, until its callback confirms it; or what is to be told to it."""
 
     mode: str
@@ -61,9 +61,9 @@ class Asked:
         """As kept, with the secret."""
         return orjson.dumps(self)
 
-    def confirmed(self, now_ms: int) -> Subscriber:
+    def confirmed(self, now_ms: int) -> TopicSubscription:
         """The subscription, from now to the end of its lease."""
-        return Subscriber(
+        return TopicSubscription(
             callback=self.callback,
             topic=self.topic,
             secret=self.secret,
@@ -71,7 +71,7 @@ class Asked:
             expires_ms=now_ms + self.lease_s * 1000,
         )
 
-    def question(self, challenge: str) -> str:
+    def verification_url(self, challenge: str) -> str:
         """The callback's URL with what it has to confirm, after its own query (5.3)."""
         lease = {"hub.lease_seconds": self.lease_s} if self.mode == SUBSCRIBE else {}
         return _asked(
@@ -79,14 +79,14 @@ class Asked:
             {"hub.mode": self.mode, "hub.topic": self.topic, "hub.challenge": challenge, **lease},
         )
 
-    def denial(self, reason: str) -> str:
+    def denial_url(self, reason: str) -> str:
         """The callback's URL with the news that there is nothing more (5.2)."""
         fields = {"hub.mode": DENIED, "hub.topic": self.topic, "hub.reason": reason}
         return _asked(self.callback, fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subscriber:
+class TopicSubscription:
     """A subscription as it was confirmed."""
 
     callback: str
@@ -98,7 +98,7 @@ class Subscriber:
     @property
     def id(self) -> str:
         """As `Asked.id`."""
-        return Asked(mode=SUBSCRIBE, callback=self.callback, topic=self.topic).id
+        return SubscriptionRequest(mode=SUBSCRIBE, callback=self.callback, topic=self.topic).id
 
     def to_json(self) -> bytes:
         """As kept, with the secret."""
@@ -122,7 +122,7 @@ class Subscriber:
             headers["X-Hub-Signature"] = f"{self.method}={digest}"
         return headers
 
-    def shown(self, state: Mapping[str, str]) -> dict[str, Any]:
+    def to_public(self, state: Mapping[str, str]) -> dict[str, Any]:
         """As API and CLI have it."""
         first_ms = int(state.get("first_failure_ms") or 0)
         return {
@@ -136,9 +136,9 @@ class Subscriber:
         }
 
     @property
-    def denied(self) -> Asked:
+    def denied(self) -> SubscriptionRequest:
         """What is to be told to it when it is ended."""
-        return Asked(mode=DENIED, callback=self.callback, topic=self.topic)
+        return SubscriptionRequest(mode=DENIED, callback=self.callback, topic=self.topic)
 
 
 def form_of(body: bytes) -> list[tuple[str, str]]:
@@ -156,7 +156,7 @@ def form_of(body: bytes) -> list[tuple[str, str]]:
         raise InvalidInput("body", f"{len(body)} bytes", reason) from exc
 
 
-def asked(form: Mapping[str, str], *, settings: Settings) -> Asked:
+def parse_request(form: Mapping[str, str], *, settings: Settings) -> SubscriptionRequest:
     """Check a request to subscribe or unsubscribe; what is not known is ignored (5.1).
 
     Raises:
@@ -169,7 +169,7 @@ def asked(form: Mapping[str, str], *, settings: Settings) -> Asked:
     topic = unescaped(form.get("hub.topic", ""))
     if mode == UNSUBSCRIBE:
         # Whatever was subscribed to once; the rest says nothing here.
-        return Asked(mode=mode, callback=callback, topic=topic)
+        return SubscriptionRequest(mode=mode, callback=callback, topic=topic)
     if topic_of(topic, settings) is None:
         if not settings.hub_open:
             raise InvalidInput("hub.topic", topic, "is no feed of ours; take the feed's rel=self")
@@ -180,7 +180,7 @@ def asked(form: Mapping[str, str], *, settings: Settings) -> Asked:
     method = form.get("hub.signature_method", "").lower() or METHODS[0]
     if method not in METHODS:
         raise InvalidInput("hub.signature_method", method, f"must be one of {', '.join(METHODS)}")
-    return Asked(
+    return SubscriptionRequest(
         mode=mode,
         callback=callback,
         topic=topic,

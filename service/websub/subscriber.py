@@ -21,7 +21,7 @@ _METHODS = ("sha1", "sha256", "sha384", "sha512")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subscription:
+class HubSubscription:
     """What we asked of a hub, and what it said."""
 
     id: str
@@ -45,16 +45,16 @@ class Subscription:
         """Whether the hub tells us of news."""
         return self.expires_ms > now_ms and not self.is_ending
 
-    def asked(self, now_ms: int) -> Subscription:
+    def asked(self, now_ms: int) -> HubSubscription:
         """As it is after the hub was asked: to be asked again if it does not verify."""
         wait_s = min(FIRST_RETRY_S * 2.0 ** min(self.failures, 16), LONGEST_RETRY_S)
         return replace(self, renew_ms=now_ms + int(wait_s * 1000), failures=self.failures + 1)
 
-    def ended(self) -> Subscription:
+    def ended(self) -> HubSubscription:
         """As it is after the hub has ended it by itself."""
         return replace(self, expires_ms=0)
 
-    def verified(self, lease_s: int, now_ms: int) -> Subscription:
+    def verified(self, lease_s: int, now_ms: int) -> HubSubscription:
         """As it is after the hub has verified it, for this long."""
         return replace(
             self,

@@ -46,7 +46,7 @@ async def aggregator(store: Store, settings: Settings) -> AsyncIterator[None]:
 
 async def ids(store: Store, page: str, period: Period = Period()) -> list[str]:  # noqa: B008 -- frozen
     """What a page shows."""
-    return await store.pages.ids(Page(page, period), limit=50, zone=UTC)
+    return await store.category_index.ids(Page(page, period), limit=50, zone=UTC)
 
 
 async def append(store: Store, *drafts) -> list[str]:  # type: ignore[no-untyped-def]
@@ -78,7 +78,7 @@ async def test_an_edit_moves_it_and_leaves_nothing_behind(store: Store) -> None:
         return await ids(store, CATEGORY)
 
     await wait_until(there)
-    before = await store.pages.version(old)
+    before = await store.category_index.version(old)
     await append(store, draft("a", published=DAY + timedelta(days=1), category="Sports"))
 
     async def moved() -> bool:
@@ -87,7 +87,7 @@ async def test_an_edit_moves_it_and_leaves_nothing_behind(store: Store) -> None:
     await wait_until(moved)
     assert [] == await ids(store, CATEGORY)
     assert [article_id] == await ids(store, "all", Period(2017, 12, 23))
-    assert (await store.pages.version(old)).changed_ms > before.changed_ms
+    assert (await store.category_index.version(old)).changed_ms > before.changed_ms
 
 
 @pytest.mark.usefixtures("aggregating")
@@ -110,7 +110,7 @@ async def test_a_withdrawn_article_is_on_no_page(store: Store) -> None:
 
 async def test_changes_are_announced(store: Store, settings: Settings) -> None:
     """Servers hear of every page that changed, once it has."""
-    async with store.rendered.announcements() as announcements, aggregator(store, settings):
+    async with store.rendered_pages.announcements() as announcements, aggregator(store, settings):
         await append(store, draft("a"))
         async for changes in announcements:
             if changes:
@@ -122,9 +122,9 @@ async def test_changes_are_announced(store: Store, settings: Settings) -> None:
 
 async def test_what_died_half_done_is_done_again(store: Store, settings: Settings) -> None:
     """Events read and never acknowledged (kill -9) are indexed at the next start."""
-    await store.stream.create_group(AGGREGATE)
+    await store.event_stream.create_group(AGGREGATE)
     expected = await append(store, draft("a"))
-    taken = await store.stream.read_group(0, AGGREGATE, "aggregate-0", count=10)
+    taken = await store.event_stream.read_group(0, AGGREGATE, "aggregate-0", count=10)
     assert 1 == len(taken)
     async with aggregator(store, settings):
 
@@ -134,7 +134,7 @@ async def test_what_died_half_done_is_done_again(store: Store, settings: Setting
         assert expected == await wait_until(there)
 
         async def acknowledged() -> bool:
-            return 0 == (await store.stream.backlogs())[0].pending
+            return 0 == (await store.event_stream.backlogs())[0].pending
 
         await wait_until(acknowledged)
 
@@ -183,7 +183,7 @@ async def test_garbage_on_the_stream_is_acknowledged(store: Store) -> None:
     assert expected == await wait_until(there)
 
     async def settled() -> bool:
-        return [(0, 0)] == [(b.pending, b.lag or 0) for b in await store.stream.backlogs()]
+        return [(0, 0)] == [(b.pending, b.lag or 0) for b in await store.event_stream.backlogs()]
 
     await wait_until(settled)
 
@@ -202,10 +202,10 @@ async def test_over_the_cap_all_events_go_and_that_is_counted(
             return (await store.counters()).get("stream_dropped_over_cap", 0) > 0
 
         await wait_until(counted)
-        assert await store.stream.length(0) < 700
+        assert await store.event_stream.length(0) < 700
 
         async def all_there() -> bool:
-            return 700 == await store.pages.count("all")
+            return 700 == await store.category_index.count("all")
 
         await wait_until(all_there)
 
@@ -221,15 +221,15 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
     async with aggregator(store, brief):
 
         async def all_there() -> bool:
-            return 500 == await store.pages.count("all")
+            return 500 == await store.category_index.count("all")
 
         await wait_until(all_there)
         await asyncio.sleep(0.3)
-        assert 500 == await store.stream.length(0)
+        assert 500 == await store.event_stream.length(0)
         await webhooks.remove(store, made["id"])
 
         async def trimmed() -> bool:
-            return await store.stream.length(0) < 500
+            return await store.event_stream.length(0) < 500
 
         await wait_until(trimmed)
 
@@ -240,7 +240,7 @@ async def test_pages_that_are_read_are_rendered_ahead(
     """A page that somebody asked for lies ready under its new version; others are not rendered."""
     monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     page = Page("all")
-    await store.rendered.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
+    await store.rendered_pages.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
     async with aggregator(store, settings):
         asked = 0
 
@@ -248,8 +248,8 @@ async def test_pages_that_are_read_are_rendered_ahead(
             nonlocal asked
             asked += 1
             await append(store, draft(f"n{asked}"))
-            found = await store.rendered.load(page, "rss")
+            found = await store.rendered_pages.load(page, "rss")
             return found is not None
 
         await wait_until(ready)
-    assert await store.rendered.load(page, "atom") is None
+    assert await store.rendered_pages.load(page, "atom") is None

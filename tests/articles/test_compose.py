@@ -137,7 +137,7 @@ def test_shorten_leaves_no_comma_behind() -> None:
         ({"url": "http://x.example/"}, {"base_url": "http://x.example/"}),
         ({"source": "s", "id": "ignored", "revision": 3, "status": "live"}, {"source": "s"}),
         ({"title": None}, {"title": ""}),
-        ({}, {"form": Detail.RECORD}),
+        ({}, {"detail": Detail.RECORD}),
     ],
 )  # fmt: skip
 def test_entries_from_json(fields: dict[str, Any], expected: dict[str, Any]) -> None:

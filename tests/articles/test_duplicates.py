@@ -19,7 +19,7 @@ from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
 from tests.conftest import wait_until
 from workers.aggregate import aggregator
-from workers.aggregate.duplicate_finder import Finder
+from workers.aggregate.duplicate_finder import DuplicateFinder
 
 WORDS = [
     "harbour", "ferry", "tide", "quay", "council", "winter", "boats", "pilot", "crane", "fog",
@@ -55,7 +55,9 @@ async def finding(
     """The finder at work, beside an aggregate worker."""
     ended = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(Finder(store, settings, now=lambda: datetime.now(UTC)).run(ended))
+        group.create_task(
+            DuplicateFinder(store, settings, now=lambda: datetime.now(UTC)).run(ended)
+        )
         yield
         ended.set()
 
@@ -99,10 +101,12 @@ async def settled(store: Store) -> None:
 
     async def done() -> bool:
         # Redis 6.2 knows no lag. In this order: the newest may be read and not judged yet.
-        newest = await store.stream.last_id(0)
-        if await store.stream.needed_from(0, DUPLICATES) != newest:
+        newest = await store.event_stream.last_id(0)
+        if await store.event_stream.needed_from(0, DUPLICATES) != newest:
             return False
-        return [0] == [b.pending for b in await store.stream.backlogs() if b.group == DUPLICATES]
+        return [0] == [
+            b.pending for b in await store.event_stream.backlogs() if b.group == DUPLICATES
+        ]
 
     await wait_until(done)
 
@@ -208,8 +212,8 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
     _, second = await append(
         store, draft("a.example", body, category="A/B"), draft("b.example", body, guid="2")
     )
-    finder = Finder(store, settings, now=lambda: datetime.now(UTC))
-    events = await store.stream.newest(0, count=9)
+    finder = DuplicateFinder(store, settings, now=lambda: datetime.now(UTC))
+    events = await store.event_stream.newest(0, count=9)
     for _ in range(3):
         for event in events:
             await finder._judge(event)

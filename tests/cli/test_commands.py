@@ -80,7 +80,7 @@ def publish(redis_url: str, *titles: str) -> None:
         stop = asyncio.Event()
 
         async def indexed() -> bool:
-            return await store.pages.count("all") >= len(titles)
+            return await store.category_index.count("all") >= len(titles)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(Aggregator(store, settings, now=lambda: now).run(stop))

@@ -128,10 +128,10 @@ async def ask(client: Client, callback: Callback, status: int = 202, /, **fields
 
 async def subscribed(client: Client, store: Store, callback: Callback, **fields: object) -> None:
     """A subscription that is confirmed."""
-    before = len(await store.subscribers.all())
+    before = len(await store.hub_subscriptions.all())
     await ask(client, callback, **fields)
 
     async def there() -> bool:
-        return len(await store.subscribers.all()) > before
+        return len(await store.hub_subscriptions.all()) > before
 
     await wait_until(there)

@@ -104,7 +104,7 @@ async def test_endpoints_that_another_was_to_have_stay_if_it_goes(
 ) -> None:
     """A worker that came and went before anything was handed over."""
     while lease_of(await subscribe(store, receiver)) not in sorted(LEASES)[8:]:
-        await webhooks.remove(store, (await store.deliveries.all())[0].id)
+        await webhooks.remove(store, (await store.webhooks.all())[0].id)
     async with delivering(store, settings):
         receiver.delay_s = 0.3
         expected = await publish(store, *(f"n{i}" for i in range(5)))
@@ -154,7 +154,7 @@ async def test_a_worker_that_stalls_notes_what_was_dropped_meanwhile(
     async def busy() -> None:
         async with open_store(settings, check=False) as other:
             await publish(other, *(f"n{i}" for i in range(20)))
-            await other.stream.trim(0, min_id="0-0", max_entries=5)
+            await other.event_stream.trim(0, min_id="0-0", max_entries=5)
 
     async with delivering(store, settings):
         await delivered(receiver, 1)
@@ -200,7 +200,7 @@ async def test_a_stream_that_was_trimmed_empty_is_no_gap(
     async with delivering(store, settings):
         await delivered(receiver, 1)
     far = f"{to_ms(datetime.now(UTC)) + 1_000}-0"
-    assert (1, 0) == await store.stream.trim(0, min_id=far, max_entries=100)
+    assert (1, 0) == await store.event_stream.trim(0, min_id=far, max_entries=100)
     second = await subscribe(store, receiver, secret=receiver.secret)
     async with delivering(store, settings):
         await asyncio.sleep(0.3)

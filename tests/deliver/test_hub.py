@@ -86,7 +86,7 @@ async def test_103_a_second_request_overrides_the_first_once_confirmed(
         assert "7200" == queries[-1]["hub.lease_seconds"]
 
         async def renewed() -> bool:
-            return [s.secret for s in (await store.subscribers.all()).values()] == ["second"]
+            return [s.secret for s in (await store.hub_subscriptions.all()).values()] == ["second"]
 
         await wait_until(renewed)
         await publish(store, "Two")
@@ -114,7 +114,7 @@ async def test_104_who_unsubscribes_is_asked_and_then_left_alone(
         await ask(client, callback, mode="unsubscribe")
 
         async def gone() -> bool:
-            return len(await store.subscribers.all()) == 1
+            return len(await store.hub_subscriptions.all()) == 1
 
         await wait_until(gone)
         await other.came(1)
@@ -221,7 +221,7 @@ async def test_a_callback_that_does_not_confirm_is_not_subscribed(
             return not await store.client.hlen(keys.HUB_ASKED)
 
         await wait_until(settled)
-        assert {} == await store.subscribers.all()
+        assert {} == await store.hub_subscriptions.all()
     assert [] == [key async for key in store.client.scan_iter(match="*hub:host*")]
 
 
@@ -286,7 +286,7 @@ async def test_callbacks_are_used_as_they_are_spelled(
         await wait_until(settled)
         await publish(store, "News")
         await callback.came(1)
-        assert 1 == len(await store.subscribers.all())
+        assert 1 == len(await store.hub_subscriptions.all())
     assert callback.paths[0].startswith(f"{spelled}&hub.mode=subscribe&")
     assert spelled.replace("%7E", "~") == callback.paths[-1]
 
@@ -300,7 +300,7 @@ async def test_who_leaves_before_being_confirmed_is_not_subscribed(
         await ask(client, callback, mode="unsubscribe", lease_seconds="soon", secret="x" * 300)
 
         async def settled() -> bool:
-            return not await store.subscribers.ids()
+            return not await store.hub_subscriptions.ids()
 
         await wait_until(settled)
     assert "unsubscribe" == callback.queries[-1]["hub.mode"]

@@ -48,7 +48,7 @@ async def test_a_failure_is_retried_under_the_same_id_before_the_next(
 
         async def statuses() -> bool:
             # The last is settled a moment after it arrived.
-            attempts = await store.deliveries.attempts(webhook_id, limit=10)
+            attempts = await store.webhooks.attempts(webhook_id, limit=10)
             return [200, 200, failure, failure] == [a["status"] for a in attempts]
 
         await wait_until(statuses)
@@ -60,16 +60,16 @@ async def test_410_disables_and_keeps_the_cursor(
     """Gone is final: nothing is sent any more, and where it stood is still known."""
     webhook_id = await subscribe(store, receiver)
     receiver.answers = [410]
-    before = await store.deliveries.state(webhook_id)
+    before = await store.webhooks.state(webhook_id)
     async with delivering(store, settings):
         await publish(store, "a", "b")
 
         async def disabled() -> str:
-            return (await store.deliveries.state(webhook_id)).disabled
+            return (await store.webhooks.state(webhook_id)).disabled
 
         assert "the receiver answered 410 Gone" == await wait_until(disabled)
     assert 1 == len(receiver.seen)
-    assert before.cursors == (await store.deliveries.state(webhook_id)).cursors
+    assert before.cursors == (await store.webhooks.state(webhook_id)).cursors
 
 
 async def test_failing_too_long_disables(
@@ -82,7 +82,7 @@ async def test_failing_too_long_disables(
     async with delivering(store, settings.model_copy(update={"webhook_disable_after_s": 0.1})):
 
         async def shown() -> dict[str, object] | None:
-            found = (await webhooks.all_shown(store))[0]
+            found = (await webhooks.all_public(store))[0]
             return found if found["disabled"] else None
 
         found = await wait_until(shown)
@@ -103,7 +103,7 @@ async def test_a_receiver_that_hangs_is_a_failure_after_the_timeout(
         await delivered(healthy, 1)
 
         async def noted() -> list[dict[str, str | int]]:
-            return await store.deliveries.attempts(webhook_id, limit=1)
+            return await store.webhooks.attempts(webhook_id, limit=1)
 
         attempts = await wait_until(noted)
     assert isinstance(attempts, list)
@@ -120,12 +120,12 @@ async def test_a_receiver_that_is_down_gets_all_when_it_is_back(
     async with delivering(store, settings):
 
         async def failing() -> bool:
-            return (await store.deliveries.state(webhook_id)).failures >= 2
+            return (await store.webhooks.state(webhook_id)).failures >= 2
 
         await wait_until(failing)
         await receiver.open()
         assert expected == await delivered(receiver, 3)
-        assert 0 == (await store.deliveries.state(webhook_id)).failures
+        assert 0 == (await store.webhooks.state(webhook_id)).failures
 
 
 @pytest.mark.usefixtures("hasty")
@@ -136,10 +136,10 @@ async def test_only_what_matches_is_sent_and_the_cursor_passes_the_rest(
     webhook_id = await subscribe(store, receiver, categories=["Media Center"])
     (wanted,) = await publish(store, "in", category="Media Center/Coalition News")
     await publish(store, "out", category="Sports")
-    newest = await store.stream.last_id(0)
+    newest = await store.event_stream.last_id(0)
 
     async def passed() -> bool:
-        return (await store.deliveries.state(webhook_id)).cursors[0] == newest
+        return (await store.webhooks.state(webhook_id)).cursors[0] == newest
 
     async with delivering(store, settings):
         assert [wanted] == await delivered(receiver, 1)
@@ -156,7 +156,7 @@ async def test_private_addresses_are_refused_unless_allowed(
     async with delivering(store, settings.model_copy(update={"allowed_networks": ()})):
 
         async def noted() -> list[dict[str, str | int]]:
-            return await store.deliveries.attempts(webhook_id, limit=1)
+            return await store.webhooks.attempts(webhook_id, limit=1)
 
         attempts = await wait_until(noted)
     assert isinstance(attempts, list)
@@ -188,7 +188,7 @@ async def test_a_rotated_key_signs_from_the_next_message_on(
         receiver.secret = made["secret"]
         await publish(store, "b")
         await delivered(receiver, 2)
-    shown = await webhooks.all_shown(store)
+    shown = await webhooks.all_public(store)
     assert "whsec_" not in str(shown)
 
 
@@ -237,8 +237,8 @@ async def test_a_worker_whose_lease_was_taken_cannot_settle(
     await store.leases.give_up(old)
     assert await store.leases.take(name, token="new", ttl_ms=1)
     ack = Ack(registry=keys.ENDPOINTS, endpoint_id=webhook_id, fields={"cursor:0": "9-9"})
-    assert [Settled.LOST] == await store.deliveries.settle([(old, ack)], counters={})
-    assert "9-9" not in (await store.deliveries.state(webhook_id)).cursors.values()
+    assert [Settled.LOST] == await store.webhooks.settle([(old, ack)], counters={})
+    assert "9-9" not in (await store.webhooks.state(webhook_id)).cursors.values()
 
 
 async def test_an_entry_that_is_no_event_stops_nobody(

@@ -41,7 +41,7 @@ async def test_a_disabled_webhook_goes_on_from_where_it_is_told(
     """Where it stood, now, at a time, or after an event; what came meanwhile was kept."""
     webhook_id = await disabled(store, settings, receiver)
     later = await publish(store, "second", "third")
-    first = (await store.stream.newest(0, count=9))[0]
+    first = (await store.event_stream.newest(0, count=9))[0]
     given = {"time": first.time, "event": later[0]}.get(start, start)
     expected = {
         "cursor": [first.id, *later], "now": [], "time": [first.id, *later], "event": later[1:]
@@ -96,7 +96,7 @@ async def test_skip_gives_up_after_the_schedule_and_goes_on(
     first, second = await publish(store, "a", "b")
     async with delivering(store, settings):
         assert [second] == await delivered(receiver, 1)
-        (letter,) = await store.deliveries.dead_letters(webhook_id, limit=10)
+        (letter,) = await store.webhooks.dead_letters(webhook_id, limit=10)
         assert (first, 1, 500) == (letter["message_id"], letter["events"], letter["status"])
         made = await webhooks.replay(store, webhook_id, {"failures_since": started})
         assert {"ranges": 1} == made
@@ -114,7 +114,7 @@ async def test_replays_send_the_same_ids_beside_what_comes(
         await delivered(receiver, 6)
         await webhooks.replay(store, webhook_id, {"event": ids[2]})
         assert [*ids, ids[2]] == await delivered(receiver, 7)
-    events = await store.stream.newest(0, count=9)
+    events = await store.event_stream.newest(0, count=9)
     since = {"since": events[0].time}
     assert {"ranges": 1} == await webhooks.replay(store, webhook_id, since)
     assert (await shown(store, webhook_id))["replaying"]
@@ -176,12 +176,12 @@ async def test_events_dropped_before_they_were_sent_are_a_gap(
     """Noted with the webhook, told to operators, and passed; the rest comes."""
     webhook_id = await subscribe(store, receiver)
     ids = await publish(store, *(f"n{i}" for i in range(9)))
-    assert (0, 6) == await store.stream.trim(0, min_id="0-0", max_entries=3)
+    assert (0, 6) == await store.event_stream.trim(0, min_id="0-0", max_entries=3)
     async with delivering(store, settings):
         assert ids[6:] == await delivered(receiver, 3)
         (gap,) = await operations(store, "gap")
     assert 1 == (await shown(store, webhook_id))["gaps"]
-    attempts = await store.deliveries.attempts(webhook_id, limit=10)
+    attempts = await store.webhooks.attempts(webhook_id, limit=10)
     assert "dateline.webhook.gap.v1" == attempts[-1]["type"]
     assert {"after", "until", "shard", "webhook"} == gap["data"].keys()
 
@@ -194,7 +194,7 @@ async def test_trimming_behind_everybody_is_no_gap(
     await publish(store, "a", "b")
     async with delivering(store, settings):
         await delivered(receiver, 2)
-    assert (2, 0) == await store.stream.trim(0, min_id="9999999999999-0", max_entries=100)
+    assert (2, 0) == await store.event_stream.trim(0, min_id="9999999999999-0", max_entries=100)
     (event_id,) = await publish(store, "c")
     async with delivering(store, settings):
         assert event_id == (await delivered(receiver, 3))[-1]

@@ -176,7 +176,7 @@ async def test_custom_headers_and_answers_are_kept_in_the_log(
     await publish(store, "a")
     async with delivering(store, settings):
         await delivered(receiver, 1)
-    newest, first = await store.deliveries.attempts(webhook_id, limit=10)
+    newest, first = await store.webhooks.attempts(webhook_id, limit=10)
     assert (500, 1, 2_000) == (first["status"], first["attempt"], len(str(first["answer"])))
     assert (200, 2) == (newest["status"], newest["attempt"])
     assert "harbour" == receiver.request_headers[-1]["X-Team"]

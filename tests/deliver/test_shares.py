@@ -15,7 +15,7 @@ from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
 from workers.deliver import slots
-from workers.deliver.endpoint import LEASES, PARTS
+from workers.deliver.endpoint import LEASES, PARTITIONS
 
 Shares = Callable[[], Awaitable[list[int]]]
 
@@ -46,14 +46,14 @@ async def test_workers_share_fairly_and_take_over(
         await subscribe(store, receiver, secret=receiver.secret or None)
     expected: list[str] = []
     async with delivering(store, settings):
-        await have(PARTS)
+        await have(PARTITIONS)
         expected += await publish(store, "a")
         await delivered(receiver, 20)
         async with delivering(store, settings):
-            await have(PARTS // 2, PARTS // 2)
+            await have(PARTITIONS // 2, PARTITIONS // 2)
             expected += await publish(store, "b")
             await delivered(receiver, 40)
-        await have(PARTS)
+        await have(PARTITIONS)
         expected += await publish(store, "c")
         await delivered(receiver, 60)
     await have()
@@ -66,13 +66,13 @@ async def test_a_worker_that_dies_is_replaced_when_its_leases_lapse(
     """Leases of one who is gone without a word are taken after LEASE_TTL_S, and no sooner."""
     webhook_id = await subscribe(store, receiver)
     taken = await store.leases.share(LEASES, token="dead", ttl_ms=1_500, held={})
-    assert (PARTS, PARTS) == (taken[0], len(taken[1]))
+    assert (PARTITIONS, PARTITIONS) == (taken[0], len(taken[1]))
     expected = await publish(store, "a")
     async with delivering(store, settings):
         await asyncio.sleep(0.5)
         assert [] == receiver.seen
         assert expected == await delivered(receiver, 1)
-        assert [PARTS] == await shares()
+        assert [PARTITIONS] == await shares()
     assert webhook_id
 
 
@@ -88,7 +88,7 @@ async def test_a_lease_that_lapsed_is_taken_again_as_it_was(store: Store) -> Non
     _, after = await store.leases.share(LEASES, token="me", ttl_ms=1_000, held=held)
     assert all(after[name].epoch > held[name].epoch for name in LEASES)
     fair, none = await store.leases.share(LEASES, token="late", ttl_ms=1_000, held={})
-    assert (PARTS // 2, {}) == (fair, none)
+    assert (PARTITIONS // 2, {}) == (fair, none)
     await store.leases.leave(LEASES, token="late")
     await store.leases.leave(LEASES, token="me")
 

@@ -27,7 +27,7 @@ async def test_leases_end(store: Store, settings: Settings, callback: Callback) 
     async with hub(store, settings) as client:
         await subscribed(client, store, callback, lease_seconds=10**10)
         assert "2592000" == callback.queries[0]["hub.lease_seconds"]
-        (kept,) = (await store.subscribers.all()).values()
+        (kept,) = (await store.hub_subscriptions.all()).values()
         assert kept.expires_ms < to_ms(now()) + 2_592_000_001
     ended = type(kept)(
         callback=kept.callback, topic=kept.topic, secret="", method="sha256", expires_ms=1
@@ -37,7 +37,7 @@ async def test_leases_end(store: Store, settings: Settings, callback: Callback) 
         await publish(store, "News")
 
         async def forgotten() -> bool:
-            return not await store.subscribers.all()
+            return not await store.hub_subscriptions.all()
 
         await wait_until(forgotten)
     assert [] == callback.contents
@@ -60,7 +60,7 @@ async def test_failures_are_retried_with_what_the_topic_is_then(
         await publish(store, "Last")
 
         async def forgotten() -> bool:
-            return not await store.subscribers.all()
+            return not await store.hub_subscriptions.all()
 
         await wait_until(forgotten)
 
@@ -121,12 +121,12 @@ async def test_subscriptions_are_capped(
         await ask(client, third, 503)
         await ask(client, callback)
         path = "/api/v1/subscribers/"
-        (kept, _) = (await store.subscribers.all()).values()
+        (kept, _) = (await store.hub_subscriptions.all()).values()
         async with client.delete(path + kept.id, headers=AUTH) as response:
             assert 204 == response.status
 
         async def ended() -> bool:
-            return len(await store.subscribers.ids()) == 1
+            return len(await store.hub_subscriptions.ids()) == 1
 
         await wait_until(ended)
         assert "denied" in [
@@ -146,7 +146,7 @@ async def test_a_topic_that_somebody_left_has_news_for_who_came_after(
         await ask(client, callback, mode="unsubscribe")
 
         async def left() -> bool:
-            return not await store.subscribers.ids()
+            return not await store.hub_subscriptions.ids()
 
         await wait_until(left)
         await subscribed(client, store, other)
@@ -183,7 +183,7 @@ async def test_pings_during_a_fetch_are_seen_to(
         await wait_until(newest)
 
         async def seen_to() -> bool:
-            return not await store.subscribers.all_pinged()
+            return not await store.hub_subscriptions.all_pinged()
 
         await wait_until(seen_to)
 
@@ -194,12 +194,12 @@ async def test_who_asks_anew_while_being_denied_is_asked(
     """An end that the operator ordered is told first; after it one may come again."""
     async with hub(store, settings) as client:
         await subscribed(client, store, callback)
-        (kept,) = await store.subscribers.all()
-        assert await store.subscribers.remove(kept)
+        (kept,) = await store.hub_subscriptions.all()
+        assert await store.hub_subscriptions.remove(kept)
         await callback.modes("subscribe", "denied")
 
         async def ended() -> bool:
-            return not await store.subscribers.ids()
+            return not await store.hub_subscriptions.ids()
 
         await wait_until(ended)
         await subscribed(client, store, callback)

@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import wait_until
 from tests.receiver import FakeReceiver
-from workers.deliver.worker import Deliverer
+from workers.deliver.worker import DeliverWorker
 
 
 @asynccontextmanager
@@ -23,7 +23,7 @@ async def delivering(store: Store, settings: Settings) -> AsyncIterator[None]:
     """A deliver worker at work."""
     ended = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        deliverer = Deliverer(store, settings, now=lambda: datetime.now(UTC))
+        deliverer = DeliverWorker(store, settings, now=lambda: datetime.now(UTC))
         group.create_task(deliverer.run(ended))
         yield
         ended.set()
@@ -59,15 +59,15 @@ async def operations(store: Store, *types: str) -> list[dict[str, Any]]:
     """Events on the operations stream, once the newest are of these types; the oldest first."""
 
     async def there() -> bool:
-        found = await store.deliveries.operations(limit=100)
+        found = await store.webhooks.operations(limit=100)
         return [f"dateline.webhook.{name}.v1" for name in types] == [
             event["type"] for event in reversed(found)
         ]
 
     await wait_until(there)
-    return (await store.deliveries.operations(limit=100))[::-1]
+    return (await store.webhooks.operations(limit=100))[::-1]
 
 
 async def shown(store: Store, webhook_id: str) -> dict[str, Any]:
     """A webhook as the API shows it."""
-    return (await webhooks.shown(store, [await webhooks.find(store, webhook_id)]))[0]
+    return (await webhooks.to_public(store, [await webhooks.find(store, webhook_id)]))[0]

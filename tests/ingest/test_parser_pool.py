@@ -16,25 +16,25 @@ from service.articles.encoded import EncodedArticle, encode
 from service.errors import ParseFailed
 from tests.running import ROOT
 from workers.ingest import parser_pool, parser_process
-from workers.ingest.documents import BATCH, Job, Report, read
+from workers.ingest.documents import BATCH, ParseJob, ParseReport, read_document
 from workers.ingest.parse import FeedLink, Hints
-from workers.ingest.parser_pool import Readers, open_readers
+from workers.ingest.parser_pool import ParserPool, open_parser_pool
 
 RSS = (ROOT / "tests" / "data" / "k2.rss").read_bytes()
-JOB = Job(url="http://x.example/f", added_url="http://x.example/f")
+JOB = ParseJob(url="http://x.example/f", added_url="http://x.example/f")
 URL = "http://x.example/f"
 
 
 @pytest.fixture
-async def pool() -> AsyncIterator[Readers]:
+async def pool() -> AsyncIterator[ParserPool]:
     """One reader."""
-    async with open_readers(1) as opened:
+    async with open_parser_pool(1) as opened:
         yield opened
 
 
 async def taken(
-    pool: Readers, body: bytes, job: Job = JOB
-) -> tuple[Report, list[EncodedArticle], list[str]]:
+    pool: ParserPool, body: bytes, job: ParseJob = JOB
+) -> tuple[ParseReport, list[EncodedArticle], list[str]]:
     """(report, articles, reasons of rejects)."""
     found: list[EncodedArticle] = []
 
@@ -55,23 +55,23 @@ def feed(count: int, *, text: str = "A story of the harbour.") -> bytes:
     return f"<rss version='2.0'><channel>{''.join(items)}</channel></rss>".encode()
 
 
-async def test_a_feed_is_read(pool: Readers) -> None:
+async def test_a_feed_is_read(pool: ParserPool) -> None:
     """Report, articles, rejects; the second document by the same process."""
     for _ in range(2):
         report, articles, reasons = await taken(pool, RSS)
         assert ("rss", True, "") == (report.kind, report.is_whole, report.error)
         assert (1, []) == (len(articles), reasons)
-    (direct,) = [part for part in read(JOB, RSS) if isinstance(part, list) and part]
+    (direct,) = [part for part in read_document(JOB, RSS) if isinstance(part, list) and part]
     assert direct == articles
 
 
-async def test_a_large_feed_comes_in_pieces(pool: Readers) -> None:
+async def test_a_large_feed_comes_in_pieces(pool: ParserPool) -> None:
     """In order."""
     _, articles, _ = await taken(pool, feed(1_050))
     assert 1_050 == len(articles) == len({article.id for article in articles})
 
 
-async def test_what_is_no_document_is_reported(pool: Readers) -> None:
+async def test_what_is_no_document_is_reported(pool: ParserPool) -> None:
     """And refused kinds are, too; their feeds are named all the same."""
     report, articles, _ = await taken(pool, b"\x00\x01")
     assert (True, []) == (bool(report.error), articles)
@@ -79,7 +79,7 @@ async def test_what_is_no_document_is_reported(pool: Readers) -> None:
     assert (True, []) == (bool(report.error), articles)
 
 
-async def test_rejects_have_reasons(pool: Readers) -> None:
+async def test_rejects_have_reasons(pool: ParserPool) -> None:
     """The others are kept."""
     body = b'{"title": "One"}\n{"titel": 1}\n{"title": "Two"}'
     _, articles, reasons = await taken(pool, body)
@@ -88,7 +88,7 @@ async def test_rejects_have_reasons(pool: Readers) -> None:
 
 
 async def test_a_reader_that_is_killed_is_replaced(
-    pool: Readers, monkeypatch: pytest.MonkeyPatch
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The document that it held fails, the next is read."""
     await taken(pool, RSS)
@@ -101,7 +101,7 @@ async def test_a_reader_that_is_killed_is_replaced(
 
 
 async def test_a_reader_that_does_not_answer_is_killed(
-    pool: Readers, monkeypatch: pytest.MonkeyPatch
+    pool: ParserPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time, whatever it does; and the loop goes on meanwhile."""
     await taken(pool, RSS)
@@ -115,7 +115,7 @@ async def test_a_reader_that_does_not_answer_is_killed(
     assert 1 == len((await taken(pool, RSS))[1])
 
 
-async def test_a_cancelled_poll_leaves_no_reader_behind(pool: Readers) -> None:
+async def test_a_cancelled_poll_leaves_no_reader_behind(pool: ParserPool) -> None:
     """A half-read answer would be the next document's."""
     entered = asyncio.Event()
 
@@ -145,7 +145,7 @@ async def test_a_cancelled_poll_leaves_no_reader_behind(pool: Readers) -> None:
     ],
     ids=["deep", "attributes", "comments", "entities", "html", "json", "text"],
 )
-async def test_attacks_end_soon(pool: Readers, body: bytes) -> None:
+async def test_attacks_end_soon(pool: ParserPool, body: bytes) -> None:
     """Read, refused, or killed; the loop never waits for it."""
     worst_s, stop = 0.0, asyncio.Event()
 
@@ -172,15 +172,15 @@ async def test_attacks_end_soon(pool: Readers, body: bytes) -> None:
 
 def test_the_wire() -> None:
     """What goes over it comes back the same."""
-    job = Job(url="u", content_type="t", mapping={"a": "b"}, refused=("html",))
-    assert job == Job.from_wire(job.to_wire())
-    report = Report(
+    job = ParseJob(url="u", content_type="t", mapping={"a": "b"}, refused=("html",))
+    assert job == ParseJob.from_wire(job.to_wire())
+    report = ParseReport(
         kind="rss",
         hints=Hints(interval_s=5, skip_hours=(1,), skip_days=(0, 6), hub="h", topic="t"),
         alternates=(FeedLink(url="u", title="t"),),
         rejected=3,
     )
-    assert report == Report.from_wire(report.to_wire())
+    assert report == ParseReport.from_wire(report.to_wire())
     packed = encode(draft(), aliases=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
     assert packed == EncodedArticle.from_wire(packed.to_wire())
 

@@ -22,7 +22,7 @@ from service.sources.schedule import Poll
 from service.storage import keys
 from service.storage.store import Store
 from service.websub import subscriber
-from service.websub.subscriber import Subscription
+from service.websub.subscriber import HubSubscription
 from tests.conftest import Clock, wait_until
 from tests.fakes import FakeSite
 from tests.ingest.test_source_poll import RSS, add, again, articles, polled, polling
@@ -119,7 +119,7 @@ async def test_a_hub_is_asked_verified_and_believed(
         site.put("/f", status=304)
         poll = await again_at(store, clock, source_id, settings.poll_default_s * 1.2)
         assert poll.due_ms - to_ms(clock()) >= 12 * settings.poll_default_s * 1000
-        shown = await sources.shown(store, await sources.find(store, source_id), now=clock())
+        shown = await sources.to_public(store, await sources.find(store, source_id), now=clock())
         assert shown["hub"] == f"{site.url}/hub"
     assert 1 == len(hub.asked)
     assert 0 == await store.client.xlen(keys.PUSHES)
@@ -216,7 +216,7 @@ async def test_without_a_hub_that_works_polling_goes_on(
         waits = []
         for _ in range(3):
             poll = await again_at(store, clock, source_id, 86_400)
-            subscription = await store.subscriptions.get(poll.subscription)
+            subscription = await store.our_subscriptions.get(poll.subscription)
             assert subscription
             waits.append(subscription.renew_ms - to_ms(clock()))
     assert 5 == len(hub.asked)
@@ -299,7 +299,7 @@ def test_link_headers(headers: list[str], expected: tuple[str, str]) -> None:
 
 def test_a_subscription_lives_as_long_as_its_lease() -> None:
     """And not while it is being ended."""
-    asked = Subscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    asked = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
     assert (False, 300_000) == (asked.is_live(1), asked.renew_ms)
     live = asked.verified(1_000, 5_000)
     assert [True, False] == [live.is_live(ms) for ms in (1_004_999, 1_005_000)]

@@ -30,14 +30,14 @@ async def renderer(store: Store, settings: Settings) -> AsyncIterator[FeedRender
 
 async def publish(store: Store, title: str, year: int = 0) -> None:
     """Append an article and wait until it is indexed."""
-    count = await store.pages.count("all")
+    count = await store.category_index.count("all")
     published = datetime(year, 1, 1, tzinfo=UTC) if year else None
     entry = Entry(guid=title, title=title, categories=("News",), published=published)
     draft = compose(entry, source="s")
     await store.articles.append([draft], now=datetime.now(UTC))
 
     async def indexed() -> bool:
-        return await store.pages.count("all") > count
+        return await store.category_index.count("all") > count
 
     await wait_until(indexed)
 

@@ -63,8 +63,8 @@ def test_secrets_are_never_shown() -> None:
         created=WHEN,
     )
     assert {"Authorization": "Basic bWU6c2VjcmV0", "X-Key": "secret"} == source.headers
-    assert ["Authorization", "X-Key"] == source.shown()["headers"]
-    assert b"secret" not in orjson.dumps(source.shown())
+    assert ["Authorization", "X-Key"] == source.to_public()["headers"]
+    assert b"secret" not in orjson.dumps(source.to_public())
 
 
 def test_a_source_that_moves_keeps_its_id_and_no_secrets() -> None:

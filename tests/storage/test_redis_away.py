@@ -20,7 +20,7 @@ from service.errors import StartFailed, Unavailable
 from service.settings import Settings
 from service.storage import client as redis_client
 from service.storage import store
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
 from tests.conftest import wait_until
 from tests.running import call, free_port
@@ -56,7 +56,7 @@ async def test_a_server_that_does_not_answer_is_a_fault(
         else:
             server.process.kill()
             await server.process.wait()
-        with pytest.raises(Unavailable), translated():
+        with pytest.raises(Unavailable), redis_errors_as_unavailable():
             await write(client)
         if stopped:
             server.process.send_signal(18)
@@ -86,7 +86,7 @@ async def _reset_again_and_again() -> None:
                 nonlocal done
                 units = (write, run_script, run_pipeline, run_transaction, read, wait_for_nothing)
                 while time.monotonic() < end:
-                    with contextlib.suppress(Unavailable), translated():
+                    with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
                         await units[number % len(units)](client)
                         done += 1
 

@@ -18,7 +18,7 @@ from redis.exceptions import ResponseError
 
 from service.errors import Unavailable
 from service.storage import client as redis_client
-from service.storage.client import FAULTS, Script, advice_of, translated
+from service.storage.client import FAULTS, Script, advice_of, redis_errors_as_unavailable
 from tests.conftest import wait_until
 from tests.servers import (
     Server,
@@ -156,7 +156,7 @@ async def test_a_fault_of_redis_is_no_bug(
             await unit(client)
         async with fault(server):
             for unit in units:
-                with pytest.raises(Unavailable) as raised, translated():
+                with pytest.raises(Unavailable) as raised, redis_errors_as_unavailable():
                     await unit(client)
                 # A write on a replica is refused as such, whatever else is wrong with it.
                 words = [word, "READONLY"] if word == "MASTERDOWN" else [word]
@@ -164,7 +164,7 @@ async def test_a_fault_of_redis_is_no_bug(
                 assert raised.value.advice in str(raised.value)
 
         async def works() -> bool:
-            with contextlib.suppress(Unavailable), translated():
+            with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
                 for unit in units:
                     await unit(client)
                 return True
@@ -179,7 +179,7 @@ async def test_a_reader_that_waits_on_a_server_that_is_demoted_goes_on(server: S
         await client.xadd("s", {"a": "b"})
 
         async def wait() -> None:
-            with pytest.raises(Unavailable, match="UNBLOCKED"), translated():
+            with pytest.raises(Unavailable, match="UNBLOCKED"), redis_errors_as_unavailable():
                 await client.xread({"s": "$"}, block=4_000)
 
         async with asyncio.TaskGroup() as group:
@@ -202,7 +202,7 @@ async def test_scripts_that_the_server_forgot_are_sent_again(server: Server) -> 
         pipe = client.pipeline(transaction=False)
         await server.admin.script_flush()
         Script(client, "return 1").run_in(pipe, keys=["n"])
-        with pytest.raises(Unavailable), translated():
+        with pytest.raises(Unavailable), redis_errors_as_unavailable():
             await pipe.execute()
 
 
@@ -217,7 +217,7 @@ async def test_a_server_that_loads_its_file_is_waited_for(
 
         async def loaded() -> bool:
             try:
-                with translated():
+                with redis_errors_as_unavailable():
                     return bool(await client.get("key:1"))
             except Unavailable as exc:
                 seen.add(exc.advice)
@@ -230,7 +230,7 @@ async def test_a_server_that_loads_its_file_is_waited_for(
 async def test_a_cluster_without_its_slots_is_waited_for() -> None:
     """CLUSTERDOWN."""
     async with raw_server("--cluster-enabled", "yes") as url, connected(url) as client:
-        with pytest.raises(Unavailable), translated():
+        with pytest.raises(Unavailable), redis_errors_as_unavailable():
             await write(client)
 
 
@@ -239,7 +239,7 @@ async def test_a_cluster_without_its_slots_is_waited_for() -> None:
 )
 async def test_a_bug_of_ours_is_a_bug(text: str) -> None:
     """Even if it has the word of a fault in it."""
-    with pytest.raises(ResponseError), translated():
+    with pytest.raises(ResponseError), redis_errors_as_unavailable():
         raise ResponseError(text)
 
 

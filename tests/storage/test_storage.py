@@ -75,7 +75,7 @@ async def test_unchanged_updated_and_what_moves(store: Store) -> None:
         article.published,
         article.updated,
     )
-    assert 2 == await store.stream.length(0)
+    assert 2 == await store.event_stream.length(0)
 
 
 async def test_a_call_that_is_sent_twice_is_done_once(store: Store) -> None:
@@ -92,7 +92,7 @@ async def test_a_call_that_is_sent_twice_is_done_once(store: Store) -> None:
     ((key_names, argv),) = sent
     again = await script(keys=key_names, args=argv)
     assert [b"created", b"created"] == [answer[0] for answer in again]
-    assert 2 == await store.stream.length(0)
+    assert 2 == await store.event_stream.length(0)
 
 
 async def test_concurrent_appends_of_one_article_make_one(store: Store) -> None:
@@ -101,7 +101,7 @@ async def test_concurrent_appends_of_one_article_make_one(store: Store) -> None:
         tasks = [group.create_task(append(store, draft())) for _ in range(20)]
     statuses = [status for task in tasks for status in task.result()]
     assert (1, 19) == (statuses.count("created"), statuses.count("unchanged"))
-    assert 1 == await store.stream.length(0)
+    assert 1 == await store.event_stream.length(0)
 
 
 async def test_one_article_twice_in_a_call_is_taken_in_order(store: Store) -> None:
@@ -119,7 +119,7 @@ async def test_large_calls_are_cut_into_batches(
     drafts = [draft(str(n)) for n in range(40)]
     receipts = await store.articles.append(drafts, now=NOON)
     assert [d.id for d in drafts] == [receipt.id for receipt in receipts]
-    assert 40 == await store.stream.length(0)
+    assert 40 == await store.event_stream.length(0)
     assert [] == await store.articles.append([], now=NOON)
 
 
@@ -194,7 +194,7 @@ async def test_a_wrong_type_fails_before_anything_is_written(store: Store) -> No
     with pytest.raises(ResponseError):
         await store.articles.append([draft("1"), draft("2")], now=NOON)
     assert [None] == await store.articles.get([draft("1").id])
-    assert 0 == await store.stream.length(0)
+    assert 0 == await store.event_stream.length(0)
 
 
 async def test_titles_are_the_first_spelling(store: Store) -> None:
@@ -212,7 +212,7 @@ async def test_shards_share_the_work_and_hide_it(store: Store) -> None:
     sharded = of_client(store.client, shards=3)
     drafts = [draft(str(n), published=NOON - timedelta(hours=n)) for n in range(30)]
     await sharded.articles.append(drafts, now=NOON)
-    lengths = [await sharded.stream.length(shard) for shard in range(3)]
+    lengths = [await sharded.event_stream.length(shard) for shard in range(3)]
     assert 30 == sum(lengths)
     assert all(lengths)
     assert [d.id for d in drafts] == [
@@ -226,21 +226,21 @@ async def test_shards_share_the_work_and_hide_it(store: Store) -> None:
 async def test_groups_survive_the_streams_deletion(store: Store) -> None:
     """NOGROUP and UNBLOCKED make it anew; making it twice is fine."""
     for _ in range(2):
-        await store.stream.create_group(AGGREGATE)
+        await store.event_stream.create_group(AGGREGATE)
     await store.client.delete(STREAM)
-    assert [] == await store.stream.read_group(0, AGGREGATE, "c", count=5)
+    assert [] == await store.event_stream.read_group(0, AGGREGATE, "c", count=5)
     await append(store, draft())
-    assert 1 == len(await store.stream.read_group(0, AGGREGATE, "c", count=5))
+    assert 1 == len(await store.event_stream.read_group(0, AGGREGATE, "c", count=5))
 
 
 async def test_what_was_trimmed_while_pending_is_acknowledged(store: Store) -> None:
     """On 6.2 and 7 alike, so that it does not come back for ever; it is counted."""
-    await store.stream.create_group(AGGREGATE)
+    await store.event_stream.create_group(AGGREGATE)
     await append(store, draft("1"), draft("2"))
-    taken = await store.stream.read_group(0, AGGREGATE, "dead", count=5)
+    taken = await store.event_stream.read_group(0, AGGREGATE, "dead", count=5)
     await store.client.xtrim(STREAM, maxlen=0, approximate=False)
-    assert [] == await store.stream.read_group(0, AGGREGATE, "dead", count=5, pending=True)
-    assert (2, 0) == (len(taken), (await store.stream.backlogs())[0].pending)
+    assert [] == await store.event_stream.read_group(0, AGGREGATE, "dead", count=5, pending=True)
+    assert (2, 0) == (len(taken), (await store.event_stream.backlogs())[0].pending)
     assert 2 == (await store.counters())["events_lost_aggregate"]
 
 
@@ -249,26 +249,26 @@ async def test_claims_take_over_from_the_dead(
 ) -> None:
     """What another consumer was given and never acknowledged; what vanished meanwhile, too."""
     monkeypatch.setattr("service.storage.event_stream.CLAIM_IDLE_MS", 0)
-    await store.stream.create_group(AGGREGATE)
+    await store.event_stream.create_group(AGGREGATE)
     await append(store, draft("1"), draft("2"))
-    taken = await store.stream.read_group(0, AGGREGATE, "dead", count=5)
+    taken = await store.event_stream.read_group(0, AGGREGATE, "dead", count=5)
     await store.client.xdel(STREAM, taken[0].entry_id)
-    claimed = await store.stream.claim(0, AGGREGATE, "living", count=5)
+    claimed = await store.event_stream.claim(0, AGGREGATE, "living", count=5)
     assert [taken[1].id] == [event.id for event in claimed]
-    await store.stream.ack(AGGREGATE, claimed)
-    assert [] == await store.stream.claim(0, AGGREGATE, "living", count=5)
-    assert 0 == (await store.stream.backlogs())[0].pending
+    await store.event_stream.ack(AGGREGATE, claimed)
+    assert [] == await store.event_stream.claim(0, AGGREGATE, "living", count=5)
+    assert 0 == (await store.event_stream.backlogs())[0].pending
 
 
 async def test_what_a_group_needs(store: Store) -> None:
     """Its oldest pending entry, else the last one it was given."""
-    await store.stream.create_group(AGGREGATE)
-    assert "0-0" == await store.stream.needed_from(0, AGGREGATE)
+    await store.event_stream.create_group(AGGREGATE)
+    assert "0-0" == await store.event_stream.needed_from(0, AGGREGATE)
     await append(store, draft("1"), draft("2"))
-    first, second = await store.stream.read_group(0, AGGREGATE, "c", count=5)
-    assert first.entry_id == await store.stream.needed_from(0, AGGREGATE)
-    await store.stream.ack(AGGREGATE, [first, second])
-    assert second.entry_id == await store.stream.needed_from(0, AGGREGATE)
+    first, second = await store.event_stream.read_group(0, AGGREGATE, "c", count=5)
+    assert first.entry_id == await store.event_stream.needed_from(0, AGGREGATE)
+    await store.event_stream.ack(AGGREGATE, [first, second])
+    assert second.entry_id == await store.event_stream.needed_from(0, AGGREGATE)
 
 
 async def test_leases_have_one_holder(store: Store) -> None:
@@ -333,12 +333,12 @@ async def test_redis_out_of_memory_accepts_nothing(store: Store) -> None:
     await append(store, draft("1"))
     await store.client.config_set("maxmemory", 1)
     try:
-        with pytest.raises(Unavailable), client.translated():
+        with pytest.raises(Unavailable), client.redis_errors_as_unavailable():
             await store.articles.append([draft("2")], now=NOON)
         assert [None] == await store.articles.get([draft("2").id])
     finally:
         await store.client.config_set("maxmemory", 0)
-    assert 1 == await store.stream.length(0)
+    assert 1 == await store.event_stream.length(0)
 
 
 def test_shards_of_names_never_change() -> None:
@@ -352,7 +352,9 @@ async def test_pages_between_times(store: Store) -> None:
     await store.client.zadd(
         keys.category(0, "all"), {f"n{n}": to_ms(now - timedelta(hours=n)) for n in range(5)}
     )
-    found = await store.pages.between("all", since=now - timedelta(hours=3), until=now, limit=9)
+    found = await store.category_index.between(
+        "all", since=now - timedelta(hours=3), until=now, limit=9
+    )
     assert ["n1", "n2", "n3"] == found
 
 
@@ -360,10 +362,10 @@ async def test_a_stream_that_is_gone_has_nothing_to_claim_and_nothing_is_needed(
     store: Store,
 ) -> None:
     """The sweep and the trim go on; the next read makes the group again."""
-    await store.stream.create_group(AGGREGATE)
+    await store.event_stream.create_group(AGGREGATE)
     await store.client.delete(STREAM)
-    assert [] == await store.stream.claim(0, AGGREGATE, "c", count=5)
-    assert "0-0" == await store.stream.needed_from(0, AGGREGATE)
+    assert [] == await store.event_stream.claim(0, AGGREGATE, "c", count=5)
+    assert "0-0" == await store.event_stream.needed_from(0, AGGREGATE)
 
 
 async def test_a_burst_waits_for_connections_and_is_not_refused(store: Store) -> None:
@@ -379,8 +381,8 @@ async def test_the_nearest_days_with_articles(store: Store, publish: Publish) ->
     day = DAY.replace(hour=0)
     for days in (-3, 0, 5):
         await publish(str(days), published=day + timedelta(days=days))
-    older = await store.pages.neighbour("all", day, newer=False)
+    older = await store.category_index.neighbour("all", day, newer=False)
     assert day - timedelta(days=3) == older
-    assert day == await store.pages.neighbour("all", day, newer=True)
-    assert None is await store.pages.neighbour("all", day - timedelta(days=3), newer=False)
-    assert None is await store.pages.neighbour("all", day + timedelta(days=6), newer=True)
+    assert day == await store.category_index.neighbour("all", day, newer=True)
+    assert None is await store.category_index.neighbour("all", day - timedelta(days=3), newer=False)
+    assert None is await store.category_index.neighbour("all", day + timedelta(days=6), newer=True)

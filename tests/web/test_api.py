@@ -176,7 +176,7 @@ async def test_withdrawing_and_publishing_again(client: Client, store: Store) ->
         assert 410 == response.status
     status, again = await post(client, ONE)
     assert (200, "updated") == (status, again["status"])
-    events = await store.stream.newest(0, count=5)
+    events = await store.event_stream.newest(0, count=5)
     kinds = [event.type.split(".")[2] for event in events]
     assert ["published", "withdrawn", "updated"] == kinds
     async with client.delete("/api/v1/articles/nope", headers=AUTH) as response:
@@ -199,7 +199,7 @@ async def test_listing(client: Client, store: Store, clock: Clock) -> None:
     await post(client, articles)
 
     async def indexed() -> bool:
-        return 10 == await store.pages.count("all")
+        return 10 == await store.category_index.count("all")
 
     await wait_until(indexed)
 

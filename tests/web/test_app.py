@@ -285,7 +285,7 @@ async def test_who_asked_is_noted_for_rendering_ahead(
         pass
 
     async def noted() -> bool:
-        asked = await store.rendered.asked(since=datetime(2020, 1, 1, tzinfo=UTC))
+        asked = await store.rendered_pages.asked(since=datetime(2020, 1, 1, tzinfo=UTC))
         return f"{PATH.removeprefix('/feeds/')}.rss" in asked
 
     await wait_until(noted)

@@ -94,7 +94,7 @@ async def test_withdrawn_articles_leave_tombstones(
     await store.articles.withdraw(article_id, now=datetime(2026, 1, 5, 12, tzinfo=UTC))
 
     async def count() -> bool:
-        return 1 == await store.pages.count("all")
+        return 1 == await store.category_index.count("all")
 
     await wait_until(count)
     for path in (LIVE, CLOSED, "/feeds/all/2017"):
@@ -111,7 +111,7 @@ async def test_withdrawn_articles_leave_tombstones(
     )
 
     async def back() -> bool:
-        return 2 == await store.pages.count("all")
+        return 2 == await store.category_index.count("all")
 
     await wait_until(back)
     assert b"deleted-entry" not in await get(f"{LIVE}.atom")

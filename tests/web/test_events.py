@@ -98,7 +98,7 @@ async def test_only_a_category_if_asked_for(client: Client, store: Store) -> Non
 async def test_a_gap_is_told(client: Client, store: Store) -> None:
     """Who resumes before the oldest event that is kept hears so first."""
     await publish(store, "a")
-    first = await store.stream.last_id(0)
+    first = await store.event_stream.last_id(0)
     await publish(store, "b", "c")
     await store.client.xtrim("dateline:{0}:events", maxlen=1, approximate=False)
     async with reading(client, **{"Last-Event-ID": first}) as response:

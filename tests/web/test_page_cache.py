@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from service.errors import Unavailable
 from service.feeds.page import FORMATS, Page, Period
 from service.web.serving.page_cache import Held, PageCache
-from service.web.serving.response import Document
+from service.web.serving.response import PreparedPage
 
 PAGE = Page("news")
 
@@ -35,7 +35,7 @@ class Loads:
         if held and held.version == version:
             return held
         body = f"{page}.{extension} {version} ".encode() + b"x" * 900
-        return Held(document=Document(body, headers={}), version=version)
+        return Held(document=PreparedPage(body, headers={}), version=version)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def cache(loads: Loads) -> PageCache:
     return PageCache(loads, max_bytes=30_000, recheck_s=60)
 
 
-async def get(cache: PageCache, page: Page = PAGE, extension: str = "rss") -> Document:
+async def get(cache: PageCache, page: Page = PAGE, extension: str = "rss") -> PreparedPage:
     """The page, as a request would."""
     path = page.feed_path(extension)
     hot = cache.hot(path)

@@ -274,7 +274,7 @@ async def test_a_day_of_ten_thousand(get: Get, store: Store, publish: Publish) -
     await store.articles.append(drafts, now=datetime.now(UTC))
 
     async def indexed() -> bool:
-        return 10_000 == await store.pages.count("many")
+        return 10_000 == await store.category_index.count("many")
 
     await wait_until(indexed, timeout_s=60)
     for extension in FORMATS:

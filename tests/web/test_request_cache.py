@@ -14,8 +14,14 @@ from aiohttp import web
 
 from service.web.serving import request_cache
 from service.web.serving.connection_limit import ConnectionLimit
-from service.web.serving.request_cache import Connection, Hot, Repeated, Site, is_one_request
-from service.web.serving.response import Document, ReadyResponse
+from service.web.serving.request_cache import (
+    CachingConnection,
+    CachingSite,
+    Hot,
+    RequestCache,
+    is_one_request,
+)
+from service.web.serving.response import PreparedPage, PreparedResponse
 from tests.conftest import wait_until
 
 ONE = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -29,7 +35,7 @@ class Served:
     """A server with two hot pages, and a slow path that says what it saw."""
 
     port: int = 0
-    repeated: Repeated = field(default_factory=Repeated)
+    repeated: RequestCache = field(default_factory=RequestCache)
     limit: ConnectionLimit = field(default_factory=lambda: ConnectionLimit(1_000, reserved=100))
     pages: dict[str, Hot] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
@@ -49,8 +55,8 @@ class Served:
             self.slow.append(f"{request.method} {request.raw_path} {await request.read()!r}")
             return web.Response(text="slow")
         ready = hot.document.made(request)
-        if isinstance(ready, ReadyResponse):
-            assert isinstance(request.protocol, Connection)
+        if isinstance(ready, PreparedResponse):
+            assert isinstance(request.protocol, CachingConnection)
             request.protocol.remember(hot, ready)
         return ready
 
@@ -60,14 +66,14 @@ async def served() -> AsyncIterator[Served]:
     """It, listening."""
     served = Served()
     for name in ("1", "2"):
-        document = Document(f"page {name}".encode(), headers={"Cache-Control": "max-age=60"})
+        document = PreparedPage(f"page {name}".encode(), headers={"Cache-Control": "max-age=60"})
         served.pages[f"/{name}"] = Hot(document, until=time.monotonic() + 60)
     app = web.Application()
     runner = web.AppRunner(app)
     await runner.setup()
     assert runner.server is not None
     runner.server.request_handler = served.handle
-    site = Site(runner, _socket(), repeated=served.repeated, limit=served.limit, backlog=8)
+    site = CachingSite(runner, _socket(), repeated=served.repeated, limit=served.limit, backlog=8)
     await site.start()
     served.port = runner.addresses[0][1]
     yield served
@@ -123,7 +129,7 @@ async def test_the_second_time_it_is_a_look_up(served: Served) -> None:
 async def test_what_is_conditional_is_another_request(served: Served) -> None:
     """And has another answer, which is remembered like any."""
     client = await served.client()
-    tag = served.pages["/1"].document.tag
+    tag = served.pages["/1"].document.etag
     conditional = ONE[:-2] + f'If-None-Match: "{tag}"\r\n\r\n'.encode()
     for _ in range(2):
         assert ["page 1"] == await client.ask(ONE)
@@ -184,7 +190,7 @@ async def test_a_page_that_is_not_hot_any_more_goes_the_long_way(served: Served)
 def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go, and pages let go of what was forgotten."""
     monkeypatch.setattr(request_cache, "MAX_REQUESTS", 3)
-    held, hot = Repeated(), Hot(Document(b"x", headers={}), until=time.monotonic() + 60)
+    held, hot = RequestCache(), Hot(PreparedPage(b"x", headers={}), until=time.monotonic() + 60)
     hot.document.make("identity")
     ready = hot.document._answers["identity", False]
     for number in range(10):
@@ -211,7 +217,9 @@ def test_one_request(data: bytes, expected: bool) -> None:
 
 async def test_a_client_that_does_not_read_is_not_written_to(served: Served) -> None:
     """Repeated requests wait for it as others do."""
-    served.pages["/1"] = Hot(Document(b"x" * 4_000_000, headers={}), until=time.monotonic() + 60)
+    served.pages["/1"] = Hot(
+        PreparedPage(b"x" * 4_000_000, headers={}), until=time.monotonic() + 60
+    )
     client = await served.client()
     for _ in range(30):
         client.writer.write(ONE)

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 
 from service.web.serving.conditional import choose_coding, is_not_modified
-from service.web.serving.response import CODINGS, Document, zstd
+from service.web.serving.response import CODINGS, PreparedPage, zstd
 
 BODY = b"<rss>" + b"words " * 500 + b"</rss>"
 CHANGED_S = 1_513_960_867  # Fri, 22 Dec 2017 16:41:07 GMT
@@ -22,7 +22,7 @@ DATE = "Fri, 22 Dec 2017 16:41:07 GMT"
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
     """A server that has nothing but one document."""
-    document = Document(
+    document = PreparedPage(
         BODY,
         headers={"Content-Type": "text/xml", "Cache-Control": "max-age=60"},
         changed_ms=CHANGED_S * 1000 + 999,
@@ -117,15 +117,15 @@ async def test_codings_on_the_wire(
 
 def test_equal_bytes_make_equal_documents() -> None:
     """Nothing of now is in a tag, not even in the gzip header."""
-    first, second = (Document(BODY, headers={}) for _ in range(2))
-    assert first.tag == second.tag
+    first, second = (PreparedPage(BODY, headers={}) for _ in range(2))
+    assert first.etag == second.etag
     for coding in CODINGS:
         first.make(coding)
         second.make(coding)
         key = (coding, False)
         assert first._answers[key].coded == second._answers[key].coded
     assert CODINGS == first.made_codings
-    assert () == Document(b"short", headers={}).codings
+    assert () == PreparedPage(b"short", headers={}).codings
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_not_modified(
     assert expected == is_not_modified(
         if_none_match=if_none_match,
         if_modified_since=if_modified_since,
-        tag="t",
+        etag="t",
         changed_s=CHANGED_S,
     )
 

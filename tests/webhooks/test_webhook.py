@@ -80,9 +80,9 @@ def test_secrets_are_long_and_differ() -> None:
 def test_v1a_is_verified_by_the_public_key_alone() -> None:
     """ed25519 over `{id}.{timestamp}.{body}`; the public key is shown, the private one never."""
     webhook = make(signature="v1a")
-    (shown,) = webhook.shown_once()["public_keys"]
-    assert "secret" not in webhook.shown_once()
-    assert "whsk_" not in str(webhook.shown_once())
+    (shown,) = webhook.to_public_once()["public_keys"]
+    assert "secret" not in webhook.to_public_once()
+    assert "whsk_" not in str(webhook.to_public_once())
     headers = signing.headers(webhook.keys, message_id="m", attempted=NOW, payload=b"{}")
     version, _, signature = headers["webhook-signature"].partition(",")
     assert "v1a" == version
@@ -153,7 +153,7 @@ def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
     """from_json(to_json(w)) == w."""
     webhook = make(categories=["Media Center/News"], types=[EVENT_TYPES[0]])
     assert webhook == Webhook.from_json(webhook.to_json())
-    assert "secret" not in webhook.shown()
+    assert "secret" not in webhook.to_public()
     assert ("media-center/news",) == webhook.selection.categories
 
 
@@ -241,31 +241,31 @@ def test_a_batch_is_a_list_under_an_id_of_its_own() -> None:
     """Standard Webhooks: one event whose data lists them; the same events, the same id."""
     webhook = make(batch=10)
     two = [event(), event(entry_id="6-0", id="other_1")]
-    parcel = webhook.parcel(two)
+    parcel = webhook.payload_for(two)
     body = orjson.loads(parcel.body)
     assert ("application/json", "dateline.batch.v1") == (parcel.content_type, body["type"])
     assert ["a_1", "other_1"] == [each["id"] for each in body["data"]]
     assert {"id", "type", "timestamp", "data"} == body["data"][0].keys()
-    assert parcel.id == webhook.parcel(two).id != webhook.parcel(two[:1]).id
+    assert parcel.id == webhook.payload_for(two).id != webhook.payload_for(two[:1]).id
     assert "." not in parcel.id
-    assert isinstance(orjson.loads(webhook.parcel(two[:1]).body)["data"], list)
+    assert isinstance(orjson.loads(webhook.payload_for(two[:1]).body)["data"], list)
 
 
 def test_a_batch_stays_under_its_bytes_but_never_empty() -> None:
     """max_bytes: what does not fit waits; what is larger by itself goes alone."""
     webhook = make(batch=10)
-    one, two = (len(webhook.parcel([event()] * count).body) for count in (1, 2))
+    one, two = (len(webhook.payload_for([event()] * count).body) for count in (1, 2))
     size = two - one - 1
     three = [event(), event(entry_id="6-0"), event(entry_id="7-0")]
-    assert 2 == len(make(batch=10, max_bytes=2 * size + 10).parcel(three).events)
+    assert 2 == len(make(batch=10, max_bytes=2 * size + 10).payload_for(three).events)
     large = [event(data=orjson.dumps({"title": "x" * 3_000}))] * 2
-    assert 1 == len(make(batch=10, max_bytes=1_000).parcel(large).events)
+    assert 1 == len(make(batch=10, max_bytes=1_000).payload_for(large).events)
 
 
 @pytest.mark.parametrize("batch", [1, 5])
 def test_cloudevents_are_those_of_the_specification(batch: int) -> None:
     """As its library reads them: structured, or the JSON Batch Format."""
-    parcel = make(format="cloudevents", batch=batch).parcel([event()])
+    parcel = make(format="cloudevents", batch=batch).payload_for([event()])
     body = orjson.loads(parcel.body)
     many = "-batch" if batch > 1 else ""
     assert f"application/cloudevents{many}+json" == parcel.content_type
@@ -281,7 +281,7 @@ def test_cloudevents_are_those_of_the_specification(batch: int) -> None:
 
 def test_payloads() -> None:
     """All of the article, without its text, or what it takes to fetch it."""
-    data = {p: orjson.loads(make(payload=p).parcel([event()]).body)["data"] for p in PAYLOADS}
+    data = {p: orjson.loads(make(payload=p).payload_for([event()]).body)["data"] for p in PAYLOADS}
     assert "content_html" in data["full"]
     assert data["full"].keys() - data["summary"].keys() == {"content_html"}
     assert {"id", "url", "revision", "status"} == data["id"].keys()
@@ -301,9 +301,9 @@ def test_settings_are_changed_one_by_one_and_put_back() -> None:
 def test_headers_are_sent_and_never_shown() -> None:
     """They are secrets; ours cannot be overridden."""
     webhook = make(headers={"Authorization": "Bearer hush"})
-    sent = webhook.request_headers(webhook.parcel([event()]), now=NOW)
+    sent = webhook.request_headers(webhook.payload_for([event()]), now=NOW)
     assert "Bearer hush" == sent["Authorization"]
-    assert "hush" not in str(webhook.shown())
+    assert "hush" not in str(webhook.to_public())
     with pytest.raises(InvalidInput, match="Webhook-Id"):
         make(headers={"Webhook-Id": "x"})
 

@@ -22,17 +22,17 @@ from service.articles import times
 from service.articles.article import Article
 from service.articles.event import Event, position
 from service.errors import Unavailable
-from service.feeds.index_step import IndexStep, fold
+from service.feeds.index_step import IndexStep, index_step
 from service.feeds.page import FORMATS, Page, Period
 from service.process import stopping_group
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.event_stream import AGGREGATE
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
-from workers.aggregate.view_index import Viewing
+from workers.aggregate.view_index import ViewIndex
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
 
@@ -67,7 +67,7 @@ class Aggregator:
         self._asked: frozenset[str] = frozenset()
         self._untold: set[Change] = set()
         self._news = asyncio.Event()
-        self._viewing = Viewing(
+        self._viewing = ViewIndex(
             store,
             zone=settings.timezone,
             hides=settings.duplicates == "hide",
@@ -84,7 +84,7 @@ class Aggregator:
                 ) as ticks,
                 stopping_group(stop) as group,
             ):
-                for shard in range(self._store.stream.shards):
+                for shard in range(self._store.event_stream.shards):
                     group.create_task(self._consume(shard, stop))
                 group.create_task(self._tell(stop))
                 group.create_task(self._tick(ticks["sweep"], self._sweep, stop))
@@ -99,7 +99,9 @@ class Aggregator:
 
         async def unit() -> None:
             await self._apply(
-                await self._store.stream.read_group(shard, AGGREGATE, self._consumer, count=BATCH)
+                await self._store.event_stream.read_group(
+                    shard, AGGREGATE, self._consumer, count=BATCH
+                )
             )
 
         await runtime.repeat(unit, stop, what="aggregate")
@@ -113,21 +115,21 @@ class Aggregator:
 
     async def _recover(self, shard: int) -> None:
         """Finish what this consumer was given before it died, then what dead ones were given."""
-        await self._store.stream.create_group(AGGREGATE)
-        while events := await self._store.stream.read_group(
+        await self._store.event_stream.create_group(AGGREGATE)
+        while events := await self._store.event_stream.read_group(
             shard, AGGREGATE, self._consumer, count=BATCH, pending=True
         ):
             await self._apply(events)
 
     async def _sweep(self) -> None:
         """See to what fell through: claims of dead consumers, replies lost, events trimmed."""
-        for shard in range(self._store.stream.shards):
+        for shard in range(self._store.event_stream.shards):
             await self._apply(
-                await self._store.stream.claim(shard, AGGREGATE, self._consumer, count=BATCH)
+                await self._store.event_stream.claim(shard, AGGREGATE, self._consumer, count=BATCH)
             )
         await self._index_dirty()
         now = self._now()
-        self._asked = await self._store.rendered.asked(since=now - READ_LATELY)
+        self._asked = await self._store.rendered_pages.asked(since=now - READ_LATELY)
 
     async def _index_dirty(self) -> None:
         now = self._now()
@@ -157,7 +159,7 @@ class Aggregator:
             [article for article, _ in latest.values()],
             {article_id: stamp for article_id, (_, stamp) in latest.items()},
         )
-        await self._store.stream.ack(AGGREGATE, events)
+        await self._store.event_stream.ack(AGGREGATE, events)
         logger.info(
             "folded",
             extra={"events": len(events), "pages": len(changes), "ms": watch.ms},
@@ -190,7 +192,7 @@ class Aggregator:
         return changes
 
     def _fold(self, article: Article, before: bytes, stamp_ms: int) -> IndexStep | None:
-        return fold(
+        return index_step(
             article,
             before,
             stamp_ms=stamp_ms,
@@ -213,7 +215,7 @@ class Aggregator:
                 await runtime.sleep(stop, TELL_EVERY_S)
 
         await runtime.repeat(unit, stop, what="tell")
-        with contextlib.suppress(Unavailable), translated():
+        with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
             await self._tell_now()
 
     async def _tell_now(self) -> None:
@@ -239,12 +241,12 @@ class Aggregator:
     async def _trim(self) -> None:
         """Drop events that are old and that none of our own readers needs any more."""
         oldest_ms = times.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
-        for shard in range(self._store.stream.shards):
-            needed = await self._store.stream.needed_from_all(shard)
-            cursors = await self._store.deliveries.needed_from(shard)
+        for shard in range(self._store.event_stream.shards):
+            needed = await self._store.event_stream.needed_from_all(shard)
+            cursors = await self._store.webhooks.needed_from(shard)
             min_ids = [position(entry_id) for entry_id in (*needed, *cursors)]
             low = min([*min_ids, (oldest_ms, 0)])
-            _, over = await self._store.stream.trim(
+            _, over = await self._store.event_stream.trim(
                 shard,
                 min_id=f"{low[0]}-{low[1]}",
                 max_entries=self._settings.stream_max_entries,
@@ -255,7 +257,7 @@ class Aggregator:
                 await self._warn_of_loss(shard, min(min_ids))
 
     async def _warn_of_loss(self, shard: int, needed: tuple[int, int]) -> None:
-        first = await self._store.stream.first_id(shard)
+        first = await self._store.event_stream.first_id(shard)
         if first and position(first) > needed and needed != (0, 0):
             logger.error(
                 "STREAM_MAX_ENTRIES dropped events that a reader of ours had not seen",
@@ -274,4 +276,4 @@ def _article(event: Event) -> Article | None:
 
 
 def _changes(step: IndexStep) -> list[Change]:
-    return [(touch.category, period) for touch in step.touches for period in touch.periods]
+    return [(touch.category, period) for touch in step.changes for period in touch.periods]

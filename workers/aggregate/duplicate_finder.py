@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 BATCH = 20
 
 
-class Finder:
+class DuplicateFinder:
     """The loop that finds and marks duplicates."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
@@ -39,11 +39,11 @@ class Finder:
     async def run(self, stop: asyncio.Event) -> None:
         """Judge every event once, until stopped."""
         async with stopping_group(stop) as group:
-            for shard in range(self._store.stream.shards):
+            for shard in range(self._store.event_stream.shards):
                 group.create_task(self._consume(shard, stop))
 
     async def _consume(self, shard: int, stop: asyncio.Event) -> None:
-        stream = self._store.stream
+        stream = self._store.event_stream
         is_behind = True
 
         async def unit() -> None:

@@ -16,7 +16,7 @@ from service.articles import times
 from service.articles.article import Article
 from service.articles.categories import with_ancestors_and_all
 from service.feeds import query
-from service.feeds.index_step import IndexStep, refold
+from service.feeds.index_step import IndexStep, reindex_step
 from service.feeds.view import View
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
@@ -34,7 +34,7 @@ MAX_ROUNDS = 5
 Publish = Callable[[set[Change]], Awaitable[None]]
 
 
-class Viewing:
+class ViewIndex:
     """The views of one aggregate worker."""
 
     def __init__(self, store: Store, *, zone: tzinfo, hides: bool, token: str, now: Clock) -> None:
@@ -84,14 +84,14 @@ class Viewing:
             return
         examined, before = 0, None
         while not stop.is_set():
-            ids = await self._store.pages.between(
+            ids = await self._store.category_index.between(
                 view.category, since=None, until=None, limit=PLACES_AT_ONCE, before=before
             )
             for at in range(0, len(ids), BUILD_BATCH):
                 articles = await self._articles(ids[at : at + BUILD_BATCH])
                 await publish(await self._place(view, articles))
                 if articles:
-                    before = query.place_of(articles[-1])
+                    before = query.cursor_of(articles[-1])
                 examined += len(articles)
                 lease = await self._store.leases.take(
                     name, token=self._token, ttl_ms=LEASE_MS, held=lease
@@ -120,7 +120,7 @@ class Viewing:
             held = await self._store.articles.indexed([article.id for article in left])
             steps: list[IndexStep] = []
             for article, (before, _) in zip(left, held, strict=True):
-                step = refold(
+                step = reindex_step(
                     article, before, view.path, belongs=self._is_in(view, article),
                     stamp_ms=times.to_ms(self._now()), zone=self._zone,
                 )  # fmt: skip
@@ -129,7 +129,7 @@ class Viewing:
             lost = set()
             for step, applied in zip(steps, done, strict=True):
                 if applied:
-                    changes.update((t.category, p) for t in step.touches for p in t.periods)
+                    changes.update((t.category, p) for t in step.changes for p in t.periods)
                 else:
                     lost.add(step.article_id)
             left = [article for article in left if article.id in lost]

@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from service.storage.leases import Lease
-from service.storage.webhooks import Ack, Deliveries, Settled
+from service.storage.webhooks import Ack, Settled, Webhooks
 from workers import runtime
 
 # Between two calls: what ends within this time shares one.
@@ -26,10 +26,10 @@ class _Entry:
     written: asyncio.Future[Settled]
 
 
-class Acks:
+class AckWriter:
     """The writer."""
 
-    def __init__(self, deliveries: Deliveries) -> None:
+    def __init__(self, deliveries: Webhooks) -> None:
         self._deliveries = deliveries
         self._waiting: list[_Entry] = []
         self._counters: Counter[str] = Counter()

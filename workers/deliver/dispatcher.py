@@ -18,13 +18,13 @@ import aiohttp
 
 from service.errors import Unavailable
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.webhooks import Ack, Settled
 from service.webhooks.retry import Verdict
-from workers.deliver.ack_writer import Acks
-from workers.deliver.endpoint import Part, Request, lease_of
+from workers.deliver.ack_writer import AckWriter
+from workers.deliver.endpoint import Partition, Request, lease_of
 from workers.deliver.send import send
-from workers.deliver.slots import Lanes, Sender
+from workers.deliver.slots import Sender, Slots
 from workers.http_client import CONNECT_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
@@ -40,8 +40,8 @@ class Dispatcher:
         settings: Settings,
         client: aiohttp.ClientSession,
         group: asyncio.TaskGroup,
-        acks: Acks,
-        parts: Mapping[str, Part],
+        acks: AckWriter,
+        parts: Mapping[str, Partition],
     ) -> None:
         self._limits = aiohttp.ClientTimeout(
             total=settings.webhook_timeout_s, sock_connect=CONNECT_TIMEOUT_S
@@ -51,16 +51,16 @@ class Dispatcher:
         self._acks = acks
         self._parts = parts
         self._loop = asyncio.get_running_loop()
-        self.lanes = Lanes()
+        self.lanes = Slots()
         self._parked: set[Sender] = set()
         self.is_ending = False
 
     @property
-    def parts(self) -> Collection[Part]:
+    def parts(self) -> Collection[Partition]:
         """Of this worker."""
         return self._parts.values()
 
-    def part_of(self, endpoint_id: str) -> Part | None:
+    def part_of(self, endpoint_id: str) -> Partition | None:
         """Where an endpoint belongs, if this worker has that."""
         return self._parts.get(lease_of(endpoint_id))
 
@@ -134,7 +134,7 @@ class Dispatcher:
         """One step of an endpoint; the border at which our own faults stop."""
         goes_on = False
         try:
-            with translated():
+            with redis_errors_as_unavailable():
                 goes_on = await self._step(endpoint)
         except Unavailable:
             self.later(endpoint, AFTER_OUTAGE_S)
@@ -164,7 +164,7 @@ class Dispatcher:
             return await self._write(endpoint, part, next_one)
         return await self._send(endpoint, part, next_one)
 
-    async def _send(self, endpoint: Sender, part: Part, request: Request) -> bool:
+    async def _send(self, endpoint: Sender, part: Partition, request: Request) -> bool:
         answer = await send(
             self.client, request.url, request.body, request.headers, limits=self._limits
         )
@@ -177,7 +177,7 @@ class Dispatcher:
             logger.info("not delivered", extra=shown)
         return await self._write(endpoint, part, ack) if ack else True
 
-    async def _write(self, endpoint: Sender, part: Part, ack: Ack) -> bool:
+    async def _write(self, endpoint: Sender, part: Partition, ack: Ack) -> bool:
         """Have an ack written, and be as it says; False if there is nothing more to do here."""
         settled = await self._acks.write(part.lease, ack)
         if settled is Settled.WRITTEN:

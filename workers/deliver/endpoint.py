@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from workers.deliver.dispatcher import Dispatcher
 
 # Names are kept in Redis: with another count workers of two versions would share endpoints.
-PARTS = 16
-LEASES = [f"deliver:{number}" for number in range(PARTS)]
+PARTITIONS = 16
+LEASES = [f"deliver:{number}" for number in range(PARTITIONS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class Request:
 
 def lease_of(endpoint_id: str) -> str:
     """The lease that an endpoint belongs to."""
-    return LEASES[zlib.crc32(endpoint_id.encode()) % PARTS]
+    return LEASES[zlib.crc32(endpoint_id.encode()) % PARTITIONS]
 
 
-class Part:
+class Partition:
     """The endpoints of one lease."""
 
     def __init__(self, lease: Lease) -> None:
@@ -63,7 +63,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class DeliveryContext:
     """What every endpoint needs."""
 
     store: Store

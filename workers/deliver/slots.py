@@ -54,7 +54,7 @@ class Sender(ABC):
         """Be woken by nothing but the dispatcher."""
 
 
-class Lane:
+class SlotPool:
     """Senders that wait for a place, and those that have one."""
 
     def __init__(self, places: int, *, most: int) -> None:
@@ -99,12 +99,12 @@ class Lane:
             self._stuck.add(endpoint)
 
 
-class Lanes:
+class Slots:
     """The two lanes."""
 
     def __init__(self) -> None:
-        self._healthy = Lane(HEALTHY_PLACES, most=MAX_IN_FLIGHT - MAX_SUSPECTS_IN_FLIGHT)
-        self._suspect = Lane(SUSPECT_PLACES, most=MAX_SUSPECTS_IN_FLIGHT)
+        self._healthy = SlotPool(HEALTHY_PLACES, most=MAX_IN_FLIGHT - MAX_SUSPECTS_IN_FLIGHT)
+        self._suspect = SlotPool(SUSPECT_PLACES, most=MAX_SUSPECTS_IN_FLIGHT)
         self._lanes = (self._healthy, self._suspect)
 
     @property

@@ -17,15 +17,15 @@ from service import process
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.leases import Lease
 from service.storage.store import Store
 from workers import runtime
-from workers.deliver.ack_writer import Acks
+from workers.deliver.ack_writer import AckWriter
 from workers.deliver.dispatcher import Dispatcher
-from workers.deliver.endpoint import LEASES, PARTS, Means, Part
-from workers.deliver.hub.registry import IDS, Subscribers
-from workers.deliver.webhooks.registry import Hooks
+from workers.deliver.endpoint import LEASES, PARTITIONS, DeliveryContext, Partition
+from workers.deliver.hub.registry import IDS, SubscriptionRegistry
+from workers.deliver.webhooks.registry import WebhookRegistry
 from workers.http_client import open_client
 from workers.runtime import Clock
 from workers.schedule import ticking
@@ -43,7 +43,7 @@ CHANGES_BLOCK_MS = 1_000
 USER_AGENT = "dateline (webhooks)"
 
 
-class Deliverer:
+class DeliverWorker:
     """The loops of one deliver worker."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
@@ -51,14 +51,14 @@ class Deliverer:
         self._settings = settings
         self._now = now
         self._token = uuid.uuid4().hex
-        self._acks = Acks(store.deliveries)
+        self._acks = AckWriter(store.webhooks)
         self._changes = "$"
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, Partition] = {}
         self._sharing = asyncio.Lock()
         self._saved = 0
         self._dispatcher: Dispatcher
-        self._hooks: Hooks
-        self._subscribers: Subscribers
+        self._hooks: WebhookRegistry
+        self._subscribers: SubscriptionRegistry
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until stopped; what is in flight then has some time to end."""
@@ -73,9 +73,9 @@ class Deliverer:
             # It would repeat a request of its own accord, and a challenge is for one.
             client._retry_connection = False
             self._dispatcher = Dispatcher(self._settings, client, group, self._acks, self._parts)
-            means = Means(self._store, self._settings, self._dispatcher, self._now)
-            self._hooks = Hooks(means, self._acks)
-            self._subscribers = Subscribers(means, group)
+            means = DeliveryContext(self._store, self._settings, self._dispatcher, self._now)
+            self._hooks = WebhookRegistry(means, self._acks)
+            self._subscribers = SubscriptionRegistry(means, group)
             group.create_task(self._acks.run(ended))
             group.create_task(self._subscribers.run(stop))
             await runtime.attempt(self._begin, stop, what="deliver")
@@ -101,7 +101,7 @@ class Deliverer:
 
     async def _begin(self) -> None:
         """Know what there is, and from where on to look for more."""
-        self._changes, _ = await self._store.deliveries.changes("$", block_ms=0)
+        self._changes, _ = await self._store.webhooks.changes("$", block_ms=0)
         await self._hooks.begin()
 
     async def _share(self) -> None:
@@ -127,7 +127,7 @@ class Deliverer:
         if new:
             count = sum(len(self._parts[name].endpoints) for name in new)
             logger.info("took endpoints", extra={"leases": len(new), "count": count})
-            process.settle()
+            process.freeze_garbage_collector()
         for name in sorted(self._parts)[fair:]:
             await self._leave(name)
         for name in sorted(self._parts)[:fair]:
@@ -135,7 +135,7 @@ class Deliverer:
         self._dispatcher.unpark()
 
     async def _load(self, lease: Lease) -> None:
-        part = self._parts[lease.name] = Part(lease)
+        part = self._parts[lease.name] = Partition(lease)
         try:
             for kind in (self._hooks, self._subscribers):
                 await kind.load(part)
@@ -144,7 +144,7 @@ class Deliverer:
             self._drop(lease.name)
             raise
 
-    def _stay(self, part: Part) -> None:
+    def _stay(self, part: Partition) -> None:
         """Whoever was to have it is gone again."""
         if part.leaves_since:
             part.leaves_since = 0.0
@@ -172,9 +172,7 @@ class Deliverer:
 
     async def _see_changes(self) -> None:
         """Endpoints that were added, changed, removed, or are ordered something."""
-        changes, ids = await self._store.deliveries.changes(
-            self._changes, block_ms=CHANGES_BLOCK_MS
-        )
+        changes, ids = await self._store.webhooks.changes(self._changes, block_ms=CHANGES_BLOCK_MS)
         await self._hooks.look()
         for endpoint_id in dict.fromkeys(ids):
             kind = self._subscribers if endpoint_id.startswith(IDS) else self._hooks
@@ -188,7 +186,7 @@ class Deliverer:
         self._dispatcher.pump()
 
     async def _save(self) -> None:
-        self._saved = (self._saved + 1) % PARTS
+        self._saved = (self._saved + 1) % PARTITIONS
         part = self._parts.get(LEASES[self._saved])
         if part:
             await self._hooks.save(part)
@@ -204,7 +202,7 @@ class Deliverer:
                 task.cancel()
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(self._settings.drain_s / 4), self._sharing:
-                with translated():
+                with redis_errors_as_unavailable():
                     for part in self._parts.values():
                         await self._hooks.save(part)
                     await self._store.leases.leave(LEASES, token=self._token)

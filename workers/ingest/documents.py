@@ -30,7 +30,7 @@ MAX_SHOWN_REJECTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ParseJob:
     """A document to read."""
 
     url: str
@@ -53,14 +53,14 @@ class Job:
         return orjson.dumps(self)
 
     @classmethod
-    def from_wire(cls, data: bytes) -> Job:
+    def from_wire(cls, data: bytes) -> ParseJob:
         """The inverse."""
         fields = orjson.loads(data)
         return cls(**{**fields, "refused": tuple(fields["refused"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ParseReport:
     """What a document turned out to be."""
 
     kind: str = ""
@@ -78,7 +78,7 @@ class Report:
         return orjson.dumps(self)
 
     @classmethod
-    def from_wire(cls, data: bytes) -> Report:
+    def from_wire(cls, data: bytes) -> ParseReport:
         """The inverse."""
         fields: dict[str, Any] = orjson.loads(data)
         hints = fields["hints"]
@@ -88,13 +88,15 @@ class Report:
         return cls(**fields)
 
 
-def read(job: Job, body: bytes) -> Iterator[Report | list[EncodedArticle] | list[str]]:
+def read_document(
+    job: ParseJob, body: bytes
+) -> Iterator[ParseReport | list[EncodedArticle] | list[str]]:
     """A Report; then, unless it has an error, batches of articles, and last the reasons of rejects
     (the first MAX_SHOWN_REJECTS, each a line)."""
     try:
         document = parse(body, url=job.url, content_type=job.content_type, zone=ZoneInfo(job.zone))
     except ParseFailed as exc:
-        yield Report(error=str(exc))
+        yield ParseReport(error=str(exc))
         return
     yield _report(document, job)
     if _refusal(document, job):
@@ -116,8 +118,8 @@ def read(job: Job, body: bytes) -> Iterator[Report | list[EncodedArticle] | list
     yield reasons
 
 
-def _report(document: Document, job: Job) -> Report:
-    return Report(
+def _report(document: Document, job: ParseJob) -> ParseReport:
+    return ParseReport(
         kind=document.kind,
         title=document.title[:200],
         is_whole=document.is_whole,
@@ -128,7 +130,7 @@ def _report(document: Document, job: Job) -> Report:
     )
 
 
-def _refusal(document: Document, job: Job) -> str:
+def _refusal(document: Document, job: ParseJob) -> str:
     if document.feeds:
         return "a list of feeds (OPML), which `dateline import` adds as sources"
     if document.kind in job.refused or (not document.entries and document.alternates):
@@ -136,7 +138,7 @@ def _refusal(document: Document, job: Job) -> str:
     return ""
 
 
-def packed_all(document: Document, job: Job) -> Iterator[EncodedArticle | InvalidInput]:
+def packed_all(document: Document, job: ParseJob) -> Iterator[EncodedArticle | InvalidInput]:
     """Each article of a document, or why an entry is none."""
     packed = packer(document)
     for entry, found in drafts_of(document, job, name=job.added_url):
@@ -166,7 +168,7 @@ def _exact(entry: Entry) -> str:
 
 
 def drafts_of(
-    document: Document, job: Job, *, name: str
+    document: Document, job: ParseJob, *, name: str
 ) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
     """Each entry with its draft, or why it is none.
 

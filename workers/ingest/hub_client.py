@@ -23,7 +23,7 @@ from service.sources.schedule import Poll
 from service.sources.source import Source
 from service.storage.store import Store
 from service.websub import subscriber
-from service.websub.subscriber import Subscription
+from service.websub.subscriber import HubSubscription
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ TIMEOUT_S = 15
 MAX_REDIRECTS = 3
 
 
-class Subscriber:
+class HubClient:
     """Keeps subscriptions of sources alive."""
 
     def __init__(
@@ -68,7 +68,7 @@ class Subscriber:
                 before = await self._end_former(before)
             if before.renew_ms > now_ms:
                 return poll
-        after = Subscription(
+        after = HubSubscription(
             id=secrets.token_urlsafe(24),
             source_id=source.id,
             hub=poll.hub,
@@ -78,9 +78,9 @@ class Subscriber:
             replaces=before.id if before else "",
         ).asked(now_ms)
         if before and not before.is_live(now_ms):
-            await self._store.subscriptions.remove(before.id)
+            await self._store.our_subscriptions.remove(before.id)
             after = replace(after, replaces="")
-        await self._store.subscriptions.put(after)
+        await self._store.our_subscriptions.put(after)
         await self._ask("subscribe", after)
         return replace(poll, subscription=after.id)
 
@@ -90,7 +90,7 @@ class Subscriber:
         subscription = await self._get(poll)
         if subscription is None:
             return False
-        former = await self._store.subscriptions.get(subscription.replaces)
+        former = await self._store.our_subscriptions.get(subscription.replaces)
         return subscription.is_live(now_ms) or bool(former and former.is_live(now_ms))
 
     async def due_ms(self, poll: Poll) -> int | None:
@@ -98,20 +98,24 @@ class Subscriber:
         subscription = await self._get(poll)
         return subscription.renew_ms if subscription else None
 
-    async def _get(self, poll: Poll) -> Subscription | None:
-        return await self._store.subscriptions.get(poll.subscription) if poll.subscription else None
+    async def _get(self, poll: Poll) -> HubSubscription | None:
+        return (
+            await self._store.our_subscriptions.get(poll.subscription)
+            if poll.subscription
+            else None
+        )
 
-    async def _end_former(self, subscription: Subscription) -> Subscription:
+    async def _end_former(self, subscription: HubSubscription) -> HubSubscription:
         """The hub would tell the former callback, too, until its lease ends."""
-        former = await self._store.subscriptions.get(subscription.replaces)
+        former = await self._store.our_subscriptions.get(subscription.replaces)
         subscription = replace(subscription, replaces="")
-        await self._store.subscriptions.put(subscription)
+        await self._store.our_subscriptions.put(subscription)
         if former:
-            await self._store.subscriptions.put(replace(former, is_ending=True))
+            await self._store.our_subscriptions.put(replace(former, is_ending=True))
             await self._ask("unsubscribe", former)
         return subscription
 
-    async def _ask(self, mode: str, subscription: Subscription) -> None:
+    async def _ask(self, mode: str, subscription: HubSubscription) -> None:
         """Section 5.1. What the hub thinks of it comes to the callback."""
         form = {
             "hub.callback": f"{self._settings.base_url}/websub/{subscription.id}",

@@ -22,7 +22,7 @@ from service.errors import DatelineError, InvalidInput, Unavailable
 from service.settings import Settings
 from service.sources.source import make_source as make_source
 from service.storage.store import Store
-from workers.ingest.documents import Job, drafts_of, packer
+from workers.ingest.documents import ParseJob, drafts_of, packer
 from workers.ingest.fetch import fetch
 from workers.ingest.identify import FILE_SOURCE
 from workers.ingest.parse import Document, parse
@@ -125,7 +125,7 @@ class Importer:
             self.summary.reject(target, f"has no article, but names feeds: {named}")
         for link in document.feeds:
             await self._add_source(target, {"url": link.url, "category": link.category})
-        job = Job(url=url, added_url=url, category=self._category)
+        job = ParseJob(url=url, added_url=url, category=self._category)
         found = await asyncio.to_thread(list, drafts_of(document, job, name=name))
         for _, exc in found:
             if isinstance(exc, InvalidInput):
@@ -156,7 +156,7 @@ class Importer:
         stored = await self._store.articles.get([draft.id for _, draft in drafts])
         if not any(map(_is_another, stored, (draft for _, draft in drafts))):
             return drafts
-        job = Job(url="", category=self._category)
+        job = ParseJob(url="", category=self._category)
         found = drafts_of(document, job, name=f"{name}\0{drafts[0][1].title}")
         return [(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
 

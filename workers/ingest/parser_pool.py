@@ -20,7 +20,7 @@ import orjson
 
 from service.articles.encoded import EncodedArticle
 from service.errors import ParseFailed
-from workers.ingest.documents import Job, Report
+from workers.ingest.documents import ParseJob, ParseReport
 from workers.ingest.parser_process import CPU_S, HEADER
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ HELD = 4
 Take = Callable[[list[EncodedArticle]], Awaitable[None]]
 
 
-class Readers:
+class ParserPool:
     """Reader processes, started when they are first needed."""
 
     def __init__(self, count: int) -> None:
@@ -41,7 +41,9 @@ class Readers:
         for _ in range(count):
             self._idle.put_nowait(None)
 
-    async def read(self, job: Job, body: bytes, *, take: Take) -> tuple[Report, list[str]]:
+    async def read(
+        self, job: ParseJob, body: bytes, *, take: Take
+    ) -> tuple[ParseReport, list[str]]:
         """Have a document read.
 
         Args:
@@ -84,9 +86,9 @@ class _Told(ParseFailed):
 
 
 @asynccontextmanager
-async def open_readers(count: int) -> AsyncIterator[Readers]:
+async def open_parser_pool(count: int) -> AsyncIterator[ParserPool]:
     """A pool, ended at the end."""
-    readers = Readers(count)
+    readers = ParserPool(count)
     try:
         yield readers
     finally:
@@ -109,8 +111,8 @@ async def _end(process: Process) -> None:
 
 
 async def _converse(
-    process: Process, job: Job, body: bytes, take: Take
-) -> tuple[Report, list[str], list[list[EncodedArticle]]]:
+    process: Process, job: ParseJob, body: bytes, take: Take
+) -> tuple[ParseReport, list[str], list[list[EncodedArticle]]]:
     """(report, why parts were rejected, what `take` has not got yet)."""
     try:
         await _send(process, job.to_wire(), body)
@@ -127,13 +129,13 @@ async def _converse(
 
 async def _listen(
     process: Process, take: Take
-) -> tuple[Report, list[str], list[list[EncodedArticle]]]:
-    report, reasons, failure = Report(), [], ""
+) -> tuple[ParseReport, list[str], list[list[EncodedArticle]]]:
+    report, reasons, failure = ParseReport(), [], ""
     held: list[list[EncodedArticle]] = []
     while True:
         kind, data = await _frame(process)
         if kind == b"r":
-            report = Report.from_wire(data)
+            report = ParseReport.from_wire(data)
         elif kind == b"a":
             if len(held) == HELD:
                 await take(held.pop(0))

@@ -5,9 +5,9 @@ until its input ends. It has no secrets, no network and no store; each document 
 and the process MEMORY_BYTES. When it dies, its pool (readers.py) starts another.
 
 Wire, both ways: frames of 4 bytes of length (big endian) and as many bytes. A job is two frames,
-`Job` and body. An answer is a `Report` (`r` and JSON), then articles in batches (`a` and msgpack of
-`Packed.to_wire`), then the reasons of rejects (`z` and JSON), or why it broke off (`e`); and last
-`.`, or `!` from a reader that ends now.
+`ParseJob` and body. An answer is a `ParseReport` (`r` and JSON), then articles in batches (`a` and
+msgpack of `Packed.to_wire`), then the reasons of rejects (`z` and JSON), or why it broke off (`e`);
+and last `.`, or `!` from a reader that ends now.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import msgpack
 import orjson
 
 from service.articles.encoded import EncodedArticle
-from workers.ingest.documents import Job, Report, read
+from workers.ingest.documents import ParseJob, ParseReport, read_document
 
 CPU_S = 10
 MEMORY_BYTES = 1_000_000_000
@@ -57,7 +57,7 @@ def main() -> None:
 def answer(job: bytes, body: bytes) -> Iterator[bytes]:
     """The frames that answer a job."""
     try:
-        for part in read(Job.from_wire(job), body):
+        for part in read_document(ParseJob.from_wire(job), body):
             yield _wire(part)
     except MemoryError:
         yield b"e" + f"needs more than {MEMORY_BYTES} bytes of memory to be read".encode()
@@ -66,8 +66,8 @@ def answer(job: bytes, body: bytes) -> Iterator[bytes]:
         yield b"e" + f"an error of ours: {exc!r}".encode("utf-8", "replace")
 
 
-def _wire(part: Report | list[EncodedArticle] | list[str]) -> bytes:
-    if isinstance(part, Report):
+def _wire(part: ParseReport | list[EncodedArticle] | list[str]) -> bytes:
+    if isinstance(part, ParseReport):
         return b"r" + part.to_wire()
     if part and isinstance(part[0], EncodedArticle):
         packed: bytes = msgpack.packb([p.to_wire() for p in part if isinstance(p, EncodedArticle)])

@@ -15,15 +15,15 @@ from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers import runtime
 from workers.http_client import open_client
 from workers.ingest.fetch import user_agent
-from workers.ingest.parser_pool import open_readers
+from workers.ingest.parser_pool import open_parser_pool
 from workers.ingest.parser_process import CPU_S
-from workers.ingest.push_consumer import Pushed
+from workers.ingest.push_consumer import PushConsumer
 from workers.ingest.source_poll import Outcome, Taker
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
@@ -61,14 +61,14 @@ class Poller:
         agent = await self._user_agent()
         async with (
             open_client(self._settings, user_agent=agent) as client,
-            open_readers(self._settings.parse_processes) as readers,
+            open_parser_pool(self._settings.parse_processes) as readers,
             ticking({"poll": TICK_S, "subscribers": COUNT_SUBSCRIBERS_S}) as ticks,
         ):
             taker = Taker(self._store, self._settings, client, readers, now=self._now)
             drained = asyncio.Event()
             async with stopping_group(stop) as group:
                 group.create_task(self._note_results(drained))
-                pushed = Pushed(
+                pushed = PushConsumer(
                     self._store, taker, ordinal=self._settings.worker_ordinal, now=self._now
                 )
                 group.create_task(pushed.run(stop))
@@ -87,8 +87,8 @@ class Poller:
     async def _user_agent(self) -> str:
         """With us as one subscriber, and each webhook as one more."""
         subscribers = 1
-        with suppress(Unavailable), translated():
-            subscribers += len(await self._store.deliveries.all())
+        with suppress(Unavailable), redis_errors_as_unavailable():
+            subscribers += len(await self._store.webhooks.all())
         return user_agent(self._settings.base_url, subscribers=subscribers)
 
     async def _claim_some(
@@ -171,7 +171,7 @@ class Poller:
 
                 await runtime.attempt(write, never, what="poll results")
                 del self._finished[: len(batch)]
-            with suppress(Unavailable), translated():
+            with suppress(Unavailable), redis_errors_as_unavailable():
                 # A figure for /metrics, no more: not worth waiting for.
                 counts, self._counts = self._counts, Counter()
                 await self._store.count(counts)

@@ -20,7 +20,7 @@ AT_ONCE = 4
 BLOCK_MS = 1_000
 
 
-class Pushed:
+class PushConsumer:
     """The loop of one ingest worker that takes in pushes."""
 
     def __init__(self, store: Store, taker: Taker, *, ordinal: int, now: Clock) -> None:
@@ -34,12 +34,12 @@ class Pushed:
         await runtime.repeat(self._some, stop, what="pushes")
 
     async def _some(self) -> None:
-        pushes = await self._store.subscriptions.pushes(
+        pushes = await self._store.our_subscriptions.pushes(
             self._consumer, count=AT_ONCE, block_ms=BLOCK_MS
         )
         for push in pushes:
             await self._take(push)
-            await self._store.subscriptions.taken(push)
+            await self._store.our_subscriptions.taken(push)
 
     async def _take(self, push: Push) -> None:
         source = await self._store.sources.get(push.source_id)

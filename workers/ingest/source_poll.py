@@ -23,14 +23,14 @@ from service.settings import Settings
 from service.sources import freshness, schedule
 from service.sources.schedule import Poll
 from service.sources.source import Source
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers.ingest import candidates
-from workers.ingest.documents import Job, Report
+from workers.ingest.documents import ParseJob, ParseReport
 from workers.ingest.fetch import Fetched, Refused, fetch
-from workers.ingest.hub_client import Subscriber
-from workers.ingest.parser_pool import Readers
+from workers.ingest.hub_client import HubClient
+from workers.ingest.parser_pool import ParserPool
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Taker:
     """Polls sources that are claimed."""
 
     def __init__(
-        self, store: Store, settings: Settings, client: aiohttp.ClientSession, readers: Readers,
+        self, store: Store, settings: Settings, client: aiohttp.ClientSession, readers: ParserPool,
         *, now: Clock,
     ) -> None:  # fmt: skip
         self._store = store
@@ -84,7 +84,7 @@ class Taker:
         self._readers = readers
         self._now = now
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
-        self._subscriber = Subscriber(store, settings, client, now=now)
+        self._subscriber = HubClient(store, settings, client, now=now)
 
     async def take(self, claim: Claim) -> Outcome:
         """Poll it. Raises Unavailable if Redis is away; nothing else."""
@@ -100,7 +100,7 @@ class Taker:
     def _stumbled(self, claim: Claim, exc: Exception) -> Outcome:
         """The border: a document that our own code stumbles over costs its source a poll."""
         try:
-            with translated():
+            with redis_errors_as_unavailable():
                 raise exc
         except Unavailable:
             raise
@@ -189,7 +189,7 @@ class Taker:
 
     async def read(
         self, source: Source, fetched: Fetched, *, refused: tuple[str, ...] = ()
-    ) -> tuple[Report, Counter[str], list[str]]:
+    ) -> tuple[ParseReport, Counter[str], list[str]]:
         """(what it is, status → how many articles, why others are none): read and append."""
         counts: Counter[str] = Counter()
 
@@ -197,7 +197,7 @@ class Taker:
             receipts = await self._store.articles.append(articles, now=self._now())
             counts.update(receipt.status for receipt in receipts)
 
-        job = Job(
+        job = ParseJob(
             url=fetched.url,
             content_type=fetched.content_type,
             zone=str(self._settings.timezone),
@@ -211,8 +211,8 @@ class Taker:
         return report, counts, reasons
 
     async def _discover(
-        self, source: Source, page: Fetched, report: Report, held: Leave
-    ) -> tuple[Source, Fetched, Report, Counter[str], list[str]]:
+        self, source: Source, page: Fetched, report: ParseReport, held: Leave
+    ) -> tuple[Source, Fetched, ParseReport, Counter[str], list[str]]:
         """The first feed that the page names, or that is where feeds usually are."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.fetch_timeout_s):
@@ -225,7 +225,7 @@ class Taker:
 
     async def _feed_at(
         self, url: str, source: Source, held: Leave
-    ) -> tuple[Source, Fetched, Report, Counter[str], list[str]] | None:
+    ) -> tuple[Source, Fetched, ParseReport, Counter[str], list[str]] | None:
         try:
             fetched = await self._fetch(url, source.moved(url, ""), Poll(), held)
             moved = source.moved(fetched.moved_to or url, f"found on {source.url}")
@@ -278,7 +278,7 @@ def _with_validators(poll: Poll, fetched: Fetched, *, result: str) -> Poll:
     return replace(poll, etag=etag, last_modified=last_modified, result=result)
 
 
-def _with_report(poll: Poll, report: Report, digest: str) -> Poll:
+def _with_report(poll: Poll, report: ParseReport, digest: str) -> Poll:
     hints = report.hints
     return replace(
         poll,

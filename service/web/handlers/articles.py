@@ -19,9 +19,9 @@ from service.errors import InvalidInput, NotFound
 from service.web.html import render
 from service.web.request import problems
 from service.web.request.body import json_response, read_body
-from service.web.request.keys import CLOCK, DOCUMENTS, SETTINGS, STORE
+from service.web.request.keys import CLOCK, PAGE_LOADER, SETTINGS, STORE
 from service.web.serving.page_loader import BRIEFLY, CORS, HTML_HEADERS
-from service.web.serving.response import Document
+from service.web.serving.response import PreparedPage
 
 # Where a push says of itself nothing else.
 PUSH_SOURCE = "urn:dateline:push"
@@ -105,7 +105,7 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
         category = categories.parse(category).path
     limit = _limit(given)
     store = request.app[STORE]
-    ids = await store.pages.between(
+    ids = await store.category_index.between(
         category,
         since=_moment(given, "since"),
         until=_moment(given, "until"),
@@ -162,7 +162,7 @@ async def show_article(request: web.Request) -> web.StreamResponse:
         headers |= {"Content-Type": "application/json; charset=utf-8", **CORS}
         body = article.to_json()
     else:
-        titles = await request.app[DOCUMENTS].feeds.titles(article.categories)
+        titles = await request.app[PAGE_LOADER].feeds.titles(article.categories)
         headers |= HTML_HEADERS
         body = render.render_article(
             render.ArticleView(
@@ -173,7 +173,7 @@ async def show_article(request: web.Request) -> web.StreamResponse:
                 zone=request.app[SETTINGS].timezone,
             )
         )
-    return Document(body, headers=headers, changed_ms=to_ms(article.updated)).made(request)
+    return PreparedPage(body, headers=headers, changed_ms=to_ms(article.updated)).made(request)
 
 
 async def find_article(request: web.Request, article_id: str) -> Article:

@@ -31,7 +31,7 @@ async def show_events(request: web.Request) -> web.StreamResponse:
     """GET: `?category=` (repeated) for some only; `Last-Event-ID` resumes."""
     wanted = _wanted(request)
     store, broadcast = request.app[STORE], request.app[EVENTS]
-    resumed = _resumed(request, store.stream.shards)
+    resumed = _resumed(request, store.event_stream.shards)
     if request.version < HttpVersion11:
         raise InvalidInput("version", "HTTP/1.0", "has no chunks: ask with HTTP/1.1")
     response = web.StreamResponse(
@@ -42,8 +42,8 @@ async def show_events(request: web.Request) -> web.StreamResponse:
             "Access-Control-Allow-Origin": "*",
         }
     )
-    shards = range(store.stream.shards)
-    entry_ids = resumed or [await store.stream.last_id(shard) for shard in shards]
+    shards = range(store.event_stream.shards)
+    entry_ids = resumed or [await store.event_stream.last_id(shard) for shard in shards]
     await response.prepare(request)
     transport = request.transport
     if request.method == "HEAD" or transport is None:
@@ -60,11 +60,11 @@ async def show_events(request: web.Request) -> web.StreamResponse:
 async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> None:
     """From the position to the newest; of a new reader, what came since it was read."""
     for shard in range(len(listener.entry_ids)):
-        first = await store.stream.first_id(shard)
+        first = await store.event_stream.first_id(shard)
         last = listener.entry_ids[shard]
         if resumed and first and position(first) > position(last) > (0, 0):
             listener.send(b"event: gap\ndata: events were trimmed since\n\n")
-        while events := await store.stream.read(shard, last, count=BATCH, wait=False):
+        while events := await store.event_stream.read(shard, last, count=BATCH, wait=False):
             for event in events:
                 last = event.entry_id
                 if not listener.send_old(Frame(event)):

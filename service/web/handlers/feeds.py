@@ -14,7 +14,7 @@ from service.feeds.query import parse_query
 from service.web.request.keys import SETTINGS, STORE
 from service.web.request.page import answer_page, known_page
 from service.web.serving.page_loader import BRIEFLY, CORS
-from service.web.serving.response import Document
+from service.web.serving.response import PreparedPage
 
 
 async def show_feed(request: web.Request) -> web.StreamResponse:
@@ -59,7 +59,7 @@ async def show_opml(request: web.Request) -> web.StreamResponse:
     app = request.app
     titles = await app[STORE].articles.category_titles()
     views = [view for view in await app[STORE].views.all() if not view.private]
-    version = await app[STORE].pages.version(Page("all"))
+    version = await app[STORE].category_index.version(Page("all"))
     body = opml.render(
         titles,
         views={view.path: view.title for view in views},
@@ -68,4 +68,4 @@ async def show_opml(request: web.Request) -> web.StreamResponse:
         changed_ms=version.changed_ms,
     )
     headers = {"Content-Type": "text/x-opml; charset=utf-8", "Cache-Control": BRIEFLY, **CORS}
-    return Document(body, headers=headers).made(request)
+    return PreparedPage(body, headers=headers).made(request)

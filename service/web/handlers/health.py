@@ -22,7 +22,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
     """Redis answers, and how far our own readers of the stream are behind."""
     store = request.app[STORE]
     await store.ping()
-    backlogs = await store.stream.backlogs()
+    backlogs = await store.event_stream.backlogs()
     return json_response({"status": "ok", "groups": backlogs})
 
 
@@ -50,16 +50,18 @@ async def _metrics(store: Store, cache: PageCache) -> list[Metric]:
         CounterMetricFamily("dateline_hot", "Requests answered by one look-up.", cache.hits),
         CounterMetricFamily("dateline_loads", "Pages loaded or confirmed.", cache.misses),
         CounterMetricFamily("dateline_stale", "Pages served old: Redis was away.", cache.stale),
-        GaugeMetricFamily("dateline_articles", "Live articles.", await store.pages.count("all")),
+        GaugeMetricFamily(
+            "dateline_articles", "Live articles.", await store.category_index.count("all")
+        ),
     ]
     lengths = GaugeMetricFamily("dateline_stream_entries", "Events kept.", labels=["shard"])
-    for shard in range(store.stream.shards):
-        lengths.add_metric([str(shard)], await store.stream.length(shard))
+    for shard in range(store.event_stream.shards):
+        lengths.add_metric([str(shard)], await store.event_stream.length(shard))
     pending = GaugeMetricFamily(
         "dateline_group_pending", "Read, not acknowledged.", labels=["shard", "group"]
     )
     lag = GaugeMetricFamily("dateline_group_lag", "Not read yet.", labels=["shard", "group"])
-    for backlog in await store.stream.backlogs():
+    for backlog in await store.event_stream.backlogs():
         pending.add_metric([str(backlog.shard), backlog.group], backlog.pending)
         if backlog.lag is not None:
             lag.add_metric([str(backlog.shard), backlog.group], backlog.lag)

@@ -10,7 +10,7 @@ from service.errors import InvalidInput, NotFound
 from service.manage import hub as manage_hub
 from service.storage.hub_subscriptions import Refusal
 from service.web.request.body import json_response, read_body
-from service.web.request.keys import DOCUMENTS, SETTINGS, STORE
+from service.web.request.keys import PAGE_LOADER, SETTINGS, STORE
 from service.websub import hub
 
 logger = logging.getLogger(__name__)
@@ -34,17 +34,17 @@ async def take(request: web.Request) -> web.StreamResponse:
     if fields.get("hub.mode") == hub.PUBLISH:
         topics = [value for name, value in form if name in ("hub.topic", "hub.url") and value]
         return await _publish(request, topics)
-    return await _ask(request, hub.asked(fields, settings=request.app[SETTINGS]))
+    return await _ask(request, hub.parse_request(fields, settings=request.app[SETTINGS]))
 
 
-async def _ask(request: web.Request, asked: hub.Asked) -> web.StreamResponse:
-    store, settings = request.app[STORE].subscribers, request.app[SETTINGS]
+async def _ask(request: web.Request, asked: hub.SubscriptionRequest) -> web.StreamResponse:
+    store, settings = request.app[STORE].hub_subscriptions, request.app[SETTINGS]
     if asked.mode == hub.UNSUBSCRIBE:
         if await store.get(asked.id) == (None, None):
             raise NotFound("there is no such subscription")
     else:
         ours = hub.topic_of(asked.topic, settings)
-        if ours and not await request.app[DOCUMENTS].feeds.is_known(ours[0].category):
+        if ours and not await request.app[PAGE_LOADER].feeds.is_known(ours[0].category):
             raise NotFound(f"hub.topic: {asked.topic} is no feed of ours")
     refusal = await store.ask(
         asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
@@ -68,7 +68,7 @@ async def _publish(request: web.Request, topics: list[str]) -> web.StreamRespons
             continue
         if not settings.hub_open:
             raise InvalidInput("hub.topic", topic, "is no feed of ours, and this hub is not open")
-        if not await request.app[STORE].subscribers.ping(hub.checked_topic(topic)):
+        if not await request.app[STORE].hub_subscriptions.ping(hub.checked_topic(topic)):
             return _said(503, "too many topics wait to be fetched")
     return _said(202, "accepted")
 
@@ -82,7 +82,7 @@ def _said(status: int, text: str) -> web.Response:
 
 async def list_subscribers(request: web.Request) -> web.StreamResponse:
     """GET: who is pushed our feeds; without secrets."""
-    return json_response(await manage_hub.all_shown(request.app[STORE]))
+    return json_response(await manage_hub.all_public(request.app[STORE]))
 
 
 async def remove_subscriber(request: web.Request) -> web.StreamResponse:

@@ -19,7 +19,7 @@ async def add_private(request: web.Request) -> web.StreamResponse:
 
 async def list_private(request: web.Request) -> web.StreamResponse:
     """GET: all of them, without their URLs."""
-    return json_response(await private_feeds.all_private(request.app[STORE]))
+    return json_response(await private_feeds.all_public(request.app[STORE]))
 
 
 async def revoke_private(request: web.Request) -> web.StreamResponse:

@@ -14,7 +14,7 @@ from service.errors import NotFound
 from service.feeds import sitemap
 from service.feeds.page import Page, parse_page
 from service.web.request.keys import CLOCK, SETTINGS, STORE
-from service.web.serving.response import Document
+from service.web.serving.response import PreparedPage
 
 MAX_AGE_S = 3_600
 PAGES = "pages"
@@ -25,10 +25,10 @@ NEWS_AGE = timedelta(days=2)
 async def show_index(request: web.Request) -> web.StreamResponse:
     """One sitemap for the pages of categories, and one a month, or day where a month is large."""
     store, settings = request.app[STORE], request.app[SETTINGS]
-    known = await store.pages.periods(categories.ALL)
+    known = await store.category_index.periods(categories.ALL)
     months = sorted(period for period in known if period.month and not period.day)
     days = sorted(period for period in known if period.day)
-    counts = await store.pages.counts(categories.ALL, months, settings.timezone)
+    counts = await store.category_index.counts(categories.ALL, months, settings.timezone)
     base = f"{settings.base_url}/sitemaps"
     full = [(month, count) for month, count in zip(months, counts, strict=True) if count]
     entries = [
@@ -55,7 +55,7 @@ async def show_part(request: web.Request) -> web.StreamResponse:
         if page is None or str(page.period) != name or page.period.is_live:
             raise NotFound(f"{request.path}: no such sitemap")
         start, end = page.period.bounds(settings.timezone)
-        ids = await store.pages.between(
+        ids = await store.category_index.between(
             categories.ALL, since=start, until=end, limit=sitemap.MAX_URLS
         )
         locations = [f"{base}/articles/{article_id}" for article_id in ids]
@@ -65,7 +65,7 @@ async def show_part(request: web.Request) -> web.StreamResponse:
 async def show_news(request: web.Request) -> web.StreamResponse:
     """Articles of the last two days."""
     store, settings = request.app[STORE], request.app[SETTINGS]
-    ids = await store.pages.between(
+    ids = await store.category_index.between(
         categories.ALL, since=request.app[CLOCK]() - NEWS_AGE, until=None, limit=sitemap.MAX_NEWS
     )
     articles = [article for article in await store.articles.get(ids) if article]
@@ -84,14 +84,14 @@ async def show_robots(request: web.Request) -> web.StreamResponse:
     """What may be visited."""
     body = sitemap.robots(request.app[SETTINGS].base_url)
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _cache_control()}
-    return Document(body, headers=headers).made(request)
+    return PreparedPage(body, headers=headers).made(request)
 
 
 async def _xml(request: web.Request, make: Callable[[], bytes]) -> web.StreamResponse:
     headers = {"Content-Type": "application/xml; charset=utf-8", "Cache-Control": _cache_control()}
 
     def answer() -> web.StreamResponse:
-        return Document(make(), headers=headers).made(request)
+        return PreparedPage(make(), headers=headers).made(request)
 
     return await asyncio.get_running_loop().run_in_executor(None, answer)
 

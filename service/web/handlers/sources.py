@@ -16,12 +16,12 @@ async def add_source(request: web.Request) -> web.StreamResponse:
     if any(word in request.content_type for word in ("opml", "xml")):
         return json_response(await sources.add_all(store, await read_body(request), now=now))
     source, added = await sources.add(store, await read_object(request), now=now)
-    return json_response(source.shown(), status=201 if added else 200)
+    return json_response(source.to_public(), status=201 if added else 200)
 
 
 async def list_sources(request: web.Request) -> web.StreamResponse:
     """GET: all of them."""
-    return json_response([source.shown() for source in await request.app[STORE].sources.all()])
+    return json_response([source.to_public() for source in await request.app[STORE].sources.all()])
 
 
 async def export_sources(request: web.Request) -> web.StreamResponse:
@@ -35,7 +35,7 @@ async def show_source(request: web.Request) -> web.StreamResponse:
     """GET one, with what its polls left."""
     store = request.app[STORE]
     source = await sources.find(store, request.match_info["id"])
-    return json_response(await sources.shown(store, source, now=request.app[CLOCK]()))
+    return json_response(await sources.to_public(store, source, now=request.app[CLOCK]()))
 
 
 async def change_source(request: web.Request) -> web.StreamResponse:
@@ -43,14 +43,14 @@ async def change_source(request: web.Request) -> web.StreamResponse:
     fields = await read_object(request)
     store, source_id = request.app[STORE], request.match_info["id"]
     source = await sources.change(store, source_id, fields, now=request.app[CLOCK]())
-    return json_response(source.shown())
+    return json_response(source.to_public())
 
 
 async def refresh_source(request: web.Request) -> web.StreamResponse:
     """POST: 202; it is polled now."""
     store, source_id = request.app[STORE], request.match_info["id"]
     source = await sources.refresh(store, source_id, now=request.app[CLOCK]())
-    return json_response(source.shown(), status=202)
+    return json_response(source.to_public(), status=202)
 
 
 async def remove_source(request: web.Request) -> web.StreamResponse:

@@ -14,7 +14,7 @@ async def add_view(request: web.Request) -> web.StreamResponse:
     """POST: 201; a name that is taken is refused."""
     store, settings = request.app[STORE], request.app[SETTINGS]
     view, _ = await views.put(store, await read_object(request), now=request.app[CLOCK]())
-    return json_response(await views.shown(store, view, settings), status=201)
+    return json_response(await views.to_public(store, view, settings), status=201)
 
 
 async def put_view(request: web.Request) -> web.StreamResponse:
@@ -25,20 +25,20 @@ async def put_view(request: web.Request) -> web.StreamResponse:
     if fields["name"] != name:
         raise InvalidInput("name", fields["name"], f"is not the {name!r} of the URL")
     view, is_new = await views.put(store, fields, now=request.app[CLOCK](), replace=True)
-    shown = await views.shown(store, view, settings)
+    shown = await views.to_public(store, view, settings)
     return json_response(shown, status=201 if is_new else 200)
 
 
 async def list_views(request: web.Request) -> web.StreamResponse:
     """GET: all of them."""
-    return json_response(await views.all_shown(request.app[STORE], request.app[SETTINGS]))
+    return json_response(await views.all_public(request.app[STORE], request.app[SETTINGS]))
 
 
 async def show_view(request: web.Request) -> web.StreamResponse:
     """GET one."""
     store = request.app[STORE]
     view = await views.find(store, request.match_info["name"])
-    return json_response(await views.shown(store, view, request.app[SETTINGS]))
+    return json_response(await views.to_public(store, view, request.app[SETTINGS]))
 
 
 async def remove_view(request: web.Request) -> web.StreamResponse:

@@ -24,14 +24,14 @@ async def add_webhook(request: web.Request) -> web.StreamResponse:
 
 async def list_webhooks(request: web.Request) -> web.StreamResponse:
     """GET: all of them with their states."""
-    return json_response(await manage_webhooks.all_shown(request.app[STORE]))
+    return json_response(await manage_webhooks.all_public(request.app[STORE]))
 
 
 async def show_webhook(request: web.Request) -> web.StreamResponse:
     """GET one."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
-    return json_response((await manage_webhooks.shown(store, [webhook]))[0])
+    return json_response((await manage_webhooks.to_public(store, [webhook]))[0])
 
 
 async def change_webhook(request: web.Request) -> web.StreamResponse:
@@ -51,19 +51,19 @@ async def list_deliveries(request: web.Request) -> web.StreamResponse:
     """GET: the newest attempts of a webhook, or one of them."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
-    return json_response(await store.deliveries.attempts(webhook.id, limit=_limit(request)))
+    return json_response(await store.webhooks.attempts(webhook.id, limit=_limit(request)))
 
 
 async def list_dead_letters(request: web.Request) -> web.StreamResponse:
     """GET: the newest ranges of events that were given up."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
-    return json_response(await store.deliveries.dead_letters(webhook.id, limit=_limit(request)))
+    return json_response(await store.webhooks.dead_letters(webhook.id, limit=_limit(request)))
 
 
 async def list_operations(request: web.Request) -> web.StreamResponse:
     """GET: what operators are told of webhooks."""
-    return json_response(await request.app[STORE].deliveries.operations(limit=_limit(request)))
+    return json_response(await request.app[STORE].webhooks.operations(limit=_limit(request)))
 
 
 async def test_webhook(request: web.Request) -> web.StreamResponse:
@@ -104,8 +104,8 @@ _FIRST = (
 
 async def show_page(request: web.Request) -> web.StreamResponse:
     """GET: all webhooks and their states, for people."""
-    webhooks = await manage_webhooks.all_shown(request.app[STORE])
-    operations = await request.app[STORE].deliveries.operations(limit=manage_webhooks.MAX_LISTED)
+    webhooks = await manage_webhooks.all_public(request.app[STORE])
+    operations = await request.app[STORE].webhooks.operations(limit=manage_webhooks.MAX_LISTED)
     return _page(request, webhooks=webhooks, operations=operations)
 
 
@@ -113,10 +113,10 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     """GET: one with what was tried, for people."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
-    (shown,) = await manage_webhooks.shown(store, [webhook])
+    (shown,) = await manage_webhooks.to_public(store, [webhook])
     shown = {**{name: shown[name] for name in _FIRST}, **shown}
-    attempts = await store.deliveries.attempts(webhook.id, limit=manage_webhooks.MAX_LISTED)
-    letters = await store.deliveries.dead_letters(webhook.id, limit=manage_webhooks.MAX_LISTED)
+    attempts = await store.webhooks.attempts(webhook.id, limit=manage_webhooks.MAX_LISTED)
+    letters = await store.webhooks.dead_letters(webhook.id, limit=manage_webhooks.MAX_LISTED)
     return _page(request, one=shown, attempts=attempts, letters=letters)
 
 

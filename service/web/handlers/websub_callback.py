@@ -26,23 +26,23 @@ MAX_LEASE_S = 10 * 365 * 86_400
 async def verify(request: web.Request) -> web.StreamResponse:
     """GET: 200 with the challenge for what we asked for, 404 for anything else."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
-    subscription = await store.subscriptions.get(request.match_info["id"])
+    subscription = await store.our_subscriptions.get(request.match_info["id"])
     mode, topic = request.query.get("hub.mode", ""), request.query.get("hub.topic", "")
     if subscription is None or topic != subscription.topic:
         raise web.HTTPNotFound(text="no such subscription")
     if mode == "denied":
         logger.warning("a hub denies", extra={"topic": topic, "hub": subscription.hub})
-        await store.subscriptions.put(subscription.asked(now_ms).ended())
+        await store.our_subscriptions.put(subscription.asked(now_ms).ended())
         return web.Response(text="")
     is_asked = mode == ("unsubscribe" if subscription.is_ending else "subscribe")
     challenge = request.query.get("hub.challenge", "")
     if not is_asked or not challenge or len(challenge) > MAX_CHALLENGE_CHARS:
         raise web.HTTPNotFound(text="no such request was made")
     if subscription.is_ending:
-        await store.subscriptions.remove(subscription.id)
+        await store.our_subscriptions.remove(subscription.id)
     else:
         live = subscription.verified(_lease_s(request), now_ms)
-        await store.subscriptions.put(live)
+        await store.our_subscriptions.put(live)
         await store.sources.wake(live.source_id, due_ms=live.renew_ms)
     headers = {"X-Content-Type-Options": "nosniff"}
     return web.Response(text=challenge, content_type="text/plain", headers=headers)
@@ -58,12 +58,12 @@ def _lease_s(request: web.Request) -> int:
 async def deliver(request: web.Request) -> web.StreamResponse:
     """POST: 202; 410 for a subscription that has ended, so that the hub forgets it."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
-    subscription = await store.subscriptions.get(request.match_info["id"])
+    subscription = await store.our_subscriptions.get(request.match_info["id"])
     if subscription is None or not subscription.is_live(now_ms):
         raise web.HTTPGone(text="no such subscription")
     source = await store.sources.get(subscription.source_id)
     if source is None or source.paused:
-        await store.subscriptions.remove(subscription.id)
+        await store.our_subscriptions.remove(subscription.id)
         raise web.HTTPGone(text="nobody is interested any more")
     body = await read_body(request)
     signature = request.headers.get("X-Hub-Signature", "")
@@ -73,7 +73,7 @@ async def deliver(request: web.Request) -> web.StreamResponse:
         await store.count({"pushes_forged": 1})
         return web.Response(status=202)
     content_type = request.headers.get("Content-Type", "")
-    if not await store.subscriptions.push(subscription.source_id, body, content_type):
+    if not await store.our_subscriptions.push(subscription.source_id, body, content_type):
         await store.sources.wake(subscription.source_id, due_ms=now_ms)
     await store.count({"pushes": 1})
     return web.Response(status=202)

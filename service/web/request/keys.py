@@ -12,11 +12,11 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
-from service.web.serving.page_loader import Documents
+from service.web.serving.page_loader import PageLoader
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
-DOCUMENTS = web.AppKey("documents", Documents)
+PAGE_LOADER = web.AppKey("documents", PageLoader)
 CACHE = web.AppKey("cache", PageCache)
 STOP = web.AppKey("stop", asyncio.Event)
 EVENTS = web.AppKey("events", Broadcast)

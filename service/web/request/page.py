@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.errors import NotFound
 from service.feeds.page import FORMATS, Page, parse_page
-from service.web.request.keys import CACHE, DOCUMENTS
+from service.web.request.keys import CACHE, PAGE_LOADER
 
 
 async def known_page(request: web.Request, path: str) -> Page:
@@ -16,7 +16,7 @@ async def known_page(request: web.Request, path: str) -> Page:
     page = parse_page(path)
     if page is None:
         raise NotFound(f"{request.path}: no such category or date")
-    if not await request.app[DOCUMENTS].feeds.is_known(page.category):
+    if not await request.app[PAGE_LOADER].feeds.is_known(page.category):
         raise NotFound(f"{page.category}: no such category")
     return page
 
@@ -32,4 +32,4 @@ async def answer_page(
     # Percent-encoding spells one path in thousands of ways: only ours is remembered.
     hot_path = true_path if request.raw_path == true_path else ""
     document = await request.app[CACHE].get(page, extension, hot_path=hot_path)
-    return await request.app[DOCUMENTS].answer(document, request)
+    return await request.app[PAGE_LOADER].answer(document, request)

@@ -19,7 +19,7 @@ from aiohttp.web_exceptions import HTTPException
 from service.errors import DatelineError, InvalidInput, NotFound, Unavailable
 from service.feeds.head import HUB_PATH
 from service.settings import Settings
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.web.html import render
 from service.web.request.body import check_length
 from service.web.request.keys import SETTINGS
@@ -72,7 +72,7 @@ def middleware(settings: Settings) -> Any:
         try:
             # Whatever the path: nothing of a body that is too large is waited for.
             check_length(request, max_bytes=settings.api_max_bytes)
-            with translated():
+            with redis_errors_as_unavailable():
                 return await handler(request)
         except Unavailable as exc:
             logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})

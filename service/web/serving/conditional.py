@@ -18,19 +18,19 @@ _SUFFIX = re.compile(r"[-;](?:gzip|br|zstd|deflate|df|gz)$")
 
 
 def is_not_modified(
-    *, if_none_match: str | None, if_modified_since: str | None, tag: str, changed_s: int
+    *, if_none_match: str | None, if_modified_since: str | None, etag: str, changed_s: int
 ) -> bool:
     """Whether a GET or HEAD is answered with 304.
 
     Args:
         if_none_match: the header; wins over the date if it is there (13.1.3).
         if_modified_since: the header; a date that cannot be read is ignored.
-        tag: hash of the content, without quotes and coding.
+        etag: hash of the content, without quotes and coding.
         changed_s: Last-Modified in seconds since the epoch.
     """
     if if_none_match is not None:
         given = _tags(if_none_match)
-        return tag in given or "*" in given
+        return etag in given or "*" in given
     if if_modified_since is None:
         return False
     try:
@@ -49,7 +49,7 @@ def delta_base(a_im: str, if_none_match: str, known: Container[str]) -> str:
     """
     if not _is_wanted("feed", a_im):
         return ""
-    return next((tag for tag in _tags(if_none_match) if tag in known), "")
+    return next((etag for etag in _tags(if_none_match) if etag in known), "")
 
 
 def _tags(header: str) -> list[str]:

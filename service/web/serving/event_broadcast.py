@@ -18,8 +18,8 @@ import orjson
 from service.articles.categories import is_within
 from service.articles.event import Event, position
 from service.errors import Unavailable
-from service.storage.client import translated
-from service.storage.event_stream import Stream
+from service.storage.client import redis_errors_as_unavailable
+from service.storage.event_stream import EventStream
 
 logger = logging.getLogger(__name__)
 
@@ -156,7 +156,7 @@ class Listener:
 class Broadcast:
     """New events, to every open connection of this process."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: EventStream) -> None:
         self._stream = stream
         self._listeners: set[Listener] = set()
         self._is_closed = False
@@ -215,7 +215,7 @@ class Broadcast:
                 await self._anybody.wait()
                 continue
             try:
-                with translated():
+                with redis_errors_as_unavailable():
                     last = last or await self._stream.last_id(shard)
                     self._following.add(shard)
                     self._followed.set()

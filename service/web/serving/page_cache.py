@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 
 from service.errors import Unavailable
 from service.feeds.page import Page
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change, Rendered
-from service.web.serving.request_cache import Hot, Repeated
-from service.web.serving.response import Document
+from service.web.serving.request_cache import Hot, RequestCache
+from service.web.serving.response import PreparedPage
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ Key = tuple[Page, str]
 class Held:
     """A page as it is held."""
 
-    document: Document
+    document: PreparedPage
     version: str
     rendered: Rendered | None = None
     """Of a page that is not shared, for the differences to its next version."""
@@ -74,7 +74,7 @@ class PageCache:
         self._renewing: dict[Key, asyncio.Task[None]] = {}
         self._renewals = asyncio.Semaphore(MAX_RENEWALS)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.repeated = Repeated()
+        self.repeated = RequestCache()
         self.misses = 0
         self.stale = 0
         self._looked_up = 0
@@ -93,7 +93,7 @@ class PageCache:
         self._looked_up += 1
         return found
 
-    async def get(self, page: Page, extension: str, *, hot_path: str) -> Document:
+    async def get(self, page: Page, extension: str, *, hot_path: str) -> PreparedPage:
         """The page, loaded or confirmed. Raises what the load raises, if nothing is held.
 
         Args:
@@ -121,7 +121,7 @@ class PageCache:
         future = self._loading[key] = asyncio.get_running_loop().create_future()
         self._doubtful.discard(key)
         try:
-            with translated():
+            with redis_errors_as_unavailable():
                 loaded = await self._load(*key, held)
         except BaseException as exc:
             # Those who wait get a reason of their own even if this request was cancelled.

@@ -14,7 +14,7 @@ from aiohttp import web
 from service.articles import categories
 from service.articles.article import Article
 from service.errors import NotFound
-from service.feeds.archive import Chain
+from service.feeds.archive import ArchiveLinks
 from service.feeds.head import HUB_PATH, MEDIA_TYPES, archive_urls
 from service.feeds.page import FORMATS, VIEWS, XML_FORMATS, Page, Period
 from service.feeds.private_feed import token_hash
@@ -25,7 +25,7 @@ from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web.html import render
 from service.web.serving.page_cache import Held
-from service.web.serving.response import Document
+from service.web.serving.response import PreparedPage
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ HTML_HEADERS = {
 }
 
 
-class Documents:
+class PageLoader:
     """Loads pages for the cache."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Callable[[], datetime]) -> None:
@@ -85,14 +85,14 @@ class Documents:
             return held
         before = held.rendered if held else None
         rendered = await self.feeds.render(page, extension, state, before=before)
-        headers = self._feed_headers(page, extension, state.chain)
+        headers = self._feed_headers(page, extension, state.archive_links)
         has_twin = extension in XML_FORMATS and not page.token
         twin_url = self._settings.base_url + page.news_path() if has_twin else ""
         document = await self._document(
             rendered.body, headers, held, rendered=rendered, twin_url=twin_url
         )
 
-        async def difference(base: str) -> Document | None:
+        async def difference(base: str) -> PreparedPage | None:
             return await self._difference(page, extension, state, rendered, base)
 
         document.difference = difference
@@ -107,7 +107,7 @@ class Documents:
 
     async def _load_news(self, page: Page, extension: str, held: Held | None) -> Held:
         # A page for people shows calendar and neighbours, so it follows the whole category.
-        version = str(await self._store.pages.version(Page(page.category)))
+        version = str(await self._store.category_index.version(Page(page.category)))
         if held is not None and held.version == version:
             return held
         body = await self._news(page, extension)
@@ -122,15 +122,15 @@ class Documents:
         *,
         rendered: Rendered | None = None,
         twin_url: str = "",
-    ) -> Document:
+    ) -> PreparedPage:
         wanted = held.document.made_codings if held else ()
 
-        def made() -> Document:
-            document = Document(
+        def made() -> PreparedPage:
+            document = PreparedPage(
                 body,
                 headers=headers,
                 changed_ms=rendered.changed_ms if rendered else 0,
-                tag=rendered.tag if rendered else "",
+                etag=rendered.etag if rendered else "",
                 past=[tag for tag, _ in rendered.past] if rendered else (),
                 twin_url=twin_url,
             )
@@ -142,7 +142,7 @@ class Documents:
 
     async def _difference(
         self, page: Page, extension: str, state: State, rendered: Rendered, base: str
-    ) -> Document | None:
+    ) -> PreparedPage | None:
         """From a past version to this one (RFC 3229 10); None if the page is another by now."""
         body = await self.feeds.difference(
             page, extension, state, entries=rendered.entries, base=dict(rendered.past)[base]
@@ -151,23 +151,23 @@ class Documents:
         if body is None or 2 * len(body) > len(rendered.body):
             return None
         headers = {
-            **self._feed_headers(page, extension, state.chain),
+            **self._feed_headers(page, extension, state.archive_links),
             "IM": "feed",
             "Delta-Base": f'"{base}"',
             # What knows no 226 shall not keep one (RFC 3229 10.9).
             "Cache-Control": f"no-store, im, max-age={LIVE_MAX_AGE_S}",
         }
         return await self._in_thread(
-            lambda: Document(
+            lambda: PreparedPage(
                 body,
                 headers=headers,
                 changed_ms=rendered.changed_ms,
-                tag=rendered.tag,
+                etag=rendered.etag,
                 status=HTTPStatus.IM_USED,
             )
         )
 
-    async def answer(self, document: Document, request: web.Request) -> web.StreamResponse:
+    async def answer(self, document: PreparedPage, request: web.Request) -> web.StreamResponse:
         """The document's answer, made now if it must be."""
         answer = document.answer(request)
         if answer is not None:
@@ -177,7 +177,9 @@ class Documents:
             document.deltas[base] = await document.difference(base) or document
         return await self._in_thread(lambda: document.made(request))
 
-    def _feed_headers(self, page: Page, extension: str, chain: Chain) -> dict[str, str]:
+    def _feed_headers(
+        self, page: Page, extension: str, archive_links: ArchiveLinks
+    ) -> dict[str, str]:
         base = self._settings.base_url
         media_type = MEDIA_TYPES[extension]
         own = f'<{base}{page.feed_path(extension)}>; rel="self"'
@@ -196,7 +198,7 @@ class Documents:
             f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
             *(
                 f'<{url}>; rel="{rel}"; type="{media_type}"'
-                for rel, url in archive_urls(page, chain, base, extension).items()
+                for rel, url in archive_urls(page, archive_links, base, extension).items()
             ),
         ]
         return {
@@ -243,7 +245,7 @@ class Documents:
             titles=titles,
             articles=articles,
             children=_children(page.category, titles),
-            month_days=await self._store.pages.month_days(page.category, month, zone),
+            month_days=await self._store.category_index.month_days(page.category, month, zone),
             shown_month=(month.year, month.month),
             older=older,
             newer=newer,
@@ -262,7 +264,7 @@ class Documents:
             titles=titles,
             articles=articles,
             zone=zone,
-            month_days=await self._store.pages.month_days(categories.ALL, month, zone),
+            month_days=await self._store.category_index.month_days(categories.ALL, month, zone),
             shown_month=(month.year, month.month),
             older=older,
         )
@@ -286,8 +288,8 @@ class Documents:
         """The nearest days with articles before and after what the page shows."""
         zone = self._settings.timezone
         start, end = (month if page.period.is_live else page.period).bounds(zone)
-        older = await self._store.pages.neighbour(page.category, start, newer=False)
-        newer = await self._store.pages.neighbour(page.category, end, newer=True)
+        older = await self._store.category_index.neighbour(page.category, start, newer=False)
+        newer = await self._store.category_index.neighbour(page.category, end, newer=True)
         return (
             Period.of(older, zone) if older else None,
             Period.of(newer, zone) if newer else None,

@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from service.web.serving.connection_limit import ConnectionLimit
-from service.web.serving.response import Document, ReadyResponse
+from service.web.serving.response import PreparedPage, PreparedResponse
 
 # Readers' requests are 200 to 400 bytes, browsers' a thousand.
 MAX_REQUESTS = 4_096
@@ -32,7 +32,7 @@ _MORE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\
 class Hot:
     """A document while it may be served without asking anybody."""
 
-    document: Document
+    document: PreparedPage
     until: float = 0.0
     """Of the monotonic clock."""
     uses: int = 0
@@ -40,14 +40,14 @@ class Hot:
     requests: set[bytes] = field(default_factory=set)
 
 
-class Repeated:
+class RequestCache:
     """Request → hot page and answer; the oldest go first."""
 
     def __init__(self) -> None:
-        self._answers: dict[bytes, tuple[Hot, ReadyResponse]] = {}
+        self._answers: dict[bytes, tuple[Hot, PreparedResponse]] = {}
         self.hits = 0
 
-    def get(self, request: bytes) -> ReadyResponse | None:
+    def get(self, request: bytes) -> PreparedResponse | None:
         """The answer to it, if it came before and its page is still hot."""
         found = self._answers.get(request)
         if found is None or found[0].until < time.monotonic():
@@ -56,7 +56,7 @@ class Repeated:
         self.hits += 1
         return found[1]
 
-    def remember(self, request: bytes, hot: Hot, answer: ReadyResponse) -> None:
+    def remember(self, request: bytes, hot: Hot, answer: PreparedResponse) -> None:
         """From now on, this is what is answered to it."""
         self._drop(request)
         self._answers[request] = hot, answer
@@ -79,13 +79,13 @@ class Repeated:
             found[0].requests.discard(request)
 
 
-class Connection(RequestHandler):
+class CachingConnection(RequestHandler):
     """aiohttp's protocol of one connection, with a look-up before its parser."""
 
     __slots__ = ("_is_counted", "_is_plain", "_limit", "_repeated", "_request")
 
     def __init__(
-        self, repeated: Repeated, limit: ConnectionLimit, server: web.Server, **options: Any
+        self, repeated: RequestCache, limit: ConnectionLimit, server: web.Server, **options: Any
     ) -> None:
         super().__init__(server, **options)
         self._limit = limit
@@ -123,7 +123,7 @@ class Connection(RequestHandler):
             self._request = data
         super().data_received(data)
 
-    def remember(self, hot: Hot, answer: ReadyResponse) -> None:
+    def remember(self, hot: Hot, answer: PreparedResponse) -> None:
         """The request that is being handled gets this answer."""
         if self._is_plain and len(self._request) <= MAX_REQUEST_BYTES:
             self._repeated.remember(self._request, hot, answer)
@@ -137,7 +137,7 @@ def is_one_request(data: bytes) -> bool:
     return not any(name in head for name in _MORE)
 
 
-class Site(web.SockSite):
+class CachingSite(web.SockSite):
     """A socket whose connections look requests up before they parse them."""
 
     __slots__ = ("_limit", "_repeated")
@@ -147,7 +147,7 @@ class Site(web.SockSite):
         runner: web.AppRunner,
         sock: Any,
         *,
-        repeated: Repeated,
+        repeated: RequestCache,
         limit: ConnectionLimit,
         backlog: int,
     ) -> None:
@@ -163,7 +163,7 @@ class Site(web.SockSite):
         assert server is not None  # noqa: S101 -- setup() made it
         options = server._kwargs
         self._server = await loop.create_server(
-            lambda: Connection(self._repeated, self._limit, server, loop=loop, **options),
+            lambda: CachingConnection(self._repeated, self._limit, server, loop=loop, **options),
             sock=self._sock,
             backlog=self._backlog,
         )

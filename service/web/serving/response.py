@@ -21,7 +21,7 @@ import brotli
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from service.feeds.page import tag_of
+from service.feeds.page import etag_of
 from service.web.serving.conditional import choose_coding, delta_base, is_not_modified
 
 if sys.version_info >= (3, 14):
@@ -57,7 +57,7 @@ def _date(second: int) -> bytes:
     return f"Date: {formatdate(second, usegmt=True)}\r\n\r\n".encode()
 
 
-class ReadyResponse(web.StreamResponse):
+class PreparedResponse(web.StreamResponse):
     """One answer, for any number of requests at once: it keeps nothing of a request."""
 
     def __init__(
@@ -109,17 +109,17 @@ class ReadyResponse(web.StreamResponse):
         """Nothing is left to send."""
 
 
-class Document:
+class PreparedPage:
     """All answers that one version of a page can give.
 
     Args:
         body: its bytes; hashing them is CPU work, 0.2 ms for 400 kB.
         headers: of the 200; validators, coding and length are added.
         changed_ms: Last-Modified; 0 if it has none. It may be ahead of now, and is not sent then.
-        tag: hash of the body, if it is known.
+        etag: hash of the body, if it is known.
         past: hashes of earlier versions, to which differences can be made.
         twin_url: the same as a page for people, if this is XML that browsers do not show.
-        status: 226 for a difference; its `tag` is that of the version it leads to.
+        status: 226 for a difference; its `etag` is that of the version it leads to.
     """
 
     def __init__(
@@ -128,24 +128,24 @@ class Document:
         *,
         headers: Mapping[str, str],
         changed_ms: int = 0,
-        tag: str = "",
+        etag: str = "",
         past: Iterable[str] = (),
         twin_url: str = "",
         status: int = 200,
     ) -> None:
         self.body = body
-        self.tag = tag or tag_of(body)
+        self.etag = etag or etag_of(body)
         self.changed_s = changed_ms // 1000
         self.codings = CODINGS if len(body) >= MIN_CODED_BYTES else ()
         self.past = frozenset(past)
-        self.deltas: dict[str, Document] = {}
+        self.deltas: dict[str, PreparedPage] = {}
         """Hash of a past version → the difference to it, or this document where there is none."""
-        self.difference: Callable[[str], Awaitable[Document | None]] | None = None
+        self.difference: Callable[[str], Awaitable[PreparedPage | None]] | None = None
         """Makes what is in `deltas`."""
         self._twin_url = twin_url
         self._status = status
         self._headers = headers
-        self._answers: dict[tuple[str, bool], ReadyResponse] = {}
+        self._answers: dict[tuple[str, bool], PreparedResponse] = {}
         self._not_modified = {
             coding: self._make_304(coding) for coding in ("identity", *self.codings)
         }
@@ -216,7 +216,7 @@ class Document:
     def _readable(self, request: web.BaseRequest) -> web.Response:
         """As a browser shows it: they apply a feed's stylesheet to XML of no special type only."""
         note = _NOTE.format(escape(self._twin_url)).encode()
-        body = _FIRST_TAG.sub(lambda tag: tag.group() + note, self.body, count=1)
+        body = _FIRST_TAG.sub(lambda etag: etag.group() + note, self.body, count=1)
         headers = {
             "Content-Type": "application/xml; charset=utf-8",
             # Not for shared caches: readers shall not get it.
@@ -235,20 +235,20 @@ class Document:
         return is_not_modified(
             if_none_match=headers.get("If-None-Match"),
             if_modified_since=headers.get("If-Modified-Since"),
-            tag=self.tag,
+            etag=self.etag,
             changed_s=self.changed_s,
         )
 
-    def _make_304(self, coding: str) -> ReadyResponse:
+    def _make_304(self, coding: str) -> PreparedResponse:
         full = self._all_headers(coding)
         return self._ready(304, {n: v for n, v in full.items() if n.startswith(_ON_304)}, b"")
 
-    def _ready(self, status: int, headers: Mapping[str, str], body: bytes) -> ReadyResponse:
-        return ReadyResponse(status, headers, body, changed_s=self.changed_s)
+    def _ready(self, status: int, headers: Mapping[str, str], body: bytes) -> PreparedResponse:
+        return PreparedResponse(status, headers, body, changed_s=self.changed_s)
 
     def _all_headers(self, coding: str) -> dict[str, str]:
         made = {"Server": SERVER, **self._headers}
-        made["ETag"] = f'"{self.tag}"' if coding == "identity" else f'"{self.tag}-{coding}"'
+        made["ETag"] = f'"{self.etag}"' if coding == "identity" else f'"{self.etag}-{coding}"'
         made["Vary"] = "Accept-Encoding"
         if coding != "identity":
             made["Content-Encoding"] = coding

@@ -15,7 +15,7 @@ from service.storage.rendered_pages import Change
 from service.storage.webhooks import Ack
 from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
-from workers.deliver.endpoint import Means, Request
+from workers.deliver.endpoint import DeliveryContext, Request
 from workers.deliver.send import target
 from workers.deliver.slots import Sender
 
@@ -35,7 +35,7 @@ def ping_id(hub_url: str) -> str:
 class Ping(Sender):
     """One hub, and the topics that it is to be told of."""
 
-    def __init__(self, hub_url: str, means: Means) -> None:
+    def __init__(self, hub_url: str, means: DeliveryContext) -> None:
         super().__init__(ping_id(hub_url))
         self.hub_url = hub_url
         self._means = means

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 
 from service.articles.times import to_ms
 from service.errors import Unavailable
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.hub_subscriptions import CONTENT, TOPIC, topic_id
 from service.storage.rendered_pages import Change
 from workers import runtime
-from workers.deliver.endpoint import Means, Part, lease_of
+from workers.deliver.endpoint import DeliveryContext, Partition, lease_of
 from workers.deliver.hub.pings import Ping, ping_id
-from workers.deliver.hub.subscription import Subscription
+from workers.deliver.hub.subscription import SubscriptionEndpoint
 from workers.deliver.hub.topics import Topics
 from workers.deliver.send import fetch
 from workers.deliver.slots import Sender
@@ -32,10 +32,10 @@ FETCHED_AGAIN = 3
 IDS = ("sub_", TOPIC, CONTENT)
 
 
-class Subscribers:
+class SubscriptionRegistry:
     """The subscriptions of one worker."""
 
-    def __init__(self, means: Means, group: asyncio.TaskGroup) -> None:
+    def __init__(self, means: DeliveryContext, group: asyncio.TaskGroup) -> None:
         self._means = means
         self._group = group
         self._topics = Topics(means, group)
@@ -67,8 +67,8 @@ class Subscribers:
     async def run(self, stop: asyncio.Event) -> None:
         """Hear which pages change, until stopped."""
         while not stop.is_set():
-            with contextlib.suppress(Unavailable), translated():
-                async with self._means.store.rendered.announcements() as announcements:
+            with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
+                async with self._means.store.rendered_pages.announcements() as announcements:
                     async for changes in announcements:
                         self._topics.changed(changes)
                         await self._ping(changes)
@@ -77,24 +77,24 @@ class Subscribers:
             await runtime.sleep(stop, RECONNECT_S)
             self._looked = 0
 
-    async def load(self, part: Part) -> None:
+    async def load(self, part: Partition) -> None:
         """Set those of a part to work."""
         for endpoint_id, known in self._pings.items():
             if lease_of(endpoint_id) == part.lease.name:
                 # It may have been another's meanwhile, and told.
                 ping = self._pings[endpoint_id] = Ping(known.hub_url, self._means)
                 part.endpoints[endpoint_id] = ping
-        found = await self._means.store.subscribers.ids()
+        found = await self._means.store.hub_subscriptions.ids()
         await self._load(part, [each for each in found if lease_of(each) == part.lease.name])
         await self._see_pinged()
 
-    async def _load(self, part: Part, ids: list[str]) -> None:
-        states = await self._means.store.subscribers.states(ids)
-        found = await self._means.store.subscribers.get_many(ids)
+    async def _load(self, part: Partition, ids: list[str]) -> None:
+        states = await self._means.store.hub_subscriptions.states(ids)
+        found = await self._means.store.hub_subscriptions.get_many(ids)
         for subscriber_id, (kept, asked), state in zip(ids, found, states, strict=True):
             is_ours = self._means.dispatcher.part_of(subscriber_id) is part
             if is_ours and subscriber_id not in part.endpoints and (kept or asked):
-                part.endpoints[subscriber_id] = Subscription(
+                part.endpoints[subscriber_id] = SubscriptionEndpoint(
                     subscriber_id, kept, asked, state, self._topics, self._means
                 )
                 self._means.dispatcher.wake(part.endpoints[subscriber_id])
@@ -114,7 +114,7 @@ class Subscribers:
 
     async def _refresh(self, subscriber_id: str) -> None:
         before = self._writes(subscriber_id)
-        kept, asked = await self._means.store.subscribers.get(subscriber_id)
+        kept, asked = await self._means.store.hub_subscriptions.get(subscriber_id)
         part = self._means.dispatcher.part_of(subscriber_id)
         if part is None:
             return
@@ -123,13 +123,13 @@ class Subscribers:
             await self._refresh(subscriber_id)
             return
         found = part.endpoints.get(subscriber_id)
-        if isinstance(found, Subscription) and found.is_gone:
+        if isinstance(found, SubscriptionEndpoint) and found.is_gone:
             # Its end was not noticed yet.
             self._drop(part, found)
             found = None
         if found is None:
             await self._load(part, [subscriber_id])
-        elif isinstance(found, Subscription) and (kept or asked):
+        elif isinstance(found, SubscriptionEndpoint) and (kept or asked):
             found.note(kept, asked)
             self._means.dispatcher.wake(found)
         else:
@@ -138,16 +138,16 @@ class Subscribers:
     def _writes(self, subscriber_id: str) -> int:
         part = self._means.dispatcher.part_of(subscriber_id)
         found = part.endpoints.get(subscriber_id) if part else None
-        return found.writes if isinstance(found, Subscription) else 0
+        return found.writes if isinstance(found, SubscriptionEndpoint) else 0
 
-    def _drop(self, part: Part, sender: Sender) -> None:
+    def _drop(self, part: Partition, sender: Sender) -> None:
         self._means.dispatcher.drop(sender)
         self.forget(sender)
         del part.endpoints[sender.id]
 
     async def _see_pinged(self) -> None:
         """Pings that nobody has seen to."""
-        for name in await self._means.store.subscribers.all_pinged():
+        for name in await self._means.store.hub_subscriptions.all_pinged():
             self._fetch_soon(name, is_new=False)
 
     def _fetch_soon(self, name: str, *, is_new: bool) -> None:
@@ -169,13 +169,13 @@ class Subscribers:
         schedule_s = self._means.settings.webhook_retry_schedule_s[:FETCHED_AGAIN]
         is_done = False
         try:
-            with contextlib.suppress(Unavailable), translated():
+            with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
                 async with self._fetches:
                     self._fetching[name] = False
                     is_done = await self._fetch_now(name)
                 if not is_done and failures >= len(schedule_s):
-                    _, ping = await self._means.store.subscribers.pinged(name)
-                    await self._means.store.subscribers.drop_ping(name, ping)
+                    _, ping = await self._means.store.hub_subscriptions.pinged(name)
+                    await self._means.store.hub_subscriptions.drop_ping(name, ping)
         except Exception:
             # The border: another site's topic must not end the worker.
             logger.exception("a topic cannot be fetched", extra={"topic": name})
@@ -189,7 +189,7 @@ class Subscribers:
 
     async def _fetch_now(self, name: str) -> bool:
         """Whether there is nothing more to do."""
-        store, settings = self._means.store.subscribers, self._means.settings
+        store, settings = self._means.store.hub_subscriptions, self._means.settings
         url, ping = await store.pinged(name)
         wanted = {each.topic for each in (await store.all()).values()}
         if url not in wanted or not settings.hub_open:
@@ -210,14 +210,14 @@ class Subscribers:
 
     def forget(self, sender: Sender) -> None:
         """It is not ours any more."""
-        if isinstance(sender, Subscription):
+        if isinstance(sender, SubscriptionEndpoint):
             self._topics.leave(sender.topic, sender)
 
-    async def save(self, part: Part) -> None:
+    async def save(self, part: Partition) -> None:
         """End what has expired; now and then see whether a change was missed."""
         now_ms = to_ms(self._means.now())
         for sender in list(part.endpoints.values()):
-            if not isinstance(sender, Subscription):
+            if not isinstance(sender, SubscriptionEndpoint):
                 continue
             if sender.is_gone:
                 self._drop(part, sender)

@@ -13,8 +13,8 @@ from service.storage.webhooks import Ack
 from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
 from service.websub import hub
-from service.websub.hub import DENIED, SUBSCRIBE, Asked, Subscriber
-from workers.deliver.endpoint import Means, Request
+from service.websub.hub import DENIED, SUBSCRIBE, SubscriptionRequest, TopicSubscription
+from workers.deliver.endpoint import DeliveryContext, Request
 from workers.deliver.hub.topics import Topic, Topics
 from workers.deliver.send import target
 from workers.deliver.slots import Sender
@@ -23,17 +23,17 @@ from workers.deliver.slots import Sender
 CONFIRM_AGAIN_S = (5, 60)
 
 
-class Subscription(Sender):
+class SubscriptionEndpoint(Sender):
     """One callback and one topic."""
 
     def __init__(
         self,
         subscriber_id: str,
-        kept: Subscriber | None,
-        asked: Asked | None,
+        kept: TopicSubscription | None,
+        asked: SubscriptionRequest | None,
         state: Mapping[str, str],
         topics: Topics,
-        means: Means,
+        means: DeliveryContext,
     ) -> None:
         super().__init__(subscriber_id)
         self.kept = kept
@@ -58,7 +58,7 @@ class Subscription(Sender):
     def rest(self) -> None:
         """Its topic wakes it, which does no harm."""
 
-    def note(self, kept: Subscriber | None, asked: Asked | None) -> None:
+    def note(self, kept: TopicSubscription | None, asked: SubscriptionRequest | None) -> None:
         """What is kept of it, and asked of it, now."""
         if asked != self.asked:
             self._refusals, self._ask_ms = 0, 0
@@ -69,7 +69,7 @@ class Subscription(Sender):
         now_ms = to_ms(self._means.now())
         if self.asked and self._is_denied(self.asked):
             return self._denial(self.asked)
-        may_ask = self.topic.tag or self.topic.page is None or self.topic.is_gone
+        may_ask = self.topic.etag or self.topic.page is None or self.topic.is_gone
         if self.asked and may_ask and self._ask_ms <= now_ms:
             return self._question(self.asked)
         if self.kept and self.kept.expires_ms <= now_ms:
@@ -84,30 +84,32 @@ class Subscription(Sender):
                 self._means.dispatcher.later(self, (due_ms - now_ms) / 1000)
         return request
 
-    async def _news(self, kept: Subscriber, now_ms: int) -> Request | None:
+    async def _news(self, kept: TopicSubscription, now_ms: int) -> Request | None:
         """What it has not got, unless that failed and waits."""
         if self.next_ms > now_ms:
             return None
         if self.topic.is_gone:
             return self._denial(kept.denied)
-        if not self.topic.tag or self.topic.tag == self.sent:
+        if not self.topic.etag or self.topic.etag == self.sent:
             return None
         return await self._content(kept)
 
     # Confirming (5.3).
 
-    def _question(self, asked: Asked) -> Request:
+    def _question(self, asked: SubscriptionRequest) -> Request:
         challenge = secrets.token_urlsafe(32)
-        judged = partial(self._confirmed, asked, challenge, self.topic.tag)
-        return Request(target(asked.question(challenge)), {}, None, judged, 0)
+        judged = partial(self._confirmed, asked, challenge, self.topic.etag)
+        return Request(target(asked.verification_url(challenge)), {}, None, judged, 0)
 
-    def _confirmed(self, asked: Asked, challenge: str, tag: str, answer: Answer) -> Ack:
-        store, now = self._means.store.subscribers, self._means.now()
+    def _confirmed(
+        self, asked: SubscriptionRequest, challenge: str, etag: str, answer: Answer
+    ) -> Ack:
+        store, now = self._means.store.hub_subscriptions, self._means.now()
         if answer.verdict is Verdict.DELIVERED and answer.text == challenge:
             if asked.mode == SUBSCRIBE:
                 kept = asked.confirmed(to_ms(now))
                 # Who renews is owed what was not sent yet.
-                sent = self.sent if self.kept else tag
+                sent = self.sent if self.kept else etag
                 self._then = partial(self._begin, asked, kept, sent)
             else:
                 self._then = partial(self._end, self.kept or asked.confirmed(0), asked)
@@ -121,39 +123,39 @@ class Subscription(Sender):
             attempt=_attempt(asked.mode, challenge, answer, self._refusals),
         )  # fmt: skip
 
-    async def _begin(self, asked: Asked, kept: Subscriber, sent: str) -> None:
-        await self._means.store.subscribers.confirm(asked, kept, sent=sent)
+    async def _begin(self, asked: SubscriptionRequest, kept: TopicSubscription, sent: str) -> None:
+        await self._means.store.hub_subscriptions.confirm(asked, kept, sent=sent)
         self.writes += 1
         self.kept, self.sent = kept, sent
         self.failures = self.next_ms = self.first_failure_ms = 0
         self._settled(asked)
 
-    async def _refused(self, asked: Asked, failed: Awaitable[None]) -> None:
+    async def _refused(self, asked: SubscriptionRequest, failed: Awaitable[None]) -> None:
         await failed
         self.writes += 1
         self._settled(asked)
         if self.kept is None:
             self._leave()
 
-    def _settled(self, asked: Asked) -> None:
+    def _settled(self, asked: SubscriptionRequest) -> None:
         if self.asked == asked:
             self.asked = None
 
     # What its topic is (7), and that there is nothing more.
 
-    async def _content(self, kept: Subscriber) -> Request:
+    async def _content(self, kept: TopicSubscription) -> Request:
         content = await self._topics.content(self.topic)
         headers = kept.headers(
             content.body, content_type=content.content_type,
             hub_url=hub.hub_url(self._means.settings), self_url=content.self_url,
         )  # fmt: skip
-        judged = partial(self._judged, kept, content.tag)
+        judged = partial(self._judged, kept, content.etag)
         return Request(target(kept.callback), headers, content.body, judged, 1)
 
-    def _judged(self, kept: Subscriber, tag: str, answer: Answer) -> Ack:
-        attempt = _attempt("content", tag, answer, self.failures)
+    def _judged(self, kept: TopicSubscription, etag: str, answer: Answer) -> Ack:
+        attempt = _attempt("content", etag, answer, self.failures)
         fields: dict[str, str | int] = {
-            "sent": tag, "failures": 0, "next_ms": 0, "first_failure_ms": 0
+            "sent": etag, "failures": 0, "next_ms": 0, "first_failure_ms": 0
         }  # fmt: skip
         if answer.verdict is Verdict.GONE:
             self._then = partial(self._end, kept)
@@ -172,10 +174,10 @@ class Subscription(Sender):
             }
         return Ack(registry=keys.SUBSCRIBERS, endpoint_id=self.id, fields=fields, attempt=attempt)
 
-    def _is_denied(self, asked: Asked) -> bool:
+    def _is_denied(self, asked: SubscriptionRequest) -> bool:
         return asked.mode == DENIED or (asked.mode == SUBSCRIBE and self.topic.is_gone)
 
-    def _denial(self, asked: Asked) -> Request:
+    def _denial(self, asked: SubscriptionRequest) -> Request:
         """It is told once, and ended whatever it says."""
         # What is asked meanwhile is another matter.
         ended, order = self.kept or asked.confirmed(0), self.asked
@@ -187,10 +189,10 @@ class Subscription(Sender):
             return Ack(registry=registry, endpoint_id=self.id, attempt=attempt)
 
         reason = "the topic is gone" if self.topic.is_gone else "the operator has ended it"
-        return Request(target(asked.denial(reason)), {}, None, judged, 0)
+        return Request(target(asked.denial_url(reason)), {}, None, judged, 0)
 
-    async def _end(self, kept: Subscriber, asked: Asked | None = None) -> None:
-        await self._means.store.subscribers.end(kept, asked)
+    async def _end(self, kept: TopicSubscription, asked: SubscriptionRequest | None = None) -> None:
+        await self._means.store.hub_subscriptions.end(kept, asked)
         self.writes += 1
         self.kept = None
         if asked:

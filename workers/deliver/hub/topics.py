@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from service.errors import Unavailable
 from service.feeds.page import VIEWS, Page
 from service.rendering.feed_renderer import FeedRenderer
-from service.storage.client import translated
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.hub_subscriptions import Content
 from service.storage.rendered_pages import Change
 from service.websub import hub
-from workers.deliver.endpoint import Means
+from workers.deliver.endpoint import DeliveryContext
 
 if TYPE_CHECKING:
-    from workers.deliver.hub.subscription import Subscription
+    from workers.deliver.hub.subscription import SubscriptionEndpoint
 
 logger = logging.getLogger(__name__)
 
@@ -38,19 +38,19 @@ class Topic:
         self.page = page
         """None for another site's."""
         self.extension = extension
-        self.tag = ""
+        self.etag = ""
         """Of what it is now; empty until it was looked at."""
         self.version = ""
         """What that was made of."""
         self.is_gone = False
-        self.subscriptions: set[Subscription] = set()
+        self.subscriptions: set[SubscriptionEndpoint] = set()
         self.timer: asyncio.TimerHandle | None = None
 
 
 class Topics:
     """All topics that the subscriptions of this worker are for."""
 
-    def __init__(self, means: Means, group: asyncio.TaskGroup) -> None:
+    def __init__(self, means: DeliveryContext, group: asyncio.TaskGroup) -> None:
         self._means = means
         self._group = group
         self._feeds = FeedRenderer(means.store, means.settings, now=means.now)
@@ -61,7 +61,7 @@ class Topics:
         """End the thread."""
         self._feeds.close()
 
-    def join(self, url: str, subscription: Subscription) -> Topic:
+    def join(self, url: str, subscription: SubscriptionEndpoint) -> Topic:
         """The topic of a subscription, looked at if it is the first."""
         topic = self._topics.get(url)
         if topic is None:
@@ -72,7 +72,7 @@ class Topics:
         topic.subscriptions.add(subscription)
         return topic
 
-    def leave(self, topic: Topic, subscription: Subscription) -> None:
+    def leave(self, topic: Topic, subscription: SubscriptionEndpoint) -> None:
         """The last one takes the topic with it."""
         topic.subscriptions.discard(subscription)
         # There may be another of this URL by now.
@@ -127,8 +127,8 @@ class Topics:
     async def _look(self, topic: Topic) -> None:
         topic.timer = None
         try:
-            with translated():
-                topic.tag = (await self._load(topic)).tag or topic.tag
+            with redis_errors_as_unavailable():
+                topic.etag = (await self._load(topic)).etag or topic.etag
         except Unavailable:
             self._look_soon(topic, AFTER_OUTAGE_S)
         except Exception:
@@ -141,15 +141,15 @@ class Topics:
     async def content(self, topic: Topic) -> Content:
         """What the topic is now."""
         held = self._held.get(topic.url)
-        if held and held.tag == topic.tag:
+        if held and held.etag == topic.etag:
             return held
         found = await self._load(topic)
-        topic.tag = found.tag or topic.tag
+        topic.etag = found.etag or topic.etag
         return found
 
     async def _load(self, topic: Topic) -> Content:
         if topic.page is None:
-            found = await self._means.store.subscribers.content(topic.url)
+            found = await self._means.store.hub_subscriptions.content(topic.url)
         elif not await self._feeds.is_known(topic.page.category):
             topic.is_gone = True
             return Content("", b"", "")
@@ -158,7 +158,7 @@ class Topics:
             rendered = await self._feeds.render(topic.page, topic.extension, state)
             topic.version = str(state)
             content_type = hub.content_type_of(topic.extension)
-            found = Content(rendered.tag, rendered.body, content_type)
+            found = Content(rendered.etag, rendered.body, content_type)
         self._hold(topic.url, found)
         return found
 

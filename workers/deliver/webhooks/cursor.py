@@ -6,7 +6,7 @@ from service.articles.event import position
 from service.storage.webhooks import Range
 
 
-class Line:
+class Cursor:
     """Where a webhook is in a shard."""
 
     def __init__(self, name: str, shard: int, cursor: str, replays: Range | None = None) -> None:

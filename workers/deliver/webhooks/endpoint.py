@@ -13,16 +13,16 @@ from service.articles.event import Event, position
 from service.articles.times import to_ms, to_rfc3339
 from service.storage import keys
 from service.storage.webhooks import Ack, State, cursor_field
-from service.webhooks.payloads import Parcel
+from service.webhooks.payloads import Payload
 from service.webhooks.retry import Answer
 from service.webhooks.webhook import Webhook
-from workers.deliver.endpoint import Means, Request
+from workers.deliver.endpoint import DeliveryContext, Request
 from workers.deliver.send import target
 from workers.deliver.slots import Sender
-from workers.deliver.webhooks.cursor import Line
+from workers.deliver.webhooks.cursor import Cursor
 from workers.deliver.webhooks.event_log import Log
 from workers.deliver.webhooks.outcome import judged, missed, resumed
-from workers.deliver.webhooks.selection_groups import Group
+from workers.deliver.webhooks.selection_groups import SelectionGroup
 
 REPLAY = "replay"
 # One that is behind the log in memory looks at so many events at once; at more, up to the second,
@@ -32,16 +32,16 @@ READ, MOST_READ = 32, 512
 LINGER_STEPS = 4
 
 
-class Hook(Sender):
+class WebhookEndpoint(Sender):
     """A webhook at work."""
 
     def __init__(
         self,
         webhook: Webhook,
         state: State,
-        group: Group,
+        group: SelectionGroup,
         logs: Mapping[int, Log],
-        means: Means,
+        means: DeliveryContext,
     ) -> None:
         super().__init__(webhook.id)
         self.webhook = webhook
@@ -50,9 +50,9 @@ class Hook(Sender):
         self._logs = logs
         self._means = means
         self.lines = [
-            Line(cursor_field(shard), shard, cursor) for shard, cursor in state.cursors.items()
+            Cursor(cursor_field(shard), shard, cursor) for shard, cursor in state.cursors.items()
         ]
-        self.replay: Line | None = None
+        self.replay: Cursor | None = None
         self.failures = state.failures
         self.next_ms = state.next_ms
         self.first_failure_ms = state.first_failure_ms
@@ -76,14 +76,14 @@ class Hook(Sender):
             self.replay = None
         elif self.replay is None:
             first = state.replays[0]
-            self.replay = Line(REPLAY, first.shard, state.replay or first.after, first)
+            self.replay = Cursor(REPLAY, first.shard, state.replay or first.after, first)
 
     @property
     def is_off(self) -> bool:
         """Whether it gets no events."""
         return bool(self.disabled) or self.webhook.paused
 
-    def change(self, webhook: Webhook, group: Group) -> None:
+    def change(self, webhook: Webhook, group: SelectionGroup) -> None:
         """Take over new settings; what failed is then packed anew."""
         shape = (webhook.batch, webhook.max_bytes, webhook.payload, webhook.format)
         before = self.webhook
@@ -92,7 +92,7 @@ class Hook(Sender):
         self.webhook, self.group = webhook, group
         self._target = target(webhook.url)
 
-    def turns(self) -> list[Line]:
+    def turns(self) -> list[Cursor]:
         """Lines in the order in which they may be served; what failed comes first and alone."""
         lines = [*self.lines, *([self.replay] if self.replay else [])]
         if self.until:
@@ -102,7 +102,7 @@ class Hook(Sender):
         self.turn = (self.turn + 1) % len(lines) if lines else 0
         return lines[self.turn :] + lines[: self.turn]
 
-    def _end(self, line: Line) -> str:
+    def _end(self, line: Cursor) -> str:
         """Id of the last entry that may go now; empty if there is none."""
         name, _, until = self.until.partition(" ")
         if name == line.name:
@@ -125,7 +125,7 @@ class Hook(Sender):
     async def next(self) -> Request | Ack | None:
         """What is to be sent or noted; if nothing, the endpoint sleeps or has a timer."""
         if self._is_stale:
-            self.note_orders(await self._means.store.deliveries.state(self.id))
+            self.note_orders(await self._means.store.webhooks.state(self.id))
             self._is_stale = False
         if self.resume:
             return resumed(self)
@@ -180,7 +180,7 @@ class Hook(Sender):
             self.full_at = now + burst_s + 1 / rate
         return self.full_at - burst_s - now
 
-    async def _on(self, line: Line) -> Request | Ack | None:
+    async def _on(self, line: Cursor) -> Request | Ack | None:
         """What is next on a line."""
         trimmed, waiting = await self._waiting(line)
         if trimmed:
@@ -191,7 +191,7 @@ class Hook(Sender):
             return self.ack(fields={line.name: ""}, replayed=line.replays)
         return None
 
-    def _filled(self, line: Line, waiting: list[Event]) -> Request | None:
+    def _filled(self, line: Cursor, waiting: list[Event]) -> Request | None:
         webhook = self.webhook
         now = self._means.dispatcher.time
         is_full = len(waiting) >= webhook.batch or self.until or line.replays
@@ -203,9 +203,9 @@ class Hook(Sender):
                 self._means.dispatcher.later(self, min(left_s, linger_s / LINGER_STEPS))
                 return None
         self.lingers_until = 0
-        return self._request(webhook.parcel(waiting), line)
+        return self._request(webhook.payload_for(waiting), line)
 
-    def _request(self, parcel: Parcel, line: Line | None) -> Request:
+    def _request(self, parcel: Payload, line: Cursor | None) -> Request:
         rate, now = self.webhook.rate_per_s, self._means.dispatcher.time
         if rate:
             self.full_at = max(self.full_at, now) + 1 / rate
@@ -217,11 +217,11 @@ class Hook(Sender):
             delivers=len(parcel.events),
         )
 
-    def _judged(self, parcel: Parcel, line: Line | None, answer: Answer) -> Ack:
+    def _judged(self, parcel: Payload, line: Cursor | None, answer: Answer) -> Ack:
         settings, now = self._means.settings, self._means.now()
         return judged(self, parcel, line, answer, settings=settings, now=now)
 
-    async def _waiting(self, line: Line) -> tuple[str, list[Event]]:
+    async def _waiting(self, line: Cursor) -> tuple[str, list[Event]]:
         """What an endpoint wants next, at most a batch of it; or before that, the id of the newest
         entry that was dropped unsent."""
         group, end = self.group, self._end(line)
@@ -282,7 +282,7 @@ class Hook(Sender):
             self._is_stale = True
 
 
-def _move(line: Line, ack: Ack) -> None:
+def _move(line: Cursor, ack: Ack) -> None:
     cursor = str(ack.fields.get(line.name, ""))
     if cursor:
         line.settle(cursor)

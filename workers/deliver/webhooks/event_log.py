@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from service.articles.event import Event, is_behind, position
-from service.storage.event_stream import Stream
+from service.storage.event_stream import EventStream
 
 MAX_EVENTS = 5_000
 MAX_BYTES = 16_000_000
@@ -16,13 +16,13 @@ MAX_BYTES = 16_000_000
 MAX_PAST_BYTES = 32_000_000
 
 
-class Past:
+class Backlog:
     """What is older than the log, read from Redis in pieces that all share who are there.
 
     Endpoints that are behind keep nothing for themselves: what they hold is bounded by this.
     """
 
-    def __init__(self, shard: int, stream: Stream) -> None:
+    def __init__(self, shard: int, stream: EventStream) -> None:
         self._shard = shard
         self._stream = stream
         self._pieces: OrderedDict[tuple[int, int], list[Event]] = OrderedDict()
@@ -76,7 +76,7 @@ class Past:
 class Log:
     """The newest events of one shard's stream. Places in it are numbers that only rise."""
 
-    def __init__(self, past: Past, shard: int, newest: Sequence[Event], *, start: str) -> None:
+    def __init__(self, past: Backlog, shard: int, newest: Sequence[Event], *, start: str) -> None:
         self.past = past
         """For those who are behind."""
         self.shard = shard

@@ -14,13 +14,13 @@ from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.settings import Settings
 from service.storage.webhooks import Ack, cursor_field
 from service.webhooks import retry
-from service.webhooks.payloads import Parcel
+from service.webhooks.payloads import Payload
 from service.webhooks.retry import Answer, Verdict
 from service.webhooks.webhook import SKIP
-from workers.deliver.webhooks.cursor import Line
+from workers.deliver.webhooks.cursor import Cursor
 
 if TYPE_CHECKING:
-    from workers.deliver.webhooks.endpoint import Hook
+    from workers.deliver.webhooks.endpoint import WebhookEndpoint
 
 # So many failures in a row are told to operators.
 FAILING_AT = 3
@@ -29,7 +29,7 @@ DISABLED, FAILING, RECOVERED, GAP = (
 )
 
 
-def resumed(hook: Hook) -> Ack:
+def resumed(hook: WebhookEndpoint) -> Ack:
     """It goes on from where the order says, whatever was before."""
     fields: dict[str, str | int] = {"failures": 0, "next_ms": 0, "first_failure_ms": 0}
     cursors: Mapping[str, str] = orjson.loads(hook.resume)
@@ -40,7 +40,7 @@ def resumed(hook: Hook) -> Ack:
     )
 
 
-def missed(hook: Hook, line: Line, trimmed: str, *, now: datetime) -> Ack:
+def missed(hook: WebhookEndpoint, line: Cursor, trimmed: str, *, now: datetime) -> Ack:
     """Events were dropped from the stream before they were sent: noted, told, and passed."""
     data = {"after": line.cursor, "until": trimmed, "shard": line.shard}
     error = "STREAM_MAX_ENTRIES dropped events before they were sent"
@@ -55,9 +55,9 @@ def missed(hook: Hook, line: Line, trimmed: str, *, now: datetime) -> Ack:
 
 
 def judged(
-    hook: Hook,
-    parcel: Parcel,
-    line: Line | None,
+    hook: WebhookEndpoint,
+    parcel: Payload,
+    line: Cursor | None,
     answer: Answer,
     *,
     settings: Settings,
@@ -78,7 +78,7 @@ def judged(
 
 
 def _delivered(
-    hook: Hook, moved: dict[str, str], attempt: Mapping[str, str | int], *, now: datetime
+    hook: WebhookEndpoint, moved: dict[str, str], attempt: Mapping[str, str | int], *, now: datetime
 ) -> Ack:
     if not hook.is_suspect:
         return hook.ack(fields=moved, attempt=attempt)
@@ -91,9 +91,9 @@ def _delivered(
 
 
 def _failed(
-    hook: Hook,
-    line: Line,
-    parcel: Parcel,
+    hook: WebhookEndpoint,
+    line: Cursor,
+    parcel: Payload,
     answer: Answer,
     attempt: Mapping[str, str | int],
     *,
@@ -142,7 +142,7 @@ def _why_disabled(answer: Answer, first_ms: int, now_ms: int, settings: Settings
 
 
 def operation(
-    type: str, hook: Hook, data: Mapping[str, object], *, now: datetime
+    type: str, hook: WebhookEndpoint, data: Mapping[str, object], *, now: datetime
 ) -> dict[str, str | bytes]:
     """A CloudEvent for operators, as fields of a stream entry."""
     ms = to_ms(now)

@@ -11,12 +11,12 @@ from service.feeds.view import View
 from service.storage.webhooks import Settled, State
 from service.webhooks.webhook import Webhook
 from workers import runtime
-from workers.deliver.ack_writer import Acks
-from workers.deliver.endpoint import Means, Part, lease_of
+from workers.deliver.ack_writer import AckWriter
+from workers.deliver.endpoint import DeliveryContext, Partition, lease_of
 from workers.deliver.slots import Sender
-from workers.deliver.webhooks.endpoint import Hook
-from workers.deliver.webhooks.event_log import MAX_EVENTS, Log, Past
-from workers.deliver.webhooks.selection_groups import Groups
+from workers.deliver.webhooks.endpoint import WebhookEndpoint
+from workers.deliver.webhooks.event_log import MAX_EVENTS, Backlog, Log
+from workers.deliver.webhooks.selection_groups import SelectionGroups
 
 READ = 500
 # Groups, about an event each.
@@ -25,28 +25,28 @@ ASKED_AT_ONCE = 2_000
 SAVED_AT_ONCE = 32
 
 
-class Hooks:
+class WebhookRegistry:
     """The webhooks of one worker; it knows the settings of all, and has at work what is its."""
 
-    def __init__(self, means: Means, acks: Acks) -> None:
+    def __init__(self, means: DeliveryContext, acks: AckWriter) -> None:
         self._means = means
         self._acks = acks
         self._views: dict[str, View] = {}
         self._views_changes = -1
-        self._groups = Groups(self._views)
+        self._groups = SelectionGroups(self._views)
         self._logs: dict[int, Log] = {}
         self._webhooks: dict[str, Webhook] = {}
 
     async def begin(self) -> None:
         """Know all webhooks, the views and the newest events."""
         store = self._means.store
-        self._webhooks = {webhook.id: webhook for webhook in await store.deliveries.all()}
+        self._webhooks = {webhook.id: webhook for webhook in await store.webhooks.all()}
         await self.look()
-        for shard in range(store.stream.shards):
-            newest = await store.stream.newest(shard, count=MAX_EVENTS)
-            last_id = await store.stream.last_id(shard)
+        for shard in range(store.event_stream.shards):
+            newest = await store.event_stream.newest(shard, count=MAX_EVENTS)
+            last_id = await store.event_stream.last_id(shard)
             start = before(newest[0].entry_id) if newest else last_id
-            self._logs[shard] = Log(Past(shard, store.stream), shard, newest, start=start)
+            self._logs[shard] = Log(Backlog(shard, store.event_stream), shard, newest, start=start)
 
     def run(self, group: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Follow the events until stopped."""
@@ -64,24 +64,26 @@ class Hooks:
             self._views_changes = changes
             self._groups.forget()
 
-    async def load(self, part: Part) -> None:
+    async def load(self, part: Partition) -> None:
         """Set those of a part to work."""
         mine = [each for each in self._webhooks if lease_of(each) == part.lease.name]
-        states = await self._means.store.deliveries.states(mine)
+        states = await self._means.store.webhooks.states(mine)
         for webhook_id, state in zip(mine, states, strict=True):
             webhook = self._webhooks.get(webhook_id)
             if webhook and webhook_id not in part.endpoints:
                 self._means.dispatcher.wake(self._hook(part, webhook, state))
 
-    def _hook(self, part: Part, webhook: Webhook, state: State) -> Hook:
+    def _hook(self, part: Partition, webhook: Webhook, state: State) -> WebhookEndpoint:
         group = self._groups.join(webhook.selection)
-        hook = part.endpoints[webhook.id] = Hook(webhook, state, group, self._logs, self._means)
+        hook = part.endpoints[webhook.id] = WebhookEndpoint(
+            webhook, state, group, self._logs, self._means
+        )
         return hook
 
     async def refresh(self, webhook_id: str) -> None:
         """One was added, changed, removed, or is ordered something."""
-        webhook = await self._means.store.deliveries.get(webhook_id)
-        state = await self._means.store.deliveries.state(webhook_id)
+        webhook = await self._means.store.webhooks.get(webhook_id)
+        state = await self._means.store.webhooks.state(webhook_id)
         if webhook:
             self._webhooks[webhook_id] = webhook
         else:
@@ -96,14 +98,14 @@ class Hooks:
                 self._means.dispatcher.drop(part.endpoints.pop(webhook_id))
                 self.forget(hook)
             return
-        if isinstance(hook, Hook):
+        if isinstance(hook, WebhookEndpoint):
             self._change(hook, webhook)
             hook.note_orders(state)
         else:
             hook = self._hook(part, webhook, state)
         self._means.dispatcher.wake(hook)
 
-    def _change(self, hook: Hook, webhook: Webhook) -> None:
+    def _change(self, hook: WebhookEndpoint, webhook: Webhook) -> None:
         if webhook == hook.webhook:
             return
         hook.rest()
@@ -113,11 +115,11 @@ class Hooks:
 
     def forget(self, sender: Sender) -> None:
         """It is not ours any more."""
-        if isinstance(sender, Hook):
+        if isinstance(sender, WebhookEndpoint):
             self._groups.leave(sender.group)
 
     async def _follow(self, shard: int) -> None:
-        log, stream = self._logs[shard], self._means.store.stream
+        log, stream = self._logs[shard], self._means.store.event_stream
         events = await stream.read(shard, log.last_id, count=READ)
         trimmed = await stream.trimmed(shard) if events else ""
         if is_behind(log.last_id, trimmed):
@@ -147,15 +149,15 @@ class Hooks:
                 self._means.dispatcher.wake(hook)
         self._means.dispatcher.pump()
 
-    async def save(self, part: Part) -> None:
+    async def save(self, part: Partition) -> None:
         """Save cursors of those who were sent nothing: others may begin there, and the stream is
         trimmed up to there."""
-        hooks = [hook for hook in part.endpoints.values() if isinstance(hook, Hook)]
+        hooks = [hook for hook in part.endpoints.values() if isinstance(hook, WebhookEndpoint)]
         for at in range(0, len(hooks), SAVED_AT_ONCE):
             # In between others have a turn.
             await self._save(part, hooks[at : at + SAVED_AT_ONCE])
 
-    async def _save(self, part: Part, hooks: Sequence[Hook]) -> None:
+    async def _save(self, part: Partition, hooks: Sequence[WebhookEndpoint]) -> None:
         written = []
         for hook in hooks:
             if hook.task or hook.is_gone:

@@ -12,16 +12,16 @@ from service.webhooks.selection import Selection
 from workers.deliver.webhooks.event_log import MAX_EVENTS, Log
 
 if TYPE_CHECKING:
-    from workers.deliver.webhooks.endpoint import Hook
+    from workers.deliver.webhooks.endpoint import WebhookEndpoint
 
 
-class Group:
+class SelectionGroup:
     """Endpoints that want the same."""
 
     def __init__(self, selection: Selection, views: Mapping[str, View]) -> None:
         self.selection = selection
         self.members = 0
-        self.sleepers: set[Hook] = set()
+        self.sleepers: set[WebhookEndpoint] = set()
         """Those who have nothing to send and wait for more."""
         self._views = views
         self._matched: dict[int, _Matched] = {}
@@ -77,25 +77,25 @@ class _Matched:
             self.since = log.first
 
 
-class Groups:
+class SelectionGroups:
     """All groups, found by what an event is about."""
 
     def __init__(self, views: Mapping[str, View]) -> None:
         self._views = views
-        self._groups: dict[Selection, Group] = {}
-        self._by_path: dict[str, dict[Selection, Group]] = {}
+        self._groups: dict[Selection, SelectionGroup] = {}
+        self._by_path: dict[str, dict[Selection, SelectionGroup]] = {}
 
-    def join(self, selection: Selection) -> Group:
+    def join(self, selection: Selection) -> SelectionGroup:
         """The group of an endpoint, made if it is the first."""
         group = self._groups.get(selection)
         if group is None:
-            group = self._groups[selection] = Group(selection, self._views)
+            group = self._groups[selection] = SelectionGroup(selection, self._views)
             for path in selection.categories or ("",):
                 self._by_path.setdefault(path, {})[selection] = group
         group.members += 1
         return group
 
-    def leave(self, group: Group) -> None:
+    def leave(self, group: SelectionGroup) -> None:
         """An endpoint is gone; the last one takes the group with it."""
         group.members -= 1
         if not group.members:
@@ -105,7 +105,7 @@ class Groups:
                 if not self._by_path[path]:
                     del self._by_path[path]
 
-    def wanting(self, event: Event) -> Iterator[Group]:
+    def wanting(self, event: Event) -> Iterator[SelectionGroup]:
         """The groups that want an event, each once."""
         seen: set[Selection] = set()
         for path in ("", *event.categories):
@@ -117,7 +117,7 @@ class Groups:
     def __len__(self) -> int:
         return len(self._groups)
 
-    def sleeping(self) -> Iterator[Hook]:
+    def sleeping(self) -> Iterator[WebhookEndpoint]:
         """All who sleep, in whatever group."""
         for group in self._groups.values():
             yield from list(group.sleepers)
