@@ -13,7 +13,7 @@ from service.cli.main import main
 from service.settings import Settings
 from service.web.routes import ROUTES
 from tests.running import ROOT
-from workers.__main__ import ROLES
+from workers.commands import ROLES
 
 
 @pytest.fixture(scope="module")

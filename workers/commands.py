@@ -1,0 +1,201 @@
+"""Commands of `python -m workers`: the roots of all worker processes and of one-off work.
+
+Started by `dateline work`, `dateline up` and `dateline import`, which pass their arguments on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+import orjson
+import uvloop
+
+from service import logs
+from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
+from service.settings import Settings, load
+from service.storage.client import redis_errors_as_unavailable
+from service.storage.store import open_store
+from workers import runtime
+from workers.aggregate.aggregator import Aggregator
+from workers.aggregate.duplicate_finder import DuplicateFinder
+from workers.deliver.worker import DeliverWorker
+from workers.demo import Demo
+from workers.http_client import open_client
+from workers.ingest.candidates import candidates
+from workers.ingest.fetch import Fetched, fetch, user_agent
+from workers.ingest.importer import Importer, Summary, expand
+from workers.ingest.parse import Document, parse
+from workers.ingest.poller import Poller
+from workers.ingest.source_poll import FEEDS
+
+MAX_SHOWN_REJECTS = 20
+# Of the progress bar, for each file or URL.
+STEPS = 100
+# Role → what makes its loops.
+ROLES: dict[str, tuple[Callable[..., Any], ...]] = {
+    "ingest": (Poller,),
+    "aggregate": (Aggregator, DuplicateFinder),
+    "deliver": (DeliverWorker,),
+}
+
+
+@click.group()
+def main() -> None:
+    """Workers of dateline."""
+
+
+@main.command()
+@click.argument("roles", nargs=-1, type=click.Choice(list(ROLES)))
+def work(roles: tuple[str, ...]) -> None:
+    """Run worker roles until stopped; all of them if none is named."""
+    _run(lambda settings: _work(settings, roles or tuple(ROLES)))
+
+
+async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
+    stop = runtime.stop_at_signals()
+    async with open_store(settings, stop=stop) as store:
+        makers = [make for role in roles for make in ROLES[role]]
+        loops = [make(store, settings, now=runtime.now).run for make in makers]
+        await runtime.run(loops, stop, drain_s=settings.drain_s)
+
+
+@main.command()
+def demo() -> None:
+    """Load the demo archive, then publish an article now and then."""
+    _run(_demo)
+
+
+async def _demo(settings: Settings) -> None:
+    stop = runtime.stop_at_signals()
+    async with open_store(settings, stop=stop) as store:
+        demo = Demo(store, settings, now=runtime.now)
+        await runtime.run([demo.run], stop, drain_s=settings.drain_s)
+
+
+@main.command("import")
+@click.argument("targets", nargs=-1, required=True, metavar="PATH-OR-URL…")
+@click.option("--category", default="", help="File everything under this category.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
+    """Take in files, folders and URLs, once.
+
+    Understands RSS, RDF, Atom, JSON Feed, K2 JSON, K2 and other HTML pages, pages saved as text,
+    NDJSON of articles, and OPML (adds its feeds as sources). Exit status 1 if something was
+    rejected.
+    """
+    summary = _run(lambda settings: _import(settings, targets, category))
+    if as_json:
+        click.echo(orjson.dumps({**_counts(summary), "rejects": summary.rejects}).decode())
+    else:
+        _show(summary)
+    sys.exit(1 if summary.counts["rejected"] else 0)
+
+
+async def _import(settings: Settings, targets: tuple[str, ...], category: str) -> Summary:
+    names = list(expand(targets))
+    async with (
+        open_store(settings) as store,
+        open_client(settings, user_agent=user_agent(settings.base_url, subscribers=1)) as client,
+    ):
+        importer = Importer(store, settings, client, now=runtime.now, category=category)
+        with click.progressbar(
+            length=len(names) * STEPS, label="Importing", file=sys.stderr
+        ) as bar:
+            for done, name in enumerate(names, 1):
+                with redis_errors_as_unavailable():
+                    await importer.take(name, progress=lambda part: bar.update(int(part * STEPS)))
+                bar.update(done * STEPS - bar.pos)
+        return importer.summary
+
+
+@main.command()
+@click.argument("url")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def discover(url: str, as_json: bool) -> None:
+    """List the feeds of a site."""
+    found = _run(lambda settings: _discover(settings, url))
+    if as_json:
+        click.echo(orjson.dumps(found).decode())
+    for feed in () if as_json else found:
+        click.echo(
+            f"{feed['kind']:<10} {feed['entries']:>4} entries  {feed['url']}  {feed['title']}"
+        )
+    if not found:
+        sys.exit(f"dateline: {url}: no feed found")
+
+
+async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
+    """Every candidate that is a feed; the URL itself, if it is one."""
+    agent = user_agent(settings.base_url, subscribers=1)
+    found = []
+    async with open_client(settings, user_agent=agent) as client:
+        page = await fetch(client, url, settings)
+        document = await asyncio.to_thread(_parsed, page)
+        alternates = document.alternates if document else ()
+        urls = [] if document and document.entries else candidates(page.url, alternates)
+        for candidate in [url, *urls]:
+            with contextlib.suppress(FetchFailed):
+                page = await fetch(client, candidate, settings) if candidate != url else page
+                document = await asyncio.to_thread(_parsed, page)
+                if document and document.kind in FEEDS:
+                    entries = len(document.entries)
+                    found.append(
+                        {
+                            "url": page.url,
+                            "kind": document.kind,
+                            "title": document.title,
+                            "entries": entries,
+                        }
+                    )
+    return found
+
+
+def _parsed(page: Fetched) -> Document | None:
+    try:
+        return parse(page.body, url=page.url, content_type=page.content_type)
+    except ParseFailed:
+        return None
+
+
+def _counts(summary: Summary) -> dict[str, int]:
+    return {
+        name: summary.counts[name]
+        for name in ("new", "updated", "unchanged", "rejected", "sources")
+    }
+
+
+def _show(summary: Summary) -> None:
+    counts = _counts(summary)
+    sources = counts.pop("sources")
+    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    if sources:
+        click.echo(f"{sources} sources added; they are polled from now on")
+    for reject in summary.rejects[:MAX_SHOWN_REJECTS]:
+        click.echo(f"  rejected: {reject['where']}: {reject['reason']}", err=True)
+    if len(summary.rejects) > MAX_SHOWN_REJECTS:
+        more = len(summary.rejects) - MAX_SHOWN_REJECTS
+        click.echo(f"  … and {more} more; --json lists all", err=True)
+
+
+def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a root's coroutine with the settings; faults that are not ours to debug are one line."""
+    try:
+        settings = load()
+        logs.configure(settings.log_level)
+        return uvloop.run(make(settings))
+    except InvalidSettings as exc:
+        sys.exit("\n".join(f"dateline: {fault}" for fault in exc.faults))
+    except DatelineError as exc:
+        sys.exit(f"dateline: {exc}")
+    except runtime.LoopsFailed:
+        sys.exit(1)
+    except BaseExceptionGroup as group:
+        away = group.subgroup(Unavailable)
+        if away is not None:
+            sys.exit(f"dateline: {away.exceptions[0]}")
+        raise
