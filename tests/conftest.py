@@ -10,7 +10,6 @@ import asyncio
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,18 +30,28 @@ from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
+from tests.waiting import PATIENCE, wait_until
 from workers.aggregate.aggregator import Aggregator
 
 # A slow machine is no fault of a property; and what was found once is found again everywhere.
 hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("dateline")
 
+LIMIT_S = 30.0
 TOKEN = "test-token"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 DAY = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 Publish = Callable[..., Awaitable[str]]
 Get = Callable[..., Awaitable[bytes]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test may take PATIENCE times as long as it says, or as LIMIT_S."""
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        seconds = float(mark.args[0]) if mark else LIMIT_S
+        item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
 
 
 @pytest.fixture(scope="session")
@@ -146,19 +155,6 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
     """A client of the test's own."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         yield session
-
-
-async def wait_until(
-    predicate: Callable[[], Awaitable[object]], *, timeout_s: float = 10.0
-) -> object:
-    """Ask again and again until the answer is true; that answer."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        answer = await predicate()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"still {answer!r} after {timeout_s} s"
-        await asyncio.sleep(0.01)
 
 
 @pytest.fixture

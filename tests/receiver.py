@@ -10,8 +10,8 @@ import orjson
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from tests.conftest import wait_until
 from tests.running import Running
+from tests.waiting import wait_until
 
 
 class FakeReceiver:

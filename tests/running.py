@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.waiting import PATIENCE, within
+
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 25
 
@@ -117,11 +119,11 @@ async def running(
         finally:
             if process.returncode is None:
                 process.send_signal(signal.SIGINT)
-            await asyncio.wait_for(process.wait(), START_TIMEOUT_S)
+            await asyncio.wait_for(process.wait(), START_TIMEOUT_S * PATIENCE)
 
 
 async def _until_up(found: Running) -> None:
-    async with asyncio.timeout(START_TIMEOUT_S):
+    async with within(START_TIMEOUT_S):
         while "dateline is up" not in found.text():
             assert found.process.returncode is None, found.text()
             await asyncio.sleep(0.02)

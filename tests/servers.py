@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from service.storage.client import Script, connect
 from service.storage.embedded_redis import Embedded, end, find_binary
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
 

@@ -13,9 +13,9 @@ import aiohttp
 import pytest
 from redis.asyncio import Redis
 
-from tests.conftest import wait_until
 from tests.receiver import FakeReceiver
 from tests.running import Running, running
+from tests.waiting import wait_until
 
 ALLOWED = {"ALLOWED_NETWORKS": "127.0.0.0/8", "WEBHOOK_RETRY_SCHEDULE_S": "0.1,0.2,0.5"}
 VICTIMS = ("serve", "aggregate", "deliver", "ingest", "redis")

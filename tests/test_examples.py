@@ -17,8 +17,8 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from service.webhooks import signing
-from tests.conftest import wait_until
 from tests.running import ROOT, free_port
+from tests.waiting import wait_until, within
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def example(name: str, *arguments: str) -> AsyncIterator[asyncio.subproces
 async def line(process: asyncio.subprocess.Process) -> str:
     """The next line that it prints."""
     assert process.stdout
-    async with asyncio.timeout(10):
+    async with within(10):
         return (await process.stdout.readline()).decode().rstrip("\n")
 
 

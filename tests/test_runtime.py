@@ -21,8 +21,8 @@ from redis.exceptions import ResponseError
 from service.process import end_within, raise_file_limit
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import wait_until
 from tests.running import ROOT, free_port
+from tests.waiting import wait_until, within
 from workers import runtime, schedule
 
 
@@ -59,7 +59,7 @@ async def test_waiting_ends_when_the_process_is_to_stop() -> None:
     """Sleep, wait for a wake-up, and retries all end at once."""
     stop = asyncio.Event()
     stop.set()
-    async with asyncio.timeout(1):
+    async with within(1):
         await runtime.sleep(stop, 60)
         assert not await runtime.woken(asyncio.Event(), stop, timeout_s=60)
 
@@ -80,7 +80,7 @@ async def test_a_wake_up_is_cleared() -> None:
 
 async def test_ticks_come() -> None:
     """Each name has its own interval; cleared, it is set again."""
-    async with schedule.ticking({"fast": 0.05, "slow": 600}) as ticks, asyncio.timeout(5):
+    async with schedule.ticking({"fast": 0.05, "slow": 600}) as ticks, within(5):
         for _ in range(2):
             await ticks["fast"].wait()
             ticks["fast"].clear()
@@ -163,7 +163,7 @@ async def test_a_late_loop_is_cancelled() -> None:
     assert process.stdout
     await process.stdout.readline()
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(5):
+    async with within(5):
         await process.communicate()
 
 
@@ -188,7 +188,7 @@ async def test_a_crash_ends_the_process_whoever_waits_on_what(others: str) -> No
     """A neighbour that loses its cancellation, at any depth, or a thread: the process ends hard
     after drain_s."""
     process = await _run("crash", others)
-    async with asyncio.timeout(10):
+    async with within(10):
         _, err = await process.communicate()
     assert 1 == process.returncode
     assert b"RuntimeError: a bug" in err
@@ -214,7 +214,7 @@ async def test_a_role_that_cannot_work_ends(
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path,
         env={**os.environ, **settings.to_env(), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    async with asyncio.timeout(25):
+    async with within(25):
         out, _ = await process.communicate()
     await redis.delete(_PLANTED[role])
     assert 1 == process.returncode, out.decode()
@@ -266,7 +266,7 @@ async def test_a_server_that_cannot_read_the_stream_ends(
             url = f"http://127.0.0.1:{server.port}/events"
             async with http.get(url, headers={"Last-Event-ID": "1-1"}) as response:
                 assert b"HTTP" not in await response.read()
-        async with asyncio.timeout(10):
+        async with within(10):
             assert 1 == await server.process.wait()
         await redis.delete("dateline:{0}:events")
         assert "so the process ends task=Broadcast.run" in server.output.read_text()
@@ -284,12 +284,12 @@ async def test_more_readers_than_the_usual_limit_on_files(
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             writers.append(writer)
-        async with asyncio.timeout(10):
+        async with within(10):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
         for writer in writers:
             writer.close()
         server.process.terminate()
-        async with asyncio.timeout(10):
+        async with within(10):
             assert 0 == await server.process.wait(), server.output.read_text()
         assert "refused" not in server.output.read_text()
 
@@ -311,7 +311,7 @@ async def test_a_process_that_hangs_in_its_log_ends() -> None:
         sys.executable, "-c", _BLOCKED, stdout=end, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     os.close(end)
-    async with asyncio.timeout(10):
+    async with within(10):
         assert 1 == await process.wait()
     os.close(unread)
 

@@ -16,7 +16,7 @@ from service.manage import webhooks
 from service.settings import Settings
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 from workers.aggregate import aggregator as aggregator_module
 from workers.aggregate.aggregator import Aggregator
 

@@ -17,7 +17,7 @@ from service.articles.duplicates import are_alike, bands, outranks, shingles
 from service.settings import Settings
 from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 from workers.aggregate import aggregator
 from workers.aggregate.duplicate_finder import DuplicateFinder
 

@@ -20,7 +20,8 @@ from service.errors import InvalidInput
 from service.feeds import opml, sitemap
 from service.feeds.page import Page
 from service.feeds.writer import Renderer
-from tests.conftest import AUTH, DAY, Get, wait_until
+from tests.conftest import AUTH, DAY, Get
+from tests.waiting import wait_until
 
 ODD = (
     "\x00", "\x01", "\x0b", "\x1b", "\x7f", "\x85", "\x92", "\ud800", "\udfff", "\ufdd0", "\ufffe",

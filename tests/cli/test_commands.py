@@ -18,8 +18,8 @@ from service.articles.compose import compose
 from service.cli.main import main
 from service.settings import Settings
 from service.storage.store import Store, open_store
-from tests.conftest import wait_until
 from tests.running import call
+from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 
 T = TypeVar("T")

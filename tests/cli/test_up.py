@@ -12,8 +12,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.conftest import wait_until
 from tests.running import ROOT, call, environ, free_port, running
+from tests.waiting import wait_until, within
 
 
 async def test_the_demo_lives(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ async def test_a_redis_that_is_not_there_yet_is_waited_for(
     assert str(port) in output.read_text()
     assert process.returncode is None
     process.send_signal(signal.SIGTERM)
-    async with asyncio.timeout(10):
+    async with within(10):
         await process.wait()
     assert "Traceback" not in output.read_text()
 

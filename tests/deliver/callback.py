@@ -15,8 +15,9 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from service.web.app import create_app
-from tests.conftest import TOKEN, wait_until
+from tests.conftest import TOKEN
 from tests.deliver.working import delivering, publish
+from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 from workers.runtime import now
 

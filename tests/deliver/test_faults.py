@@ -20,9 +20,9 @@ from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store, open_store
-from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, operations, publish, shown, subscribe
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 from workers.deliver.endpoint import LEASES, lease_of
 
 OLD = "1970-01-01T00:00:00Z"

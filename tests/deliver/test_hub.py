@@ -14,9 +14,10 @@ from aiohttp.test_utils import RawTestServer
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
-from tests.conftest import AUTH, wait_until
+from tests.conftest import AUTH
 from tests.deliver.callback import TOPIC, Callback, Client, ask, hub, subscribed
 from tests.deliver.working import publish
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("hasty")
 

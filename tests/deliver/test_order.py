@@ -11,9 +11,9 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from service.storage.webhooks import Ack, Settled
-from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 from workers.deliver.endpoint import lease_of
 
 

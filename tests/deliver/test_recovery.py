@@ -10,9 +10,9 @@ from service.errors import InvalidInput
 from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, operations, publish, shown, subscribe
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 
 
 async def resume(store: Store, webhook_id: str, start: str) -> dict[str, object]:

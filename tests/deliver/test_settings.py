@@ -12,9 +12,10 @@ from service.errors import InvalidInput
 from service.manage import views, webhooks
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import NOON, wait_until
+from tests.conftest import NOON
 from tests.deliver.working import delivered, delivering, publish, shown, subscribe
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 
 
 async def came(receiver: FakeReceiver, count: int) -> list[str]:

@@ -11,9 +11,9 @@ import pytest
 
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import wait_until
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 from workers.deliver import slots
 from workers.deliver.endpoint import LEASES, PARTITIONS
 

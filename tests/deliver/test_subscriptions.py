@@ -14,9 +14,10 @@ from service.manage import views
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
-from tests.conftest import AUTH, NOON, wait_until
+from tests.conftest import AUTH, NOON
 from tests.deliver.callback import TOPIC, Callback, ask, hub, subscribed
 from tests.deliver.working import publish
+from tests.waiting import wait_until
 from workers.runtime import now
 
 pytestmark = pytest.mark.usefixtures("hasty")

@@ -13,8 +13,8 @@ from service.articles.compose import compose
 from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import wait_until
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 from workers.deliver.worker import DeliverWorker
 
 

@@ -15,6 +15,7 @@ from service.articles.compose import compose
 from service.articles.encoded import EncodedArticle, encode
 from service.errors import ParseFailed
 from tests.running import ROOT
+from tests.waiting import within
 from workers.ingest import parser_pool, parser_process
 from workers.ingest.documents import BATCH, ParseJob, ParseReport, read_document
 from workers.ingest.parse import FeedLink, Hints
@@ -159,7 +160,7 @@ async def test_attacks_end_soon(pool: ParserPool, body: bytes) -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(feel())
         try:
-            async with asyncio.timeout(25):
+            async with within(25):
                 await taken(pool, body)
         except ParseFailed:
             pass

@@ -18,9 +18,10 @@ from service.sources.schedule import Poll
 from service.sources.source import Source, make_source
 from service.storage import keys
 from service.storage.store import Store
-from tests.conftest import Clock, wait_until
+from tests.conftest import Clock
 from tests.fakes import FakeSite
 from tests.running import ROOT
+from tests.waiting import wait_until
 from workers.ingest.poller import Poller
 
 DATA = ROOT / "tests" / "data"

@@ -23,9 +23,10 @@ from service.storage import keys
 from service.storage.store import Store
 from service.websub import subscriber
 from service.websub.subscriber import HubSubscription
-from tests.conftest import Clock, wait_until
+from tests.conftest import Clock
 from tests.fakes import FakeSite
 from tests.ingest.test_source_poll import RSS, add, again, articles, polled, polling
+from tests.waiting import wait_until
 
 NEW = RSS.replace("Crane", "Second crane").replace("/item/", "/item/9")
 

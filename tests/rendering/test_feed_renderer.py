@@ -15,7 +15,7 @@ from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import utc_now
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 
 PAGE = Page("news")
 

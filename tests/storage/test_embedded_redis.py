@@ -19,8 +19,8 @@ from service.errors import StartFailed
 from service.storage import embedded_files, embedded_redis
 from service.storage.embedded_files import Writer
 from service.storage.embedded_redis import Binary, Embedded, end, find_binary
-from tests.conftest import wait_until
 from tests.running import ROOT, call, free_port, running
+from tests.waiting import wait_until
 
 DATA_DIRS = ROOT / "tests" / "data" / "data_dirs"
 BUNDLED = find_binary()

@@ -22,7 +22,6 @@ from service.storage import client as redis_client
 from service.storage import store
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
-from tests.conftest import wait_until
 from tests.running import call, free_port
 from tests.servers import (
     Server,
@@ -34,6 +33,7 @@ from tests.servers import (
     serving,
     write,
 )
+from tests.waiting import wait_until, within
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_connections_that_are_reset_are_faults() -> None:
     of many resets is told as anything but Unavailable."""
 
     async def run() -> None:
-        async with asyncio.timeout(25):
+        async with within(25):
             await _reset_again_and_again()
 
     uvloop.run(run())
@@ -177,7 +177,7 @@ async def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
         {"DATELINE_REDIS_URL": url, "DATELINE_DATA_DIR": str(tmp_path)}, env_file=None
     )
     ended = asyncio.Event()
-    async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+    async with within(10), asyncio.TaskGroup() as group:
 
         async def wait() -> None:
             with pytest.raises(StartFailed, match="Redis cannot serve now"):

@@ -19,7 +19,6 @@ from redis.exceptions import ResponseError
 from service.errors import Unavailable
 from service.storage import client as redis_client
 from service.storage.client import FAULTS, Script, advice_of, redis_errors_as_unavailable
-from tests.conftest import wait_until
 from tests.servers import (
     Server,
     connected,
@@ -31,6 +30,7 @@ from tests.servers import (
     serving,
     write,
 )
+from tests.waiting import wait_until
 
 
 @pytest.fixture

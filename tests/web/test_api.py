@@ -17,7 +17,8 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import create_app
 from service.web.handlers.articles import PUSH_SOURCE
-from tests.conftest import AUTH, NOON, TOKEN, Clock, wait_until
+from tests.conftest import AUTH, NOON, TOKEN, Clock
+from tests.waiting import wait_until, within
 
 Client = TestClient[Any, Any]
 ONE = {"guid": "1", "title": "One", "categories": ["Media Center/News"]}
@@ -155,7 +156,7 @@ async def test_a_body_that_never_comes(settings: Settings, store: Store, clock: 
             b"POST /api/v1/articles HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n"
             + f"Authorization: Bearer {TOKEN}\r\n\r\n{{".encode()
         )
-        async with asyncio.timeout(5):
+        async with within(5):
             answer = await reader.readline()
         writer.close()
     assert answer.startswith(b"HTTP/1.1 408 ")

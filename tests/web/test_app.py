@@ -16,8 +16,9 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import create_app
 from service.web.request.keys import CACHE
-from tests.conftest import TOKEN, Clock, Publish, wait_until
+from tests.conftest import TOKEN, Clock, Publish
 from tests.running import free_port
+from tests.waiting import wait_until
 
 Client = TestClient[Any, Any]
 

@@ -13,8 +13,9 @@ from lxml import etree
 
 from service.feeds.page import FORMATS
 from service.storage.store import Store
-from tests.conftest import Clock, Get, Publish, wait_until
+from tests.conftest import Clock, Get, Publish
 from tests.served import CLOSED, LIVE, Read, one
+from tests.waiting import wait_until
 
 Client = TestClient[Any, Any]
 

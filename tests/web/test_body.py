@@ -20,6 +20,7 @@ from service.storage.store import Store
 from service.web.app import create_app
 from service.web.routes import ROUTES
 from tests.conftest import AUTH, TOKEN, Clock
+from tests.waiting import within
 
 Client = TestClient[Any, Any]
 ONE = {"title": "One", "guid": "1", "content_html": "<p>Text.</p>"}
@@ -126,7 +127,7 @@ async def answer_to(server: TestServer, head: str, body: bytes = b"") -> bytes:
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(f"{head}\r\nHost: x\r\n\r\n".encode() + body)
     found = b""
-    async with asyncio.timeout(10):
+    async with within(10):
         while found.count(b"HTTP/1.1 ") == found.count(b" 100 Continue"):
             found += await reader.readuntil(b"\r\n\r\n")
     writer.close()

@@ -21,7 +21,7 @@ from service.storage.store import Store
 from service.web.handlers import events as events_handler
 from service.web.request.keys import EVENTS
 from service.web.serving import event_broadcast
-from tests.conftest import wait_until
+from tests.waiting import wait_until, within
 
 Client = TestClient[Any, Any]
 
@@ -37,7 +37,7 @@ async def read(response: ClientResponse, count: int) -> list[dict[str, str]]:
     """The next events, as field → value; comments are left out."""
     found: list[dict[str, str]] = []
     fields: dict[str, str] = {}
-    async with asyncio.timeout(5):
+    async with within(5):
         while len(found) < count:
             line = (await response.content.readline()).decode().rstrip("\n")
             if line:
@@ -125,7 +125,7 @@ async def test_a_silent_connection_has_heartbeats(
 ) -> None:
     """A comment now and then."""
     monkeypatch.setattr(events_handler, "HEARTBEAT_S", 0.05)
-    async with reading(client) as response, asyncio.timeout(5):
+    async with reading(client) as response, within(5):
         while b": still here\n" != await response.content.readline():
             pass
 
@@ -175,7 +175,7 @@ async def test_two_thousand_readers(client: Client, store: Store) -> None:
                 found.append(orjson.loads(line[6:])["id"])
         return found
 
-    async with asyncio.timeout(30):
+    async with within(30):
         for reader, _ in streams:
             assert expected == await ids(reader)
     for _, writer in streams:
@@ -187,5 +187,5 @@ async def test_the_end_of_the_server_ends_connections(client: Client, store: Sto
     """Nobody holds up a shutdown."""
     async with reading(client) as response, asyncio.TaskGroup() as group:
         group.create_task(client.server.close())
-        async with asyncio.timeout(5):
+        async with within(5):
             await response.content.read()

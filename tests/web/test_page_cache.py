@@ -11,6 +11,7 @@ from service.errors import Unavailable
 from service.feeds.page import FORMATS, Page, Period
 from service.web.serving.page_cache import Held, PageCache
 from service.web.serving.response import PreparedPage
+from tests.waiting import within
 
 PAGE = Page("news")
 
@@ -183,7 +184,7 @@ async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
         await asyncio.sleep(0)
     assert b" 1 " in (await get(cache)).body
     loads.gate.set()
-    async with asyncio.timeout(2):
+    async with within(2):
         while b" 4 " not in (await get(cache)).body:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0.01)
     # Loads under way when a change came were done again, not one for each change.

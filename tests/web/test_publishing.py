@@ -21,8 +21,9 @@ from lxml import etree
 from service.articles.article import Enclosure
 from service.feeds.page import FORMATS
 from service.storage.store import Store
-from tests.conftest import DAY, Get, Publish, wait_until
+from tests.conftest import DAY, Get, Publish
 from tests.served import CLOSED, LIVE, NS, Read, one
+from tests.waiting import wait_until
 
 Client = TestClient[Any, Any]
 RICH: dict[str, Any] = {

@@ -22,7 +22,7 @@ from service.web.serving.request_cache import (
     is_one_request,
 )
 from service.web.serving.response import PreparedPage, PreparedResponse
-from tests.conftest import wait_until
+from tests.waiting import wait_until
 
 ONE = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO = b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"

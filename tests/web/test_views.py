@@ -14,8 +14,9 @@ from service.feeds.page import FORMATS
 from service.feeds.view import make_view
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import AUTH, DAY, Clock, Get, Publish, wait_until
+from tests.conftest import AUTH, DAY, Clock, Get, Publish
 from tests.served import Read
+from tests.waiting import wait_until
 from workers.aggregate import aggregator, view_index
 
 Client = TestClient[Any, Any]
