@@ -2,34 +2,42 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests mostly wait: more of them than cores.
+JOBS ?= 3
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 
-.PHONY: up test lint format types spelling units bench clean
+.PHONY: up test quick lint format types spelling units bench clean
 
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
 
+# Everything, in about five minutes on two cores.
 test: $(VENV)/tested lint types spelling units
 
+# What needs no server: under a minute, for while you write.
+quick: $(VENV)/tested lint types spelling
+	@$(BIN)/python -m pytest -n 2 --pure
+
 lint: $(VENV)/tested
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
 
 format: $(VENV)/tested
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 types: $(VENV)/tested
-	$(BIN)/mypy
+	@$(BIN)/mypy
 
 spelling: $(VENV)/tested
-	$(BIN)/codespell
+	@$(BIN)/codespell
 
 units: $(VENV)/tested
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest -n $(JOBS)
 	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report
+	@echo "Coverage: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
+	@$(BIN)/coverage report >/dev/null
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.render

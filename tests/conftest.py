@@ -38,6 +38,10 @@ hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True
 hypothesis.settings.load_profile("dateline")
 
 LIMIT_S = 30.0
+WITH_SERVERS = (
+    "deliver", "ingest/test_", "storage", "test_docker.py", "test_end_to_end.py",
+    "test_examples.py", "test_runtime.py", "cli/test_up.py",
+)  # fmt: skip
 TOKEN = "test-token"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
@@ -46,8 +50,29 @@ Publish = Callable[..., Awaitable[str]]
 Get = Callable[..., Awaitable[bytes]]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--pure`: see `make quick`."""
+    parser.addoption("--pure", action="store_true", help="Only tests that need no server.")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --pure, leave out what starts processes and servers."""
+    path = collection_path.relative_to(Path(__file__).parent).as_posix()
+    return True if config.getoption("--pure") and path.startswith(WITH_SERVERS) else None
+
+
+def pytest_report_teststatus(
+    report: pytest.CollectReport | pytest.TestReport,
+) -> tuple[str, str, str] | None:
+    """Print nothing for a test that passed: what fails is to be seen on one screen."""
+    return ("passed", "", "PASSED") if report.passed and report.when == "call" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """A test may take PATIENCE times as long as it says, or as LIMIT_S."""
+    if config.getoption("--pure"):
+        # Whatever stands on a Redis asks for its URL.
+        items[:] = [i for i in items if "redis_url" not in getattr(i, "fixturenames", ())]
     for item in items:
         mark = item.get_closest_marker("timeout")
         seconds = float(mark.args[0]) if mark else LIMIT_S
