@@ -1,4 +1,4 @@
-# The two commands of README, and the steps they are made of. Needs Python >= 3.11 and nothing else.
+# The commands of README, and the steps they are made of. Needs Python >= 3.11 and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

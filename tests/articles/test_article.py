@@ -1,0 +1,101 @@
+"""Articles: the wire form, identity, what makes a revision; times on the wire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.articles import times
+from service.articles.article import Article, Enclosure, article_id, content_hash
+from service.articles.text import without_forbidden
+
+NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
+moments = st.integers(10**8, 253 * 10**12).map(times.from_ms)
+words = st.text(max_size=30)
+
+
+def article(**fields: Any) -> Article:
+    """One."""
+    made = Article(
+        id="i", source="s", guid="g", url="u", title="t", summary="s", content_html="c",
+        authors=(), categories=("a/b",), tags=(), language="", image="", enclosures=(),
+        attribution="", raw_published="", published=NOON, updated=NOON, first_seen=NOON, revision=1,
+        content_hash="h", status="live",
+    )  # fmt: skip
+    return replace(made, **fields)
+
+
+@given(
+    st.builds(
+        Article,
+        id=words,
+        source=words.map(without_forbidden),
+        guid=words.map(without_forbidden),
+        url=words,
+        title=words,
+        summary=words,
+        content_html=words,
+        authors=st.tuples(words),
+        categories=st.tuples(words, words),
+        tags=st.tuples(),
+        language=st.sampled_from(["", "en", "zh-Hant-TW"]),
+        image=words,
+        enclosures=st.tuples(
+            st.builds(Enclosure, url=words, type=words, length=st.integers(0, 9**9))
+        ),
+        attribution=words,
+        raw_published=words,
+        published=moments,
+        updated=moments,
+        first_seen=moments,
+        revision=st.integers(1, 10**6),
+        content_hash=words,
+        status=st.sampled_from(["live", "withdrawn"]),
+    )
+)
+def test_the_wire_form_is_exact(given_article: Article) -> None:
+    """from_json(to_json(a)) == a."""
+    assert given_article == Article.from_json(given_article.to_json())
+
+
+@given(moments, moments)
+def test_times_on_the_wire_order_as_text(one: datetime, other: datetime) -> None:
+    """Fixed width: comparing texts compares times; milliseconds come back exact."""
+    first, second = times.to_rfc3339(one), times.to_rfc3339(other)
+    assert (one < other) == (first < second)
+    assert 24 == len(first)
+    assert one == times.from_rfc3339(first) == times.from_ms(times.to_ms(one))
+
+
+def test_a_time_without_a_zone_is_none() -> None:
+    """It could mean any of 38 moments."""
+    with pytest.raises(ValueError, match="no time zone"):
+        times.from_rfc3339("2017-12-22T00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({"text": "some\n\nwords"}, True), ({"text": "some\nwords"}, True),
+        ({"categories": ["b", "a"]}, True),
+        ({"title": "T"}, False), ({"text": "some word"}, False), ({"date": None}, False),
+        ({"categories": ["a"]}, False),
+    ],
+)  # fmt: skip
+def test_what_makes_a_revision(change: dict[str, Any], same: bool) -> None:
+    """Title, text, date, categories; not breaks of lines, not order."""
+    base: dict[str, Any] = {
+        "title": "t", "text": "some words", "date": NOON, "categories": ["a", "b"],
+    }  # fmt: skip
+    assert same == (content_hash(**base) == content_hash(**(base | change)))
+
+
+def test_ids_of_two_sources_never_meet() -> None:
+    """("a", "bc") is not ("ab", "c"); a UUIDv5, the same for ever."""
+    assert article_id("a", "bc") != article_id("ab", "c")
+    assert "5" == article_id("a", "b")[14]

@@ -1,0 +1,77 @@
+"""Index steps: any order and repetition of events gives one index."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.articles import categories
+from service.articles.article import Article
+from service.feeds.index_step import index_step
+
+
+def article(**fields: Any) -> Article:
+    """One."""
+    made = Article(
+        id="i", source="s", guid="g", url="u", title="t", summary="s", content_html="c",
+        authors=(), categories=("a/b",), tags=(), language="", image="", enclosures=(),
+        attribution="", raw_published="", published=NOON, updated=NOON, first_seen=NOON, revision=1,
+        content_hash="h", status="live",
+    )  # fmt: skip
+    return replace(made, **fields)
+
+
+NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
+
+
+def apply(held: dict[str, set[str]], step: Any) -> None:
+    """What index.lua does to the sorted sets, on sets."""
+    for touch in step.changes:
+        members = held.setdefault(touch.category, set())
+        members.discard("i")
+        if touch.score is not None:
+            members.add("i")
+
+
+REVISIONS = [
+    article(revision=1),
+    article(revision=2, categories=("c",)),
+    article(revision=3, categories=("a/b", "c"), published=NOON + timedelta(days=40)),
+    article(revision=4, status="withdrawn"),
+    article(revision=5, categories=()),
+]
+
+
+@given(st.lists(st.sampled_from(REVISIONS), min_size=1, max_size=12))
+def test_any_order_and_repetition_of_events_gives_one_index(events: list[Article]) -> None:
+    """The index is that of the latest revision seen, and nothing of an older one is left."""
+    idx, held = b"", dict[str, set[str]]()
+    for event in events:
+        step = index_step(event, idx, stamp_ms=1, zone=UTC)
+        if step:
+            apply(held, step)
+            idx = step.after
+    latest = max(events, key=lambda event: event.revision)
+    expected = (
+        {"all", *categories.with_ancestors(latest.categories)} if latest.status == "live" else set()
+    )
+    assert expected == {category for category, members in held.items() if members}
+    assert index_step(latest, idx, stamp_ms=2, zone=UTC) is None
+
+
+def test_a_move_touches_the_pages_it_leaves() -> None:
+    """Old and new day, month and year, in old and new categories."""
+    first = index_step(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
+    assert first
+    moved = index_step(REVISIONS[2], first.after, stamp_ms=2, zone=UTC)
+    assert moved
+    touched = {touch.category: touch.periods for touch in moved.changes}
+    assert {"all", "a", "a/b", "c"} == touched.keys()
+    assert ("live", "2017", "2017-12", "2017-12-22", "2018", "2018-01", "2018-01-31") == touched[
+        "a"
+    ]
+    assert ("live", "2018", "2018-01", "2018-01-31") == touched["c"]
