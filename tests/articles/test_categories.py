@@ -25,6 +25,8 @@ from service.errors import InvalidInput
         ("हिन्दी", "हिन्दी", ("हिन्दी",)),
         ("STRASSE & Straße", "strasse-strasse", ("STRASSE & Straße",)),
         ("a.b", "a-b", ("a.b",)),
+        # As deep as it goes.
+        ("a/b/c/d/e/f/g/h", "a/b/c/d/e/f/g/h", tuple("abcdefgh")),
     ],
 )  # fmt: skip
 def test_categories(spelling: str, path: str, titles: tuple[str, ...]) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from service.articles import categories
 from service.articles.article import Article
-from service.feeds.index_step import index_step
+from service.feeds.index_step import index_step, reindex_step
 
 
 def article(**fields: Any) -> Article:
@@ -75,3 +75,32 @@ def test_a_move_touches_the_pages_it_leaves() -> None:
         "a"
     ]
     assert ("live", "2018", "2018-01", "2018-01-31") == touched["c"]
+
+
+def test_what_is_kept_tells_revisions_and_duplicate_revisions_apart() -> None:
+    """`idx` has the second number only where there is one, and both order steps."""
+    first = index_step(article(revision=3), b"", stamp_ms=1, zone=UTC)
+    assert first
+    assert (b"3 ", "3.0") == (first.after[:2], first.revision)
+    marked = article(revision=3, duplicate_revision=2)
+    second = index_step(marked, first.after, stamp_ms=2, zone=UTC)
+    assert second
+    assert (b"3.2 ", "3.2") == (second.after[:4], second.revision)
+    for known in (article(revision=3), article(revision=3, duplicate_revision=1), marked):
+        assert index_step(known, second.after, stamp_ms=3, zone=UTC) is None
+    assert index_step(article(revision=4), second.after, stamp_ms=3, zone=UTC)
+
+
+def test_a_view_takes_an_article_in_and_out_at_the_same_revision() -> None:
+    """Unless the indexes hold another revision: its own step decides then."""
+    held = index_step(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
+    assert held
+    path, options = "views/fog", {"stamp_ms": 2, "zone": UTC}
+    entered = reindex_step(REVISIONS[0], held.after, path, belongs=True, **options)
+    assert entered
+    assert entered.after == held.after + b" views/fog"
+    left = reindex_step(REVISIONS[0], entered.after, path, belongs=False, **options)
+    assert left
+    assert left.after == held.after
+    assert reindex_step(REVISIONS[0], held.after, path, belongs=False, **options) is None
+    assert reindex_step(REVISIONS[1], held.after, path, belongs=True, **options) is None

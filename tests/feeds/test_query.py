@@ -61,6 +61,15 @@ def test_matches(query: str, expected: bool | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("language", "expected"), [("en", True), ("en-GB", True), ("enm", False), ("", False)]
+)
+def test_a_language_is_not_the_beginning_of_another(language: str, expected: bool) -> None:
+    """`lang=en` selects English and its varieties, not Middle English (RFC 4647 3.3.1)."""
+    article = replace(FOG, language=language)
+    assert expected == parse_query("lang=en", zone=UTC).filter.matches(article)
+
+
+@pytest.mark.parametrize(
     ("query", "field"),
     [
         ("x=1", "x"), ("Limit=1", "Limit"), ("limit=0", "limit"), ("limit=-1", "limit"),
