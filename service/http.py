@@ -105,6 +105,22 @@ _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"
 _REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 
 
+def link(url: str, *, rel: str, media_type: str = "") -> str:
+    """One value of a Link header (RFC 8288); several are joined by `, `."""
+    return f'<{url}>; rel="{rel}"' + (f'; type="{media_type}"' if media_type else "")
+
+
+def whole_number(name: str, text: str, *, low: int, high: int) -> int:
+    """A number of a query parameter, in ASCII digits.
+
+    Raises:
+        InvalidInput: it is something else, or out of bounds.
+    """
+    if not text.isascii() or not text.isdigit() or not low <= int(text[:19]) <= high:
+        raise InvalidInput(name, text, f"must be a number from {low} to {high}")
+    return int(text)
+
+
 def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
     """(hub, topic) that Link headers name (RFC 8288), absolute; empty if they do not."""
     found: dict[str, str] = {}

@@ -13,11 +13,6 @@ from service.articles.article import NAMESPACE, Article
 from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
 from service.feeds.page import Page
 
-MEDIA_TYPES = {
-    "rss": "application/rss+xml",
-    "atom": "application/atom+xml",
-    "json": "application/feed+json",
-}
 GENERATOR = "dateline"
 HUB_PATH = "/hub"
 # 144 pixels are the most that RSS allows; JSON Feed wants larger ones.

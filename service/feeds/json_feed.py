@@ -7,7 +7,7 @@ is the one before), and what was withdrawn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from service.articles.article import Article
 from service.articles.times import to_rfc3339
 from service.feeds.head import ICON_PATH, LARGE_ICON_PATH, Feed, entry_id, entry_url
 
+MEDIA_TYPE = "application/feed+json"
 VERSION = "https://jsonfeed.org/version/1.1"
 
 
@@ -57,7 +58,7 @@ def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> b
     return orjson.dumps({name: value for name, value in item.items() if value})
 
 
-def join(feed: Feed, fragments: list[bytes]) -> bytes:
+def join(feed: Feed, fragments: Sequence[bytes]) -> bytes:
     """The feed around item objects that are ready."""
     links = feed.history_urls("json")
     head: dict[str, Any] = {

@@ -21,8 +21,6 @@ from urllib.parse import quote
 
 from service.articles import categories
 
-FORMATS = ("rss", "atom", "json")
-XML_FORMATS = ("rss", "atom")
 LIVE = "live"
 VIEWS = "views/"
 """Before the name of a view, where categories have their path."""

@@ -29,6 +29,7 @@ from service.articles.article import Article
 from service.articles.text import line, plain_text
 from service.articles.times import from_ms, from_rfc3339, to_ms
 from service.errors import InvalidInput
+from service.http import whole_number
 
 MAX_LIMIT = 1_000
 MAX_VALUES = 20
@@ -230,12 +231,10 @@ def _spelled(moment: datetime | None) -> str:
 
 
 def _limit(given: dict[str, list[str]]) -> int:
-    (text,) = given.get("limit", ["0"])
-    if text == "0" and "limit" not in given:
+    if "limit" not in given:
         return 0
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIMIT:
-        raise InvalidInput("limit", text, f"must be a number from 1 to {MAX_LIMIT}")
-    return int(text)
+    (text,) = given["limit"]
+    return whole_number("limit", text, low=1, high=MAX_LIMIT)
 
 
 def _place(given: dict[str, list[str]]) -> PageCursor | None:

@@ -27,8 +27,9 @@ from lxml import etree
 from service.articles import categories
 from service.articles.article import Article, Enclosure
 from service.feeds import head
-from service.feeds.head import MEDIA_TYPES, Feed, Tombstone
+from service.feeds.head import Feed, Tombstone
 
+MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml"}
 _ATOM = "http://www.w3.org/2005/Atom"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _DC = "http://purl.org/dc/elements/1.1/"
@@ -140,7 +141,7 @@ class Shell:
         return b"".join([self.before_date, date, self.after_date, *fragments, self.tail])
 
 
-def shell(feed: Feed, extension: str) -> Shell:
+def shell(feed: Feed, *, extension: str) -> Shell:
     """The shell of an `rss` or `atom` feed; good for every date of the feed."""
     document = _document(_generator(feed, extension), extension)
     before, after = document.split(_dated(feed.updated, extension), 1)
@@ -156,7 +157,7 @@ def _dated(moment: datetime, extension: str) -> bytes:
 
 
 def fragment(
-    article: Article, extension: str, *, base_url: str, titles: Mapping[str, str]
+    article: Article, *, extension: str, base_url: str, titles: Mapping[str, str]
 ) -> bytes:
     """The `<item>` or `<entry>` of an article, as it stands in a feed made by `shell`.
 
@@ -170,6 +171,14 @@ def fragment(
     root.append(entry.rss_entry() if extension == "rss" else entry.atom_entry())
     made: bytes = etree.tostring(root[0], encoding="UTF-8", xml_declaration=False)
     return made.replace(_DECLARED[extension], b"", 1)
+
+
+def join(feed: Feed, fragments: Sequence[bytes], kept: Shell | None, *, extension: str) -> bytes:
+    """The feed around elements that are ready: in Atom, those of withdrawn entries after them."""
+    if extension == "atom":
+        fragments = [*fragments, *map(tombstone, feed.deleted)]
+    around = kept or shell(feed, extension=extension)
+    return around.around(fragments, updated=feed.updated, extension=extension)
 
 
 def tombstone(deleted: Tombstone) -> bytes:

@@ -11,10 +11,12 @@ from dataclasses import replace
 from datetime import tzinfo
 
 from service.articles.article import Article
-from service.feeds import head, json_feed, rss_atom
+from service.feeds import head
 from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
+from service.feeds.formats import FORMATS, Format
 from service.feeds.head import Feed, Tombstone
 from service.feeds.page import Page
+from service.feeds.rss_atom import Shell
 
 # Raise it when the same articles come to make other bytes: what was rendered before is then left.
 REVISION = 3
@@ -44,7 +46,7 @@ class Renderer:
         self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, ArchiveLinks, str | None, str, str], rss_atom.Shell] = {}
+        self._shells: dict[tuple[Page, ArchiveLinks, str | None, str, str], Shell] = {}
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -60,7 +62,7 @@ class Renderer:
         older: str = "",
         is_brief: bool = False,
     ) -> bytes:
-        """The feed of these articles, in their order, as `rss`, `atom` or `json`.
+        """The feed of these articles, in their order, in the format of this extension.
 
         Args:
             only: ids of those whose entries are in it, for a difference; all if None.
@@ -81,47 +83,41 @@ class Renderer:
             hubs=self._hubs,
         )
         shown = articles if only is None else [a for a in articles if a.id in only]
+        format = FORMATS[extension]
         if is_brief:
-            fragments = [self._fragment(_brief(a), extension, titles) for a in shown]
+            fragments = [self._fragment(_brief(a), format, titles) for a in shown]
         else:
             kept = self._fragments.get
             fragments = [
                 kept((article.id, article.revision, extension))
-                or self._make(article, extension, titles)
+                or self._keep_fragment(article, format, titles)
                 for article in shown
             ]
-        if extension == "json":
-            return json_feed.join(feed, fragments)
-        shell = self._shell(feed, extension)
-        if extension == "atom":
-            fragments += map(rss_atom.tombstone, deleted)
-        return shell.around(fragments, updated=feed.updated, extension=extension)
+        return format.join(feed, fragments, self._shell(feed, format))
 
-    def _shell(self, feed: Feed, extension: str) -> rss_atom.Shell:
+    def _shell(self, feed: Feed, format: Format) -> Shell | None:
         # All that a shell depends on; of a category the title never changes, of a view it may.
-        if not feed.page.is_shared:
-            return rss_atom.shell(feed, extension)
+        if format.shell is None or not feed.page.is_shared:
+            return None
         title = feed.titles.get(feed.page.category)
-        key = (feed.page, feed.archive_links, title, feed.language, extension)
-        kept = self._shells.pop(key, None) or rss_atom.shell(feed, extension)
-        self._shells[key] = kept
+        key = (feed.page, feed.archive_links, title, feed.language, format.extension)
+        shell = self._shells.pop(key, None) or format.shell(feed)
+        self._shells[key] = shell
         if len(self._shells) > MAX_SHELLS:
             self._shells.pop(next(iter(self._shells)))
-        return kept
+        return shell
 
-    def _fragment(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
-        if extension == "json":
-            return json_feed.fragment(article, base_url=self._base_url, titles=titles)
-        return rss_atom.fragment(article, extension, base_url=self._base_url, titles=titles)
+    def _fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:
+        return format.fragment(article, base_url=self._base_url, titles=titles)
 
-    def _make(self, article: Article, extension: str, titles: Mapping[str, str]) -> bytes:
-        made = self._fragment(article, extension, titles)
-        self._fragments[article.id, article.revision, extension] = made
-        self._bytes += len(made)
-        # First in, first out: to note each use would cost more than to make a few anew.
+    def _keep_fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:
+        fragment = self._fragment(article, format, titles)
+        self._fragments[article.id, article.revision, format.extension] = fragment
+        self._bytes += len(fragment)
+        # First in, first out: to note each use would cost more than to write a few anew.
         while self._bytes > self._max_bytes:
             self._bytes -= len(self._fragments.pop(next(iter(self._fragments))))
-        return made
+        return fragment
 
 
 def _brief(article: Article) -> Article:

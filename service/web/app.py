@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from service.errors import Unavailable
-from service.feeds.page import FORMATS
+from service.feeds.formats import FORMATS
 from service.process import stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable

@@ -19,10 +19,11 @@ import orjson
 
 from service.articles.times import from_ms, to_rfc3339
 from service.errors import InvalidInput
-from service.feeds.head import HUB_PATH, MEDIA_TYPES
-from service.feeds.page import FORMATS, Page, parse_page
+from service.feeds.formats import FORMATS
+from service.feeds.head import HUB_PATH
+from service.feeds.page import Page, parse_page
 from service.feeds.query import parse_query
-from service.http import checked_url
+from service.http import checked_url, link
 from service.settings import Settings
 
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
@@ -115,7 +116,7 @@ class TopicSubscription:
         """
         headers = {
             "Content-Type": content_type,
-            "Link": f'<{hub_url}>; rel="hub", <{self_url or self.topic}>; rel="self"',
+            "Link": f"{link(hub_url, rel='hub')}, {link(self_url or self.topic, rel='self')}",
         }
         if self.secret:
             digest = hmac.new(self.secret.encode(), body, getattr(hashlib, self.method)).hexdigest()
@@ -230,7 +231,7 @@ def topic_of(url: str, settings: Settings) -> tuple[Page, str] | None:
 
 def content_type_of(extension: str) -> str:
     """As the feed itself is served."""
-    return f"{MEDIA_TYPES[extension]}; charset=utf-8"
+    return f"{FORMATS[extension].media_type}; charset=utf-8"
 
 
 def hub_url(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from service.errors import InvalidInput
-from service.feeds.page import FORMATS
+from service.feeds.formats import FORMATS
 from service.feeds.query import parse_query
 from tests.conftest import DAY, Get, Publish
 from tests.feeds.test_rss_atom import article

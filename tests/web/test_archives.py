@@ -11,7 +11,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 from lxml import etree
 
-from service.feeds.page import FORMATS
+from service.feeds.formats import FORMATS
 from service.storage.store import Store
 from tests.conftest import Clock, Get, Publish
 from tests.served import CLOSED, LIVE, Read, one

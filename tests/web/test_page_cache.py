@@ -8,7 +8,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from service.errors import Unavailable
-from service.feeds.page import FORMATS, Page, Period
+from service.feeds.formats import FORMATS
+from service.feeds.page import Page, Period
 from service.web.serving.page_cache import Held, PageCache
 from service.web.serving.response import PreparedPage
 from tests.waiting import within

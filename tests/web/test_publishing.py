@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestClient
 from lxml import etree
 
 from service.articles.article import Enclosure
-from service.feeds.page import FORMATS
+from service.feeds.formats import FORMATS
 from service.storage.store import Store
 from tests.conftest import DAY, Get, Publish
 from tests.served import CLOSED, LIVE, NS, Read, one

@@ -10,7 +10,7 @@ import pytest
 from aiohttp.test_utils import TestClient
 
 from service.errors import InvalidInput
-from service.feeds.page import FORMATS
+from service.feeds.formats import FORMATS
 from service.feeds.view import make_view
 from service.settings import Settings
 from service.storage.store import Store

@@ -22,8 +22,9 @@ from service.articles import times
 from service.articles.article import Article
 from service.articles.event import Event, position
 from service.errors import Unavailable
+from service.feeds.formats import FORMATS
 from service.feeds.index_step import IndexStep, index_step
-from service.feeds.page import FORMATS, Page, Period
+from service.feeds.page import Page, Period
 from service.process import stopping_group
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings

@@ -16,6 +16,7 @@ from service.articles.article import Article, Draft
 from service.articles.compose import compose
 from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound
+from service.http import whole_number
 from service.web.html import render
 from service.web.request import problems
 from service.web.request.body import json_response, read_body
@@ -103,7 +104,7 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     category = given.get("category", categories.ALL)
     if category != categories.ALL:
         category = categories.parse(category).path
-    limit = _limit(given)
+    limit = whole_number("limit", given.get("limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST)
     store = request.app[STORE]
     ids = await store.category_index.between(
         category,
@@ -119,13 +120,6 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
         following = str(request.rel_url.with_query({**given, "until": times.to_rfc3339(until)}))
     items = [orjson.Fragment(article.to_json()) for article in found]
     return json_response({"articles": items, "next": following})
-
-
-def _limit(given: Mapping[str, str]) -> int:
-    text = given.get("limit", str(DEFAULT_LIST))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= MAX_LIST:
-        raise InvalidInput("limit", text, f"must be a number from 1 to {MAX_LIST}")
-    return int(text)
 
 
 def _moment(given: Mapping[str, str], name: str) -> datetime | None:

@@ -8,7 +8,8 @@ from aiohttp import web
 
 from service.errors import NotFound
 from service.feeds import opml
-from service.feeds.page import FORMATS, Page
+from service.feeds.formats import FORMATS
+from service.feeds.page import Page
 from service.feeds.private_feed import token_hash
 from service.feeds.query import parse_query
 from service.web.request.keys import SETTINGS, STORE

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
-from service.errors import InvalidInput
+from service.http import whole_number
 from service.manage import webhooks as manage_webhooks
 from service.web.html import render
 from service.web.request.body import json_response, read_object
@@ -128,13 +128,5 @@ def _page(request: web.Request, **found: Any) -> web.Response:
 
 
 def _limit(request: web.Request) -> int:
-    text = request.query.get("limit", str(manage_webhooks.MAX_LISTED))
-    if (
-        not text.isascii()
-        or not text.isdigit()
-        or not 0 < int(text[:9]) <= manage_webhooks.MAX_LISTED
-    ):
-        raise InvalidInput(
-            "limit", text, f"must be a number from 1 to {manage_webhooks.MAX_LISTED}"
-        )
-    return int(text)
+    most = manage_webhooks.MAX_LISTED
+    return whole_number("limit", request.query.get("limit", str(most)), low=1, high=most)

@@ -26,15 +26,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from service.articles import categories
 from service.articles.article import WITHDRAWN, Article
 from service.articles.times import from_ms, to_rfc3339
-from service.feeds.head import MEDIA_TYPES
+from service.feeds.formats import FORMATS
 from service.feeds.page import Page, Period
 from service.web.html.story import Link, category_title, crumbs, story_of
-
-# (extension, name, media type), in the order in which they are offered.
-FORMATS = tuple(
-    (extension, name, MEDIA_TYPES[extension])
-    for extension, name in (("rss", "RSS"), ("atom", "Atom"), ("json", "JSON"))
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,8 +269,13 @@ def _feed_title(page: Page, titles: Mapping[str, str]) -> str:
 def _feeds(page: Page, titles: Mapping[str, str]) -> list[_Feed]:
     title = _feed_title(page, titles)
     return [
-        _Feed(href=page.feed_path(extension), name=name, type=media_type, title=f"{title} ({name})")
-        for extension, name, media_type in FORMATS
+        _Feed(
+            href=page.feed_path(format.extension),
+            name=format.name,
+            type=format.media_type,
+            title=f"{title} ({format.name})",
+        )
+        for format in FORMATS.values()
     ]
 
 

@@ -7,7 +7,8 @@ from urllib.parse import unquote_plus
 from aiohttp import web
 
 from service.errors import NotFound
-from service.feeds.page import FORMATS, Page, parse_page
+from service.feeds.formats import FORMATS
+from service.feeds.page import Page, parse_page
 from service.web.request.keys import CACHE, PAGE_LOADER
 
 

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field
 
 from service.errors import Unavailable
@@ -173,7 +173,7 @@ class PageCache:
         if held := self._held.get(key):
             self._forget(held)
 
-    def changed(self, changes: list[Change], extensions: tuple[str, ...]) -> None:
+    def changed(self, changes: list[Change], extensions: Container[str]) -> None:
         """Pages of these (category, period) show something else from now on.
 
         A page for people shows more than its period (the calendar), so all of a category's go.

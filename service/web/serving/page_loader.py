@@ -15,9 +15,11 @@ from service.articles import categories
 from service.articles.article import Article
 from service.errors import NotFound
 from service.feeds.archive import ArchiveLinks
-from service.feeds.head import HUB_PATH, MEDIA_TYPES, archive_urls
-from service.feeds.page import FORMATS, VIEWS, XML_FORMATS, Page, Period
+from service.feeds.formats import FORMATS
+from service.feeds.head import HUB_PATH, archive_urls
+from service.feeds.page import VIEWS, Page, Period
 from service.feeds.private_feed import token_hash
+from service.http import link
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
 from service.storage.category_index import State
@@ -86,7 +88,7 @@ class PageLoader:
         before = held.rendered if held else None
         rendered = await self.feeds.render(page, extension, state, before=before)
         headers = self._feed_headers(page, extension, state.archive_links)
-        has_twin = extension in XML_FORMATS and not page.token
+        has_twin = FORMATS[extension].is_xml and not page.token
         twin_url = self._settings.base_url + page.news_path() if has_twin else ""
         document = await self._document(
             rendered.body, headers, held, rendered=rendered, twin_url=twin_url
@@ -181,8 +183,8 @@ class PageLoader:
         self, page: Page, extension: str, archive_links: ArchiveLinks
     ) -> dict[str, str]:
         base = self._settings.base_url
-        media_type = MEDIA_TYPES[extension]
-        own = f'<{base}{page.feed_path(extension)}>; rel="self"'
+        media_type = FORMATS[extension].media_type
+        own = link(base + page.feed_path(extension), rel="self")
         if page.token:
             return {
                 "Content-Type": f"{media_type}; charset=utf-8",
@@ -194,10 +196,10 @@ class PageLoader:
             }
         links = [
             own,
-            *(f'<{url}>; rel="hub"' for url in (base + HUB_PATH, *self._settings.hub_pings)),
-            f'<{base}{page.news_path()}>; rel="alternate"; type="text/html"',
+            *(link(url, rel="hub") for url in (base + HUB_PATH, *self._settings.hub_pings)),
+            link(base + page.news_path(), rel="alternate", media_type="text/html"),
             *(
-                f'<{url}>; rel="{rel}"; type="{media_type}"'
+                link(url, rel=rel, media_type=media_type)
                 for rel, url in archive_urls(page, archive_links, base, extension).items()
             ),
         ]
@@ -212,8 +214,8 @@ class PageLoader:
     def _html_headers(self, page: Page) -> dict[str, str]:
         base = self._settings.base_url
         links = ", ".join(
-            f'<{base}{page.feed_path(extension)}>; rel="alternate"; type="{MEDIA_TYPES[extension]}"'
-            for extension in FORMATS
+            link(base + page.feed_path(extension), rel="alternate", media_type=format.media_type)
+            for extension, format in FORMATS.items()
         )
         return {**HTML_HEADERS, "Cache-Control": self._cache_control(page), "Link": links}
 

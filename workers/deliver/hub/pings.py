@@ -10,7 +10,8 @@ from itertools import islice
 from urllib.parse import urlencode
 
 from service.articles.times import to_ms
-from service.feeds.page import FORMATS, Page, Period
+from service.feeds.formats import FORMATS
+from service.feeds.page import Page, Period
 from service.storage.rendered_pages import Change
 from service.storage.webhooks import Ack
 from service.webhooks import retry
