@@ -9,13 +9,13 @@ from typing import Any
 KNOWN = {
     r"dateline:\{0\}:(layout|counters|endpoints|asked|subscriptions|pushes|private)": False,
     r"dateline:\{0\}:(operations|deliverers|endpoints:changes)": False,
-    r"dateline:\{0\}:(subscribers|hub:(asked|pinged|host:.+))": False,
+    r"dateline:\{0\}:(subscribers|hub:(asked|host:.+))": False,
     r"dateline:\{0\}:views(:(changes|built))?": False,
     r"dateline:\{0\}:sources(:(due|polls|hosts))?": False,
     r"dateline:\{\d+\}:(events|trimmed|dirty|categories)": False,
     r"dateline:\{\d+\}:(article|category|versions|gone|aliases):.+": False,
     r"dateline:\{\d+\}:rendered:.+": True,
-    r"dateline:\{0\}:(lease|bands|hub:content):.+": True,
+    r"dateline:\{0\}:(lease|bands):.+": True,
     r"dateline:\{0\}:(twins|urls):.+": False,
     r"dateline:\{0\}:(epoch|endpoint|attempts|dead|replays):.+": False,
 }

@@ -1,9 +1,7 @@
-"""Subscriptions to our hub in Redis, what waits to be confirmed, and other sites' topics."""
+"""Subscriptions to our hub in Redis, and the requests that wait to be confirmed."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -15,11 +13,6 @@ import orjson
 from service.storage import keys
 from service.storage.client import Client, Script
 from service.websub.hub import SubscriptionRequest, TopicSubscription, unescaped
-
-# Of other sites' topics that were pinged and not fetched yet.
-MAX_PINGED = 1_000
-CONTENT_TTL_S = 30 * 86_400
-TOPIC, CONTENT = "topic_", "content_"
 
 _ASK = """
 -- KEYS 1 subscribers 2 asked 3 subscriptions of the callback's host 4 changes
@@ -66,12 +59,6 @@ end
 """
 
 
-_SEEN = """
--- KEYS 1 pinged  ARGV 1 id 2 the ping that was seen to
-if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then redis.call('HDEL', KEYS[1], ARGV[1]) end
-"""
-
-
 class Refusal(Enum):
     """Why a request is not taken."""
 
@@ -90,8 +77,6 @@ class Content:
     """Of the bytes; empty if it is not there."""
     body: bytes
     content_type: str
-    self_url: str = ""
-    """What another site's topic calls itself, if it says so."""
 
 
 class HubSubscriptions:
@@ -101,7 +86,6 @@ class HubSubscriptions:
         self._client = client
         self._ask = Script(client, _ASK)
         self._resolve = Script(client, _RESOLVE)
-        self._seen = Script(client, _SEEN)
 
     async def ask(
         self, asked: SubscriptionRequest, *, max_total: int, max_per_host: int
@@ -218,61 +202,6 @@ class HubSubscriptions:
             {name.decode(): value.decode() for name, value in fields.items()}
             for fields in (await pipe.execute() if ids else [])
         ]
-
-    async def ping(self, topic: str) -> bool:
-        """Somebody says that another site's topic has news; False if too many wait."""
-        if await self._client.hlen(keys.HUB_PINGED) >= MAX_PINGED:
-            return False
-        pipe = self._client.pipeline(transaction=True)
-        # Each is another: what comes during a fetch is not seen to by it.
-        pipe.hset(keys.HUB_PINGED, topic_id(topic), f"{topic} {secrets.token_hex(8)}")
-        pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": topic_id(topic)}, maxlen=keys.CHANGES_MAX)
-        await pipe.execute()
-        return True
-
-    async def pinged(self, which: str) -> tuple[str, str]:
-        """(topic, ping) of the newest ping that nobody has seen to; empty if there is none."""
-        found = await self._client.hget(keys.HUB_PINGED, which)
-        ping = found.decode() if found else ""
-        return ping.partition(" ")[0], ping
-
-    async def all_pinged(self) -> list[str]:
-        """Ids of the topics that were pinged and not seen to."""
-        return [key.decode() for key in await self._client.hkeys(keys.HUB_PINGED)]
-
-    async def keep_content(
-        self, topic: str, body: bytes, *, content_type: str, self_url: str
-    ) -> None:
-        """What another site's topic is now."""
-        name = topic_id(topic)
-        tag = hashlib.sha256(body).hexdigest()[:32]
-        pipe = self._client.pipeline(transaction=True)
-        fields = {"body": body, "type": content_type, "tag": tag, "self": self_url}
-        pipe.hset(keys.hub_content(name), mapping=fields)
-        pipe.expire(keys.hub_content(name), CONTENT_TTL_S)
-        pipe.xadd(
-            keys.ENDPOINTS_CHANGES,
-            {"id": CONTENT + name.removeprefix(TOPIC)},
-            maxlen=keys.CHANGES_MAX,
-        )
-        await pipe.execute()
-
-    async def drop_ping(self, which: str, ping: str) -> None:
-        """It is seen to, or cannot be; one that came meanwhile stays."""
-        await self._seen(keys=[keys.HUB_PINGED], args=[which, ping])
-
-    async def content(self, topic: str) -> Content:
-        """Another site's topic; empty if it was never fetched."""
-        found = await self._client.hgetall(keys.hub_content(topic_id(topic)))
-        tag, content_type, self_url = (
-            found.get(name, b"").decode() for name in (b"tag", b"type", b"self")
-        )
-        return Content(tag, found.get(b"body", b""), content_type, self_url)
-
-
-def topic_id(topic: str) -> str:
-    """Of another site's topic, among the endpoints' changes."""
-    return TOPIC + hashlib.sha256(topic.encode()).hexdigest()[:32]
 
 
 def _host(callback: str) -> str:

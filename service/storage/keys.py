@@ -70,10 +70,6 @@ SUBSCRIBERS = "dateline:{0}:subscribers"
 # JSON); with the subscribers capped at HUB_MAX_SUBSCRIBERS · servers → deliver.
 HUB_ASKED = "dateline:{0}:hub:asked"
 
-# dateline:{0}:hub:pinged · hash · another site's topic that has news (its id → URL and a number),
-# capped by `Subscribers.ping` · servers → deliver.
-HUB_PINGED = "dateline:{0}:hub:pinged"
-
 # dateline:{0}:pushes · stream · at most PUSHES_MAX entries of PUSH_MAX_BYTES, deleted when they
 # were taken in; what does not fit is polled instead · servers → ingest. Fields: source, body, type.
 PUSHES = "dateline:{0}:pushes"
@@ -237,12 +233,6 @@ def hub_host(host: str) -> str:
     """Set of ids of the subscriptions whose callbacks are at a host · capped at HUB_MAX_PER_HOST,
     removed with them · servers, deliver."""
     return f"dateline:{{0}}:hub:host:{host}"
-
-
-def hub_content(topic_id: str) -> str:
-    """Hash, what another site's topic was when it was fetched (open hub) · TTL of 30 days ·
-    deliver."""
-    return f"dateline:{{0}}:hub:content:{topic_id}"
 
 
 def replays(endpoint_id: str) -> str:

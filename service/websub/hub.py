@@ -105,18 +105,12 @@ class TopicSubscription:
         """As kept, with the secret."""
         return orjson.dumps(self)
 
-    def headers(
-        self, body: bytes, *, content_type: str, hub_url: str, self_url: str = ""
-    ) -> dict[str, str]:
-        """Of the content (7): one Link header with hub and topic, and a signature if there is a
-        secret (7.1).
-
-        Args:
-            self_url: what another site's topic calls itself, if it is not what was subscribed to.
-        """
+    def headers(self, body: bytes, *, content_type: str, hub_url: str) -> dict[str, str]:
+        """Headers of a push (7): one Link header with hub and topic, and a signature if the
+        subscription has a secret (7.1)."""
         headers = {
             "Content-Type": content_type,
-            "Link": f"{link(hub_url, rel='hub')}, {link(self_url or self.topic, rel='self')}",
+            "Link": f"{link(hub_url, rel='hub')}, {link(self.topic, rel='self')}",
         }
         if self.secret:
             digest = hmac.new(self.secret.encode(), body, getattr(hashlib, self.method)).hexdigest()
@@ -172,9 +166,8 @@ def parse_request(form: Mapping[str, str], *, settings: Settings) -> Subscriptio
         # Whatever was subscribed to once; the rest says nothing here.
         return SubscriptionRequest(mode=mode, callback=callback, topic=topic)
     if topic_of(topic, settings) is None:
-        if not settings.hub_open:
-            raise InvalidInput("hub.topic", topic, "is no feed of ours; take the feed's rel=self")
-        topic = checked_topic(topic)
+        reason = "is not a feed of this site; use the URL of the feed's rel=self"
+        raise InvalidInput("hub.topic", topic, reason)
     secret = form.get("hub.secret", "")
     if len(secret.encode()) > MAX_SECRET_BYTES:
         raise InvalidInput("hub.secret", "***", f"must be at most {MAX_SECRET_BYTES} bytes")
@@ -194,13 +187,6 @@ def parse_request(form: Mapping[str, str], *, settings: Settings) -> Subscriptio
 def unescaped(url: str) -> str:
     """The URL without escapes that it does not need."""
     return _UNRESERVED.sub(lambda found: unquote(found[0]), url)
-
-
-def checked_topic(url: str) -> str:
-    """Another site's topic. Raises InvalidInput."""
-    if checked_url(url, field="hub.topic") != url:
-        raise InvalidInput("hub.topic", url, "no fragment and no spaces around it")
-    return url
 
 
 def _lease_s(text: str) -> int:

@@ -9,11 +9,11 @@ import re
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import RawTestServer
 
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
+from service.websub.hub import TopicSubscription
 from tests.conftest import AUTH
 from tests.deliver.callback import TOPIC, Callback, Client, ask, hub, subscribed
 from tests.deliver.working import publish
@@ -127,30 +127,28 @@ async def test_104_who_unsubscribes_is_asked_and_then_left_alone(
     assert 1 == len(keys)
 
 
-async def test_105_plain_text_of_others_is_for_an_open_hub(
+async def test_105_topics_of_other_sites_are_refused(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """Fetched at a ping by hub.topic or hub.url, and sent with its own type; refused by default."""
-    documents = {"text": "First."}
+    """A subscription that an earlier version took while its hub was open is denied and ended."""
+    topic = "http://other.example/note.txt"
+    old = TopicSubscription(
+        callback=callback.url, topic=topic, secret="", method="sha256", expires_ms=10**14
+    )
+    async with hub(store, settings) as client:
+        assert "not a feed" in await ask(client, callback, 400, topic=topic)
+        assert "not a feed" in await ask(client, callback, 400, mode="publish", topic=topic)
+        await ask(client, callback, mode="publish", topic="", url=TOPIC)
+    await store.client.hset(keys.SUBSCRIBERS, old.id, old.to_json())
+    async with hub(store, settings):
+        (denied,) = await callback.modes("denied")
+        assert topic == denied["hub.topic"]
 
-    async def serve(_: web.BaseRequest) -> web.StreamResponse:
-        return web.Response(text=documents["text"])
+        async def ended() -> bool:
+            return not await store.hub_subscriptions.ids()
 
-    async with RawTestServer(serve) as site:
-        topic = str(site.make_url("/note.txt"))
-        async with hub(store, settings) as client:
-            assert "topic" in await ask(client, callback, 400, topic=topic)
-            assert "open" in await ask(client, callback, 400, mode="publish", topic=topic)
-        opened = settings.model_copy(update={"hub_open": True})
-        async with hub(store, opened) as client:
-            await subscribed(client, store, callback, topic=topic)
-            await ask(client, callback, mode="publish", topic=topic)
-            ((body, headers),) = await callback.came(1)
-            assert (b"First.", "text/plain; charset=utf-8") == (body, headers["Content-Type"])
-            assert f"<{topic}>" in headers["Link"]
-            documents["text"] = "Second."
-            await ask(client, callback, mode="publish", topic="", url=topic)
-            assert b"Second." == (await callback.came(2))[1][0]
+        await wait_until(ended)
+    assert [] == callback.contents
 
 
 @pytest.mark.parametrize("extension", ["json", "atom"])

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from service.webhooks.retry import Answer
-from workers.deliver.send import Fetched, fetch, send, target
+from workers.deliver.send import send, target
 
 LIMITS = aiohttp.ClientTimeout(total=0.5)
 
@@ -73,33 +73,3 @@ async def test_no_answer_is_said_with_the_time() -> None:
     async with answering() as (url, _):
         assert "no answer in 0.5 s" == (await sent(url)).error
     assert "cannot be used" in (await sent("http://[SECRET/")).error
-
-
-async def fetched(url: str) -> Fetched | None:
-    """What another site's topic is."""
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
-        return await fetch(client, url, timeout_s=1, max_bytes=100)
-
-
-async def test_another_sites_document_comes_with_what_its_headers_say() -> None:
-    """Its type, in letters that can be sent on, and what it calls itself."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/x; y=\xff\r\nContent-Length: 2\r\n"
-    async with answering(head + b'Link: <http://x.example/a>; rel="self"\r\n\r\nok') as (url, _):
-        found = await fetched(url)
-    assert found
-    assert (b"ok", "text/x; y=?") == (found.body, found.content_type)
-    assert "http://x.example/a" == found.self_url
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n" + b"x" * 200,
-        b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", b"nonsense\r\n\r\n",
-    ],
-)  # fmt: skip
-async def test_documents_that_cannot_be_pushed_are_none(reply: bytes) -> None:
-    """Packed though nobody asked for it, too large, elsewhere, no HTTP."""
-    async with answering(reply) as (url, _):
-        assert await fetched(url) is None

@@ -157,38 +157,6 @@ async def test_a_topic_that_somebody_left_has_news_for_who_came_after(
         await other.came(1)
 
 
-async def test_pings_during_a_fetch_are_seen_to(
-    store: Store, settings: Settings, callback: Callback
-) -> None:
-    """What is pushed last is what was pinged last; a site that fails once is asked again."""
-    documents = ["0"]
-    failures = [503]
-
-    async def serve(_: web.BaseRequest) -> web.StreamResponse:
-        status, text = (failures.pop() if failures else 200), documents[-1]
-        await asyncio.sleep(0.2)
-        return web.Response(status=status, text=text)
-
-    opened = settings.model_copy(update={"hub_open": True})
-    async with RawTestServer(serve) as site, hub(store, opened) as client:
-        topic = str(site.make_url("/note.txt"))
-        await subscribed(client, store, callback, topic=topic)
-        for number in range(1, 6):
-            documents.append(str(number))
-            await ask(client, callback, mode="publish", topic=topic)
-            await asyncio.sleep(0.1)
-
-        async def newest() -> bool:
-            return bool(callback.contents) and callback.contents[-1][0] == b"5"
-
-        await wait_until(newest)
-
-        async def seen_to() -> bool:
-            return not await store.hub_subscriptions.all_pinged()
-
-        await wait_until(seen_to)
-
-
 async def test_who_asks_anew_while_being_denied_is_asked(
     store: Store, settings: Settings, callback: Callback
 ) -> None:

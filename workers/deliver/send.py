@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -80,39 +78,3 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
                 break
             found += part
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A document of another site."""
-
-    body: bytes
-    content_type: str
-    self_url: str
-    """What its Link header calls it; empty if it does not say."""
-
-
-async def fetch(
-    client: aiohttp.ClientSession, url: str, *, timeout_s: float, max_bytes: int
-) -> Fetched | None:
-    """None if it cannot be had, is too large, or packed though that was not asked for."""
-    headers = {"Accept-Encoding": "identity"}
-    try:
-        async with (
-            asyncio.timeout(timeout_s),
-            client.get(target(url), allow_redirects=False, headers=headers) as r,
-        ):
-            if r.headers.get("Content-Encoding", "identity") != "identity" or r.status != 200:
-                return None
-            body = b""
-            while len(body) <= max_bytes and (part := await r.content.read(65_536)):
-                body += part
-            if len(body) > max_bytes:
-                return None
-            link = r.links.get("self")
-            content_type = r.headers.get("Content-Type", "application/octet-stream")
-            # It is sent on, and a site may put anything there.
-            content_type = content_type.encode("ascii", "replace").decode()
-            return Fetched(body, content_type, str(link["url"]) if link else "")
-    except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
-        return None

@@ -24,7 +24,7 @@ from workers import runtime
 from workers.deliver.ack_writer import AckWriter
 from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.endpoint import LEASES, PARTITIONS, DeliveryContext, Partition
-from workers.deliver.hub.registry import IDS, SubscriptionRegistry
+from workers.deliver.hub.registry import PREFIX, SubscriptionRegistry
 from workers.deliver.webhooks.registry import WebhookRegistry
 from workers.http_client import open_client
 from workers.runtime import Clock
@@ -175,7 +175,7 @@ class DeliverWorker:
         changes, ids = await self._store.webhooks.changes(self._changes, block_ms=CHANGES_BLOCK_MS)
         await self._hooks.look()
         for endpoint_id in dict.fromkeys(ids):
-            kind = self._subscribers if endpoint_id.startswith(IDS) else self._hooks
+            kind = self._subscribers if endpoint_id.startswith(PREFIX) else self._hooks
             await kind.refresh(endpoint_id)
         # Only now: what could not be seen to is seen again.
         self._changes = changes

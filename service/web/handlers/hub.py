@@ -8,6 +8,7 @@ from aiohttp import web
 
 from service.errors import InvalidInput, NotFound
 from service.manage import hub as manage_hub
+from service.settings import Settings
 from service.storage.hub_subscriptions import Refusal
 from service.web.request.body import json_response, read_body
 from service.web.request.keys import PAGE_LOADER, SETTINGS, STORE
@@ -33,7 +34,7 @@ async def take(request: web.Request) -> web.StreamResponse:
     fields = dict(reversed(form))
     if fields.get("hub.mode") == hub.PUBLISH:
         topics = [value for name, value in form if name in ("hub.topic", "hub.url") and value]
-        return await _publish(request, topics)
+        return _publish(topics, request.app[SETTINGS])
     return await _ask(request, hub.parse_request(fields, settings=request.app[SETTINGS]))
 
 
@@ -45,7 +46,7 @@ async def _ask(request: web.Request, asked: hub.SubscriptionRequest) -> web.Stre
     else:
         ours = hub.topic_of(asked.topic, settings)
         if ours and not await request.app[PAGE_LOADER].feeds.is_known(ours[0].category):
-            raise NotFound(f"hub.topic: {asked.topic} is no feed of ours")
+            raise NotFound(f"hub.topic: {asked.topic} is not a feed of this site")
     refusal = await store.ask(
         asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
     )
@@ -58,18 +59,13 @@ async def _ask(request: web.Request, asked: hub.SubscriptionRequest) -> web.Stre
     return _said(429 if refusal is Refusal.HOST else 503, f"{where} no room for more subscriptions")
 
 
-async def _publish(request: web.Request, topics: list[str]) -> web.StreamResponse:
-    """Ours are looked at anyway; those of others, if the hub is open, are fetched."""
-    settings = request.app[SETTINGS]
+def _publish(topics: list[str], settings: Settings) -> web.StreamResponse:
+    """Accept a ping for feeds of this site: their changes are noticed without it."""
     if not topics:
-        raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name what has news")
+        raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name the feed with news")
     for topic in map(hub.unescaped, topics):
-        if hub.topic_of(topic, settings):
-            continue
-        if not settings.hub_open:
-            raise InvalidInput("hub.topic", topic, "is no feed of ours, and this hub is not open")
-        if not await request.app[STORE].hub_subscriptions.ping(hub.checked_topic(topic)):
-            return _said(503, "too many topics wait to be fetched")
+        if hub.topic_of(topic, settings) is None:
+            raise InvalidInput("hub.topic", topic, "is not a feed of this site")
     return _said(202, "accepted")
 
 

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Sequence
 
 from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.storage.client import redis_errors_as_unavailable
-from service.storage.hub_subscriptions import CONTENT, TOPIC, topic_id
 from service.storage.rendered_pages import Change
 from workers import runtime
 from workers.deliver.endpoint import DeliveryContext, Partition, lease_of
 from workers.deliver.hub.pings import Ping, ping_id
 from workers.deliver.hub.subscription import SubscriptionEndpoint
 from workers.deliver.hub.topics import Topics
-from workers.deliver.send import fetch
 from workers.deliver.slots import Sender
-
-logger = logging.getLogger(__name__)
 
 # After announcements that may have been lost.
 LOOK_EVERY_S = 30.0
 RECONNECT_S = 1.0
-# Of other sites' topics, at once.
-FETCHES = 8
-# After a ping, when it cannot be had.
-FETCHED_AGAIN = 3
-IDS = ("sub_", TOPIC, CONTENT)
+PREFIX = "sub_"
 
 
 class SubscriptionRegistry:
@@ -37,12 +28,8 @@ class SubscriptionRegistry:
 
     def __init__(self, means: DeliveryContext, group: asyncio.TaskGroup) -> None:
         self._means = means
-        self._group = group
         self._topics = Topics(means, group)
         self._pings = {ping_id(url): Ping(url, means) for url in means.settings.hub_pings}
-        self._fetching: dict[str, bool] = {}
-        """Topics that are being fetched, to the last retry → whether they were pinged again."""
-        self._fetches = asyncio.Semaphore(FETCHES)
         self._looked = 0.0
 
     def close(self) -> None:
@@ -86,7 +73,6 @@ class SubscriptionRegistry:
                 part.endpoints[endpoint_id] = ping
         found = await self._means.store.hub_subscriptions.ids()
         await self._load(part, [each for each in found if lease_of(each) == part.lease.name])
-        await self._see_pinged()
 
     async def _load(self, part: Partition, ids: list[str]) -> None:
         states = await self._means.store.hub_subscriptions.states(ids)
@@ -99,20 +85,8 @@ class SubscriptionRegistry:
                 )
                 self._means.dispatcher.wake(part.endpoints[subscriber_id])
 
-    async def refresh(self, endpoint_id: str) -> None:
-        """Something is asked of one, or it was removed; another site's topic was pinged, or
-        fetched."""
-        if endpoint_id.startswith(TOPIC):
-            self._fetch_soon(endpoint_id, is_new=True)
-        elif endpoint_id.startswith(CONTENT):
-            name = TOPIC + endpoint_id.removeprefix(CONTENT)
-            for url in self._topics.urls:
-                if topic_id(url) == name:
-                    self._topics.fetched(url)
-        else:
-            await self._refresh(endpoint_id)
-
-    async def _refresh(self, subscriber_id: str) -> None:
+    async def refresh(self, subscriber_id: str) -> None:
+        """Read again one subscription that was asked for, renewed or removed."""
         before = self._writes(subscriber_id)
         kept, asked = await self._means.store.hub_subscriptions.get(subscriber_id)
         part = self._means.dispatcher.part_of(subscriber_id)
@@ -120,7 +94,7 @@ class SubscriptionRegistry:
             return
         if self._writes(subscriber_id) != before:
             # It was confirmed or ended meanwhile.
-            await self._refresh(subscriber_id)
+            await self.refresh(subscriber_id)
             return
         found = part.endpoints.get(subscriber_id)
         if isinstance(found, SubscriptionEndpoint) and found.is_gone:
@@ -145,69 +119,6 @@ class SubscriptionRegistry:
         self.forget(sender)
         del part.endpoints[sender.id]
 
-    async def _see_pinged(self) -> None:
-        """Pings that nobody has seen to."""
-        for name in await self._means.store.hub_subscriptions.all_pinged():
-            self._fetch_soon(name, is_new=False)
-
-    def _fetch_soon(self, name: str, *, is_new: bool) -> None:
-        if name in self._fetching:
-            self._fetching[name] |= is_new
-        elif self._means.dispatcher.part_of(name):
-            self._fetching[name] = False
-            self._fetch_then(name, 0)
-
-    def _fetch_then(self, name: str, failures: int) -> None:
-        if self._means.dispatcher.is_ending:
-            # Whoever has it next sees the ping.
-            self._fetching.pop(name, None)
-        else:
-            self._group.create_task(self._fetch(name, failures))
-
-    async def _fetch(self, name: str, failures: int) -> None:
-        """Another site's topic as it is now, if anybody wants it; again if it cannot be had."""
-        schedule_s = self._means.settings.webhook_retry_schedule_s[:FETCHED_AGAIN]
-        is_done = False
-        try:
-            with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
-                async with self._fetches:
-                    self._fetching[name] = False
-                    is_done = await self._fetch_now(name)
-                if not is_done and failures >= len(schedule_s):
-                    _, ping = await self._means.store.hub_subscriptions.pinged(name)
-                    await self._means.store.hub_subscriptions.drop_ping(name, ping)
-        except Exception:
-            # The border: another site's topic must not end the worker.
-            logger.exception("a topic cannot be fetched", extra={"topic": name})
-        if is_done and self._fetching[name]:
-            self._fetch_then(name, 0)
-        elif is_done or failures >= len(schedule_s):
-            del self._fetching[name]
-        else:
-            loop = asyncio.get_running_loop()
-            loop.call_later(schedule_s[failures], self._fetch_then, name, failures + 1)
-
-    async def _fetch_now(self, name: str) -> bool:
-        """Whether there is nothing more to do."""
-        store, settings = self._means.store.hub_subscriptions, self._means.settings
-        url, ping = await store.pinged(name)
-        wanted = {each.topic for each in (await store.all()).values()}
-        if url not in wanted or not settings.hub_open:
-            await store.drop_ping(name, ping)
-            return True
-        fetched = await fetch(
-            self._means.dispatcher.client, url,
-            timeout_s=settings.fetch_timeout_s, max_bytes=settings.fetch_max_bytes,
-        )  # fmt: skip
-        if fetched is None:
-            logger.warning("a topic cannot be fetched", extra={"topic": url})
-            return False
-        await store.keep_content(
-            url, fetched.body, content_type=fetched.content_type, self_url=fetched.self_url
-        )
-        await store.drop_ping(name, ping)
-        return True
-
     def forget(self, sender: Sender) -> None:
         """It is not ours any more."""
         if isinstance(sender, SubscriptionEndpoint):
@@ -228,4 +139,3 @@ class SubscriptionRegistry:
         if self._means.dispatcher.time - self._looked > LOOK_EVERY_S:
             self._looked = self._means.dispatcher.time
             await self._topics.look_at_all()
-            await self._see_pinged()

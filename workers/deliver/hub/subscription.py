@@ -69,7 +69,7 @@ class SubscriptionEndpoint(Sender):
         now_ms = to_ms(self._means.now())
         if self.asked and self._is_denied(self.asked):
             return self._denial(self.asked)
-        may_ask = self.topic.etag or self.topic.page is None or self.topic.is_gone
+        may_ask = self.topic.etag or self.topic.is_gone
         if self.asked and may_ask and self._ask_ms <= now_ms:
             return self._question(self.asked)
         if self.kept and self.kept.expires_ms <= now_ms:
@@ -147,7 +147,7 @@ class SubscriptionEndpoint(Sender):
         content = await self._topics.content(self.topic)
         headers = kept.headers(
             content.body, content_type=content.content_type,
-            hub_url=hub.hub_url(self._means.settings), self_url=content.self_url,
+            hub_url=hub.hub_url(self._means.settings),
         )  # fmt: skip
         judged = partial(self._judged, kept, content.etag)
         return Request(target(kept.callback), headers, content.body, judged, 1)

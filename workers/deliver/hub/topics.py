@@ -31,18 +31,18 @@ AFTER_OUTAGE_S = 2.0
 
 
 class Topic:
-    """One feed, or another site's document."""
+    """One feed that somebody subscribed to."""
 
     def __init__(self, url: str, page: Page | None, extension: str) -> None:
         self.url = url
         self.page = page
-        """None for another site's."""
+        """None if the URL is not a feed of this site: such a topic is gone."""
         self.extension = extension
         self.etag = ""
         """Of what it is now; empty until it was looked at."""
         self.version = ""
         """What that was made of."""
-        self.is_gone = False
+        self.is_gone = page is None
         self.subscriptions: set[SubscriptionEndpoint] = set()
         self.timer: asyncio.TimerHandle | None = None
 
@@ -89,20 +89,9 @@ class Topics:
             if topic.page and (topic.page.category, str(topic.page.period)) in found:
                 self._look_soon(topic, self._means.settings.hub_debounce_s)
 
-    def fetched(self, url: str) -> None:
-        """Another site's topic is there anew."""
-        topic = self._topics.get(url)
-        if topic:
-            self._look_soon(topic, 0)
-
     async def is_public(self, category: str) -> bool:
         """Whether it may be told of."""
         return await self._feeds.is_known(category)
-
-    @property
-    def urls(self) -> list[str]:
-        """Of all."""
-        return list(self._topics)
 
     async def look_at_all(self) -> None:
         """See whether a change was missed; few round trips."""
@@ -148,17 +137,13 @@ class Topics:
         return found
 
     async def _load(self, topic: Topic) -> Content:
-        if topic.page is None:
-            found = await self._means.store.hub_subscriptions.content(topic.url)
-        elif not await self._feeds.is_known(topic.page.category):
+        if topic.page is None or not await self._feeds.is_known(topic.page.category):
             topic.is_gone = True
             return Content("", b"", "")
-        else:
-            (state,) = await self._feeds.states([topic.page])
-            rendered = await self._feeds.render(topic.page, topic.extension, state)
-            topic.version = str(state)
-            content_type = hub.content_type_of(topic.extension)
-            found = Content(rendered.etag, rendered.body, content_type)
+        (state,) = await self._feeds.states([topic.page])
+        rendered = await self._feeds.render(topic.page, topic.extension, state)
+        topic.version = str(state)
+        found = Content(rendered.etag, rendered.body, hub.content_type_of(topic.extension))
         self._hold(topic.url, found)
         return found
 
