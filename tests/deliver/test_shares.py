@@ -97,7 +97,7 @@ async def test_receivers_that_hang_hold_nobody_up(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More of them than there are places: the places are free again after a second."""
-    monkeypatch.setattr(slots, "HEALTHY_PLACES", 4)
+    monkeypatch.setattr(slots, "HEALTHY_SLOTS", 4)
     patient = settings.model_copy(update={"webhook_timeout_s": 8})
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(12):
@@ -114,7 +114,7 @@ async def test_endpoints_that_fail_have_places_of_their_own(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With all of those taken by receivers that hang, one that is well waits for none."""
-    monkeypatch.setattr(slots, "SUSPECT_PLACES", 1)
+    monkeypatch.setattr(slots, "SUSPECT_SLOTS", 1)
     monkeypatch.setattr(slots, "MAX_SUSPECTS_IN_FLIGHT", 1)
     async with FakeReceiver() as sick, delivering(store, settings):
         sick.answers = [500]

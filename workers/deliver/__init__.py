@@ -1,10 +1,11 @@
-"""Deliver: events → webhooks, in order for each, at least once.
+"""Deliver: events → webhooks and hub subscriptions, in order for each endpoint, at least once.
 
-deliverer    shares the endpoints out among workers, and moves all of this
-dispatch     an endpoint from being woken to its ack
-lanes        who may send now: a place for each request, and others for those that fail
-sending      one request, and what came back
-acks         what came of it, written together under the leases
-hooks        all webhooks and the events; following: the newest of them, and who wants which
-hook         one webhook: where it stands (line), what is next, what an answer means (judging)
+endpoint     what the others share: the Endpoint protocol, requests, partitions; imports none
+slots        which endpoints may send now; those whose last request failed have a pool of their own
+send         one request and its answer
+ack_writer   acks that ended at about the same time, written together under their leases
+dispatcher   one endpoint from being woken to its ack: send → judge → write
+webhooks/    events in order to each webhook
+hub/         topics of our hub to its subscriptions, and pings to other hubs
+worker       shares the partitions out among workers, and runs all of this
 """

@@ -1,8 +1,8 @@
 """What happens to an endpoint from being woken to its ack.
 
-    wake → a place in its lane → its next step: a request, judged → ack → again
-         ↖ a timer: retry, rate limit, linger                         │
-         ↖ an event that it wants, an order of API or CLI ← asleep ←──┘
+    wake → slot → its next step: send → judge → write the ack → again
+      ↖ a timer: retry, rate limit, linger                        │
+      ↖ an event that it wants, an order of API or CLI ← waits ←──┘
 
 Each endpoint has at most one task, so its order needs no lock.
 """
@@ -20,11 +20,11 @@ from service.errors import Unavailable
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.webhooks import Ack, Settled
-from service.webhooks.retry import Verdict
+from service.webhooks.retry import Answer, Verdict
 from workers.deliver.ack_writer import AckWriter
-from workers.deliver.endpoint import Partition, Request, lease_of
+from workers.deliver.endpoint import Endpoint, Partition, Request, lease_of
 from workers.deliver.send import send
-from workers.deliver.slots import Sender, Slots
+from workers.deliver.slots import Slots
 from workers.http_client import CONNECT_TIMEOUT_S
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ AFTER_OUTAGE_S = 1.0
 
 
 class Dispatcher:
-    """Moves endpoints, whatever they are sent."""
+    """Runs the steps of endpoints of every kind; it implements `Scheduler`."""
 
     def __init__(
         self,
@@ -41,97 +41,99 @@ class Dispatcher:
         client: aiohttp.ClientSession,
         group: asyncio.TaskGroup,
         acks: AckWriter,
-        parts: Mapping[str, Partition],
+        partitions: Mapping[str, Partition],
     ) -> None:
         self._limits = aiohttp.ClientTimeout(
             total=settings.webhook_timeout_s, sock_connect=CONNECT_TIMEOUT_S
         )
-        self.client = client
+        self._client = client
         self._group = group
         self._acks = acks
-        self._parts = parts
+        self._partitions = partitions
         self._loop = asyncio.get_running_loop()
-        self.lanes = Slots()
-        self._parked: set[Sender] = set()
+        self.slots = Slots()
+        self._parked: set[Endpoint] = set()
         self.is_ending = False
+        """Set by the worker when it stops: no step starts any more."""
 
     @property
-    def parts(self) -> Collection[Partition]:
-        """Of this worker."""
-        return self._parts.values()
+    def partitions(self) -> Collection[Partition]:
+        """The partitions that this worker holds."""
+        return self._partitions.values()
 
-    def part_of(self, endpoint_id: str) -> Partition | None:
-        """Where an endpoint belongs, if this worker has that."""
-        return self._parts.get(lease_of(endpoint_id))
+    def partition_of(self, endpoint_id: str) -> Partition | None:
+        """Return the partition of an endpoint; None if this worker does not hold it."""
+        return self._partitions.get(lease_of(endpoint_id))
 
     @property
     def time(self) -> float:
-        """The loop's clock."""
+        """The event loop's clock, in seconds."""
         return self._loop.time()
 
-    def wake(self, endpoint: Sender) -> None:
-        """There may be something to do."""
-        if endpoint.is_gone or endpoint.is_queued:
+    def wake(self, endpoint: Endpoint) -> None:
+        """Queue an endpoint for a slot; one with a step in progress runs another after it."""
+        turn = endpoint.turn
+        if turn.is_gone or turn.is_queued:
             return
-        if endpoint.task:
-            endpoint.is_woken = True
+        if turn.task:
+            turn.is_woken = True
             return
-        if endpoint.timer:
-            endpoint.timer.cancel()
-            endpoint.timer = None
-        endpoint.rest()
-        self.lanes.join(endpoint)
+        if turn.timer:
+            turn.timer.cancel()
+            turn.timer = None
+        endpoint.stop_waiting()
+        self.slots.join(endpoint)
 
     def pump(self) -> None:
-        """Give free places to those who wait."""
-        while not self.is_ending and (endpoint := self.lanes.next(self._loop.time())):
-            endpoint.task = self._group.create_task(self._serve(endpoint))
-            endpoint.task.add_done_callback(partial(self._ended, endpoint))
+        """Give free slots to the endpoints that wait for one."""
+        while not self.is_ending and (endpoint := self.slots.next(self._loop.time())):
+            endpoint.turn.task = self._group.create_task(self._serve(endpoint))
+            endpoint.turn.task.add_done_callback(partial(self._ended, endpoint))
 
-    def _ended(self, endpoint: Sender, task: asyncio.Task[None]) -> None:
-        """A task that is cancelled before its first step cleans up nothing."""
-        if endpoint.task is task:
-            self.lanes.leave(endpoint)
-            endpoint.task = None
+    def _ended(self, endpoint: Endpoint, task: asyncio.Task[None]) -> None:
+        """Clean up after a task that was cancelled before its first step."""
+        if endpoint.turn.task is task:
+            self.slots.leave(endpoint)
+            endpoint.turn.task = None
 
-    def ring(self, endpoint: Sender) -> None:
-        """Wake one, at once if there is a place."""
+    def ring(self, endpoint: Endpoint) -> None:
+        """Wake an endpoint and start it at once if a slot is free."""
         self.wake(endpoint)
         self.pump()
 
-    def later(self, endpoint: Sender, delay_s: float) -> None:
-        """Wake it then, if nothing does before."""
-        if not endpoint.is_gone:
-            endpoint.timer = self._loop.call_later(delay_s, self.ring, endpoint)
+    def later(self, endpoint: Endpoint, delay_s: float) -> None:
+        """Wake an endpoint after a delay, unless something wakes it before."""
+        if not endpoint.turn.is_gone:
+            endpoint.turn.timer = self._loop.call_later(delay_s, self.ring, endpoint)
 
     def unpark(self) -> None:
-        """Leases have been renewed."""
+        """Wake the endpoints that waited for their lease to be renewed."""
         parked, self._parked = self._parked, set()
         for endpoint in parked:
             self.wake(endpoint)
         self.pump()
 
-    def drop(self, endpoint: Sender) -> None:
-        """It was removed, or is another worker's."""
-        endpoint.is_gone = True
-        endpoint.rest()
+    def drop(self, endpoint: Endpoint) -> None:
+        """Serve an endpoint no longer: it was removed, or another worker has it."""
+        endpoint.turn.is_gone = True
+        endpoint.stop_waiting()
         self._parked.discard(endpoint)
-        if endpoint.timer:
-            endpoint.timer.cancel()
+        if endpoint.turn.timer:
+            endpoint.turn.timer.cancel()
 
-    async def _serve(self, endpoint: Sender | None) -> None:
-        """A step of one endpoint after another, while somebody waits: a task for each is dear."""
+    async def _serve(self, endpoint: Endpoint | None) -> None:
+        """Run one step of one endpoint after another while any waits: a task each is expensive."""
         task = asyncio.current_task()
         try:
             while endpoint:
-                endpoint.task = task
+                endpoint.turn.task = task
                 await self._drive(endpoint)
-                endpoint = None if self.is_ending else self.lanes.next(self._loop.time())
+                endpoint = None if self.is_ending else self.slots.next(self._loop.time())
         finally:
             self.pump()
 
-    async def _drive(self, endpoint: Sender) -> None:
-        """One step of an endpoint; the border at which our own faults stop."""
+    async def _drive(self, endpoint: Endpoint) -> None:
+        """Run one step of an endpoint; the border at which faults of our own code stop."""
         goes_on = False
         try:
             with redis_errors_as_unavailable():
@@ -142,53 +144,56 @@ class Dispatcher:
             logger.exception("a delivery failed", extra={"endpoint": endpoint.id})
             self.later(endpoint, AFTER_BUG_S)
         finally:
-            self.lanes.leave(endpoint)
-            endpoint.task = None
+            self.slots.leave(endpoint)
+            endpoint.turn.task = None
         if goes_on:
             self.wake(endpoint)
 
-    async def _step(self, endpoint: Sender) -> bool:
-        """Do what is next; False if there is nothing now."""
-        endpoint.is_woken = False
-        part = self.part_of(endpoint.id)
-        if part is None or part.leaves_since:
+    async def _step(self, endpoint: Endpoint) -> bool:
+        """Send, judge, and write the ack; False if the endpoint has nothing more to do now."""
+        endpoint.turn.is_woken = False
+        partition = self.partition_of(endpoint.id)
+        if partition is None or partition.leaves_since:
             return False
-        next_one = await endpoint.next()
-        if next_one is None:
-            return endpoint.is_woken
-        if self._loop.time() >= part.valid_until:
+        action = await endpoint.next()
+        if action is None:
+            return endpoint.turn.is_woken
+        if self._loop.time() >= partition.valid_until:
             # Another worker may have it by now: nothing is sent that could not be settled.
             self._parked.add(endpoint)
             return False
-        if isinstance(next_one, Ack):
-            return await self._write(endpoint, part, next_one)
-        return await self._send(endpoint, part, next_one)
+        if isinstance(action, Request):
+            answer = await self._send(endpoint, action)
+            ack = action.judge(answer)
+        else:
+            ack = action
+        return await self._write(endpoint, partition, ack) if ack else True
 
-    async def _send(self, endpoint: Sender, part: Partition, request: Request) -> bool:
+    async def _send(self, endpoint: Endpoint, request: Request) -> Answer:
+        """Send a request, count its outcome, and log a failure."""
         answer = await send(
-            self.client, request.url, request.body, request.headers, limits=self._limits
+            self._client, request.url, request.body, request.headers, limits=self._limits
         )
-        ack = request.judged(answer)
         if answer.verdict is Verdict.DELIVERED:
-            self._acks.count("webhook_delivered", request.delivers)
+            self._acks.count("webhook_delivered", request.events)
         else:
             self._acks.count("webhook_failed", 1)
-            shown = {"endpoint": endpoint.id, "status": answer.status, "error": answer.error}
-            logger.info("not delivered", extra=shown)
-        return await self._write(endpoint, part, ack) if ack else True
+            details = {"endpoint": endpoint.id, "status": answer.status, "error": answer.error}
+            logger.info("not delivered", extra=details)
+        return answer
 
-    async def _write(self, endpoint: Sender, part: Partition, ack: Ack) -> bool:
-        """Have an ack written, and be as it says; False if there is nothing more to do here."""
-        settled = await self._acks.write(part.lease, ack)
+    async def _write(self, endpoint: Endpoint, partition: Partition, ack: Ack) -> bool:
+        """Have an ack written, then apply it; False if this worker is done with the endpoint."""
+        settled = await self._acks.write(partition.lease, ack)
         if settled is Settled.WRITTEN:
             if ack.event:
-                shown = {"endpoint": endpoint.id, "type": str(ack.event["type"])}
-                logger.warning("an endpoint's state changed", extra=shown)
-            await endpoint.take(ack)
-            return not endpoint.is_gone
+                details = {"endpoint": endpoint.id, "type": str(ack.event["type"])}
+                logger.warning("an endpoint's state changed", extra=details)
+            await endpoint.apply_ack(ack)
+            return not endpoint.turn.is_gone
         if settled is Settled.REMOVED:
             self.drop(endpoint)
         else:
-            # Whoever has it by now goes on; if we have it again, so do we.
+            # The worker that has the lease now continues; if this one gets it again, it does.
             self._parked.add(endpoint)
         return False

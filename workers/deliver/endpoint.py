@@ -1,4 +1,8 @@
-"""An endpoint as dispatcher and slots know it, and what it is given to work with."""
+"""What slots, dispatcher and the kinds of endpoints share: a leaf, which imports none of them.
+
+An endpoint is a webhook, a subscription to our hub, or another hub that we ping. Endpoints belong
+to partitions; a worker holds the lease of each partition whose endpoints it serves.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import asyncio
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from yarl import URL
 
@@ -15,11 +19,7 @@ from service.storage.leases import Lease
 from service.storage.store import Store
 from service.storage.webhooks import Ack
 from service.webhooks.retry import Answer
-from workers.deliver.slots import Sender
 from workers.runtime import Clock
-
-if TYPE_CHECKING:
-    from workers.deliver.dispatcher import Dispatcher
 
 # Names are kept in Redis: with another count workers of two versions would share endpoints.
 PARTITIONS = 16
@@ -28,20 +28,82 @@ LEASES = [f"deliver:{number}" for number in range(PARTITIONS)]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What an endpoint is sent next."""
+    """The next HTTP request to an endpoint."""
 
     url: URL | str
     headers: Mapping[str, str]
     body: bytes | None
     """None: a GET."""
-    judged: Callable[[Answer], Ack | None]
-    """What is to be written when the answer is there, if anything is."""
-    delivers: int
-    """Events, for the counters; 0 for what is none."""
+    judge: Callable[[Answer], Ack | None]
+    """Decides what is written after the answer; None if nothing is written."""
+    events: int
+    """Number of events that a success delivers, for the counters; 0 for all but contents."""
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """What slots and dispatcher note about one endpoint; nobody else changes it."""
+
+    is_queued: bool = False
+    """It waits for a slot."""
+    is_woken: bool = False
+    """It was woken while its task ran."""
+    is_gone: bool = False
+    """It was removed, or another worker has it."""
+    task: asyncio.Task[None] | None = None
+    """The step in progress."""
+    timer: asyncio.TimerHandle | None = None
+    """The next wake-up."""
+
+
+class Endpoint(Protocol):
+    """An endpoint as slots and dispatcher use it."""
+
+    @property
+    def id(self) -> str:
+        """The name that decides its partition."""
+
+    @property
+    def turn(self) -> Turn:
+        """The notes of slots and dispatcher; always the same object."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether its last request failed."""
+
+    async def next(self) -> Request | Ack | None:
+        """Return what to send, or to write without a request; None if there is nothing to do until
+        it is woken or its timer rings."""
+
+    async def apply_ack(self, ack: Ack) -> None:
+        """Apply a written ack."""
+
+    def stop_waiting(self) -> None:
+        """Be woken by events no longer: a step is about to run, or the endpoint is dropped."""
+
+
+class Scheduler(Protocol):
+    """What endpoints may ask of the dispatcher."""
+
+    @property
+    def time(self) -> float:
+        """The event loop's clock, in seconds."""
+
+    def wake(self, endpoint: Endpoint) -> None:
+        """Queue an endpoint for a slot; it starts at the next pump."""
+
+    def ring(self, endpoint: Endpoint) -> None:
+        """Wake an endpoint and start it at once if a slot is free."""
+
+    def later(self, endpoint: Endpoint, delay_s: float) -> None:
+        """Wake an endpoint after a delay, unless something wakes it before."""
+
+    def drop(self, endpoint: Endpoint) -> None:
+        """Serve an endpoint no longer."""
 
 
 def lease_of(endpoint_id: str) -> str:
-    """The lease that an endpoint belongs to."""
+    """Return the name of the lease that an endpoint belongs to."""
     return LEASES[zlib.crc32(endpoint_id.encode()) % PARTITIONS]
 
 
@@ -51,22 +113,23 @@ class Partition:
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
         self.valid_until = 0.0
-        """By the loop's clock; after it another worker may have them."""
-        self.endpoints: dict[str, Sender] = {}
+        """By the loop's clock; after it another worker may have the endpoints."""
+        self.endpoints: dict[str, Endpoint] = {}
         self.leaves_since = 0.0
-        """When it began to be left to another worker; 0 if it is not."""
+        """When its handover to another worker began; 0 while this worker keeps it."""
 
     @property
     def tasks(self) -> list[asyncio.Task[None]]:
-        """Of those with something in flight."""
-        return [endpoint.task for endpoint in self.endpoints.values() if endpoint.task]
+        """Tasks of the endpoints that have a step in progress."""
+        turns = (endpoint.turn for endpoint in self.endpoints.values())
+        return [turn.task for turn in turns if turn.task]
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What every endpoint needs."""
+    """What every endpoint works with."""
 
     store: Store
     settings: Settings
-    dispatcher: Dispatcher
+    scheduler: Scheduler
     now: Clock

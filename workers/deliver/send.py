@@ -1,4 +1,4 @@
-"""One signed request to a receiver, and what came back of it."""
+"""One request to a receiver, and its answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yarl import URL
 from service.webhooks.retry import Answer
 from workers.runtime import Stopwatch
 
-# Kept of an answer, for the attempt log.
+# Bytes of an answer that are kept for the attempt log.
 MAX_ANSWER_BYTES = 2_000
 MAX_ERROR_CHARS = 300
 # RFC 3986 2.2 and 2.3, and what escapes begin with.
@@ -20,8 +20,10 @@ _URL_CHARS = "%:/?#[]@!$&'()*+,;=-._~"
 
 
 def target(url: str) -> URL | str:
-    """A URL read once for many requests, and sent as it is spelled: signatures and routes of
-    receivers may hang on it. One that cannot be read fails when it is sent to."""
+    """Parse a URL once for many requests; one that cannot be parsed fails when it is sent to.
+
+    It is sent as it is spelled: signatures and routes of receivers may depend on that.
+    """
     try:
         if not urlsplit(url).netloc.isascii():
             return URL(url)
@@ -38,10 +40,12 @@ async def send(
     *,
     limits: aiohttp.ClientTimeout,
 ) -> Answer:
-    """POST, or GET without a body, following nothing; never raises for what a receiver or the
-    network does."""
+    """POST, or GET if there is no body, and follow no redirect.
+
+    Whatever the receiver or the network does is an `Answer`, never an exception.
+    """
     method = "GET" if body is None else "POST"
-    # An answer is compared, or shown: nothing of ours unpacks it.
+    # An answer is compared or shown, never decompressed.
     headers = {"Accept-Encoding": "identity", **headers}
     watch = Stopwatch()
     try:
@@ -59,7 +63,7 @@ async def send(
     except TimeoutError:
         error = f"no answer in {limits.total:g} s"
     except aiohttp.ClientResponseError as exc:
-        # Its text has the URL, and that may be a secret.
+        # Its text contains the URL, which may be a secret.
         error = f"{exc.message} ({type(exc).__name__})"
     except aiohttp.InvalidURL:
         error = "the URL cannot be used"
@@ -69,12 +73,12 @@ async def send(
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Of the body, as far as it comes: what was answered says the status alone."""
-    found = b""
+    """Return the beginning of a body, as far as it arrives: the status alone is the answer."""
+    beginning = b""
     with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
-        while len(found) < MAX_ANSWER_BYTES:
-            part = await response.content.read(MAX_ANSWER_BYTES - len(found))
-            if not part:
+        while len(beginning) < MAX_ANSWER_BYTES:
+            chunk = await response.content.read(MAX_ANSWER_BYTES - len(beginning))
+            if not chunk:
                 break
-            found += part
-    return found
+            beginning += chunk
+    return beginning

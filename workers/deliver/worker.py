@@ -1,9 +1,9 @@
 """The deliver worker: its share of the endpoints, the events, and what API and CLI change.
 
-Endpoints are dealt out over PARTS leases, and the leases fairly over the workers there are. Events
-are sent while the lease is valid by our own clock, and settled only if it is still ours; so two
-workers never send for one endpoint at a time, but for the request that was in flight when one of
-them was stopped or cut off.
+Endpoints are divided into PARTITIONS with a lease each, and the leases are shared fairly among the
+workers. Events are sent while the lease is valid by our own clock, and settled only if it is still
+ours; so two workers never send for one endpoint at a time, except for the request that was in
+flight when one of them was stopped or cut off.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ logger = logging.getLogger(__name__)
 LEASE_TTL_S = 5.0
 SHARE_EVERY_S = 1.0
 STUCK_EVERY_S = 0.25
-# Each part in turn; cursors of those who are sent nothing are saved once in PARTS ticks.
+# One partition a tick: one that is sent nothing has its cursors saved every PARTITIONS ticks.
 SAVE_EVERY_S = 2.0
-# Requests in flight of a part that another worker is to have.
+# How long requests in flight may delay the handover of a partition to another worker.
 LEAVE_AFTER_S = 1.0
 CHANGES_BLOCK_MS = 1_000
 USER_AGENT = "dateline (webhooks)"
@@ -53,15 +53,16 @@ class DeliverWorker:
         self._token = uuid.uuid4().hex
         self._acks = AckWriter(store.webhooks)
         self._changes = "$"
-        self._parts: dict[str, Partition] = {}
+        self._partitions: dict[str, Partition] = {}
         self._sharing = asyncio.Lock()
-        self._saved = 0
+        self._last_saved = 0
+        """Index of the partition that was saved last."""
         self._dispatcher: Dispatcher
-        self._hooks: WebhookRegistry
-        self._subscribers: SubscriptionRegistry
+        self._webhooks: WebhookRegistry
+        self._subscriptions: SubscriptionRegistry
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until stopped; what is in flight then has some time to end."""
+        """Deliver until stopped; requests in flight then have half of DRAIN_S to end."""
         ended = asyncio.Event()
         agent = f"{USER_AGENT} (+{self._settings.base_url})"
         every = {"share": SHARE_EVERY_S, "stuck": STUCK_EVERY_S, "save": SAVE_EVERY_S}
@@ -70,21 +71,23 @@ class DeliverWorker:
             ticking(every) as ticks,
             stopping_group(stop) as group,
         ):
-            # It would repeat a request of its own accord, and a challenge is for one.
+            # aiohttp would repeat a request by itself, and a challenge may be used only once.
             client._retry_connection = False
-            self._dispatcher = Dispatcher(self._settings, client, group, self._acks, self._parts)
-            means = DeliveryContext(self._store, self._settings, self._dispatcher, self._now)
-            self._hooks = WebhookRegistry(means, self._acks)
-            self._subscribers = SubscriptionRegistry(means, group)
+            self._dispatcher = Dispatcher(
+                self._settings, client, group, self._acks, self._partitions
+            )
+            context = DeliveryContext(self._store, self._settings, self._dispatcher, self._now)
+            self._webhooks = WebhookRegistry(context, self._dispatcher, self._acks)
+            self._subscriptions = SubscriptionRegistry(context, self._dispatcher, group)
             group.create_task(self._acks.run(ended))
-            group.create_task(self._subscribers.run(stop))
+            group.create_task(self._subscriptions.run(stop))
             await runtime.attempt(self._begin, stop, what="deliver")
             await runtime.attempt(self._share, stop, what="deliver")
-            group.create_task(runtime.repeat(self._see_changes, stop, what="changes"))
-            self._hooks.run(group, stop)
+            group.create_task(runtime.repeat(self._apply_changes, stop, what="changes"))
+            self._webhooks.run(group, stop)
             for name, work in (
                 ("share", self._share),
-                ("stuck", self._stuck),
+                ("stuck", self._free_stuck),
                 ("save", self._save),
             ):
                 group.create_task(self._tick(ticks[name], work, stop))
@@ -100,102 +103,103 @@ class DeliverWorker:
         await runtime.repeat(unit, stop, what="deliver")
 
     async def _begin(self) -> None:
-        """Know what there is, and from where on to look for more."""
+        """Read all webhooks, and note from where on to look for changes."""
         self._changes, _ = await self._store.webhooks.changes("$", block_ms=0)
-        await self._hooks.begin()
+        await self._webhooks.begin()
 
     async def _share(self) -> None:
-        """Renew what is ours, take what is free, leave what is more than our share."""
+        """Renew our leases, take free ones, and leave those that exceed our share."""
         async with self._sharing:
             await self._share_now()
 
     async def _share_now(self) -> None:
-        asked = self._dispatcher.time
-        held = {name: part.lease for name, part in self._parts.items()}
+        asked_at = self._dispatcher.time
+        leases_held = {name: partition.lease for name, partition in self._partitions.items()}
         fair, leases = await self._store.leases.share(
-            LEASES, token=self._token, ttl_ms=int(LEASE_TTL_S * 1000), held=held
+            LEASES, token=self._token, ttl_ms=int(LEASE_TTL_S * 1000), held=leases_held
         )
-        for name, part in list(self._parts.items()):
-            if leases.get(name) != part.lease:
+        for name, partition in list(self._partitions.items()):
+            if leases.get(name) != partition.lease:
                 logger.warning("a lease was lost", extra={"lease": name})
                 self._drop(name)
-        new = [name for name in leases if name not in self._parts]
+        new = [name for name in leases if name not in self._partitions]
         for name, lease in leases.items():
             if name in new:
                 await self._load(lease)
-            self._parts[name].valid_until = asked + LEASE_TTL_S
+            self._partitions[name].valid_until = asked_at + LEASE_TTL_S
         if new:
-            count = sum(len(self._parts[name].endpoints) for name in new)
+            count = sum(len(self._partitions[name].endpoints) for name in new)
             logger.info("took endpoints", extra={"leases": len(new), "count": count})
             process.freeze_garbage_collector()
-        for name in sorted(self._parts)[fair:]:
+        for name in sorted(self._partitions)[fair:]:
             await self._leave(name)
-        for name in sorted(self._parts)[:fair]:
-            self._stay(self._parts[name])
+        for name in sorted(self._partitions)[:fair]:
+            self._stay(self._partitions[name])
         self._dispatcher.unpark()
 
     async def _load(self, lease: Lease) -> None:
-        part = self._parts[lease.name] = Partition(lease)
+        partition = self._partitions[lease.name] = Partition(lease)
         try:
-            for kind in (self._hooks, self._subscribers):
-                await kind.load(part)
+            for registry in (self._webhooks, self._subscriptions):
+                await registry.load(partition)
         except BaseException:
-            # It would be taken for loaded.
+            # Otherwise it would count as loaded.
             self._drop(lease.name)
             raise
 
-    def _stay(self, part: Partition) -> None:
-        """Whoever was to have it is gone again."""
-        if part.leaves_since:
-            part.leaves_since = 0.0
-            for endpoint in part.endpoints.values():
+    def _stay(self, partition: Partition) -> None:
+        """Keep the partition: the worker that wanted it has left."""
+        if partition.leaves_since:
+            partition.leaves_since = 0.0
+            for endpoint in partition.endpoints.values():
                 self._dispatcher.wake(endpoint)
 
     async def _leave(self, name: str) -> None:
-        """Let another worker have a part, once nothing of it is in flight."""
-        part, now = self._parts[name], self._dispatcher.time
-        part.leaves_since = part.leaves_since or now
-        if part.tasks and now - part.leaves_since > LEAVE_AFTER_S:
-            for task in part.tasks:
+        """Leave a partition to another worker, once nothing of it is in flight."""
+        partition, now = self._partitions[name], self._dispatcher.time
+        partition.leaves_since = partition.leaves_since or now
+        if partition.tasks and now - partition.leaves_since > LEAVE_AFTER_S:
+            for task in partition.tasks:
                 task.cancel()
-        elif not part.tasks:
-            await self._hooks.save(part)
+        elif not partition.tasks:
+            await self._webhooks.save(partition)
             self._drop(name)
-            await self._store.leases.give_up(part.lease)
-            logger.info("left endpoints", extra={"lease": name, "count": len(part.endpoints)})
+            await self._store.leases.give_up(partition.lease)
+            logger.info("left endpoints", extra={"lease": name, "count": len(partition.endpoints)})
 
     def _drop(self, name: str) -> None:
-        for endpoint in self._parts.pop(name).endpoints.values():
+        for endpoint in self._partitions.pop(name).endpoints.values():
             self._dispatcher.drop(endpoint)
-            self._hooks.forget(endpoint)
-            self._subscribers.forget(endpoint)
+            self._webhooks.forget(endpoint)
+            self._subscriptions.forget(endpoint)
 
-    async def _see_changes(self) -> None:
-        """Endpoints that were added, changed, removed, or are ordered something."""
+    async def _apply_changes(self) -> None:
+        """Refresh the endpoints that were added, changed or removed, or have an order."""
         changes, ids = await self._store.webhooks.changes(self._changes, block_ms=CHANGES_BLOCK_MS)
-        await self._hooks.look()
+        await self._webhooks.look()
         for endpoint_id in dict.fromkeys(ids):
-            kind = self._subscribers if endpoint_id.startswith(PREFIX) else self._hooks
-            await kind.refresh(endpoint_id)
-        # Only now: what could not be seen to is seen again.
+            is_subscription = endpoint_id.startswith(PREFIX)
+            registry = self._subscriptions if is_subscription else self._webhooks
+            await registry.refresh(endpoint_id)
+        # Only now: changes that could not be applied are read again.
         self._changes = changes
         self._dispatcher.pump()
 
-    async def _stuck(self) -> None:
-        self._dispatcher.lanes.free_stuck(self._dispatcher.time)
+    async def _free_stuck(self) -> None:
+        self._dispatcher.slots.free_stuck(self._dispatcher.time)
         self._dispatcher.pump()
 
     async def _save(self) -> None:
-        self._saved = (self._saved + 1) % PARTITIONS
-        part = self._parts.get(LEASES[self._saved])
-        if part:
-            await self._hooks.save(part)
-            await self._subscribers.save(part)
+        self._last_saved = (self._last_saved + 1) % PARTITIONS
+        partition = self._partitions.get(LEASES[self._last_saved])
+        if partition:
+            await self._webhooks.save(partition)
+            await self._subscriptions.save(partition)
 
     async def _end(self, ended: asyncio.Event) -> None:
-        """Let what is in flight end, save where everybody is, and leave all to others."""
+        """Wait for requests in flight, save all cursors, and leave the leases to other workers."""
         self._dispatcher.is_ending = True
-        tasks = [task for part in self._parts.values() for task in part.tasks]
+        tasks = [task for partition in self._partitions.values() for task in partition.tasks]
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=self._settings.drain_s / 2)
             for task in late:
@@ -203,8 +207,8 @@ class DeliverWorker:
         with contextlib.suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(self._settings.drain_s / 4), self._sharing:
                 with redis_errors_as_unavailable():
-                    for part in self._parts.values():
-                        await self._hooks.save(part)
+                    for partition in self._partitions.values():
+                        await self._webhooks.save(partition)
                     await self._store.leases.leave(LEASES, token=self._token)
-        self._subscribers.close()
+        self._subscriptions.close()
         ended.set()

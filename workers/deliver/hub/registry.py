@@ -1,4 +1,4 @@
-"""All subscriptions to our hub, and the news of their topics."""
+"""All subscriptions to our hub, the news of their topics, and pings to other hubs."""
 
 from __future__ import annotations
 
@@ -11,131 +11,142 @@ from service.errors import Unavailable
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change
 from workers import runtime
-from workers.deliver.endpoint import DeliveryContext, Partition, lease_of
-from workers.deliver.hub.pings import Ping, ping_id
+from workers.deliver.dispatcher import Dispatcher
+from workers.deliver.endpoint import DeliveryContext, Endpoint, Partition, lease_of
+from workers.deliver.hub.pings import PingEndpoint, ping_id
 from workers.deliver.hub.subscription import SubscriptionEndpoint
 from workers.deliver.hub.topics import Topics
-from workers.deliver.slots import Sender
 
-# After announcements that may have been lost.
+# How often all topics are looked at: announcements may be lost.
 LOOK_EVERY_S = 30.0
 RECONNECT_S = 1.0
 PREFIX = "sub_"
 
 
 class SubscriptionRegistry:
-    """The subscriptions of one worker."""
+    """The subscriptions of one worker, and the hubs that it pings."""
 
-    def __init__(self, means: DeliveryContext, group: asyncio.TaskGroup) -> None:
-        self._means = means
-        self._topics = Topics(means, group)
-        self._pings = {ping_id(url): Ping(url, means) for url in means.settings.hub_pings}
-        self._looked = 0.0
+    def __init__(
+        self, context: DeliveryContext, dispatcher: Dispatcher, group: asyncio.TaskGroup
+    ) -> None:
+        self._context = context
+        self._dispatcher = dispatcher
+        self._topics = Topics(context, dispatcher, group)
+        self._pings = {ping_id(url): PingEndpoint(url, context) for url in self._hubs}
+        self._looked_at = 0.0
+
+    @property
+    def _hubs(self) -> Sequence[str]:
+        return self._context.settings.hub_pings
 
     def close(self) -> None:
         """End the thread that renders."""
         self._topics.close()
 
-    async def _ping(self, changes: Sequence[Change]) -> None:
-        pings = [
-            self._pings[endpoint_id]
-            for part in self._means.dispatcher.parts
-            for endpoint_id in self._pings.keys() & part.endpoints.keys()
-        ]
-        if pings and changes:
-            # Names of private views are nobody's business.
-            known = {
-                category: await self._topics.is_public(category)
-                for category in {category for category, _ in changes}
-            }
-            for ping in pings:
-                ping.changed([change for change in changes if known[change[0]]])
-
     async def run(self, stop: asyncio.Event) -> None:
-        """Hear which pages change, until stopped."""
+        """Follow the announcements of changed pages until stopped."""
         while not stop.is_set():
             with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
-                async with self._means.store.rendered_pages.announcements() as announcements:
+                async with self._context.store.rendered_pages.announcements() as announcements:
                     async for changes in announcements:
                         self._topics.changed(changes)
                         await self._ping(changes)
                         if stop.is_set():
                             return
             await runtime.sleep(stop, RECONNECT_S)
-            self._looked = 0
+            self._looked_at = 0
 
-    async def load(self, part: Partition) -> None:
-        """Set those of a part to work."""
-        for endpoint_id, known in self._pings.items():
-            if lease_of(endpoint_id) == part.lease.name:
-                # It may have been another's meanwhile, and told.
-                ping = self._pings[endpoint_id] = Ping(known.hub_url, self._means)
-                part.endpoints[endpoint_id] = ping
-        found = await self._means.store.hub_subscriptions.ids()
-        await self._load(part, [each for each in found if lease_of(each) == part.lease.name])
+    async def _ping(self, changes: Sequence[Change]) -> None:
+        pings = [
+            self._pings[endpoint_id]
+            for partition in self._dispatcher.partitions
+            for endpoint_id in self._pings.keys() & partition.endpoints.keys()
+        ]
+        if pings and changes:
+            # Names of private views are not published.
+            is_public = {
+                category: await self._topics.is_public(category)
+                for category in {category for category, _ in changes}
+            }
+            for ping in pings:
+                ping.changed([change for change in changes if is_public[change[0]]])
 
-    async def _load(self, part: Partition, ids: list[str]) -> None:
-        states = await self._means.store.hub_subscriptions.states(ids)
-        found = await self._means.store.hub_subscriptions.get_many(ids)
-        for subscriber_id, (kept, asked), state in zip(ids, found, states, strict=True):
-            is_ours = self._means.dispatcher.part_of(subscriber_id) is part
-            if is_ours and subscriber_id not in part.endpoints and (kept or asked):
-                part.endpoints[subscriber_id] = SubscriptionEndpoint(
-                    subscriber_id, kept, asked, state, self._topics, self._means
+    async def load(self, partition: Partition) -> None:
+        """Serve the subscriptions and the pings of a partition."""
+        for url in self._hubs:
+            if lease_of(ping_id(url)) == partition.lease.name:
+                # A new one: another worker may have had it meanwhile, and pinged.
+                ping = self._pings[ping_id(url)] = PingEndpoint(url, self._context)
+                partition.endpoints[ping.id] = ping
+        ids = await self._context.store.hub_subscriptions.ids()
+        await self._load(
+            partition, [each for each in ids if lease_of(each) == partition.lease.name]
+        )
+
+    async def _load(self, partition: Partition, ids: list[str]) -> None:
+        store = self._context.store.hub_subscriptions
+        states = await store.states(ids)
+        pairs = await store.get_many(ids)
+        for subscription_id, pair, state in zip(ids, pairs, states, strict=True):
+            is_ours = self._dispatcher.partition_of(subscription_id) is partition
+            if is_ours and subscription_id not in partition.endpoints and any(pair):
+                endpoint = SubscriptionEndpoint(
+                    subscription_id, *pair, state, self._topics, self._context
                 )
-                self._means.dispatcher.wake(part.endpoints[subscriber_id])
+                partition.endpoints[subscription_id] = endpoint
+                self._dispatcher.wake(endpoint)
 
-    async def refresh(self, subscriber_id: str) -> None:
+    async def refresh(self, subscription_id: str) -> None:
         """Read again one subscription that was asked for, renewed or removed."""
-        before = self._writes(subscriber_id)
-        kept, asked = await self._means.store.hub_subscriptions.get(subscriber_id)
-        part = self._means.dispatcher.part_of(subscriber_id)
-        if part is None:
+        writes = self._writes(subscription_id)
+        subscription, request = await self._context.store.hub_subscriptions.get(subscription_id)
+        partition = self._dispatcher.partition_of(subscription_id)
+        if partition is None:
             return
-        if self._writes(subscriber_id) != before:
+        if self._writes(subscription_id) != writes:
             # It was confirmed or ended meanwhile.
-            await self.refresh(subscriber_id)
+            await self.refresh(subscription_id)
             return
-        found = part.endpoints.get(subscriber_id)
-        if isinstance(found, SubscriptionEndpoint) and found.is_gone:
+        endpoint = partition.endpoints.get(subscription_id)
+        if isinstance(endpoint, SubscriptionEndpoint) and endpoint.turn.is_gone:
             # Its end was not noticed yet.
-            self._drop(part, found)
-            found = None
-        if found is None:
-            await self._load(part, [subscriber_id])
-        elif isinstance(found, SubscriptionEndpoint) and (kept or asked):
-            found.note(kept, asked)
-            self._means.dispatcher.wake(found)
+            self._drop(partition, endpoint)
+            endpoint = None
+        if endpoint is None:
+            await self._load(partition, [subscription_id])
+        elif isinstance(endpoint, SubscriptionEndpoint) and (subscription or request):
+            endpoint.note(subscription, request)
+            self._dispatcher.wake(endpoint)
         else:
-            self._drop(part, found)
+            self._drop(partition, endpoint)
 
-    def _writes(self, subscriber_id: str) -> int:
-        part = self._means.dispatcher.part_of(subscriber_id)
-        found = part.endpoints.get(subscriber_id) if part else None
-        return found.writes if isinstance(found, SubscriptionEndpoint) else 0
+    def _writes(self, subscription_id: str) -> int:
+        partition = self._dispatcher.partition_of(subscription_id)
+        endpoint = partition.endpoints.get(subscription_id) if partition else None
+        return endpoint.writes if isinstance(endpoint, SubscriptionEndpoint) else 0
 
-    def _drop(self, part: Partition, sender: Sender) -> None:
-        self._means.dispatcher.drop(sender)
-        self.forget(sender)
-        del part.endpoints[sender.id]
+    def _drop(self, partition: Partition, endpoint: Endpoint) -> None:
+        self._dispatcher.drop(endpoint)
+        self.forget(endpoint)
+        del partition.endpoints[endpoint.id]
 
-    def forget(self, sender: Sender) -> None:
-        """It is not ours any more."""
-        if isinstance(sender, SubscriptionEndpoint):
-            self._topics.leave(sender.topic, sender)
+    def forget(self, endpoint: Endpoint) -> None:
+        """Take a subscription that was dropped out of its topic; other kinds are ignored."""
+        if isinstance(endpoint, SubscriptionEndpoint):
+            self._topics.leave(endpoint.topic, endpoint.wake)
 
-    async def save(self, part: Partition) -> None:
-        """End what has expired; now and then see whether a change was missed."""
-        now_ms = to_ms(self._means.now())
-        for sender in list(part.endpoints.values()):
-            if not isinstance(sender, SubscriptionEndpoint):
+    async def save(self, partition: Partition) -> None:
+        """End the subscriptions that have expired; every LOOK_EVERY_S look at all topics."""
+        now_ms = to_ms(self._context.now())
+        for endpoint in list(partition.endpoints.values()):
+            if not isinstance(endpoint, SubscriptionEndpoint):
                 continue
-            if sender.is_gone:
-                self._drop(part, sender)
-                # It may have been asked for anew.
-                await self._load(part, [sender.id])
-            elif sender.kept and sender.kept.expires_ms <= now_ms:
-                self._means.dispatcher.wake(sender)
-        if self._means.dispatcher.time - self._looked > LOOK_EVERY_S:
-            self._looked = self._means.dispatcher.time
+            if endpoint.turn.is_gone:
+                self._drop(partition, endpoint)
+                # It may have been requested again.
+                await self._load(partition, [endpoint.id])
+            elif endpoint.subscription and endpoint.subscription.expires_ms <= now_ms:
+                self._dispatcher.wake(endpoint)
+        if self._dispatcher.time - self._looked_at > LOOK_EVERY_S:
+            self._looked_at = self._dispatcher.time
             await self._topics.look_at_all()

@@ -1,15 +1,14 @@
-"""Topics of the hub that somebody subscribed to, and whether there is news in them.
+"""Topics of the hub with subscriptions, and whether there is news in them.
 
-What a topic is now is told apart by the tag of its bytes. One burst of changes is one distribution:
-the first change starts HUB_DEBOUNCE_S, and what the topic is after it is what is sent.
+The ETag of its bytes tells whether a topic has news. One burst of changes is one distribution: the
+first change starts HUB_DEBOUNCE_S, and what the topic is after it is what is sent.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 from service.errors import Unavailable
 from service.feeds.page import VIEWS, Page
@@ -18,15 +17,14 @@ from service.storage.client import redis_errors_as_unavailable
 from service.storage.hub_subscriptions import Content
 from service.storage.rendered_pages import Change
 from service.websub import hub
+from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.endpoint import DeliveryContext
 
-if TYPE_CHECKING:
-    from workers.deliver.hub.subscription import SubscriptionEndpoint
-
 logger = logging.getLogger(__name__)
+Wake = Callable[[], None]
 
 # Of topics that were sent lately, so that many subscribers take one load.
-MAX_HELD_BYTES = 32_000_000
+MAX_CONTENT_BYTES = 32_000_000
 AFTER_OUTAGE_S = 2.0
 
 
@@ -39,70 +37,75 @@ class Topic:
         """None if the URL is not a feed of this site: such a topic is gone."""
         self.extension = extension
         self.etag = ""
-        """Of what it is now; empty until it was looked at."""
+        """Of its present content; empty until it was rendered."""
         self.version = ""
-        """What that was made of."""
+        """State of the page that this content was rendered from."""
         self.is_gone = page is None
-        self.subscriptions: set[SubscriptionEndpoint] = set()
+        self.subscriptions: set[Wake] = set()
+        """Wakes each subscription to it."""
         self.timer: asyncio.TimerHandle | None = None
 
 
 class Topics:
-    """All topics that the subscriptions of this worker are for."""
+    """The topics of all subscriptions that this worker holds."""
 
-    def __init__(self, means: DeliveryContext, group: asyncio.TaskGroup) -> None:
-        self._means = means
+    def __init__(
+        self, context: DeliveryContext, dispatcher: Dispatcher, group: asyncio.TaskGroup
+    ) -> None:
+        self._context = context
+        self._dispatcher = dispatcher
         self._group = group
-        self._feeds = FeedRenderer(means.store, means.settings, now=means.now)
+        self._feeds = FeedRenderer(context.store, context.settings, now=context.now)
         self._topics: dict[str, Topic] = {}
-        self._held: dict[str, Content] = {}
+        self._contents: dict[str, Content] = {}
+        """URL → content; the oldest first, MAX_CONTENT_BYTES in all."""
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread that renders."""
         self._feeds.close()
 
-    def join(self, url: str, subscription: SubscriptionEndpoint) -> Topic:
-        """The topic of a subscription, looked at if it is the first."""
+    def join(self, url: str, wake: Wake) -> Topic:
+        """Return the topic of a subscription; the first one has it rendered soon."""
         topic = self._topics.get(url)
         if topic is None:
-            ours = hub.topic_of(url, self._means.settings)
+            ours = hub.topic_of(url, self._context.settings)
             page, extension = ours or (None, "")
             topic = self._topics[url] = Topic(url, page, extension)
             self._look_soon(topic, 0)
-        topic.subscriptions.add(subscription)
+        topic.subscriptions.add(wake)
         return topic
 
-    def leave(self, topic: Topic, subscription: SubscriptionEndpoint) -> None:
-        """The last one takes the topic with it."""
-        topic.subscriptions.discard(subscription)
+    def leave(self, topic: Topic, wake: Wake) -> None:
+        """Remove a subscription, which may have left already; the last one removes the topic."""
+        topic.subscriptions.discard(wake)
         # There may be another of this URL by now.
         if not topic.subscriptions and self._topics.get(topic.url) is topic:
             del self._topics[topic.url]
-            self._held.pop(topic.url, None)
+            self._contents.pop(topic.url, None)
             if topic.timer:
                 topic.timer.cancel()
 
     def changed(self, changes: Sequence[Change]) -> None:
-        """These pages have changed."""
-        found = set(changes)
+        """Look soon at the topics whose pages have changed."""
+        pages = set(changes)
         for topic in self._topics.values():
-            if topic.page and (topic.page.category, str(topic.page.period)) in found:
-                self._look_soon(topic, self._means.settings.hub_debounce_s)
+            if topic.page and (topic.page.category, str(topic.page.period)) in pages:
+                self._look_soon(topic, self._context.settings.hub_debounce_s)
 
     async def is_public(self, category: str) -> bool:
-        """Whether it may be told of."""
+        """Whether a category may be named to other hubs: it exists and is not a private view."""
         return await self._feeds.is_known(category)
 
     async def look_at_all(self) -> None:
-        """See whether a change was missed; few round trips."""
+        """Look soon at the topics that changed unnoticed; few round trips."""
         ours = [topic for topic in self._topics.values() if topic.page and not topic.timer]
         pages = [topic.page for topic in ours if topic.page]
         states = await self._feeds.states(pages) if pages else []
-        views = {view.path for view in await self._means.store.views.all() if not view.private}
+        views = {view.path for view in await self._context.store.views.all() if not view.private}
         for topic, page, state in zip(ours, pages, states, strict=True):
             is_lost = page.category.startswith(VIEWS) and page.category not in views
             if is_lost or str(state) != topic.version:
-                self._look_soon(topic, self._means.settings.hub_debounce_s)
+                self._look_soon(topic, self._context.settings.hub_debounce_s)
 
     def _look_soon(self, topic: Topic, delay_s: float) -> None:
         if topic.timer is None:
@@ -110,7 +113,7 @@ class Topics:
             topic.timer = loop.call_later(delay_s, self._start, topic)
 
     def _start(self, topic: Topic) -> None:
-        if not self._means.dispatcher.is_ending:
+        if not self._dispatcher.is_ending:
             self._group.create_task(self._look(topic))
 
     async def _look(self, topic: Topic) -> None:
@@ -121,20 +124,20 @@ class Topics:
         except Unavailable:
             self._look_soon(topic, AFTER_OUTAGE_S)
         except Exception:
-            # The border: a topic that cannot be made holds up no other.
+            # The border: a topic that cannot be rendered must not stop others.
             logger.exception("a topic failed", extra={"topic": topic.url})
-        for subscription in topic.subscriptions:
-            self._means.dispatcher.wake(subscription)
-        self._means.dispatcher.pump()
+        for wake in topic.subscriptions:
+            wake()
+        self._dispatcher.pump()
 
     async def content(self, topic: Topic) -> Content:
-        """What the topic is now."""
-        held = self._held.get(topic.url)
-        if held and held.etag == topic.etag:
-            return held
-        found = await self._load(topic)
-        topic.etag = found.etag or topic.etag
-        return found
+        """Return the present content of a topic; its ETag is empty if the topic is gone."""
+        content = self._contents.get(topic.url)
+        if content and content.etag == topic.etag:
+            return content
+        content = await self._load(topic)
+        topic.etag = content.etag or topic.etag
+        return content
 
     async def _load(self, topic: Topic) -> Content:
         if topic.page is None or not await self._feeds.is_known(topic.page.category):
@@ -143,12 +146,12 @@ class Topics:
         (state,) = await self._feeds.states([topic.page])
         rendered = await self._feeds.render(topic.page, topic.extension, state)
         topic.version = str(state)
-        found = Content(rendered.etag, rendered.body, hub.content_type_of(topic.extension))
-        self._hold(topic.url, found)
-        return found
+        content = Content(rendered.etag, rendered.body, hub.content_type_of(topic.extension))
+        self._keep(topic.url, content)
+        return content
 
-    def _hold(self, url: str, found: Content) -> None:
-        self._held.pop(url, None)
-        self._held[url] = found
-        while sum(len(each.body) for each in self._held.values()) > MAX_HELD_BYTES:
-            self._held.pop(next(iter(self._held)))
+    def _keep(self, url: str, content: Content) -> None:
+        self._contents.pop(url, None)
+        self._contents[url] = content
+        while sum(len(each.body) for each in self._contents.values()) > MAX_CONTENT_BYTES:
+            self._contents.pop(next(iter(self._contents)))

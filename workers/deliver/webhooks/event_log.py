@@ -1,4 +1,4 @@
-"""The newest events of each shard, held once for all endpoints."""
+"""The newest events of each shard, held once for all webhooks; older ones are read from Redis."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from service.storage.event_stream import EventStream
 
 MAX_EVENTS = 5_000
 MAX_BYTES = 16_000_000
-# Of a shard, for those who are behind the log.
-MAX_PAST_BYTES = 32_000_000
+# Of a shard, for webhooks that are behind the log.
+MAX_BACKLOG_BYTES = 32_000_000
 
 
 class Backlog:
-    """What is older than the log, read from Redis in pieces that all share who are there.
+    """Events of one shard that are older than its log, read from Redis in pieces that all webhooks
+    share.
 
-    Endpoints that are behind keep nothing for themselves: what they hold is bounded by this.
+    Webhooks that are behind keep nothing for themselves: what they use is bounded by this.
     """
 
     def __init__(self, shard: int, stream: EventStream) -> None:
         self._shard = shard
         self._stream = stream
         self._pieces: OrderedDict[tuple[int, int], list[Event]] = OrderedDict()
-        """Position of the entry before the first → events; what was used last is last."""
+        """Position of the stream entry before the first → events; least recently used first."""
         self._starts: list[tuple[int, int]] = []
         """The same positions, in order."""
         self._bytes = 0
         self._reading = asyncio.Lock()
 
     async def after(self, entry_id: str, *, count: int) -> tuple[Sequence[Event], str]:
-        """Some events after an entry, at least one if there is any; or, if events after it were
-        dropped, the id of the newest of those."""
+        """Return (events after an entry, ""): at least one if there is any, at most `count` if
+        they are not known here; or, if events after it were dropped from the stream, ([], id of
+        the newest of those)."""
         # Thousands come at once, for the same: the first reads it.
         async with self._reading:
             known = self._known(entry_id)
@@ -57,7 +59,7 @@ class Backlog:
         if not wanted < events[-1].position:
             return ()
         after = (wanted[0], wanted[1] + 1)
-        return events[bisect_left(events, after, key=lambda m: m.position) :]
+        return events[bisect_left(events, after, key=lambda event: event.position) :]
 
     def _keep(self, start: tuple[int, int], events: list[Event]) -> None:
         if start in self._pieces:
@@ -65,7 +67,7 @@ class Backlog:
         insort(self._starts, start)
         self._pieces[start] = events
         self._bytes += sum(len(event.data) for event in events)
-        while self._bytes > MAX_PAST_BYTES and len(self._pieces) > 1:
+        while self._bytes > MAX_BACKLOG_BYTES and len(self._pieces) > 1:
             self._drop(next(iter(self._pieces)))
 
     def _drop(self, start: tuple[int, int]) -> None:
@@ -73,33 +75,35 @@ class Backlog:
         del self._starts[bisect_left(self._starts, start)]
 
 
-class Log:
-    """The newest events of one shard's stream. Places in it are numbers that only rise."""
+class EventLog:
+    """The newest events of one shard's stream. Their offsets are numbers that only rise."""
 
-    def __init__(self, past: Backlog, shard: int, newest: Sequence[Event], *, start: str) -> None:
-        self.past = past
-        """For those who are behind."""
+    def __init__(
+        self, backlog: Backlog, shard: int, newest: Sequence[Event], *, start: str
+    ) -> None:
+        self.backlog = backlog
+        """What is older than this log."""
         self.shard = shard
         self.first = 0
-        """Place of the oldest event that is still here."""
+        """Offset of the oldest event that is still here."""
         self.start = start
-        """Id of the entry before that one: who stands there or later finds all here."""
+        """Id of the stream entry before that event: all events after it are here."""
         self._events: list[Event] = []
         self._bytes = 0
         self.extend(newest)
 
     @property
     def end(self) -> int:
-        """Place of the event that comes next."""
+        """Offset of the event that comes next."""
         return self.first + len(self._events)
 
     @property
     def last_id(self) -> str:
-        """Of the newest event."""
+        """Stream entry id of the newest event; `start` if the log is empty."""
         return self._events[-1].entry_id if self._events else self.start
 
     def extend(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Add what came, and forget the oldest."""
+        """Add the events that came, forget the oldest ones, and return those that were added."""
         new = list(events)
         self._events += new
         self._bytes += sum(len(event.data) for event in new)
@@ -108,7 +112,7 @@ class Log:
         return new
 
     def restart(self, start: str) -> None:
-        """Events up to this one were dropped from the stream before they were read."""
+        """Forget all: events up to `start` were dropped from the stream before they were read."""
         self.first, self.start = self.end, start
         self._events.clear()
         self._bytes = 0
@@ -127,13 +131,14 @@ class Log:
         self.first += count
         del self._events[:count]
 
-    def __getitem__(self, place: int) -> Event:
-        return self._events[place - self.first]
+    def __getitem__(self, offset: int) -> Event:
+        return self._events[offset - self.first]
 
-    def place_after(self, entry_id: str) -> int | None:
-        """Where one goes on who has got everything up to this entry; None: not from here."""
+    def offset_after(self, entry_id: str) -> int | None:
+        """Return the offset of the first event after a stream entry; None if the log has forgotten
+        some of those."""
         wanted = position(entry_id)
         if wanted < position(self.start):
             return None
         after = (wanted[0], wanted[1] + 1)
-        return self.first + bisect_left(self._events, after, key=lambda m: m.position)
+        return self.first + bisect_left(self._events, after, key=lambda event: event.position)

@@ -1,84 +1,82 @@
-"""Groups of endpoints that want the same events, and which events those are."""
+"""Groups of webhooks that want the same events, and which events those are."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
 
 from service.articles.event import Event
 from service.feeds.view import View
 from service.webhooks.selection import Selection
-from workers.deliver.webhooks.event_log import MAX_EVENTS, Log
+from workers.deliver.webhooks.event_log import MAX_EVENTS, EventLog
 
-if TYPE_CHECKING:
-    from workers.deliver.webhooks.endpoint import WebhookEndpoint
+Wake = Callable[[], None]
 
 
 class SelectionGroup:
-    """Endpoints that want the same."""
+    """Webhooks with equal selections; events are matched once for all of them."""
 
     def __init__(self, selection: Selection, views: Mapping[str, View]) -> None:
         self.selection = selection
         self.members = 0
-        self.sleepers: set[WebhookEndpoint] = set()
-        """Those who have nothing to send and wait for more."""
+        self.waiting: set[Wake] = set()
+        """Wakes each member that has nothing to send and waits for more."""
         self._views = views
-        self._matched: dict[int, _Matched] = {}
+        self._matches: dict[int, _Matches] = {}
 
     def matches(self, event: Event) -> bool:
-        """Whether they want it."""
+        """Whether the members want an event."""
         return self.selection.matches(event, self._views)
 
-    def waiting(self, log: Log, place: int, *, limit: int) -> list[Event]:
-        """The first of what they want from a place in the log on."""
-        return self._known(log, place).after(log, place, limit=limit)
+    def wanted(self, log: EventLog, offset: int, *, limit: int) -> list[Event]:
+        """Return the first events from an offset on that the members want; at most `limit`."""
+        return self._known(log, offset).after(log, offset, limit=limit)
 
-    def note(self, log: Log, place: int) -> None:
-        """The log has an event that they want."""
-        known = self._matched.get(log.shard)
-        if known:
-            known.places.append(place)
-            known.prune(log)
+    def note(self, log: EventLog, offset: int) -> None:
+        """Note that the members want the event at an offset, the newest one so far."""
+        matches = self._matches.get(log.shard)
+        if matches:
+            matches.offsets.append(offset)
+            matches.prune(log)
 
     def forget(self) -> None:
-        """What they want has changed: a view has."""
-        self._matched.clear()
+        """Match all events again: a view that the selection names may have changed."""
+        self._matches.clear()
 
-    def _known(self, log: Log, place: int) -> _Matched:
-        """Matched at least from a place on: what nobody asked for was not looked through."""
-        known = self._matched.get(log.shard)
-        if known is None:
-            known = self._matched[log.shard] = _Matched(since=log.end)
-        if place < known.since:
-            older = [i for i in range(place, known.since) if self.matches(log[i])]
-            known.places[:0] = older
-            known.since = place
-        return known
+    def _known(self, log: EventLog, offset: int) -> _Matches:
+        """Return the matches, complete from an offset on: older ones are matched when needed."""
+        matches = self._matches.get(log.shard)
+        if matches is None:
+            matches = self._matches[log.shard] = _Matches(since=log.end)
+        if offset < matches.since:
+            older = [i for i in range(offset, matches.since) if self.matches(log[i])]
+            matches.offsets[:0] = older
+            matches.since = offset
+        return matches
 
 
-class _Matched:
-    """Places in a log of what a group wants, from one on."""
+class _Matches:
+    """Offsets in a log of what a group wants, complete from `since` on."""
 
     def __init__(self, since: int) -> None:
         self.since = since
-        self.places: list[int] = []
+        self.offsets: list[int] = []
 
-    def after(self, log: Log, place: int, *, limit: int) -> list[Event]:
-        """The first of them from a place on."""
+    def after(self, log: EventLog, offset: int, *, limit: int) -> list[Event]:
+        """Return the first of the events from an offset on; at most `limit`."""
         self.prune(log)
-        start = bisect_left(self.places, place)
-        return [log[i] for i in self.places[start : start + limit]]
+        start = bisect_left(self.offsets, offset)
+        return [log[i] for i in self.offsets[start : start + limit]]
 
-    def prune(self, log: Log) -> None:
+    def prune(self, log: EventLog) -> None:
         """Forget what the log has forgotten, many at once."""
-        if self.places and self.places[0] < log.first - MAX_EVENTS:
-            del self.places[: bisect_left(self.places, log.first)]
+        if self.offsets and self.offsets[0] < log.first - MAX_EVENTS:
+            del self.offsets[: bisect_left(self.offsets, log.first)]
             self.since = log.first
 
 
 class SelectionGroups:
-    """All groups, found by what an event is about."""
+    """All groups, found by the categories of an event."""
 
     def __init__(self, views: Mapping[str, View]) -> None:
         self._views = views
@@ -86,7 +84,7 @@ class SelectionGroups:
         self._by_path: dict[str, dict[Selection, SelectionGroup]] = {}
 
     def join(self, selection: Selection) -> SelectionGroup:
-        """The group of an endpoint, made if it is the first."""
+        """Add a member to the group of a selection; the first one creates the group."""
         group = self._groups.get(selection)
         if group is None:
             group = self._groups[selection] = SelectionGroup(selection, self._views)
@@ -96,7 +94,7 @@ class SelectionGroups:
         return group
 
     def leave(self, group: SelectionGroup) -> None:
-        """An endpoint is gone; the last one takes the group with it."""
+        """Remove a member; the last one removes the group."""
         group.members -= 1
         if not group.members:
             del self._groups[group.selection]
@@ -106,7 +104,7 @@ class SelectionGroups:
                     del self._by_path[path]
 
     def wanting(self, event: Event) -> Iterator[SelectionGroup]:
-        """The groups that want an event, each once."""
+        """Yield the groups that want an event, each once."""
         seen: set[Selection] = set()
         for path in ("", *event.categories):
             for selection, group in self._by_path.get(path, {}).items():
@@ -117,12 +115,13 @@ class SelectionGroups:
     def __len__(self) -> int:
         return len(self._groups)
 
-    def sleeping(self) -> Iterator[WebhookEndpoint]:
-        """All who sleep, in whatever group."""
+    def wake_all(self) -> None:
+        """Wake the waiting members of every group."""
         for group in self._groups.values():
-            yield from list(group.sleepers)
+            for wake in list(group.waiting):
+                wake()
 
     def forget(self) -> None:
-        """Views have changed."""
+        """Match all events again: views have changed."""
         for group in self._groups.values():
             group.forget()
