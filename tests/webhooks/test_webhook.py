@@ -160,7 +160,8 @@ def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
 @pytest.mark.parametrize(
     ("status", "verdict"),
     [(200, Verdict.DELIVERED), (204, Verdict.DELIVERED), (299, Verdict.DELIVERED),
-     (0, Verdict.RETRY), (199, Verdict.RETRY), (301, Verdict.RETRY), (308, Verdict.RETRY),
+     (0, Verdict.RETRY), (199, Verdict.RETRY), (300, Verdict.RETRY), (301, Verdict.RETRY),
+     (308, Verdict.RETRY),
      (400, Verdict.RETRY), (404, Verdict.RETRY), (429, Verdict.RETRY), (500, Verdict.RETRY),
      (410, Verdict.GONE)],
 )  # fmt: skip
