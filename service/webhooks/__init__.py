@@ -1,1 +1,1 @@
-"""Webhooks: what goes to whom, in which form, how it is signed and when it is retried. Pure."""
+"""Webhooks: who gets which events, how they are encoded and signed, when they are retried. Pure."""

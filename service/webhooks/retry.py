@@ -14,36 +14,36 @@ from service.http import retry_after_s
 
 # ± this part of a delay, so that endpoints that failed together do not come back together.
 JITTER = 0.2
-# A receiver may stretch our delay up to twice (Svix does the same), never stop us for ever.
+# A receiver may stretch our delay up to twice (Svix does the same), never stop us forever.
 MAX_STRETCH = 2.0
 
 
 class Verdict(Enum):
-    """What an answer means for the endpoint."""
+    """What an answer means for the next attempt."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
     GONE = "gone"
-    """410: the receiver wants no more."""
+    """410: the receiver wants nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back from one attempt."""
+    """The answer to one attempt, or why there was none."""
 
     status: int
     """HTTP status; 0 if there was no answer."""
     error: str = ""
-    """Why there was none."""
+    """Why there was no answer; empty if there was one."""
     retry_after: str = ""
-    """The header, as it stood there."""
+    """The Retry-After header, unparsed; empty if it is missing."""
     duration_ms: int = 0
     text: str = ""
-    """The beginning of the body."""
+    """The beginning of the body, decoded as UTF-8."""
 
     @property
     def verdict(self) -> Verdict:
-        """2xx alone is success; redirects are failures and never followed; 410 is final."""
+        """Only 2xx is a success; redirects are failures and never followed; 410 is final."""
         if 200 <= self.status < 300:
             return Verdict.DELIVERED
         return Verdict.GONE if self.status == 410 else Verdict.RETRY
@@ -57,7 +57,7 @@ def retry_delay_s(
     now: datetime,
     chance: float,
 ) -> float:
-    """Seconds until the next attempt.
+    """Return the seconds until the next attempt.
 
     Args:
         attempt: failed attempts so far, from 1. Past the end of the schedule its last step repeats.
@@ -66,7 +66,7 @@ def retry_delay_s(
         chance: from 0 to 1, evenly spread; the jitter.
     """
     delay = schedule_s[min(attempt, len(schedule_s)) - 1]
-    asked = retry_after_s(retry_after, now)
-    if asked is not None:
-        delay = min(max(delay, asked), delay * MAX_STRETCH)
+    requested_s = retry_after_s(retry_after, now)
+    if requested_s is not None:
+        delay = min(max(delay, requested_s), delay * MAX_STRETCH)
     return delay * (1 - JITTER + 2 * JITTER * chance)

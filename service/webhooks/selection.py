@@ -1,4 +1,4 @@
-"""Selections: which events an endpoint gets. Pure."""
+"""Selections: which events a webhook gets. Pure."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from service.feeds.view import View
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which events an endpoint gets; equal for all endpoints that get the same."""
+    """Which events a webhook gets; equal for all webhooks that get the same."""
 
     categories: tuple[str, ...] = ()
     """Paths; an article matches if it is in one of them or below. Empty: everything."""
     types: tuple[str, ...] = ()
     """Event types; empty: all."""
     query: str = ""
-    """A feed's query part, in its one spelling, with nothing in it but what `Filter` has."""
+    """A feed's query in its canonical spelling, with the parameters of `Filter` alone."""
     view: str = ""
-    """Name of a view, which has to hold the article, too."""
+    """Name of a view that must hold the article, too; empty: none."""
 
     def matches(self, event: Event, views: Mapping[str, View]) -> bool:
-        """Whether the event goes to such an endpoint; one that is unreadable goes to nobody."""
+        """Whether such a webhook gets the event; an event that cannot be read is sent to none."""
         article = event.article
         if article is None or (self.types and event.type not in self.types):
             return False

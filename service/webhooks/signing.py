@@ -3,8 +3,8 @@
     v1    HMAC-SHA256 with a secret that both sides know: `whsec_` and base64 of 32 random bytes
     v1a   ed25519: we keep `whsk_`, receivers verify by `whpk_`, which can sign nothing
 
-A webhook has the key that it signs with, and for some time after a rotation the one before: every
-message then carries a signature of each, so that receivers can change over when they like.
+A webhook has the key that it signs with, and for some time after a rotation the previous one: every
+message then carries a signature by each, so that receivers can change over when they like.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from service.errors import InvalidInput
 
 SECRET, PRIVATE, PUBLIC = "whsec_", "whsk_", "whpk_"
 KEY_BYTES = 32
-# What a receiver may bring along: the specification's 24 to 64 bytes.
+# Length of a secret that a receiver may bring: the specification's 24 to 64 bytes.
 MIN_SECRET_BYTES, MAX_SECRET_BYTES = 24, 64
 VERSIONS = ("v1", "v1a")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One key, and until when it signs."""
+    """One key, and the time until which it signs."""
 
     secret: str
     """`whsec_…` or `whsk_…`."""
@@ -46,24 +46,24 @@ class Key:
 
     @property
     def public(self) -> str:
-        """What verifies: `whpk_…`, or nothing where only the secret does."""
+        """The key that verifies, `whpk_…`; empty for v1, where only the secret verifies."""
         if self.version == "v1":
             return ""
         raw = _private(self.secret).public_key().public_bytes_raw()
         return PUBLIC + base64.b64encode(raw).decode()
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it signs."""
+        """Whether it signs at this time."""
         return not self.until or from_rfc3339(self.until) > now
 
     def ending(self, moment: datetime) -> Key:
-        """The same, signing until a moment or to its own end, whichever comes first."""
+        """Return the key with an end at a moment, or at its present end if that is earlier."""
         is_sooner = self.until and from_rfc3339(self.until) <= moment
         return self if is_sooner else Key(secret=self.secret, until=to_rfc3339(moment))
 
 
 def new_key(version: str) -> Key:
-    """A fresh one. Raises InvalidInput for a version that is none."""
+    """Create a key. Raises InvalidInput if the version is unknown."""
     if version not in VERSIONS:
         raise InvalidInput("signature", version, f"must be one of {', '.join(VERSIONS)}")
     prefix = SECRET if version == "v1" else PRIVATE
@@ -71,10 +71,10 @@ def new_key(version: str) -> Key:
 
 
 def given_key(secret: object) -> Key:
-    """One that a receiver has already.
+    """Return the v1 key with a secret that a receiver has already.
 
     Raises:
-        InvalidInput: it is no `whsec_` and base64 of 24 to 64 bytes. The value is not repeated.
+        InvalidInput: it is not `whsec_` and base64 of 24 to 64 bytes. The value is not repeated.
     """
     fault = InvalidInput(
         "secret", "***", f"must be {SECRET} and base64 of {MIN_SECRET_BYTES} to "
@@ -94,7 +94,7 @@ def given_key(secret: object) -> Key:
 def headers(
     keys: Iterable[Key], *, message_id: str, attempted: datetime, payload: bytes
 ) -> dict[str, str]:
-    """`webhook-*` of one attempt: its time, and the id, which stays over all attempts."""
+    """Return the `webhook-*` headers of one attempt; the id is the same in all attempts."""
     timestamp = str(to_ms(attempted) // 1000)
     signed = f"{message_id}.{timestamp}.".encode() + payload
     return {
@@ -107,7 +107,7 @@ def headers(
 
 
 def sign(secret: str, signed: bytes) -> str:
-    """`v1,` or `v1a,` and base64 of the signature over `{id}.{timestamp}.{body}`."""
+    """Return `v1,` or `v1a,` and base64 of the signature over `{id}.{timestamp}.{body}`."""
     if secret.startswith(PRIVATE):
         return "v1a," + base64.b64encode(_private(secret).sign(signed)).decode()
     digest = hmac.digest(_raw(secret), signed, hashlib.sha256)

@@ -1,7 +1,7 @@
-"""Webhooks as their owners set them up: what goes to whom, in which form. Pure.
+"""Webhooks as their owners set them up: which events, where to, in which format. Pure.
 
-Signatures are in `signing`, what is sent is in `payloads`, what answers mean is in `retry`. A
-webhook is an endpoint with a position in the event stream: everything is sent to it in order, one
+Signatures are in `signing`, bodies in `payloads`, what answers mean in `retry`. A webhook is an
+endpoint with a position in the event stream: everything is sent to it in order, one
 request at a time, and the position moves only when the request before it is settled.
 """
 
@@ -25,7 +25,7 @@ from service.webhooks.selection import ALL_EVENTS, Selection
 from service.webhooks.signing import Key
 
 BLOCK, SKIP = ON_FAILURE = ("block", "skip")
-# With the one in use: rotated again before the last one's overlap ended.
+# The one in use included: a webhook may be rotated again before the last overlap ended.
 MAX_KEYS = 3
 DEFAULT_OVERLAP_S = 86_400.0
 MAX_OVERLAP_S = 30 * 86_400.0
@@ -33,7 +33,7 @@ MAX_BATCH = 1_000
 MAX_LINGER_MS = 60_000
 MIN_BYTES, MAX_BYTES, DEFAULT_BYTES = 1_000, 5_000_000, 256_000
 MAX_RATE = 1_000.0
-# Names that only a request of ours may set.
+# Headers that dateline sets itself.
 _OUR_HEADERS = (
     "content-type", "user-agent", "webhook-id", "webhook-timestamp", "webhook-signature",
 )  # fmt: skip
@@ -47,44 +47,44 @@ _FIELDS = (*_CHANGEABLE, "signature", "secret")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """An endpoint."""
+    """The settings of one webhook."""
 
     id: str
     url: str
     keys: tuple[Key, ...]
-    """What signs, the newest first."""
+    """The keys that sign, newest first."""
     selection: Selection = ALL_EVENTS
     payload: str = payloads.FULL
     format: str = payloads.STANDARD
     batch: int = 1
-    """At most so many events in a request; over 1 even one event comes as a list."""
+    """Most events in a request; if it is over 1, even one event is sent as a list."""
     linger_ms: int = 0
-    """How long a batch that is not full waits for more."""
+    """How long a batch that is not full waits for more events."""
     max_bytes: int = DEFAULT_BYTES
-    """Of a batch; an event that is larger goes alone."""
+    """Largest batch; an event that is larger is sent alone."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Sent with each request; secrets."""
+    """Sent with each request; they may contain secrets."""
     rate_per_s: float = 0
-    """Requests; 0 for no limit."""
+    """Most requests a second; 0 for no limit."""
     on_failure: str = BLOCK
-    """block: nothing overtakes what fails; skip: after the whole schedule it goes to the dead
-    letters and the next is sent."""
+    """block: nothing overtakes what fails; skip: after the whole schedule it becomes a dead letter
+    and the next is sent."""
     paused: bool = False
     created: str = ""
-    """RFC 3339."""
+    """Time of its creation, RFC 3339."""
 
     def to_json(self) -> bytes:
-        """As kept, with the secrets."""
+        """Encode it for storage, with its secrets."""
         return orjson.dumps(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Webhook:
-        """The inverse of `to_json`."""
+        """Decode what `to_json` of this version, or of one before November 2026, has stored."""
         fields = orjson.loads(data)
         # Until November 2026 there was one secret.
-        kept = fields.pop("keys", None) or [{"secret": fields.pop("secret")}]
-        fields["keys"] = tuple(Key(**key) for key in kept)
-        # Then, too, these two stood beside the others.
+        stored = fields.pop("keys", None) or [{"secret": fields.pop("secret")}]
+        fields["keys"] = tuple(Key(**key) for key in stored)
+        # At that time these two were not in a selection.
         chosen = fields.pop("selection", None) or {
             name: fields.pop(name) for name in ("categories", "types")
         }
@@ -92,7 +92,7 @@ class Webhook:
         return cls(**fields, selection=Selection(**chosen))
 
     def payload_for(self, waiting: Sequence[Event]) -> Payload:
-        """The next request for events that wait, the oldest first."""
+        """Compose the next request of events that wait, oldest first."""
         if self.batch == 1:
             return payloads.single_payload(waiting[0], format=self.format, payload=self.payload)
         fitting = payloads.take_fitting(
@@ -103,20 +103,20 @@ class Webhook:
         )
 
     def test(self, message_id: str, *, time: str) -> Payload:
-        """A test message."""
+        """Compose a test message."""
         return payloads.test_payload(
             message_id, time=time, format=self.format, is_batch=self.batch > 1
         )
 
-    def request_headers(self, parcel: Payload, *, now: datetime) -> dict[str, str]:
-        """All that a request carries but the User-Agent."""
+    def request_headers(self, payload: Payload, *, now: datetime) -> dict[str, str]:
+        """Return all headers of a request except the User-Agent."""
         signed = signing.headers(
-            self.keys, message_id=parcel.id, attempted=now, payload=parcel.body
+            self.keys, message_id=payload.id, attempted=now, payload=payload.body
         )
-        return {**self.headers, "Content-Type": parcel.content_type, **signed}
+        return {**self.headers, "Content-Type": payload.content_type, **signed}
 
     def to_public(self) -> dict[str, Any]:
-        """As the API shows it: without its secrets, which are shown once, when they are made."""
+        """Show it without its secrets, which are shown once, when they are created."""
         return {
             "id": self.id,
             **{
@@ -130,19 +130,19 @@ class Webhook:
         }
 
     def to_public_once(self) -> dict[str, Any]:
-        """The same with the secret that the receiver needs; of v1a it needs none."""
+        """Show it with the secret that a receiver of v1 needs; v1a needs none."""
         key = self.keys[0]
         return {**self.to_public(), **({} if key.public else {"secret": key.secret})}
 
     def rotated(self, key: Key, *, overlap_s: float, now: datetime) -> Webhook:
-        """With a new key; those before go on signing beside it for `overlap_s`."""
+        """Return it with a new key; the previous ones keep signing beside it for `overlap_s`."""
         end = now + timedelta(seconds=overlap_s)
         old = [each.ending(end) for each in self.keys if each.is_live(now)]
         return replace(self, keys=(key, *old)[:MAX_KEYS])
 
 
 def make_webhook(fields: Mapping[str, object], *, webhook_id: str, created: datetime) -> Webhook:
-    """Check what a client asks for; its key is made here if the client brings none.
+    """Check what a client asks for; a key is created unless the client brings one.
 
     Raises:
         InvalidInput: naming the field.
@@ -150,15 +150,15 @@ def make_webhook(fields: Mapping[str, object], *, webhook_id: str, created: date
     _check_names(fields, _FIELDS)
     if "url" not in fields:
         raise InvalidInput("url", None, "must be an http:// or https:// URL")
-    given = {name: value for name, value in fields.items() if name in _CHANGEABLE}
-    url = checked_url(given["url"], instead="headers")
+    settings = {name: value for name, value in fields.items() if name in _CHANGEABLE}
+    url = checked_url(settings["url"], instead="headers")
     key = _key(fields, "v1")
     bare = Webhook(id=webhook_id, url=url, keys=(key,), created=times.to_rfc3339(created))
-    return change_webhook(bare, given)
+    return change_webhook(bare, settings)
 
 
 def change_webhook(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
-    """The webhook with other settings; `null` puts one back to its default.
+    """Return the webhook with other settings; `null` resets one to its default.
 
     Raises:
         InvalidInput: naming the field.
@@ -175,15 +175,15 @@ def change_webhook(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
 
 
 def rotate_webhook(webhook: Webhook, fields: Mapping[str, object], *, now: datetime) -> Webhook:
-    """The webhook with another key, of its own version unless a client asks for the other.
+    """Return the webhook with a new key, of the same version unless a client asks for another.
 
     Raises:
         InvalidInput: naming the field.
     """
     _check_names(fields, ("signature", "secret", "overlap_s"))
-    given = fields.get("overlap_s")
+    asked_s = fields.get("overlap_s")
     overlap_s = (
-        DEFAULT_OVERLAP_S if given is None else _number("overlap_s", given, 0, MAX_OVERLAP_S)
+        DEFAULT_OVERLAP_S if asked_s is None else _number("overlap_s", asked_s, 0, MAX_OVERLAP_S)
     )
     key = _key(fields, webhook.keys[0].version)
     return webhook.rotated(key, overlap_s=overlap_s, now=now)

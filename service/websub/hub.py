@@ -1,7 +1,7 @@
-"""WebSub (W3C REC 2018-01-23), as a hub: what subscribers ask, what they are sent. Pure.
+"""WebSub (W3C REC 2018-01-23), as a hub: requests of subscribers, and what is sent to them. Pure.
 
 A request changes nothing before the callback has confirmed it (5.3); a subscription ends with its
-lease whatever happens in between; what is sent is the topic's whole content of that moment (7).
+lease whatever happens before; a push has the whole content of the topic at that moment (7).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from service.settings import Settings
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
 DENIED = "denied"
 MAX_FIELDS = 1_000
-# Ten days; an hour and thirty days for who asks for less or more.
+# Ten days; an hour and thirty days if less or more is asked for.
 LEASE_S, MIN_LEASE_S, MAX_LEASE_S = 864_000, 3_600, 2_592_000
 # 5.1: less than 200 bytes.
 MAX_SECRET_BYTES = 199
@@ -42,7 +42,7 @@ _UNRESERVED = re.compile(r"%(?:2[de]|3\d|[46][1-9a-f]|[57][0-9a]|5f|7e)", re.IGN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionRequest:
-    """What a subscriber asks for, until its callback confirms it; or what is to be told to it."""
+    """What a subscriber asks for until its callback confirms it, or the denial that it gets."""
 
     mode: str
     """subscribe | unsubscribe | denied."""
@@ -54,16 +54,16 @@ class SubscriptionRequest:
 
     @property
     def id(self) -> str:
-        """Of the subscription: there is one for a topic and a callback (5.1)."""
+        """Id of the subscription: there is one for each topic and callback (5.1)."""
         name = f"{self.topic} {unescaped(self.callback)}"
         return f"sub_{uuid.uuid5(uuid.NAMESPACE_URL, name).hex}"
 
     def to_json(self) -> bytes:
-        """As kept, with the secret."""
+        """Encode it for storage, with the secret."""
         return orjson.dumps(self)
 
     def confirmed(self, now_ms: int) -> TopicSubscription:
-        """The subscription, from now to the end of its lease."""
+        """Return the subscription that begins now and ends with its lease."""
         return TopicSubscription(
             callback=self.callback,
             topic=self.topic,
@@ -73,17 +73,17 @@ class SubscriptionRequest:
         )
 
     def verification_url(self, challenge: str) -> str:
-        """The callback's URL with what it has to confirm, after its own query (5.3)."""
+        """Return the callback's URL with what it must confirm appended to its query (5.3)."""
         lease = {"hub.lease_seconds": self.lease_s} if self.mode == SUBSCRIBE else {}
-        return _asked(
+        return _with_query(
             self.callback,
             {"hub.mode": self.mode, "hub.topic": self.topic, "hub.challenge": challenge, **lease},
         )
 
     def denial_url(self, reason: str) -> str:
-        """The callback's URL with the news that there is nothing more (5.2)."""
+        """Return the callback's URL with the denial appended to its query (5.2)."""
         fields = {"hub.mode": DENIED, "hub.topic": self.topic, "hub.reason": reason}
-        return _asked(self.callback, fields)
+        return _with_query(self.callback, fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +98,11 @@ class TopicSubscription:
 
     @property
     def id(self) -> str:
-        """As `Asked.id`."""
+        """The same id as that of the request."""
         return SubscriptionRequest(mode=SUBSCRIBE, callback=self.callback, topic=self.topic).id
 
     def to_json(self) -> bytes:
-        """As kept, with the secret."""
+        """Encode it for storage, with the secret."""
         return orjson.dumps(self)
 
     def headers(self, body: bytes, *, content_type: str, hub_url: str) -> dict[str, str]:
@@ -118,7 +118,7 @@ class TopicSubscription:
         return headers
 
     def to_public(self, state: Mapping[str, str]) -> dict[str, Any]:
-        """As API and CLI have it."""
+        """Show it as API and CLI do, without the secret."""
         first_ms = int(state.get("first_failure_ms") or 0)
         return {
             "id": self.id,
@@ -132,15 +132,15 @@ class TopicSubscription:
 
     @property
     def denied(self) -> SubscriptionRequest:
-        """What is to be told to it when it is ended."""
+        """The denial that its callback gets when it is ended."""
         return SubscriptionRequest(mode=DENIED, callback=self.callback, topic=self.topic)
 
 
 def form_of(body: bytes) -> list[tuple[str, str]]:
-    """The fields of a request (5.1: application/x-www-form-urlencoded, in UTF-8).
+    """Decode a request (5.1: application/x-www-form-urlencoded, UTF-8) to (name, value) pairs.
 
     Raises:
-        InvalidInput: it cannot be read as that.
+        InvalidInput: the body cannot be decoded.
     """
     try:
         return parse_qsl(
@@ -152,7 +152,7 @@ def form_of(body: bytes) -> list[tuple[str, str]]:
 
 
 def parse_request(form: Mapping[str, str], *, settings: Settings) -> SubscriptionRequest:
-    """Check a request to subscribe or unsubscribe; what is not known is ignored (5.1).
+    """Check a request to subscribe or unsubscribe; unknown parameters are ignored (5.1).
 
     Raises:
         InvalidInput: naming the parameter.
@@ -163,7 +163,7 @@ def parse_request(form: Mapping[str, str], *, settings: Settings) -> Subscriptio
     callback = checked_url(form.get("hub.callback"), field="hub.callback")
     topic = unescaped(form.get("hub.topic", ""))
     if mode == UNSUBSCRIBE:
-        # Whatever was subscribed to once; the rest says nothing here.
+        # The topic may have been removed since; other parameters have no meaning here.
         return SubscriptionRequest(mode=mode, callback=callback, topic=topic)
     if topic_of(topic, settings) is None:
         reason = "is not a feed of this site; use the URL of the feed's rel=self"
@@ -185,8 +185,8 @@ def parse_request(form: Mapping[str, str], *, settings: Settings) -> Subscriptio
 
 
 def unescaped(url: str) -> str:
-    """The URL without escapes that it does not need."""
-    return _UNRESERVED.sub(lambda found: unquote(found[0]), url)
+    """Return the URL without unnecessary percent-escapes."""
+    return _UNRESERVED.sub(lambda match: unquote(match[0]), url)
 
 
 def _lease_s(text: str) -> int:
@@ -198,8 +198,8 @@ def _lease_s(text: str) -> int:
 
 
 def topic_of(url: str, settings: Settings) -> tuple[Page, str] | None:
-    """The page and format that a topic of ours is, in the one spelling of its rel=self; None for
-    all other URLs."""
+    """Return the page and extension of a topic of this site, spelled exactly as its rel=self; None
+    for all other URLs."""
     prefix = f"{settings.base_url}/feeds/"
     path, dot, extension = unquote(url.partition("?")[0].removeprefix(prefix)).rpartition(".")
     if not url.startswith(prefix) or not dot or extension not in FORMATS:
@@ -216,15 +216,15 @@ def topic_of(url: str, settings: Settings) -> tuple[Page, str] | None:
 
 
 def content_type_of(extension: str) -> str:
-    """As the feed itself is served."""
+    """Return the Content-Type with which the feed itself is served."""
     return f"{FORMATS[extension].media_type}; charset=utf-8"
 
 
 def hub_url(settings: Settings) -> str:
-    """Where we are the hub."""
+    """Return the URL of our hub."""
     return settings.base_url + HUB_PATH
 
 
-def _asked(callback: str, fields: Mapping[str, object]) -> str:
+def _with_query(callback: str, fields: Mapping[str, object]) -> str:
     mark = "" if callback.endswith(("?", "&")) else "&" if "?" in callback else "?"
     return f"{callback}{mark}{urlencode(fields)}"

@@ -1,7 +1,7 @@
 """WebSub (W3C REC 2018-01-23), as a subscriber: subscriptions, verification, signatures. Pure.
 
-A callback is unguessable and new at each renewal; what comes to it counts only if it is signed with
-the secret that only the hub was told.
+A callback is unguessable and new at each renewal; a push to it counts only if it is signed with the
+secret that only the hub knows.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 
 # 10 days, what most hubs give.
 LEASE_S = 864_000
-# A lease is renewed when so much of it has passed; the rest is for hubs that are away.
+# Share of a lease after which it is renewed; the remainder is for hubs that are away.
 RENEW_AT = 0.8
-# Until a hub verifies, and after one refused: doubled at each failure.
+# Delay until a hub is asked again that did not verify or refused: doubled at each failure.
 FIRST_RETRY_S, LONGEST_RETRY_S = 300, 86_400
-# Section 7.1: methods recognised; SHA-1 is weak and still what old hubs send.
+# Section 7.1: recognised methods; SHA-1 is weak, but old hubs still send it.
 _METHODS = ("sha1", "sha256", "sha384", "sha512")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubSubscription:
-    """What we asked of a hub, and what it said."""
+    """One of our subscriptions at a hub, as it was requested and verified."""
 
     id: str
     """The unguessable end of its callback URL."""
@@ -33,29 +33,29 @@ class HubSubscription:
     expires_ms: int = 0
     """End of the lease; 0 until the hub has verified."""
     renew_ms: int = 0
-    """When to ask again."""
+    """When to ask the hub again."""
     failures: int = 0
-    """In a row, of this one and those before it."""
+    """Failures in a row, those of the subscriptions that it replaces included."""
     replaces: str = ""
     """Id of the subscription before it, to be ended once this one is verified."""
     is_ending: bool = False
     """Whether we asked the hub to end it."""
 
     def is_live(self, now_ms: int) -> bool:
-        """Whether the hub tells us of news."""
+        """Whether the hub pushes news to it."""
         return self.expires_ms > now_ms and not self.is_ending
 
     def asked(self, now_ms: int) -> HubSubscription:
-        """As it is after the hub was asked: to be asked again if it does not verify."""
+        """Return it after the hub was asked; it is asked again if it does not verify."""
         wait_s = min(FIRST_RETRY_S * 2.0 ** min(self.failures, 16), LONGEST_RETRY_S)
         return replace(self, renew_ms=now_ms + int(wait_s * 1000), failures=self.failures + 1)
 
     def ended(self) -> HubSubscription:
-        """As it is after the hub has ended it by itself."""
+        """Return it after the hub has ended it by itself."""
         return replace(self, expires_ms=0)
 
     def verified(self, lease_s: int, now_ms: int) -> HubSubscription:
-        """As it is after the hub has verified it, for this long."""
+        """Return it after the hub has verified it for `lease_s`."""
         return replace(
             self,
             expires_ms=now_ms + lease_s * 1000,
@@ -65,9 +65,9 @@ class HubSubscription:
 
 
 def is_signed(body: bytes, *, signature: str, secret: str) -> bool:
-    """Whether an X-Hub-Signature (`method=hex`) is that of the body (section 7.1)."""
+    """Whether an X-Hub-Signature (`method=hex`) is a valid signature of the body (7.1)."""
     method, _, digest = signature.strip().partition("=")
     if method not in _METHODS:
         return False
-    made = hmac.new(secret.encode(), body, getattr(hashlib, method)).hexdigest()
-    return hmac.compare_digest(made.encode(), digest.lower().encode("utf-8", "replace"))
+    expected = hmac.new(secret.encode(), body, getattr(hashlib, method)).hexdigest()
+    return hmac.compare_digest(expected.encode(), digest.lower().encode("utf-8", "replace"))

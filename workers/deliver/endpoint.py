@@ -33,7 +33,7 @@ class Request:
     url: URL | str
     headers: Mapping[str, str]
     body: bytes | None
-    """None: a GET."""
+    """Of a POST; None makes the request a GET."""
     judge: Callable[[Answer], Ack | None]
     """Decides what is written after the answer; None if nothing is written."""
     events: int
@@ -53,7 +53,7 @@ class Turn:
     task: asyncio.Task[None] | None = None
     """The step in progress."""
     timer: asyncio.TimerHandle | None = None
-    """The next wake-up."""
+    """When the dispatcher wakes it next; None if nothing but an event or an order does."""
 
 
 class Endpoint(Protocol):

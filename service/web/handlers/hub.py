@@ -1,4 +1,4 @@
-"""/hub: WebSub for all our feeds and views. Takes requests; the deliver workers see to them."""
+"""/hub: WebSub for all our feeds and views. Accepts requests; the deliver workers process them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FORMS = ("application/x-www-form-urlencoded", "application/octet-stream")
 
 async def take(request: web.Request) -> web.StreamResponse:
     """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
-    # Whoever likes may ask: what is read is bounded before anything is made of it.
+    # Anybody may ask: what is read is bounded before it is parsed.
     body = await read_body(request, max_bytes=MAX_FORM_BYTES)
     if request.content_type not in _FORMS:
         raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
@@ -77,11 +77,11 @@ def _said(status: int, text: str) -> web.Response:
 
 
 async def list_subscribers(request: web.Request) -> web.StreamResponse:
-    """GET: who is pushed our feeds; without secrets."""
+    """GET: the subscriptions to our feeds, without secrets."""
     return json_response(await manage_hub.all_public(request.app[STORE]))
 
 
 async def remove_subscriber(request: web.Request) -> web.StreamResponse:
-    """DELETE: end one without asking its callback, which is told."""
+    """DELETE: end a subscription without asking its callback, which is notified."""
     await manage_hub.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)
