@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.settings import Settings
-from tests.deliver.callback import Callback
+from tests.deliver.hub.callback import Callback
 from tests.receiver import FakeReceiver
 from workers.deliver import worker
 from workers.deliver.hub import registry, subscription

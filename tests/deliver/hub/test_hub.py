@@ -15,7 +15,7 @@ from service.storage import keys
 from service.storage.store import Store
 from service.websub.hub import TopicSubscription
 from tests.conftest import AUTH
-from tests.deliver.callback import TOPIC, Callback, Client, ask, hub, subscribed
+from tests.deliver.hub.callback import TOPIC, Callback, Client, ask, hub, subscribed
 from tests.deliver.working import publish
 from tests.waiting import wait_until
 

@@ -15,7 +15,7 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import AUTH, NOON
-from tests.deliver.callback import TOPIC, Callback, ask, hub, subscribed
+from tests.deliver.hub.callback import TOPIC, Callback, ask, hub, subscribed
 from tests.deliver.working import publish
 from tests.waiting import wait_until
 from workers.runtime import now
