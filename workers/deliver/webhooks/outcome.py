@@ -136,30 +136,35 @@ def judge(
         "duration_ms": answer.duration_ms, "answer": answer.text,
     }  # fmt: skip
     if cursor is None:
-        ack = webhook_ack(endpoint_id=webhook.id, orders={"test": payload.id})
-    elif answer.verdict is Verdict.DELIVERED:
-        ack = _delivered(webhook, state, payload, cursor, now=now)
-    else:
-        delay_s = retry.retry_delay_s(
-            state.failures + 1, schedule_s=settings.webhook_retry_schedule_s,
-            retry_after=answer.retry_after, now=now, chance=chance,
-        )  # fmt: skip
-        failed = _after_failure(state, answer, delay_s, settings=settings, now=now)
-        ack = _failed(webhook, failed, payload, cursor, answer, settings=settings, now=now)
-    return replace(ack, attempt=attempt)
+        return webhook_ack(endpoint_id=webhook.id, orders={"test": payload.id}, attempt=attempt)
+    if answer.verdict is Verdict.DELIVERED:
+        return _delivered(webhook, state, payload, cursor, attempt, now=now)
+    delay_s = retry.retry_delay_s(
+        state.failures + 1, schedule_s=settings.webhook_retry_schedule_s,
+        retry_after=answer.retry_after, now=now, chance=chance,
+    )  # fmt: skip
+    failed = _after_failure(state, answer, delay_s, settings=settings, now=now)
+    return _failed(webhook, failed, payload, cursor, answer, attempt, settings=settings, now=now)
 
 
 def _delivered(
-    webhook: Webhook, state: DeliveryState, payload: Payload, cursor: Cursor, *, now: datetime
+    webhook: Webhook,
+    state: DeliveryState,
+    payload: Payload,
+    cursor: Cursor,
+    attempt: Mapping[str, str | int],
+    *,
+    now: datetime,
 ) -> Ack:
     moved = {cursor.name: payload.events[-1].entry_id}
     if not state.is_failing:
-        return webhook_ack(endpoint_id=webhook.id, fields=moved)
+        return webhook_ack(endpoint_id=webhook.id, fields=moved, attempt=attempt)
     event: Mapping[str, str | bytes] = {}
     if state.failures >= FAILING_AT:
         since = to_rfc3339(from_ms(state.first_failure_ms))
         event = operation(RECOVERED, webhook, {"failing_since": since}, now=now)
-    return webhook_ack(endpoint_id=webhook.id, fields={**moved, **_NO_FAILURES}, event=event)
+    fields = {**moved, **_NO_FAILURES}
+    return webhook_ack(endpoint_id=webhook.id, fields=fields, attempt=attempt, event=event)
 
 
 def _after_failure(
@@ -183,6 +188,7 @@ def _failed(
     payload: Payload,
     cursor: Cursor,
     answer: Answer,
+    attempt: Mapping[str, str | int],
     *,
     settings: Settings,
     now: datetime,
@@ -207,6 +213,7 @@ def _failed(
     return webhook_ack(
         endpoint_id=webhook.id,
         fields=fields,
+        attempt=attempt,
         dead_letter=dead_letter,
         event=_failure_event(webhook, failed, answer, now=now),
     )
