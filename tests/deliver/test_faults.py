@@ -1,4 +1,4 @@
-"""What goes wrong around a worker: Redis that answers BUSY, stalls, minds that are changed."""
+"""What goes wrong around a worker: Redis that answers BUSY, stalls, settings that change."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def outage(settings: Settings) -> AsyncIterator[None]:
     async with Redis.from_url(settings.redis_url) as busy, Redis.from_url(settings.redis_url) as us:
         await us.config_set("lua-time-limit", 1)
         async with asyncio.TaskGroup() as group:
-            group.create_task(_run_for_ever(busy))
+            group.create_task(_run_forever(busy))
             try:
                 await asyncio.sleep(0.02)
                 yield
@@ -44,7 +44,7 @@ async def outage(settings: Settings) -> AsyncIterator[None]:
         await us.config_set("lua-time-limit", 5_000)
 
 
-async def _run_for_ever(client: Redis) -> None:
+async def _run_forever(client: Redis) -> None:
     with contextlib.suppress(ResponseError):
         await client.eval("while true do end", 0)
 
@@ -99,7 +99,7 @@ async def test_outages_at_any_moment_lose_nothing(
     assert 0 == (await shown(store, webhook_id))["gaps"]
 
 
-async def test_endpoints_that_another_was_to_have_stay_if_it_goes(
+async def test_endpoints_stay_if_the_worker_that_wanted_them_leaves(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
     """A worker that came and went before anything was handed over."""
@@ -194,7 +194,7 @@ async def test_what_failed_and_is_not_wanted_any_more_holds_up_no_other_shard(
 async def test_a_stream_that_was_trimmed_empty_is_no_gap(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """Neither for who had everything, nor for who is new."""
+    """Neither for a webhook that had everything nor for a new one."""
     first = await subscribe(store, receiver)
     await publish(store, "a")
     async with delivering(store, settings):
@@ -212,7 +212,7 @@ async def test_a_stream_that_was_trimmed_empty_is_no_gap(
 async def test_a_replay_of_what_is_not_wanted_ends(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """Nothing is sent, and it does not wait for ever."""
+    """Nothing is sent, and it does not wait forever."""
     webhook_id = await subscribe(store, receiver, categories=["Sports"])
     await publish(store, "a", "b")
     async with delivering(store, settings):

@@ -43,8 +43,8 @@ async def test_everything_by_the_api(
     log = await ask("GET", f"{path}/deliveries?limit=2", 200)
     assert [200, 200] == [attempt["status"] for attempt in log]
     assert [] == await ask("GET", f"{path}/dead-letters", 200)
-    (told,) = await ask("GET", "/api/v1/operations", 200)
-    assert "dateline.webhook.disabled.v1" == told["type"]
+    (operation,) = await ask("GET", "/api/v1/operations", 200)
+    assert "dateline.webhook.disabled.v1" == operation["type"]
     for wrong in ("0", "x", "1000"):
         assert "limit" == (await ask("GET", f"{path}/deliveries?limit={wrong}", 400))["field"]
     assert "from" == (await ask("POST", f"{path}/resume", 400, {"from": "x"}))["field"]

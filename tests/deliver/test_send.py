@@ -1,4 +1,4 @@
-"""One request, and what comes back: on real sockets that behave badly."""
+"""One request and its answer, on real sockets that behave badly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def sent(url: str, body: bytes | None = b"{}") -> Answer:
 
 
 async def test_the_status_counts_whatever_becomes_of_the_body() -> None:
-    """A receiver that said 2xx has it: it would be sent the same for ever otherwise."""
+    """A receiver that answered 2xx has the event; otherwise it would be sent forever."""
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n"
     async with answering(head) as (url, _):
         answer = await sent(url)
@@ -51,7 +51,7 @@ async def test_the_status_counts_whatever_becomes_of_the_body() -> None:
 
 
 async def test_answers_are_asked_for_as_they_are() -> None:
-    """A callback's challenge is compared, and an attempt's answer is read by people."""
+    """Uncompressed: a callback's challenge is compared, and people read an attempt's answer."""
     async with answering(b"HTTP/1.1 204 No Content\r\n\r\n") as (url, heads):
         assert 204 == (await sent(url, None)).status
     assert b"accept-encoding: identity\r\n" in heads[0].lower()
@@ -68,8 +68,8 @@ async def test_errors_do_not_repeat_the_url(reply: bytes) -> None:
     assert "SECRET" not in answer.error
 
 
-async def test_no_answer_is_said_with_the_time() -> None:
-    """And what cannot be sent to at all."""
+async def test_a_timeout_names_its_limit() -> None:
+    """And a URL that cannot be used is an error without the URL."""
     async with answering() as (url, _):
         assert "no answer in 0.5 s" == (await sent(url)).error
     assert "cannot be used" in (await sent("http://[SECRET/")).error

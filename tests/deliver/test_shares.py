@@ -1,4 +1,4 @@
-"""Many workers and many endpoints: fair shares, takeovers, and receivers that harm nobody else."""
+"""Many workers, many endpoints: fair shares, takeovers, receivers that must not harm others."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def test_workers_share_fairly_and_take_over(
 async def test_a_worker_that_dies_is_replaced_when_its_leases_lapse(
     store: Store, settings: Settings, receiver: FakeReceiver, shares: Shares
 ) -> None:
-    """Leases of one who is gone without a word are taken after LEASE_TTL_S, and no sooner."""
+    """Leases of a worker that was killed are taken after LEASE_TTL_S, and no sooner."""
     webhook_id = await subscribe(store, receiver)
     taken = await store.leases.share(LEASES, token="dead", ttl_ms=1_500, held={})
     assert (PARTITIONS, PARTITIONS) == (taken[0], len(taken[1]))
@@ -113,7 +113,7 @@ async def test_receivers_that_hang_hold_nobody_up(
 async def test_endpoints_that_fail_have_places_of_their_own(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With all of those taken by receivers that hang, one that is well waits for none."""
+    """While receivers that hang have all of those, a healthy one does not wait."""
     monkeypatch.setattr(slots, "SUSPECT_SLOTS", 1)
     monkeypatch.setattr(slots, "MAX_SUSPECTS_IN_FLIGHT", 1)
     async with FakeReceiver() as sick, delivering(store, settings):

@@ -109,7 +109,7 @@ def test_a_rotated_key_signs_beside_the_new_one_until_its_end() -> None:
         Reference(old).verify(b"{}", late)
 
 
-def test_rotations_in_a_row_keep_few_keys_and_no_end_is_put_off() -> None:
+def test_rotations_in_a_row_keep_few_keys_and_no_end_is_postponed() -> None:
     """The newest first, MAX_KEYS at most; an old key's end stays where it was put."""
     webhook = rotate_webhook(make(), {"overlap_s": 60}, now=NOW)
     first_end = webhook.keys[1].until

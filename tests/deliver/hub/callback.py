@@ -26,22 +26,22 @@ TOPIC = "http://news.example/feeds/all.rss"
 
 
 class Callback:
-    """A subscriber: confirms as told, and remembers what came."""
+    """A subscriber that confirms if `confirms`, and records all requests."""
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self._host = host
         self.queries: list[dict[str, str]] = []
-        """Of every GET, in its order."""
+        """The query of every GET, oldest first."""
         self.contents: list[tuple[bytes, dict[str, str]]] = []
         """(body, headers) of every POST."""
         self.path = "/callback?its=own"
         self.paths: list[str] = []
-        """Of every request, as it was spelled."""
+        """Path and query of every request, as they were spelled."""
         self.confirms = True
         self.status = 200
-        """Of the answers to contents."""
+        """Status of the answers to pushes."""
         self.answers: list[web.Response] = []
-        """To the next GETs, instead of the challenge."""
+        """Answers to the next GETs, instead of the challenge."""
         self._runner: web.ServerRunner | None = None
         self._port = 0
 
@@ -51,7 +51,7 @@ class Callback:
         return f"http://{self._host}:{self._port}{self.path}"
 
     async def modes(self, *expected: str) -> list[dict[str, str]]:
-        """Queries, once there are those of these modes."""
+        """Wait until the queries have these modes; return them."""
 
         async def there() -> bool:
             return [query["hub.mode"] for query in self.queries] == [*expected]
@@ -60,7 +60,7 @@ class Callback:
         return self.queries
 
     async def came(self, count: int) -> list[tuple[bytes, dict[str, str]]]:
-        """Contents, once there are so many."""
+        """Wait until there are so many contents; return all."""
 
         async def there() -> bool:
             return len(self.contents) >= count
@@ -115,7 +115,7 @@ async def hub(store: Store, settings: Settings) -> AsyncIterator[Client]:
 
 
 async def ask(client: Client, callback: Callback, status: int = 202, /, **fields: object) -> str:
-    """A request as subscribers make it; the answer's text."""
+    """Send a request as subscribers do, and return the text of the answer."""
     form = {
         "hub.mode": "subscribe", "hub.callback": callback.url, "hub.topic": TOPIC,
         **{f"hub.{name}": str(value) for name, value in fields.items()},
@@ -128,7 +128,7 @@ async def ask(client: Client, callback: Callback, status: int = 202, /, **fields
 
 
 async def subscribed(client: Client, store: Store, callback: Callback, **fields: object) -> None:
-    """A subscription that is confirmed."""
+    """Subscribe a callback and wait until that is confirmed."""
     before = len(await store.hub_subscriptions.all())
     await ask(client, callback, **fields)
 

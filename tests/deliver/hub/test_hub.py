@@ -98,10 +98,10 @@ async def test_103_a_second_request_overrides_the_first_once_confirmed(
         assert f"sha256={digest}" == headers["X-Hub-Signature"]
 
 
-async def test_104_who_unsubscribes_is_asked_and_then_left_alone(
+async def test_104_an_unsubscription_is_confirmed_and_ends_the_pushes(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """Without a yes it goes on; with one nothing comes any more, and nothing is kept."""
+    """Unconfirmed it changes nothing; confirmed, nothing is pushed or stored any more."""
     async with hub(store, settings) as client, Callback() as other:
         await subscribed(client, store, callback)
         await subscribed(client, store, other)
@@ -227,7 +227,7 @@ async def test_a_callback_that_does_not_confirm_is_not_subscribed(
 async def test_a_callback_that_was_away_is_asked_again(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """5xx is not a no."""
+    """5xx is not a refusal: it is asked twice more."""
     callback.answers = [web.Response(status=503), web.Response(status=500)]
     async with hub(store, settings) as client:
         await subscribed(client, store, callback)
@@ -257,7 +257,7 @@ async def test_bodies_of_another_kind_are_refused_in_words(
         assert await response.text()
 
 
-async def test_methods_and_codings_that_are_none_are_refused_in_words(client: Client) -> None:
+async def test_unknown_methods_and_codings_are_refused_in_words(client: Client) -> None:
     """405 with Allow, 415."""
     async with client.get("/hub") as response:
         assert (405, "POST") == (response.status, response.headers["Allow"])
@@ -290,10 +290,10 @@ async def test_callbacks_are_used_as_they_are_spelled(
     assert spelled.replace("%7E", "~") == callback.paths[-1]
 
 
-async def test_who_leaves_before_being_confirmed_is_not_subscribed(
+async def test_an_unsubscription_before_the_confirmation_wins(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """The last word counts; what else is said in an unsubscription is ignored."""
+    """The last request counts; other parameters of an unsubscription are ignored."""
     async with hub(store, settings) as client:
         await ask(client, callback)
         await ask(client, callback, mode="unsubscribe", lease_seconds="soon", secret="x" * 300)

@@ -138,7 +138,7 @@ async def test_subscriptions_are_capped(
             assert 404 == response.status
 
 
-async def test_a_topic_that_somebody_left_has_news_for_who_came_after(
+async def test_a_topic_that_one_subscriber_left_has_news_for_the_next(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
     """Its last subscriber goes, and another comes before that is tidied up."""
@@ -157,10 +157,10 @@ async def test_a_topic_that_somebody_left_has_news_for_who_came_after(
         await other.came(1)
 
 
-async def test_who_asks_anew_while_being_denied_is_asked(
+async def test_a_subscriber_that_was_denied_may_subscribe_again(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """An end that the operator ordered is told first; after it one may come again."""
+    """The callback is denied first, as the operator ordered; then it may subscribe again."""
     async with hub(store, settings) as client:
         await subscribed(client, store, callback)
         (kept,) = await store.hub_subscriptions.all()
@@ -201,7 +201,7 @@ async def heard(store: Store) -> None:
     await wait_until(listens)
 
 
-async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Settings) -> None:
+async def test_other_hubs_are_pinged_once_for_a_burst(store: Store, settings: Settings) -> None:
     """A form with hub.mode=publish and the topics, again if it fails; feeds name them all."""
     forms: list[dict[str, list[str]]] = []
 
@@ -211,10 +211,10 @@ async def test_other_hubs_are_told_once_for_a_burst(store: Store, settings: Sett
 
     async with RawTestServer(take) as other:
         url = str(other.make_url("/ping"))
-        told = settings.model_copy(update={"hub_pings": (url,)})
+        pinging = settings.model_copy(update={"hub_pings": (url,)})
         await views.put(store, {"name": "own", "query": "q=News", "private": True}, now=NOON)
-        async with hub(store, told) as client:
-            # Until the worker listens nobody tells it; it polls for nothing.
+        async with hub(store, pinging) as client:
+            # Changes are not announced to a worker that does not listen yet.
             await heard(store)
             for i in range(5):
                 await publish(store, f"News {i}")

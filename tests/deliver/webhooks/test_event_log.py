@@ -1,4 +1,4 @@
-"""The events in memory: where they begin, what is forgotten, who is woken."""
+"""The events in memory: where they begin, what is forgotten, which webhooks are woken."""
 
 from __future__ import annotations
 

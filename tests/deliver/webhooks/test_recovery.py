@@ -1,4 +1,4 @@
-"""What fails, what is given up, what is sent again, and what was lost: told, and never silent."""
+"""What fails, is given up, sent again, or lost: operators are always notified."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def disabled(store: Store, settings: Settings, receiver: FakeReceiver) -> 
 
 
 @pytest.mark.parametrize("start", ["cursor", "now", "time", "event"])
-async def test_a_disabled_webhook_goes_on_from_where_it_is_told(
+async def test_a_disabled_webhook_resumes_where_the_order_says(
     store: Store, settings: Settings, receiver: FakeReceiver, start: str
 ) -> None:
     """Where it stood, now, at a time, or after an event; what came meanwhile was kept."""
@@ -70,7 +70,7 @@ async def test_what_comes_during_a_resume_is_not_lost(
         assert expected == await delivered(receiver, 1)
 
 
-async def test_operators_are_told_of_failing_and_recovered(
+async def test_operators_are_notified_of_failing_and_recovered(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
     """At the third failure in a row, and at the first success after that; as CloudEvents."""
@@ -173,7 +173,7 @@ async def test_an_event_that_the_webhook_does_not_get_is_not_replayed(
 async def test_events_dropped_before_they_were_sent_are_a_gap(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """Noted with the webhook, told to operators, and passed; the rest comes."""
+    """Counted, reported to operators, and passed; later events are delivered."""
     webhook_id = await subscribe(store, receiver)
     ids = await publish(store, *(f"n{i}" for i in range(9)))
     assert (0, 6) == await store.event_stream.trim(0, min_id="0-0", max_entries=3)

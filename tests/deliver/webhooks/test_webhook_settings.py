@@ -97,7 +97,7 @@ async def test_cloudevents_are_signed_like_everything(
 async def test_a_rate_limit_holds_over_a_change_of_workers(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """No more requests than it says, whoever sends them."""
+    """No more requests than it allows, whichever worker sends them."""
     await subscribe(store, receiver, rate_per_s=10)
     await publish(store, *(f"n{i}" for i in range(30)))
     started = time.monotonic()
@@ -135,7 +135,7 @@ async def test_selections_are_followed(
 async def test_a_view_that_webhooks_follow_is_not_removed(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """They would get nothing more without a word; and a view that is none is refused."""
+    """They would silently get nothing more; and an unknown view is refused."""
     await views.put(store, {"name": "foggy", "query": "q=fog"}, now=NOON)
     webhook_id = await subscribe(store, receiver, view="foggy")
     with pytest.raises(InvalidInput, match=webhook_id):
