@@ -35,13 +35,20 @@ async def outage(settings: Settings) -> AsyncIterator[None]:
         await us.config_set("lua-time-limit", 1)
         async with asyncio.TaskGroup() as group:
             group.create_task(_run_forever(busy))
+            await wait_until(lambda: _is_busy(us))
             try:
-                await asyncio.sleep(0.02)
                 yield
             finally:
-                with contextlib.suppress(ResponseError):
-                    await us.script_kill()
+                await us.script_kill()
         await us.config_set("lua-time-limit", 5_000)
+
+
+async def _is_busy(client: Redis) -> bool:
+    try:
+        await client.ping()
+    except ResponseError as exc:
+        return "BUSY" in str(exc)
+    return False
 
 
 async def _run_forever(client: Redis) -> None:
