@@ -18,7 +18,7 @@ from service.storage.store import open_store
 from service.web.app import create_app, serve_hot
 from service.web.request.keys import CACHE
 from service.web.serving.connection_limit import ConnectionLimit
-from service.web.serving.request_cache import CachingSite
+from service.web.serving.request_cache import make_site
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +57,8 @@ async def serve(settings: Settings, *, token: str) -> None:
     assert runner.server is not None  # noqa: S101 -- setup() makes it
     runner.server.request_handler = serve_hot(app[CACHE], runner.server.request_handler)
     try:
-        site = CachingSite(
-            runner,
-            listen(settings),
-            repeated=app[CACHE].repeated,
-            limit=limit,
-            backlog=BACKLOG,
+        site = await make_site(
+            runner, listen(settings), cache=app[CACHE].repeated, limit=limit, backlog=BACKLOG
         )
         await site.start()
         shown = {"url": settings.base_url, "max_connections": limit.max_connections}

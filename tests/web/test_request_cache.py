@@ -22,7 +22,7 @@ from service.web.serving.request_cache import (
     is_one_request,
 )
 from service.web.serving.response import PreparedPage, PreparedResponse
-from tests.waiting import wait_until
+from tests.waiting import wait_until, within
 
 ONE = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO = b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -247,3 +247,45 @@ async def test_connections_over_the_limit_are_refused(
     for client in (second, third):
         client.writer.write(ONE)
         assert (await client.reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+async def test_the_check_at_the_start_passes() -> None:
+    """With the aiohttp that is pinned, both ways give the same bytes."""
+    assert await request_cache.is_usable()
+
+
+@pytest.mark.parametrize("name", ["_waiter", "_keepalive_timeout", "_next_keepalive_close_time"])
+async def test_without_the_insides_of_aiohttp_pages_are_served_plainly(
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An attribute of aiohttp's protocol that is gone costs speed, and one line says so."""
+
+    def gone(self: object) -> object:
+        raise AttributeError(name)
+
+    monkeypatch.setattr(CachingConnection, name, property(gone), raising=False)
+    app = web.Application()
+    app.router.add_get("/1", _plain)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = await request_cache.make_site(
+        runner, _socket(), cache=RequestCache(), limit=ConnectionLimit(9, reserved=0), backlog=8
+    )
+    await site.start()
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", runner.addresses[0][1])
+        writer.write(ONE)
+        async with within(5):
+            assert b"HTTP/1.1 200 OK\r\n" == await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+    finally:
+        await runner.cleanup()
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert ["this version of aiohttp does not fit the request cache"] == [
+        record.message.partition(":")[0] for record in warnings
+    ]
+
+
+async def _plain(_: web.Request) -> web.Response:
+    return web.Response(text="plain")

@@ -5,25 +5,36 @@ from a hot page, its bytes are remembered with the answer, as long as that page 
 is a look-up and a write. Whatever is not exactly one whole request on an idle connection goes the
 long way, and so does everything after it on that connection: what these bytes mean then depends on
 what came before.
+
+This is the one place in the insides of aiohttp's server. `is_usable` tells at the start whether
+they are as they were when this was written; if not, `make_site` serves the plain way.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import socket
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from service.web.serving.connection_limit import ConnectionLimit
 from service.web.serving.response import PreparedPage, PreparedResponse
 
+logger = logging.getLogger(__name__)
+
 # Readers' requests are 200 to 400 bytes, browsers' a thousand.
 MAX_REQUESTS = 4_096
 MAX_REQUEST_BYTES = 2_000
+CHECK_S = 5.0
 _END = b"\r\n\r\n"
+_CHECK = b"GET /check HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # Requests with these are more than their head.
 _MORE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\r\nexpect:")
 
@@ -145,7 +156,7 @@ class CachingSite(web.SockSite):
     def __init__(
         self,
         runner: web.AppRunner,
-        sock: Any,
+        sock: socket.socket,
         *,
         repeated: RequestCache,
         limit: ConnectionLimit,
@@ -158,12 +169,83 @@ class CachingSite(web.SockSite):
     async def start(self) -> None:
         """Listen."""
         await web.BaseSite.start(self)
-        loop = asyncio.get_running_loop()
         server = self._runner.server
         assert server is not None  # noqa: S101 -- setup() made it
-        options = server._kwargs
-        self._server = await loop.create_server(
-            lambda: CachingConnection(self._repeated, self._limit, server, loop=loop, **options),
+        self._server = await asyncio.get_running_loop().create_server(
+            _connections(self._repeated, self._limit, server),
             sock=self._sock,
             backlog=self._backlog,
         )
+
+
+def _connections(
+    cache: RequestCache, limit: ConnectionLimit, server: web.Server
+) -> Callable[[], CachingConnection]:
+    loop, options = asyncio.get_running_loop(), server._kwargs
+    return lambda: CachingConnection(cache, limit, server, loop=loop, **options)
+
+
+async def make_site(
+    runner: web.AppRunner,
+    sock: socket.socket,
+    *,
+    cache: RequestCache,
+    limit: ConnectionLimit,
+    backlog: int,
+) -> web.BaseSite:
+    """The site that serves a runner: with the request cache, or plainly where that cannot work."""
+    if await is_usable():
+        return CachingSite(runner, sock, repeated=cache, limit=limit, backlog=backlog)
+    logger.warning(
+        "this version of aiohttp does not fit the request cache: pages are served without it, and "
+        "connections are not limited",
+        extra={"aiohttp": aiohttp.__version__},
+    )
+    return web.SockSite(runner, sock, backlog=backlog)
+
+
+async def is_usable() -> bool:
+    """Whether aiohttp and the request cache answer one request with the same bytes, each once."""
+    handled: list[str] = []
+    cache = RequestCache()
+    page = PreparedPage(b"check", headers={"Content-Type": "text/plain"})
+    hot = Hot(page, until=time.monotonic() + CHECK_S)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        handled.append(request.raw_path)
+        response = page.made(request)
+        connection = cast("CachingConnection", request.protocol)
+        connection.remember(hot, cast("PreparedResponse", response))
+        return response
+
+    try:
+        async with asyncio.timeout(CHECK_S):
+            by_aiohttp, by_cache = await _answers(cache, handle)
+    except Exception as exc:  # noqa: BLE001 -- whatever breaks, the plain way works
+        logger.debug("the check of the request cache failed", extra={"reason": repr(exc)})
+        return False
+    return by_aiohttp == by_cache and (len(handled), cache.hits) == (1, 1)
+
+
+async def _answers(
+    cache: RequestCache, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+) -> list[bytes]:
+    """The answers to one request, sent twice on a connection without a network; without dates."""
+    ours, theirs = socket.socketpair()
+    server = web.Server(handle, access_log=None)
+    connections = _connections(cache, ConnectionLimit(2, reserved=0), server)
+    answers = []
+    with ours, theirs:
+        await asyncio.get_running_loop().connect_accepted_socket(connections, ours)
+        reader, writer = await asyncio.open_connection(sock=theirs)
+        try:
+            for _ in range(2):
+                writer.write(_CHECK)
+                head = await reader.readuntil(_END)
+                lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Date:")]
+                answers.append(b"\r\n".join(lines) + await reader.readexactly(len(b"check")))
+        finally:
+            writer.close()
+            await server.shutdown()
+            await asyncio.sleep(0)
+    return answers
