@@ -246,7 +246,7 @@ def test_files_say_what_they_own() -> None:
 
 
 def test_public_things_are_documented() -> None:
-    """Every public class, function and method has a docstring."""
+    """Every public class, function and method; not a bare signature in a Protocol."""
     found = []
     for module, path in modules("service", "workers").items():
         classes = [node for node in tree(path).body if isinstance(node, ast.ClassDef)]
@@ -257,5 +257,6 @@ def test_public_things_are_documented() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
             and not node.name.startswith("_")
             and not ast.get_docstring(node)
+            and ast.unparse(node.body) != "..."
         ]
     assert [] == found

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from service.articles.aliases import EXACT
 from service.articles.encoded import EncodedArticle
 from service.storage import keys
-from service.storage.client import Client, Script, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client
 
 # A script stops everybody else: an alias takes it some 3 µs.
 MAX_BATCH = 200
@@ -28,9 +29,9 @@ class Aliases:
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._alias = lua_script(client, "alias")
+        self._alias: Script[list[bytes]] = lua_script(client, "alias")
         # One command: a pipeline of as many would cost ten times that.
-        self._known = Script(client, _KNOWN)
+        self._known: Script[list[int]] = Script(client, _KNOWN)
 
     async def resolve(self, articles: Sequence[EncodedArticle]) -> list[EncodedArticle]:
         """The articles, those with a new guid under the id that they already have.

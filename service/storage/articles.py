@@ -10,7 +10,6 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -20,7 +19,8 @@ from service.articles.encoded import EncodedArticle, encode
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.aliases import Aliases
-from service.storage.client import Client, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client
 from service.storage.compression import compressed, plain
 
 # A script stops everybody else: 100 articles take about 5 ms.
@@ -29,6 +29,10 @@ MAX_BATCH_BYTES = 4_000_000
 SCAN_COUNT = 500
 # Articles of one call of read.lua: half a megabyte.
 READ_AT_ONCE = 100
+
+
+_Answer = tuple[bytes, int, bytes]
+"""(status, revision, event id), as event.lua gives them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +54,10 @@ class Articles:
         self._client = client
         self._shards = shards
         self._aliases = Aliases(client, shards=shards)
-        self._append = lua_script(client, "event", "append")
-        self._withdraw = lua_script(client, "event", "withdraw")
-        self._index = lua_script(client, "index")
-        self._read_many = lua_script(client, "read")
+        self._append: Script[list[_Answer]] = lua_script(client, "event", "append")
+        self._withdraw: Script[_Answer | None] = lua_script(client, "event", "withdraw")
+        self._index: Script[int] = lua_script(client, "index")
+        self._read_many: Script[list[bytes | None]] = lua_script(client, "read")
 
     async def append(
         self, drafts: Sequence[Draft | EncodedArticle], *, now: datetime, revive: bool = False
@@ -195,7 +199,8 @@ class Articles:
         for shard in range(self._shards):
             pipe.hmget(keys.categories(shard), paths)
         merged: dict[str, str] = {}
-        for titles in reversed(await pipe.execute()):
+        replies: list[list[bytes | None]] = await pipe.execute()
+        for titles in reversed(replies):
             found = zip(paths, titles, strict=True)
             merged.update({path: title.decode() for path, title in found if title})
         return merged
@@ -206,7 +211,8 @@ class Articles:
         for shard in range(self._shards):
             pipe.hgetall(keys.categories(shard))
         merged: dict[str, str] = {}
-        for titles in reversed(await pipe.execute()):
+        replies: list[dict[bytes, bytes]] = await pipe.execute()
+        for titles in reversed(replies):
             merged.update({path.decode(): title.decode() for path, title in titles.items()})
         return merged
 
@@ -258,10 +264,10 @@ def _batches(
         yield shard, batch
 
 
-def _receipt(article_id: str, answer: list[Any]) -> Receipt:
+def _receipt(article_id: str, answer: _Answer) -> Receipt:
     status, revision, event_id = answer
     return Receipt(
-        id=article_id, status=status.decode(), revision=int(revision), event_id=event_id.decode()
+        id=article_id, status=status.decode(), revision=revision, event_id=event_id.decode()
     )
 
 

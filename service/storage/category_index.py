@@ -17,7 +17,7 @@ from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
 from service.feeds.page import Page, Period
 from service.feeds.query import PageCursor
 from service.storage import keys
-from service.storage.client import Client
+from service.storage.commands import Client, Pipeline, ScoredMembers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class CategoryIndex:
         replies = iter(await pipe.execute())
         return [self._entries(page, replies, limit) for page in pages]
 
-    def _entries(self, page: Page, replies: Iterator[Any], limit: int) -> Entries:
+    def _entries(self, page: Page, replies: Iterator[ScoredMembers], limit: int) -> Entries:
         shown = _merged([next(replies) for _ in range(self._shards)])
         gone = _merged([next(replies) for _ in range(self._shards)])
         if page.period.is_live:
@@ -163,11 +163,11 @@ class CategoryIndex:
             )
         return states
 
-    def _ask_version(self, pipe: Any, page: Page) -> None:
+    def _ask_version(self, pipe: Pipeline, page: Page) -> None:
         for shard in range(self._shards):
             pipe.hget(keys.versions(shard, page.category), str(page.period))
 
-    def _ask_neighbours(self, pipe: Any, page: Page, today: Period, zone: tzinfo) -> None:
+    def _ask_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
         """The newest article before the page; then of a day, the oldest one after it, and of a live
         page, how many there are of today."""
         if not _asks(page):
@@ -189,7 +189,8 @@ class CategoryIndex:
         for shard in range(self._shards):
             pipe.hgetall(keys.versions(shard, category))
         found: dict[Period, int] = {}
-        for stamps in await pipe.execute():
+        replies: list[dict[bytes, bytes]] = await pipe.execute()
+        for stamps in replies:
             for name, stamp in stamps.items():
                 period = Period.parse(name.decode())
                 if not period.is_live:
@@ -204,9 +205,9 @@ class CategoryIndex:
             low, high = times.to_ms(start), f"({times.to_ms(end)}"
             for shard in range(self._shards):
                 pipe.zcount(keys.category(shard, category), low, high)
-        found = await pipe.execute()
+        counts: list[int] = await pipe.execute()
         size = self._shards
-        return [sum(found[i : i + size]) for i in range(0, len(found), size)]
+        return [sum(counts[i : i + size]) for i in range(0, len(counts), size)]
 
     async def month_days(self, category: str, month: Period, zone: tzinfo) -> frozenset[int]:
         """Days of a month on which a category has articles."""
@@ -224,24 +225,27 @@ class CategoryIndex:
                 pipe.zrangebyscore(key, ms, "+inf", start=0, num=1, withscores=True)
             else:
                 pipe.zrevrangebyscore(key, f"({ms}", "-inf", start=0, num=1, withscores=True)
-        found = [int(score) for pairs in await pipe.execute() for _, score in pairs]
-        if not found:
+        replies: list[ScoredMembers] = await pipe.execute()
+        dates_ms = [int(score) for pairs in replies for _, score in pairs]
+        if not dates_ms:
             return None
-        return times.from_ms(min(found) if newer else max(found))
+        return times.from_ms(min(dates_ms) if newer else max(dates_ms))
 
     async def count(self, category: str) -> int:
         """Live articles of a category and those below it."""
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
             pipe.zcard(keys.category(shard, category))
-        return sum(await pipe.execute())
+        counts: list[int] = await pipe.execute()
+        return sum(counts)
 
     async def _scores(self, category: str, start: datetime, end: datetime) -> list[int]:
         pipe = self._client.pipeline(transaction=False)
         low, high = times.to_ms(start), f"({times.to_ms(end)}"
         for shard in range(self._shards):
             pipe.zrangebyscore(keys.category(shard, category), low, high, withscores=True)
-        return [int(score) for pairs in await pipe.execute() for _, score in pairs]
+        replies: list[ScoredMembers] = await pipe.execute()
+        return [int(score) for pairs in replies for _, score in pairs]
 
 
 def _version(stamps: Sequence[bytes | None]) -> Version:
@@ -289,6 +293,6 @@ def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
     return str(times.to_ms(start)), f"({times.to_ms(end)}"
 
 
-def _merged(replies: list[list[tuple[bytes, float]]]) -> list[tuple[bytes, float]]:
+def _merged(replies: Sequence[ScoredMembers]) -> ScoredMembers:
     """Members and scores of all shards in Redis's own order: by score, then member, descending."""
     return list(heapq.merge(*replies, key=lambda pair: (pair[1], pair[0]), reverse=True))

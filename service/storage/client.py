@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Generic, TypeVar, cast
 
 import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -34,11 +34,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.errors import InvalidSettings, StartFailed, Unavailable
 from service.storage import keys
+from service.storage.commands import Client, Pipeline, Value
 
-# redis-py's types cannot say that replies are bytes here, nor that a pipeline's commands are not
-# awaited; each caller states the shape of the reply that it takes.
-Client: TypeAlias = Any
-
+Reply = TypeVar("Reply")
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
 RETRIES = 3
@@ -93,7 +91,7 @@ def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
-    return Redis.from_pool(pool)
+    return cast(Client, Redis.from_pool(pool))
 
 
 def connections(*, shards: int) -> int:
@@ -130,23 +128,28 @@ class _Connection:
         return [b"".join([part for args in commands for part in self.pack_command(*args)])]
 
 
-class Script:
-    """A Lua script, by its hash; a server that does not know it (any more) is sent it in full."""
+class Script(Generic[Reply]):
+    """A Lua script, called by its hash; a server that does not know it is sent it in full.
+
+    `Script[int]` is a script whose reply is an integer: who loads a script states its reply.
+    """
 
     def __init__(self, client: Client, source: str) -> None:
         self._client = client
         self._source = source
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, *, keys: Sequence[str], args: Sequence[Any] = ()) -> Any:
-        """Run it; its reply."""
+    async def __call__(self, *, keys: Sequence[str], args: Sequence[Value] = ()) -> Reply:
+        """Run the script and return its reply."""
+        run = self._client.execute_command
         try:
-            return await self._client.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
+            reply: Reply = await run("EVALSHA", self._sha, len(keys), *keys, *args)
         except NoScriptError:
             # EVAL loads and runs it in one command, so a SCRIPT FLUSH in between does no harm.
-            return await self._client.execute_command("EVAL", self._source, len(keys), *keys, *args)
+            reply = await run("EVAL", self._source, len(keys), *keys, *args)
+        return reply
 
-    def load_in(self, pipe: Client) -> None:
+    def load_in(self, pipe: Pipeline) -> None:
         """Make it known at the head of a pipeline that runs it; adds one reply.
 
         The server does what a pipeline says in a row, so this needs no round trip of its own, and
@@ -154,13 +157,13 @@ class Script:
         """
         pipe.execute_command("SCRIPT LOAD", self._source)
 
-    def run_in(self, pipe: Client, *, keys: Sequence[str], args: Sequence[Any] = ()) -> None:
+    def run_in(self, pipe: Pipeline, *, keys: Sequence[str], args: Sequence[Value] = ()) -> None:
         """Run it in a pipeline that begins with `load_in`."""
         pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
 
 
-def lua_script(client: Client, *names: str) -> Script:
-    """The script made of these .lua files in a row."""
+def lua_script(client: Client, *names: str) -> Script[Reply]:
+    """The script that these .lua files make in a row; the caller states its reply."""
     return Script(client, "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names))
 
 
@@ -205,15 +208,15 @@ async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> 
     try:
         with redis_errors_as_unavailable():
             await client.hsetnx(keys.LAYOUT, "shards", str(shards))
-            kept = int(await client.hget(keys.LAYOUT, "shards") or shards)
+            archive_shards = int(await client.hget(keys.LAYOUT, "shards") or shards)
             policy = await _config(client, "maxmemory-policy")
             appendonly = await _config(client, "appendonly")
     except RedisError as exc:
         raise StartFailed(f"Redis refuses a command that dateline needs: {exc}") from exc
     faults = []
-    if kept != shards:
+    if archive_shards != shards:
         faults.append(
-            f"DATELINE_SHARDS={shards}: the archive was written with {kept}; "
+            f"DATELINE_SHARDS={shards}: the archive was written with {archive_shards}; "
             f"set it back, or export and import into an empty Redis"
         )
     if not allow_volatile:
@@ -234,8 +237,6 @@ async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> 
 async def _config(client: Client, name: str) -> str:
     # Hosted servers forbid CONFIG; then the operator's word has to do.
     try:
-        found: dict[str, str] | list[bytes] = await client.config_get(name)
+        return (await client.config_get(name)).get(name, "")
     except ResponseError:
         return ""
-    value = found.get(name, "") if isinstance(found, dict) else ""
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import orjson
 
 from service.storage import keys
-from service.storage.client import Client, Script, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client, Value
 
 _WINDOW_MS = 3 * 86_400_000
 _BANDS = """
@@ -41,8 +42,8 @@ class Duplicates:
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._bands = Script(client, _BANDS)
-        self._mark = lua_script(client, "mark")
+        self._bands: Script[list[bytes]] = Script(client, _BANDS)
+        self._mark: Script[int] = lua_script(client, "mark")
 
     async def by_url(self, canonical: str, article_id: str) -> str:
         """Id of the article that had this canonical URL first; noted as this one's if none had."""
@@ -62,7 +63,7 @@ class Duplicates:
         window = now_ms // _WINDOW_MS
         buckets = [zlib.crc32(band) % keys.BAND_BUCKETS for band in bands]
         key_names = [keys.bands(w, bucket) for w in (window, window - 1) for bucket in buckets]
-        argv = [uuid.UUID(article_id).bytes, keys.BANDS_TTL_S, *bands]
+        argv: list[Value] = [uuid.UUID(article_id).bytes, keys.BANDS_TTL_S, *bands]
         return [str(uuid.UUID(bytes=i)) for i in await self._bands(keys=key_names, args=argv)]
 
     async def mark(self, article_id: str, *, original: str, hidden_in: Sequence[str]) -> bool:

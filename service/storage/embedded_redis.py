@@ -30,7 +30,8 @@ from redis.exceptions import RedisError
 from service.errors import StartFailed
 from service.process import die_with_parent
 from service.storage import embedded_files
-from service.storage.client import Client, connect
+from service.storage.client import connect
+from service.storage.commands import Client
 from service.storage.embedded_files import Writer
 
 logger = logging.getLogger(__name__)

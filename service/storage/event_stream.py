@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from redis.exceptions import ResponseError
 
 from service.articles.event import FIRST, Event, is_behind
 from service.storage import keys
-from service.storage.client import Client, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client, PendingEntry, StreamEntry
 
 # A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
 # and a process that is told to stop waits for it.
@@ -49,7 +49,7 @@ class EventStream:
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
-        self._trim = lua_script(client, "trim")
+        self._trim: Script[list[int]] = lua_script(client, "trim")
         self.shards = shards
 
     async def create_group(self, group: str) -> None:
@@ -83,7 +83,8 @@ class EventStream:
                 raise
             await self.create_group(group)
             return []
-        return await self._decode(shard, group, _entries(reply))
+        entries: list[PendingEntry] = reply[0][1] if reply else []
+        return await self._decode_group(shard, group, entries)
 
     async def claim(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
         """Take over what other consumers were given CLAIM_IDLE_MS ago and never acknowledged."""
@@ -96,18 +97,20 @@ class EventStream:
             if not str(exc).startswith("NOGROUP"):
                 raise
             return []
-        return await self._decode(shard, group, reply[1])
+        entries: list[PendingEntry] = reply[1]
+        return await self._decode_group(shard, group, entries)
 
     async def read(self, shard: int, after: str, *, count: int, wait: bool = True) -> list[Event]:
         """Up to `count` events after an entry id (`0-0`: from the start); waits up to BLOCK_MS."""
         block = BLOCK_MS if wait else None
         reply = await self._client.xread({keys.stream(shard): after}, count=count, block=block)
-        return await self._decode(shard, None, _entries(reply))
+        entries: list[StreamEntry] = reply[0][1] if reply else []
+        return _events(shard, entries)
 
     async def newest(self, shard: int, *, count: int) -> list[Event]:
         """The newest events still there, oldest first."""
         entries = await self._client.xrevrange(keys.stream(shard), count=count or 1)
-        return (await self._decode(shard, None, entries[::-1]))[:count]
+        return _events(shard, entries[::-1])[:count]
 
     async def ack(self, group: str, events: Sequence[Event]) -> None:
         """Acknowledge, after the effect."""
@@ -145,7 +148,7 @@ class EventStream:
             entries = await self._client.xrevrange(
                 keys.stream(shard), max=until, count=FIND_AT_ONCE
             )
-            for event in await self._decode(shard, None, entries):
+            for event in _events(shard, entries):
                 if event.id == event_id:
                     return event
             if len(entries) < FIND_AT_ONCE:
@@ -218,27 +221,27 @@ class EventStream:
         pipe = self._client.pipeline(transaction=True)
         pipe.get(keys.trimmed(shard))
         pipe.xrange(keys.stream(shard), min=f"({after}", count=count)
+        trimmed: bytes | None
+        entries: list[StreamEntry]
         trimmed, entries = await pipe.execute()
-        return await self._decode(shard, None, entries), trimmed.decode() if trimmed else ""
+        return _events(shard, entries), trimmed.decode() if trimmed else ""
 
-    async def _decode(self, shard: int, group: str | None, entries: Sequence[Any]) -> list[Event]:
-        """Events of raw entries.
+    async def _decode_group(
+        self, shard: int, group: str, entries: Sequence[PendingEntry]
+    ) -> list[Event]:
+        """Events of entries that a group read.
 
-        What is no event (trimmed while pending, or a stray XADD) would come back to a group for
-        ever: it is acknowledged and counted. Without a group it is an event of no type, so
-        that the reader's position passes it.
+        What is not an event (deleted while pending, or a stray XADD) would be read again forever:
+        it is acknowledged and counted.
         """
-        if group is None:
-            return [_event(shard, entry_id, fields) for entry_id, fields in entries]
-        useless = [entry_id for entry_id, fields in entries if not _is_event(fields)]
-        if useless:
-            if None in useless:  # Redis 6.2 does not say which entries are gone.
-                useless = [*filter(None, useless), *await self._vanished(shard, group)]
+        events = [(i, fields) for i, fields in entries if i and fields and _is_event(fields)]
+        if len(events) < len(entries):
+            useless = [i for i, fields in entries if i and not (fields and _is_event(fields))]
+            if any(i is None for i, _ in entries):  # Redis 6.2 does not say which are gone.
+                useless += await self._vanished(shard, group)
             await self._client.xack(keys.stream(shard), group, *(useless or [b"0-0"]))
             await self._client.hincrby(keys.COUNTERS, f"events_lost_{group}", len(useless))
-        return [
-            _event(shard, entry_id, fields) for entry_id, fields in entries if _is_event(fields)
-        ]
+        return _events(shard, events)
 
     async def _vanished(self, shard: int, group: str) -> list[bytes]:
         key = keys.stream(shard)
@@ -247,22 +250,13 @@ class EventStream:
         return [i for i in ids if not await self._client.xrange(key, min=i, max=i)]
 
 
-def _is_event(fields: dict[bytes, bytes] | None) -> bool:
-    return fields is not None and fields.keys() >= _FIELDS
+def _is_event(fields: dict[bytes, bytes]) -> bool:
+    return fields.keys() >= _FIELDS
 
 
-def _entries(reply: Any) -> list[Any]:
-    """Entries of the one stream asked for, whatever the protocol's shape of the reply."""
-    if not reply:
-        return []
-    streams = list(reply.values()) if isinstance(reply, dict) else [entries for _, entries in reply]
-    found = streams[0]
-    # RESP3 wraps the entries of a stream in one more list.
-    return (
-        found[0]
-        if found and isinstance(found[0], list) and found[0] and isinstance(found[0][0], tuple)
-        else found
-    )
+def _events(shard: int, entries: Sequence[StreamEntry]) -> list[Event]:
+    """Events of entries; what is not one has no type, so that a cursor passes it."""
+    return [_event(shard, entry_id, fields) for entry_id, fields in entries]
 
 
 def _event(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:

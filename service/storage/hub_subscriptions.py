@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 import orjson
 
 from service.storage import keys
-from service.storage.client import Client, Script
+from service.storage.client import Script
+from service.storage.commands import Client, Value
 from service.websub.hub import SubscriptionRequest, TopicSubscription, unescaped
 
 _ASK = """
@@ -84,8 +85,8 @@ class HubSubscriptions:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._ask = Script(client, _ASK)
-        self._resolve = Script(client, _RESOLVE)
+        self._ask: Script[bytes] = Script(client, _ASK)
+        self._resolve: Script[None] = Script(client, _RESOLVE)
 
     async def ask(
         self, asked: SubscriptionRequest, *, max_total: int, max_per_host: int
@@ -97,7 +98,7 @@ class HubSubscriptions:
             keys.hub_host(_host(asked.callback)),
             keys.ENDPOINTS_CHANGES,
         ]
-        args = [asked.id, asked.to_json(), max_total, max_per_host, keys.CHANGES_MAX]
+        args: list[Value] = [asked.id, asked.to_json(), max_total, max_per_host, keys.CHANGES_MAX]
         return Refusal((await self._ask(keys=names, args=args)).decode())
 
     async def confirm(

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.storage import keys
-from service.storage.client import Client, Script, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client
 
 _TAKE = """
 -- KEYS 1 lease 2 epoch  ARGV 1 token 2 ttl ms 3 epoch that the caller held, 0 if none
@@ -48,19 +49,17 @@ class Leases:
     """Who may do what alone."""
 
     def __init__(self, client: Client) -> None:
-        self._take = Script(client, _TAKE)
-        self._share = lua_script(client, "share")
-        self._give_up = Script(client, _GIVE_UP)
+        self._take: Script[int] = Script(client, _TAKE)
+        self._share: Script[list[int]] = lua_script(client, "share")
+        self._give_up: Script[int] = Script(client, _GIVE_UP)
 
     async def take(
         self, name: str, *, token: str, ttl_ms: int, held: Lease | None = None
     ) -> Lease | None:
         """Take or renew a lease; None while another process holds it."""
-        epoch = int(
-            await self._take(
-                keys=[keys.lease(name), keys.epoch(name)],
-                args=[token, ttl_ms, held.epoch if held else 0],
-            )
+        epoch = await self._take(
+            keys=[keys.lease(name), keys.epoch(name)],
+            args=[token, ttl_ms, held.epoch if held else 0],
         )
         return Lease(name=name, token=token, epoch=epoch) if epoch else None
 
@@ -74,10 +73,10 @@ class Leases:
             it gives up what is over when it has finished what it does with them.
         """
         epochs = [held[name].epoch if name in held else 0 for name in names]
-        fair, *found = await self._share(keys=_keys(names), args=[token, ttl_ms, *epochs])
+        fair, *granted = await self._share(keys=_keys(names), args=[token, ttl_ms, *epochs])
         return fair, {
             name: Lease(name=name, token=token, epoch=epoch)
-            for name, epoch in zip(names, found, strict=True)
+            for name, epoch in zip(names, granted, strict=True)
             if epoch
         }
 

@@ -7,13 +7,12 @@ dies; it is deleted when it was taken in.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 from redis.exceptions import ResponseError
 
 from service.storage import keys
-from service.storage.client import Client
+from service.storage.commands import Client, PendingEntry, Value
 from service.websub.subscriber import HubSubscription
 
 GROUP = "ingest"
@@ -56,7 +55,7 @@ class OurSubscriptions:
             return False
         if await self._client.xlen(keys.PUSHES) >= keys.PUSHES_MAX:
             return False
-        fields = {"source": source_id, "body": body, "type": content_type}
+        fields: dict[str, Value] = {"source": source_id, "body": body, "type": content_type}
         await self._client.xadd(keys.PUSHES, fields)
         return True
 
@@ -64,9 +63,9 @@ class OurSubscriptions:
         """Pushes for this caller alone; call `taken` with each. Those first that another left."""
         try:
             left = await self._client.xautoclaim(
-                keys.PUSHES, GROUP, consumer, RECLAIM_MS, "0-0", count=count
+                keys.PUSHES, GROUP, consumer, RECLAIM_MS, count=count
             )
-            entries = left[1]
+            entries: list[PendingEntry] = left[1]
             if not entries:
                 fresh = await self._client.xreadgroup(
                     GROUP, consumer, {keys.PUSHES: ">"}, count=count, block=block_ms
@@ -77,7 +76,7 @@ class OurSubscriptions:
                 raise
             await self._make_group()
             return []
-        return [_push(entry_id, fields) for entry_id, fields in entries if fields]
+        return [_push(entry_id, fields) for entry_id, fields in entries if entry_id and fields]
 
     async def taken(self, push: Push) -> None:
         """Forget a push."""
@@ -94,7 +93,7 @@ class OurSubscriptions:
                 raise
 
 
-def _push(entry_id: bytes, fields: dict[bytes, Any]) -> Push:
+def _push(entry_id: bytes, fields: dict[bytes, bytes]) -> Push:
     return Push(
         entry_id=entry_id.decode(),
         source_id=fields[b"source"].decode(),

@@ -6,7 +6,7 @@ import orjson
 
 from service.feeds.private_feed import PrivateFeed
 from service.storage import keys
-from service.storage.client import Client
+from service.storage.commands import Client
 
 
 class PrivateFeeds:

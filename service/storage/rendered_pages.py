@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgpack
 import orjson
@@ -17,7 +16,7 @@ import orjson
 from service.articles import times
 from service.feeds.page import Page
 from service.storage import event_stream, keys
-from service.storage.client import Client
+from service.storage.commands import Client
 
 _FIELDS = ("version", "changed_ms", "tag", "entries", "past")
 
@@ -108,7 +107,7 @@ class RenderedPages:
     async def announcements(self) -> AsyncIterator[AsyncIterator[list[Change]]]:
         """What others announce from now on; an empty list each BLOCK_MS in between, so that
         the reader can see to other things; messages sent while the connection was away are lost."""
-        pubsub: Any = self._client.pubsub(ignore_subscribe_messages=True)
+        pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         await pubsub.subscribe(keys.CHANGED)
 
         async def messages() -> AsyncIterator[list[Change]]:

@@ -15,7 +15,8 @@ import orjson
 from service.sources.schedule import Poll
 from service.sources.source import Source
 from service.storage import keys
-from service.storage.client import Client, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client
 
 # Of one host (RFC 9112 9.4 says no number any more; browsers take 6, good pollers 2).
 AT_ONCE = 2
@@ -53,8 +54,8 @@ class Sources:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._claim = lua_script(client, "claim")
-        self._finish = lua_script(client, "finish")
+        self._claim: Script[list[bytes]] = lua_script(client, "claim")
+        self._finish: Script[int] = lua_script(client, "finish")
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
         """Keep a source; False if its id is known already (nothing is changed then)."""

@@ -15,7 +15,8 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.articles import Articles
 from service.storage.category_index import CategoryIndex
-from service.storage.client import Client, check_server, connect
+from service.storage.client import check_server, connect
+from service.storage.commands import Client
 from service.storage.duplicates import Duplicates
 from service.storage.event_stream import EventStream
 from service.storage.hub_subscriptions import HubSubscriptions

@@ -8,7 +8,7 @@ import orjson
 
 from service.feeds.view import View
 from service.storage import keys
-from service.storage.client import Client
+from service.storage.commands import Client
 
 
 class Views:

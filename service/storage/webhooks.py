@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 
 from service.storage import keys
-from service.storage.client import Client, Script, lua_script
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client, Pipeline, StreamEntry, Value
 from service.storage.leases import Lease
 from service.webhooks.webhook import Webhook
 
@@ -133,8 +134,8 @@ class Webhooks:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._settle = lua_script(client, "settle")
-        self._replace = Script(client, _REPLACE)
+        self._settle: Script[list[int]] = lua_script(client, "settle")
+        self._replace: Script[int] = Script(client, _REPLACE)
 
     async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:
         """Keep a webhook that starts at these places."""
@@ -165,8 +166,8 @@ class Webhooks:
         kept = await self._client.hget(keys.ENDPOINTS, before.id)
         if kept is None or Webhook.from_json(kept) != before:
             return False
-        args = [before.id, kept, after.to_json()]
-        is_done = int(await self._replace(keys=[keys.ENDPOINTS], args=args)) == 1
+        args: list[Value] = [before.id, kept, after.to_json()]
+        is_done = await self._replace(keys=[keys.ENDPOINTS], args=args) == 1
         await self._changed(before.id)
         return is_done
 
@@ -234,7 +235,7 @@ class Webhooks:
             newest = await self._client.xrevrange(keys.ENDPOINTS_CHANGES, count=1)
             return (newest[0][0].decode() if newest else "0-0"), []
         reply = await self._client.xread({keys.ENDPOINTS_CHANGES: after}, block=block_ms)
-        entries = reply[0][1] if reply else []
+        entries: list[StreamEntry] = reply[0][1] if reply else []
         ids = [fields[b"id"].decode() for _, fields in entries]
         return (entries[-1][0].decode() if entries else after), ids
 
@@ -245,7 +246,7 @@ class Webhooks:
         epochs = {lease.name: lease.epoch for lease, _ in acks}
         numbers = {name: number for number, name in enumerate(epochs, 1)}
         names = [keys.OPERATIONS, keys.COUNTERS, *map(keys.epoch, epochs)]
-        args: list[Any] = [keys.ATTEMPTS_MAX, keys.DEAD_LETTERS_MAX, keys.OPERATIONS_MAX]
+        args: list[Value] = [keys.ATTEMPTS_MAX, keys.DEAD_LETTERS_MAX, keys.OPERATIONS_MAX]
         args += [*_pairs(counters), len(epochs), *epochs.values()]
         for lease, ack in acks:
             names += [
@@ -287,13 +288,13 @@ def cursor_field(shard: int) -> str:
     return f"{_CURSOR}{shard}"
 
 
-def _note_change(pipe: Any, endpoint_id: str) -> None:
+def _note_change(pipe: Pipeline, endpoint_id: str) -> None:
     pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": endpoint_id}, maxlen=keys.CHANGES_MAX)
 
 
-def _pairs(found: Mapping[str, Any]) -> Iterator[Any]:
-    yield 2 * len(found)
-    for pair in found.items():
+def _pairs(fields: Mapping[str, Value]) -> Iterator[Value]:
+    yield 2 * len(fields)
+    for pair in fields.items():
         yield from pair
 
 
