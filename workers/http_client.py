@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,10 +19,13 @@ import aiohttp
 
 from service.settings import Network, Settings
 
+logger = logging.getLogger(__name__)
+
 CONNECT_TIMEOUT_S = 10
 MAX_CONNECTIONS = 512
 # Node and uvicorn close idle connections after 5 s: who is about to be closed is not written to.
 KEEPALIVE_S = 4
+_RETRY = "_retry_connection"
 # `ipaddress` calls these global; they lead inside, to relays, or nowhere.
 _DENIED = tuple(
     ipaddress.ip_network(network)
@@ -47,12 +51,18 @@ def is_allowed(address: str, allowed: tuple[Network, ...]) -> bool:
 
 @asynccontextmanager
 async def open_client(
-    settings: Settings, *, user_agent: str, max_connections: int = MAX_CONNECTIONS
+    settings: Settings,
+    *,
+    user_agent: str,
+    max_connections: int = MAX_CONNECTIONS,
+    repeats: bool = True,
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """A session that keeps no cookies, trusts no environment, and reaches no private network.
 
     Args:
         max_connections: more requests wait; 0 for no limit.
+        repeats: whether a request may be sent again on a new connection if the server closed the
+            one that was kept.
     """
 
     def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
@@ -79,4 +89,20 @@ async def open_client(
         auto_decompress=False,
         max_line_size=16_384,
     ) as session:
+        if not repeats:
+            forbid_repeats(session)
         yield session
+
+
+def forbid_repeats(session: aiohttp.ClientSession) -> None:
+    """Have a session send each request once; a warning if this aiohttp cannot be told to.
+
+    aiohttp repeats idempotent requests, and has no public setting against that.
+    """
+    if getattr(session, _RETRY, None) is not True:
+        logger.warning(
+            "aiohttp may send a request twice when a connection is lost: it has no known setting",
+            extra={"setting": _RETRY, "version": aiohttp.__version__},
+        )
+        return
+    setattr(session, _RETRY, False)

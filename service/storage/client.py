@@ -15,9 +15,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
-import hiredis
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
@@ -33,7 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.errors import InvalidSettings, StartFailed, Unavailable
-from service.storage import keys
+from service.storage import keys, packing
 from service.storage.commands import Client, Pipeline, Value
 
 Reply = TypeVar("Reply")
@@ -90,42 +89,13 @@ def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
         retry=Retry(backoff, RETRIES if retries is None else retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
-    pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
+    packing.use_hiredis(pool)
     return cast(Client, Redis.from_pool(pool))
 
 
 def connections(*, shards: int) -> int:
     """The most connections that a client opens."""
     return MAX_CONNECTIONS + READERS * shards
-
-
-class _Connection:
-    """A connection that has hiredis write commands as well as read replies; redis-py's blocking
-    client does that by itself, its asyncio one does it in Python, at 3 µs an argument."""
-
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send it; a transport that was closed meanwhile is a lost connection.
-
-        uvloop says so by a RuntimeError, which redis-py takes for a bug of its caller.
-        """
-        send: Any = super()
-        try:
-            await send.send_packed_command(command, check_health=check_health)
-        except RuntimeError as exc:
-            if "closed" not in str(exc):
-                raise
-            raise RedisConnectionError("the connection was reset") from exc
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        """The command in RESP; some names, such as SCRIPT LOAD, are two arguments."""
-        name, *others = args
-        words = name.split() if isinstance(name, bytes) else name.encode().split()
-        packed: bytes = hiredis.pack_command((*words, *others))
-        return [packed]
-
-    def pack_commands(self, commands: Any) -> list[bytes]:
-        """Commands of a pipeline, to be sent at once."""
-        return [b"".join([part for args in commands for part in self.pack_command(*args)])]
 
 
 class Script(Generic[Reply]):

@@ -67,12 +67,13 @@ class DeliverWorker:
         agent = f"{USER_AGENT} (+{self._settings.base_url})"
         every = {"share": SHARE_EVERY_S, "stuck": STUCK_EVERY_S, "save": SAVE_EVERY_S}
         async with (
-            open_client(self._settings, user_agent=agent, max_connections=0) as client,
+            # A hub's challenge is for one request.
+            open_client(
+                self._settings, user_agent=agent, max_connections=0, repeats=False
+            ) as client,
             ticking(every) as ticks,
             stopping_group(stop) as group,
         ):
-            # aiohttp would repeat a request by itself, and a challenge may be used only once.
-            client._retry_connection = False
             self._dispatcher = Dispatcher(
                 self._settings, client, group, self._acks, self._partitions
             )
