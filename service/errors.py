@@ -14,7 +14,7 @@ A message names the thing, the value and, where there is one, the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 
 class DatelineError(Exception):
@@ -74,3 +74,13 @@ class FetchFailed(DatelineError):
 
 class StartFailed(DatelineError):
     """A process cannot start; the text is the one line that the operator sees."""
+
+
+def refuse_unknown_fields(names: Iterable[str], known: Collection[str]) -> None:
+    """Raise InvalidInput for the first name that is not known.
+
+    The value is not repeated: under a misspelled name it may be a secret.
+    """
+    for name in names:
+        if name not in known:
+            raise InvalidInput(name, "…", f"no such field; known: {', '.join(known)}")

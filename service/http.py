@@ -78,9 +78,13 @@ def checked_headers(value: object, *, ours: Collection[str]) -> dict[str, str]:
 
 
 def host_of(url: str) -> str:
-    """`example.org`, `example.org:8080`: lower case, without the default ports."""
-    parts = urlsplit(url)
-    return parts.netloc.lower().rpartition("@")[2].removesuffix(":443").removesuffix(":80")
+    """`example.org`, `example.org:8080`: see `without_default_port`; no user name."""
+    return without_default_port(urlsplit(url).netloc).rpartition("@")[2]
+
+
+def without_default_port(netloc: str) -> str:
+    """Lower case, without `:443` and `:80`: http and https of one host are one site."""
+    return netloc.lower().removesuffix(":443").removesuffix(":80")
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:

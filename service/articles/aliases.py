@@ -18,6 +18,7 @@ from functools import lru_cache
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from service.articles.article import Draft
+from service.http import without_default_port
 
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
@@ -40,7 +41,7 @@ def canonical(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return url
-    host = parts.netloc.lower().removesuffix(":443").removesuffix(":80").removeprefix("www.")
+    host = without_default_port(parts.netloc).removeprefix("www.")
     path = parts.path.rstrip("/")
     query = f"?{found}" if parts.query and (found := _untracked(parts.query)) else ""
     place = parts.fragment.partition(_TEXT_FRAGMENT)[0]

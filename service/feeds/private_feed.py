@@ -14,9 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from service.articles import categories, times
-from service.errors import InvalidInput
+from service.errors import InvalidInput, refuse_unknown_fields
 from service.feeds.page import VIEWS
-from service.feeds.view import MAX_TITLE_CHARS, category_of, check_names, text_of
+from service.feeds.view import MAX_TITLE_CHARS, category_of, text_of
 
 _FEED_FIELDS = ("category", "view", "label")
 
@@ -49,7 +49,7 @@ def make_private_feed(
     Raises:
         InvalidInput: naming the field.
     """
-    check_names(fields, _FEED_FIELDS)
+    refuse_unknown_fields(fields, _FEED_FIELDS)
     category, view = text_of(fields, "category"), text_of(fields, "view")
     if category and view:
         raise InvalidInput("view", view, "give a category or a view, not both")

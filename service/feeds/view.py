@@ -16,7 +16,7 @@ from typing import Any
 from service.articles import categories, times
 from service.articles.article import Article
 from service.articles.text import normalized
-from service.errors import InvalidInput
+from service.errors import InvalidInput, refuse_unknown_fields
 from service.feeds.page import VIEWS
 from service.feeds.query import EVERYTHING, Filter, Query, parse_query
 
@@ -73,7 +73,7 @@ def make_view(fields: Mapping[str, object], *, created: datetime) -> View:
     Raises:
         InvalidInput: naming the field.
     """
-    check_names(fields, _FIELDS)
+    refuse_unknown_fields(fields, _FIELDS)
     name = text_of(fields, "name", required=True)
     is_name = _NAME.fullmatch(name) and len(name) <= MAX_NAME_CHARS
     if not is_name or not categories.is_path(name):
@@ -95,13 +95,6 @@ def make_view(fields: Mapping[str, object], *, created: datetime) -> View:
         created=times.to_rfc3339(created),
         filter=query.filter,
     )
-
-
-def check_names(fields: Mapping[str, object], known: tuple[str, ...]) -> None:
-    """Refuse fields that there are not. Raises InvalidInput."""
-    for name in fields:
-        if name not in known:
-            raise InvalidInput(name, fields[name], f"no such field; known: {', '.join(known)}")
 
 
 def text_of(fields: Mapping[str, object], name: str, *, required: bool = False) -> str:

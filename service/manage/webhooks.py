@@ -12,7 +12,7 @@ import orjson
 
 from service.articles.event import Event, before, position
 from service.articles.times import from_ms, from_rfc3339, to_ms, to_rfc3339
-from service.errors import InvalidInput, NotFound
+from service.errors import InvalidInput, NotFound, refuse_unknown_fields
 from service.feeds.view import View
 from service.storage import keys
 from service.storage.store import Store
@@ -156,7 +156,7 @@ async def resume(
     Raises:
         InvalidInput, NotFound.
     """
-    _check_names(fields, ("from",))
+    refuse_unknown_fields(fields, ("from",))
     await find(store, webhook_id)
     start = fields.get("from", CURSOR)
     if not isinstance(start, str):
@@ -194,7 +194,7 @@ async def replay(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
     Raises:
         InvalidInput, NotFound.
     """
-    _check_names(fields, ("event", "since", "until", "failures_since"))
+    refuse_unknown_fields(fields, ("event", "since", "until", "failures_since"))
     webhook = await find(store, webhook_id)
     ranges = await _ranges(store, webhook, fields)
     if ranges and not await store.webhooks.replay(webhook_id, ranges):
@@ -287,12 +287,6 @@ def _needed_moment(field: str, value: object) -> datetime:
     if found is None or found.tzinfo is None:
         raise InvalidInput(field, value, "must be a time such as 2026-01-05T12:00:00Z")
     return found
-
-
-def _check_names(fields: Mapping[str, object], known: Sequence[str]) -> None:
-    for name in fields:
-        if name not in known:
-            raise InvalidInput(name, "…", f"no such field; known: {', '.join(known)}")
 
 
 def _new_id(prefix: str) -> str:

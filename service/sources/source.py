@@ -15,7 +15,7 @@ from typing import Any
 
 from service.articles import article, categories, times
 from service.articles.text import normalized
-from service.errors import InvalidInput
+from service.errors import InvalidInput, refuse_unknown_fields
 from service.http import checked_headers, checked_url, host_of
 
 MAX_RULES = 200
@@ -100,9 +100,7 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     Raises:
         InvalidInput: naming the field.
     """
-    for name in fields:
-        if name not in _FIELDS:
-            raise InvalidInput(name, fields[name], f"no such field; known: {', '.join(_FIELDS)}")
+    refuse_unknown_fields(fields, _FIELDS)
     if "url" in fields:
         raise InvalidInput("url", fields["url"], "makes the source's identity: add a new one")
     values: dict[str, Any] = {name: _CHECKS[name](value) for name, value in fields.items()}

@@ -7,7 +7,7 @@ request at a time, and the position moves only when the request before it is set
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -16,7 +16,7 @@ import orjson
 
 from service.articles import categories, times
 from service.articles.event import EVENT_TYPES, Event
-from service.errors import InvalidInput
+from service.errors import InvalidInput, refuse_unknown_fields
 from service.feeds.query import Query, parse_query
 from service.http import checked_headers, checked_url
 from service.webhooks import payloads, signing
@@ -147,7 +147,7 @@ def make_webhook(fields: Mapping[str, object], *, webhook_id: str, created: date
     Raises:
         InvalidInput: naming the field.
     """
-    _check_names(fields, _FIELDS)
+    refuse_unknown_fields(fields, _FIELDS)
     if "url" not in fields:
         raise InvalidInput("url", None, "must be an http:// or https:// URL")
     settings = {name: value for name, value in fields.items() if name in _CHANGEABLE}
@@ -163,7 +163,7 @@ def change_webhook(webhook: Webhook, fields: Mapping[str, object]) -> Webhook:
     Raises:
         InvalidInput: naming the field.
     """
-    _check_names(fields, _CHANGEABLE)
+    refuse_unknown_fields(fields, _CHANGEABLE)
     changed: dict[str, Any] = {}
     chosen: dict[str, Any] = {}
     for name, value in fields.items():
@@ -180,7 +180,7 @@ def rotate_webhook(webhook: Webhook, fields: Mapping[str, object], *, now: datet
     Raises:
         InvalidInput: naming the field.
     """
-    _check_names(fields, ("signature", "secret", "overlap_s"))
+    refuse_unknown_fields(fields, ("signature", "secret", "overlap_s"))
     asked_s = fields.get("overlap_s")
     overlap_s = (
         DEFAULT_OVERLAP_S if asked_s is None else _number("overlap_s", asked_s, 0, MAX_OVERLAP_S)
@@ -197,12 +197,6 @@ def _key(fields: Mapping[str, object], version: str) -> Key:
     if version != "v1":
         raise InvalidInput("secret", "***", "only v1 signs with a secret that both sides know")
     return signing.given_key(secret)
-
-
-def _check_names(fields: Collection[str], known: tuple[str, ...]) -> None:
-    for name in fields:
-        if name not in known:
-            raise InvalidInput(name, "…", f"no such field; known: {', '.join(known)}")
 
 
 def _url(name: str, value: object) -> str:

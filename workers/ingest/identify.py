@@ -22,6 +22,7 @@ from typing import TypeVar
 from service.articles import text
 from service.articles.aliases import canonical, is_poor
 from service.articles.article import Entry
+from service.http import without_default_port
 from workers.ingest.parse import Document
 
 T = TypeVar("T")
@@ -126,8 +127,8 @@ def _hashed(*parts: str) -> str:
 
 def _origin(url: str) -> str:
     found = _ORIGIN.match(url)
-    # http and https of one host are one site: ids must survive the change.
-    return found.group(1).lower().removesuffix(":443").removesuffix(":80") if found else ""
+    # Ids must survive a change from http to https.
+    return without_default_port(found.group(1)) if found else ""
 
 
 def _guid_of_file(document: Document, entry: Entry, name: str) -> str:
