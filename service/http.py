@@ -47,7 +47,7 @@ def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:
         parts = urlsplit(url)
         named = parts.hostname and (parts.port is None or parts.port)
     except ValueError as exc:
-        raise InvalidInput(field, url, f"is no URL: {exc}") from exc
+        raise InvalidInput(field, url, f"is not a URL: {exc}") from exc
     if not named:
         raise InvalidInput(field, url, "names no host")
     if "@" in parts.netloc:
@@ -71,7 +71,7 @@ def checked_headers(value: object, *, ours: Collection[str]) -> dict[str, str]:
     for name, text in value.items():
         is_token = isinstance(name, str) and _TOKEN.fullmatch(name)
         if not is_token or name.lower() in _FRAMING or name.lower() in ours:
-            raise InvalidInput("headers", name, "is no header that can be set")
+            raise InvalidInput("headers", name, "is not a header that can be set")
         if not isinstance(text, str) or len(text) > MAX_HEADER_CHARS or not text.isprintable():
             raise InvalidInput("headers", name, f"one line of at most {MAX_HEADER_CHARS}")
     return value

@@ -27,7 +27,7 @@ def group() -> None:
 @click.option("--title", default="", help="As readers see it; made of the name if not given.")
 @click.option("--category", default="all", help="Select of this category only.")
 @click.option("--private", is_flag=True, help="No public address; see `dateline private`.")
-@click.option("--replace", is_flag=True, help="Put it in the place of one of this name.")
+@click.option("--replace", is_flag=True, help="Replace the view of this name.")
 @AS_JSON
 def add_view(
     name: str, query: str, title: str, category: str, private: bool, replace: bool, as_json: bool
@@ -51,7 +51,7 @@ def add_view(
 @group.command("list")
 @AS_JSON
 def list_views(as_json: bool) -> None:
-    """All views, and how far their indexes have come."""
+    """List all views and the progress of their indexes."""
     settings = settings_from()
 
     async def work(store: Store) -> list[dict[str, Any]]:
@@ -64,7 +64,7 @@ def list_views(as_json: bool) -> None:
 @click.argument("name")
 @AS_JSON
 def show_view(name: str, as_json: bool) -> None:
-    """One view."""
+    """Show one view."""
     settings = settings_from()
 
     async def work(store: Store) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def show_view(name: str, as_json: bool) -> None:
 @group.command("remove")
 @click.argument("name")
 def remove_view(name: str) -> None:
-    """Serve it no more."""
+    """Remove a view and its index."""
 
     async def work(store: Store) -> None:
         await views.remove(store, name)

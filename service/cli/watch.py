@@ -20,8 +20,10 @@ TAIL_COUNT = 10
 
 @click.command()
 @click.option("--category", default="", help="Only this category and those below it.")
-@click.option("-n", "count", default=TAIL_COUNT, show_default=True, help="So many old ones first.")
-@click.option("--follow/--no-follow", default=True, help="Wait for new ones.")
+@click.option(
+    "-n", "count", default=TAIL_COUNT, show_default=True, help="Old events to print first."
+)
+@click.option("--follow/--no-follow", default=True, help="Wait for new events.")
 @AS_JSON
 def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
     """Print events of the stream as they come, one a line."""
@@ -66,7 +68,7 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
 @click.command()
 @AS_JSON
 def status(as_json: bool) -> None:
-    """How much there is, and how far the readers of the stream are behind."""
+    """Show what the archive holds, and how far consumer groups are behind."""
 
     async def work(store: Store) -> dict[str, Any]:
         shards = range(store.event_stream.shards)

@@ -1,4 +1,4 @@
-"""`dateline webhooks …`: who is told of new articles. As the API
+"""`dateline webhooks …`: who is notified of new articles. The same as the API
 (service/web/handlers/webhooks.py)."""
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LIMIT = click.option(
     "--limit",
     type=click.IntRange(1, webhooks.MAX_LISTED),
     default=webhooks.MAX_LISTED,
-    help="At most so many.",
+    help="Show at most this many.",
 )
 _SETTINGS = (
     click.option(
@@ -69,7 +69,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 @click.group("webhooks")
 def group() -> None:
-    """Who is told of new articles."""
+    """Notify URLs of new articles."""
 
 
 @group.command("add")
@@ -78,7 +78,7 @@ def group() -> None:
 @_SIGNATURE
 @AS_JSON
 def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None:
-    """Tell a URL of everything from now on. The secret is shown this once."""
+    """Notify a URL of everything from now on. The secret is shown only this once."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
 @_LIMIT
 @AS_JSON
 def list_operations(limit: int, as_json: bool) -> None:
-    """What operators are told: disabled, failing, recovered, gap; newest first."""
+    """Events for operators: disabled, failing, recovered, gap; newest first."""
 
     async def work(store: Store) -> list[dict[str, Any]]:
         return await store.webhooks.operations(limit=limit)
@@ -167,7 +167,7 @@ def list_operations(limit: int, as_json: bool) -> None:
 @group.command("test")
 @click.argument("webhook_id")
 def test_webhook(webhook_id: str) -> None:
-    """Send a test message; see `dateline webhooks attempts` for what came of it."""
+    """Send a test message; `dateline webhooks attempts` shows the result."""
 
     async def work(store: Store) -> str:
         return await webhooks.request_test(store, webhook_id)
@@ -223,7 +223,7 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
 @_SIGNATURE
 @AS_JSON
 def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: bool) -> None:
-    """Give it another key. The secret is shown this once."""
+    """Replace the signing key. The secret is shown only this once."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -236,7 +236,7 @@ def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: b
 @group.command("remove")
 @click.argument("webhook_id")
 def remove_webhook(webhook_id: str) -> None:
-    """Tell it nothing more."""
+    """Remove a webhook and everything about it."""
 
     async def work(store: Store) -> None:
         await webhooks.remove(store, webhook_id)

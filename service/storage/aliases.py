@@ -24,7 +24,7 @@ return found
 
 
 class Aliases:
-    """By what else articles are known."""
+    """Other names of articles: which id a new guid belongs to."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
@@ -42,7 +42,7 @@ class Aliases:
         """
         found = list(articles)
         unknown = await self._unknown([i for i, a in enumerate(found) if a.aliases], found)
-        # Whoever came alone with a poor guid has the id that it makes; others of it have not.
+        # An article that came alone with a poor guid has the id made of it; others do not.
         poor = [i for i, a in enumerate(found) if a.aliases and a.aliases[0][1] == EXACT]
         by_shard: dict[int, list[int]] = {}
         for i in sorted({*unknown, *poor}):

@@ -48,7 +48,7 @@ class Receipt:
 
 
 class Articles:
-    """The archive."""
+    """All articles: append, withdraw, read, index."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
@@ -99,7 +99,7 @@ class Articles:
         return [_receipt(p.id, answer) for p, answer in zip(batch, answers, strict=True)]
 
     async def withdraw(self, article_id: str, *, now: datetime) -> Receipt | None:
-        """Take an article out of all feeds; its id stays known. None if there is no such one."""
+        """Take an article out of all feeds; its id stays known. None for an unknown id."""
         shard = self._shard(article_id)
         while True:
             ((doc, head),) = await self._read([article_id], "doc", "head")
@@ -173,7 +173,7 @@ class Articles:
         return found
 
     async def forget_dirty(self, article_ids: Sequence[str]) -> None:
-        """Strike ids off the list of what is to be indexed, because there is no such article."""
+        """Remove unknown ids from the set of articles whose index is behind."""
         pipe = self._client.pipeline(transaction=False)
         for article_id in article_ids:
             pipe.zrem(keys.dirty(self._shard(article_id)), article_id)

@@ -43,10 +43,10 @@ class State:
     version: Version
     archive_links: ArchiveLinks
     changed_ms: int
-    """When it came to be this, as far as one can tell; 0 for what never had anything."""
+    """When it became this, as far as is known; 0 if the page never had an article."""
 
     def __str__(self) -> str:
-        """Changes with it."""
+        """Different for different states."""
         return f"{self.version}/{self.archive_links}"
 
 
@@ -66,7 +66,7 @@ class Entries:
 
 
 class CategoryIndex:
-    """The category indexes, as pages."""
+    """The sorted sets of categories, read as pages."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client

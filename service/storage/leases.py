@@ -46,7 +46,7 @@ class Lease:
 
 
 class Leases:
-    """Who may do what alone."""
+    """Distributed leases with fencing epochs."""
 
     def __init__(self, client: Client) -> None:
         self._take: Script[int] = Script(client, _TAKE)
@@ -70,7 +70,7 @@ class Leases:
 
         Returns:
             How many a holder's share is, and the leases that are this one's now. It may hold more:
-            it gives up what is over when it has finished what it does with them.
+            it gives up the surplus when its work under those leases is finished.
         """
         epochs = [held[name].epoch if name in held else 0 for name in names]
         fair, *granted = await self._share(keys=_keys(names), args=[token, ttl_ms, *epochs])
@@ -81,11 +81,11 @@ class Leases:
         }
 
     async def leave(self, names: Sequence[str], *, token: str) -> None:
-        """Let others have all that was shared, at an orderly end."""
+        """Release every lease that `share` took, at an orderly end."""
         await self._share(keys=_keys(names), args=[token, _LEAVE])
 
     async def give_up(self, lease: Lease) -> None:
-        """Let others have it at once, at an orderly end."""
+        """Release a lease at once, at an orderly end."""
         await self._give_up(keys=[keys.lease(lease.name)], args=[lease.token])
 
 

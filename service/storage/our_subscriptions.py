@@ -31,22 +31,22 @@ class Push:
 
 
 class OurSubscriptions:
-    """What hubs were asked for, and what they sent."""
+    """Subscriptions at hubs, and the pushes that hubs sent."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def put(self, subscription: HubSubscription) -> None:
-        """Keep one."""
+        """Keep a subscription, replacing one of the same id."""
         await self._client.hset(keys.SUBSCRIPTIONS, subscription.id, orjson.dumps(subscription))
 
     async def get(self, subscription_id: str) -> HubSubscription | None:
-        """One, also if its lease has ended."""
+        """The subscription of this id, even after its lease ended; None if unknown."""
         kept = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
         return HubSubscription(**orjson.loads(kept)) if kept else None
 
     async def remove(self, subscription_id: str) -> None:
-        """Forget one: its callback knows nothing any more."""
+        """Forget a subscription: requests to its callback are refused from now on."""
         await self._client.hdel(keys.SUBSCRIPTIONS, subscription_id)
 
     async def push(self, source_id: str, body: bytes, content_type: str) -> bool:
@@ -79,7 +79,7 @@ class OurSubscriptions:
         return [_push(entry_id, fields) for entry_id, fields in entries if entry_id and fields]
 
     async def taken(self, push: Push) -> None:
-        """Forget a push."""
+        """Acknowledge and delete a push."""
         pipe = self._client.pipeline(transaction=True)
         pipe.xack(keys.PUSHES, GROUP, push.entry_id)
         pipe.xdel(keys.PUSHES, push.entry_id)

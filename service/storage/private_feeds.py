@@ -10,7 +10,7 @@ from service.storage.commands import Client
 
 
 class PrivateFeeds:
-    """Addresses of single subscribers."""
+    """Private feeds, each with an address for one subscriber."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -22,16 +22,16 @@ class PrivateFeeds:
         await self._client.hset(keys.PRIVATE_FEEDS, feed.token_hash, orjson.dumps(fields))
 
     async def get(self, token_hash: str) -> PrivateFeed | None:
-        """The private feed of a token."""
+        """The private feed of a token; None if it was revoked or never existed."""
         found = await self._client.hget(keys.PRIVATE_FEEDS, token_hash)
         return PrivateFeed(token_hash=token_hash, **orjson.loads(found)) if found else None
 
     async def all(self) -> list[PrivateFeed]:
-        """All of them, oldest first."""
+        """Every private feed, oldest first."""
         found = await self._client.hgetall(keys.PRIVATE_FEEDS)
         feeds = [PrivateFeed(token_hash=k.decode(), **orjson.loads(v)) for k, v in found.items()]
         return sorted(feeds, key=lambda feed: feed.created)
 
     async def revoke(self, feed: PrivateFeed) -> None:
-        """From now on its address leads nowhere."""
+        """Remove a private feed: its address answers 404 from now on."""
         await self._client.hdel(keys.PRIVATE_FEEDS, feed.token_hash)

@@ -32,17 +32,17 @@ class Rendered:
     """What they were made of and by; opaque here."""
     body: bytes
     changed_ms: int
-    """When these bytes came to be different from the ones before: Last-Modified."""
+    """When these bytes became different from the ones before: Last-Modified."""
     etag: str
     """Hash of the body."""
     entries: bytes
-    """One mark of 8 bytes for each entry, in no use but for differences."""
+    """A digest of 8 bytes for each feed entry, used only to find differences."""
     past: tuple[tuple[str, bytes], ...] = ()
     """(tag, entries) of versions before, newest first."""
 
 
 class RenderedPages:
-    """What some process rendered."""
+    """Rendered bytes of pages, shared by all processes."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client

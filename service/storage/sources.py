@@ -42,7 +42,7 @@ class Finished:
     claim: Claim
     poll: Poll
     due_ms: int | None
-    """None: it is not polled any more."""
+    """None: the source is no longer polled."""
     source: Source | None = None
     """As it is from now on; None if it did not change."""
     spare_ms: int = 0
@@ -50,7 +50,7 @@ class Finished:
 
 
 class Sources:
-    """What dateline polls."""
+    """All sources, their due times and the state of their polls."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -96,7 +96,7 @@ class Sources:
         return bool(removed)
 
     async def get(self, source_id: str) -> Source | None:
-        """One source."""
+        """The source of this id; None if there is none."""
         kept = await self._client.hget(keys.SOURCES, source_id)
         return _source(kept) if kept else None
 
@@ -105,7 +105,7 @@ class Sources:
         return int(await self._client.hlen(keys.SOURCES))
 
     async def all(self) -> list[Source]:
-        """Every source, in the order of their making."""
+        """Every source, oldest first."""
         found = map(_source, await self._client.hvals(keys.SOURCES))
         return sorted(found, key=lambda s: (s.created, s.id))
 

@@ -35,7 +35,7 @@ CHECK_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
-    """What is kept, one attribute a noun."""
+    """Everything that is stored, one attribute for each noun."""
 
     client: Client
     articles: Articles
@@ -64,8 +64,8 @@ class Store:
 
     async def counters(self) -> dict[str, int]:
         """All counters since the archive began."""
-        found = await self.client.hgetall(keys.COUNTERS)
-        return {name.decode(): int(value) for name, value in found.items()}
+        counters = await self.client.hgetall(keys.COUNTERS)
+        return {name.decode(): int(value) for name, value in counters.items()}
 
 
 @asynccontextmanager
@@ -79,7 +79,7 @@ async def open_store(
             away) until this is set; without it, fail at once. Long-lived processes wait.
 
     Raises:
-        StartFailed, InvalidSettings: if `check` finds a server that is not fit (`check_server`).
+        StartFailed, InvalidSettings: if `check` finds an unsuitable server (`check_server`).
     """
     client = connect(settings.redis_url, shards=settings.shards)
     try:

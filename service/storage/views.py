@@ -19,7 +19,7 @@ class Views:
         self._shards = shards
 
     async def put(self, view: View) -> None:
-        """Keep a view, in the place of one of its name; it is to be indexed from nothing."""
+        """Keep a view, replacing one of the same name; its index is built anew."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(keys.VIEWS, view.name, orjson.dumps(view.to_public()))
         pipe.hdel(keys.VIEWS_BUILT, view.name)
@@ -43,12 +43,12 @@ class Views:
             await self._client.unlink(*names)
 
     async def get(self, name: str) -> View | None:
-        """The view of this name."""
+        """The view of this name; None if there is none."""
         found = await self._client.hget(keys.VIEWS, name)
         return View.from_json(orjson.loads(found)) if found else None
 
     async def all(self) -> list[View]:
-        """All of them, by name."""
+        """Every view, sorted by name."""
         found = await self._client.hgetall(keys.VIEWS)
         return [View.from_json(orjson.loads(found[name])) for name in sorted(found)]
 

@@ -39,7 +39,7 @@ class Range:
     shard: int
     after: str
     until: str
-    """The last one."""
+    """Id of the last stream entry of the range."""
 
     def __str__(self) -> str:
         return f"{self.shard} {self.after} {self.until}"
@@ -53,7 +53,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """Where a webhook stands."""
+    """The delivery state of a webhook."""
 
     cursors: Mapping[int, str] = field(default_factory=dict)
     """Shard → id of the last settled stream entry."""
@@ -72,7 +72,7 @@ class State:
     test: str = ""
     """Order: id of a test message to be sent."""
     resume: str = ""
-    """Order: where to go on from, shard → entry id as JSON, though it be disabled."""
+    """Order: where to go on from, shard → entry id as JSON, even if it is disabled."""
     replay: str = ""
     """How far the first of the replays has come: an entry id."""
     replays: tuple[Range, ...] = ()
@@ -110,9 +110,9 @@ class Ack:
     endpoint_id: str
     fields: Mapping[str, str | int] = field(default_factory=dict)
     orders: Mapping[str, str] = field(default_factory=dict)
-    """Orders that were seen to: removed, unless there are newer ones."""
+    """Orders that were handled: removed, unless there are newer ones."""
     replayed: Range | None = None
-    """A replay that is over."""
+    """A replay that is finished, if any."""
     attempt: Mapping[str, str | int] = field(default_factory=dict)
     dead_letter: Mapping[str, str | int] = field(default_factory=dict)
     event: Mapping[str, str | bytes] = field(default_factory=dict)
@@ -124,13 +124,13 @@ class Settled(Enum):
 
     WRITTEN = 1
     REMOVED = -1
-    """Its endpoint is gone."""
+    """The endpoint was removed."""
     LOST = 0
-    """Its lease is another's."""
+    """Another worker has the lease."""
 
 
 class Webhooks:
-    """Endpoints and their deliveries."""
+    """Webhooks, their delivery states and logs."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -172,17 +172,17 @@ class Webhooks:
         return is_done
 
     async def get(self, webhook_id: str) -> Webhook | None:
-        """One webhook."""
+        """The webhook of this id; None if there is none."""
         kept = await self._client.hget(keys.ENDPOINTS, webhook_id)
         return Webhook.from_json(kept) if kept else None
 
     async def all(self) -> list[Webhook]:
-        """Every webhook, in the order of their making."""
+        """Every webhook, oldest first."""
         kept = await self._client.hvals(keys.ENDPOINTS)
         return sorted((Webhook.from_json(data) for data in kept), key=lambda w: (w.created, w.id))
 
     async def state(self, webhook_id: str) -> State:
-        """Where a webhook stands now."""
+        """The delivery state of a webhook now."""
         return (await self.states([webhook_id]))[0]
 
     async def states(self, webhook_ids: Sequence[str]) -> list[State]:
