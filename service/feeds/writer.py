@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 
+from cachetools import LRUCache
+
 from service.articles.article import Article
 from service.feeds import head
 from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
@@ -46,7 +48,9 @@ class Renderer:
         self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: dict[tuple[Page, ArchiveLinks, str | None, str, str], Shell] = {}
+        self._shells: LRUCache[tuple[Page, ArchiveLinks, str | None, str, str], Shell] = LRUCache(
+            MAX_SHELLS
+        )
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -101,10 +105,9 @@ class Renderer:
             return None
         title = feed.titles.get(feed.page.category)
         key = (feed.page, feed.archive_links, title, feed.language, format.extension)
-        shell = self._shells.pop(key, None) or format.shell(feed)
-        self._shells[key] = shell
-        if len(self._shells) > MAX_SHELLS:
-            self._shells.pop(next(iter(self._shells)))
+        shell = self._shells.get(key)
+        if shell is None:
+            shell = self._shells[key] = format.shell(feed)
         return shell
 
     def _fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cachetools import LRUCache
+
 from service.articles.article import Article
 from service.storage.store import Store
 
@@ -17,37 +19,34 @@ MAX_IDS = 500
 
 
 class ArticleCache:
-    """First in, first out."""
+    """Articles with the heads that they were read with, least recently used first out."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._kept: dict[str, tuple[bytes, Article]] = {}
-        self._chars = 0
+        self._articles: LRUCache[str, tuple[bytes, Article]] = LRUCache(
+            MAX_CHARS, getsizeof=lambda pair: _chars(pair[1])
+        )
 
     async def get(self, ids: Sequence[str]) -> list[Article]:
         """The articles of these ids, in their order, less those that are unknown."""
         if len(ids) > MAX_IDS:
             return [article for article in await self._store.articles.get(ids) if article]
         heads = dict(zip(ids, await self._store.articles.heads(ids), strict=True))
-        found = {i: kept[1] for i in ids if (kept := self._kept.get(i)) and kept[0] == heads[i]}
-        missing = [i for i in ids if i not in found]
+        articles = {
+            i: pair[1] for i in ids if (pair := self._articles.get(i)) and pair[0] == heads[i]
+        }
+        missing = [i for i in ids if i not in articles]
         for pair in await self._store.articles.get_with_heads(missing):
             if pair:
                 head, article = pair
                 self.put(article, head)
-                found[article.id] = article
-        return [found[i] for i in ids if i in found]
+                articles[article.id] = article
+        return [articles[i] for i in ids if i in articles]
 
     def put(self, article: Article, head: bytes) -> None:
         """Keep one, read with this head."""
-        before = self._kept.pop(article.id, None)
-        if before:
-            self._chars -= _chars(before[1])
-        self._kept[article.id] = head, article
-        self._chars += _chars(article)
-        while self._chars > MAX_CHARS:
-            _, oldest = self._kept.pop(next(iter(self._kept)))
-            self._chars -= _chars(oldest)
+        if _chars(article) <= MAX_CHARS:
+            self._articles[article.id] = head, article
 
 
 def _chars(article: Article) -> int:

@@ -10,6 +10,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 
+from cachetools import LRUCache
+
 from service.errors import Unavailable
 from service.feeds.page import VIEWS, Page
 from service.rendering.feed_renderer import FeedRenderer
@@ -57,8 +59,10 @@ class Topics:
         self._group = group
         self._feeds = FeedRenderer(context.store, context.settings, now=context.now)
         self._topics: dict[str, Topic] = {}
-        self._contents: dict[str, Content] = {}
-        """URL → content; the oldest first, MAX_CONTENT_BYTES in all."""
+        self._contents: LRUCache[str, Content] = LRUCache(
+            MAX_CONTENT_BYTES, getsizeof=lambda content: len(content.body)
+        )
+        """By the topic's URL."""
 
     def close(self) -> None:
         """End the thread that renders."""
@@ -147,11 +151,6 @@ class Topics:
         rendered = await self._feeds.render(topic.page, topic.extension, state)
         topic.version = str(state)
         content = Content(rendered.etag, rendered.body, hub.content_type_of(topic.extension))
-        self._keep(topic.url, content)
+        if len(content.body) <= MAX_CONTENT_BYTES:
+            self._contents[topic.url] = content
         return content
-
-    def _keep(self, url: str, content: Content) -> None:
-        self._contents.pop(url, None)
-        self._contents[url] = content
-        while sum(len(each.body) for each in self._contents.values()) > MAX_CONTENT_BYTES:
-            self._contents.pop(next(iter(self._contents)))
