@@ -124,16 +124,20 @@ async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> i
         count += len(await store.articles.append(batch, now=datetime.now(UTC)))
 
     waiting = iter(bodies)
-    async with open_parser_pool(READERS) as readers:
+    async with open_parser_pool(READERS) as parser_pool:
         # A worker that has been running: its readers are there.
         async with asyncio.TaskGroup() as group:
             for _ in range(READERS):
-                group.create_task(readers.read(ParseJob(url=""), b"Not yet.", take=append))
+                group.create_task(
+                    parser_pool.read_document(ParseJob(url=""), b"Not yet.", append=append)
+                )
         _STARTED["at"] = time.monotonic()
 
         async def take() -> None:
             for url, body in waiting:
-                await readers.read(ParseJob(url=url, added_url=url), body, take=append)
+                await parser_pool.read_document(
+                    ParseJob(url=url, added_url=url), body, append=append
+                )
 
         async with asyncio.TaskGroup() as group:
             for _ in range(2 * READERS):

@@ -29,9 +29,8 @@ from workers.http_client import open_client
 from workers.ingest.candidates import candidates
 from workers.ingest.fetch import Fetched, fetch, user_agent
 from workers.ingest.importer import Importer, Summary, expand
-from workers.ingest.parse import Document, parse
+from workers.ingest.parse import FEED_KINDS, Document, parse
 from workers.ingest.poller import Poller
-from workers.ingest.source_poll import FEEDS
 
 MAX_SHOWN_REJECTS = 20
 # Of the progress bar, for each file or URL.
@@ -142,7 +141,7 @@ async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
             with contextlib.suppress(FetchFailed):
                 page = await fetch(client, candidate, settings) if candidate != url else page
                 document = await asyncio.to_thread(_parsed, page)
-                if document and document.kind in FEEDS:
+                if document and document.kind in FEED_KINDS:
                     entries = len(document.entries)
                     found.append(
                         {

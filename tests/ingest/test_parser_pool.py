@@ -14,11 +14,12 @@ from service.articles.article import Draft, Entry
 from service.articles.compose import compose
 from service.articles.encoded import EncodedArticle, encode
 from service.errors import ParseFailed
+from service.sources.outcome import Hints
 from tests.running import ROOT
 from tests.waiting import within
 from workers.ingest import parser_pool, parser_process
 from workers.ingest.documents import BATCH, ParseJob, ParseReport, read_document
-from workers.ingest.parse import FeedLink, Hints
+from workers.ingest.parse import FeedLink
 from workers.ingest.parser_pool import ParserPool, open_parser_pool
 
 RSS = (ROOT / "tests" / "data" / "k2.rss").read_bytes()
@@ -43,7 +44,7 @@ async def taken(
         assert len(articles) <= BATCH
         found.extend(articles)
 
-    report, reasons = await pool.read(job, body, take=take)
+    report, reasons = await pool.read_document(job, body, append=take)
     return report, found, reasons
 
 
@@ -125,7 +126,7 @@ async def test_a_cancelled_poll_leaves_no_reader_behind(pool: ParserPool) -> Non
         await asyncio.Event().wait()
 
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(pool.read(JOB, feed(500), take=hang))
+        task = group.create_task(pool.read_document(JOB, feed(500), append=hang))
         await entered.wait()
         task.cancel()
     assert 3 == len((await taken(pool, feed(3)))[1])
@@ -211,7 +212,7 @@ def test_an_error_of_ours_costs_one_document(
     def broken(*_: object) -> None:
         raise KeyError("bug")
 
-    monkeypatch.setattr(parser_process, "read", broken)
+    monkeypatch.setattr(parser_process, "read_document", broken)
     (frame,) = parser_process.answer(JOB.to_wire(), b"")
     assert frame.startswith(b"ean error of ours: KeyError")
     assert "Traceback" in capsys.readouterr().err

@@ -9,9 +9,16 @@ import pytest
 
 from service.articles.times import to_ms
 from service.settings import Settings
-from service.sources import freshness, schedule
-from service.sources.schedule import Poll
-from service.sources.source import make_source
+from service.sources import freshness
+from service.sources.outcome import (
+    Answer,
+    DocumentOutcome,
+    Failure,
+    PollOutcome,
+    SubscriptionOutcome,
+)
+from service.sources.schedule import NextPoll, Poll, next_poll
+from service.sources.source import Source, make_source
 
 NOW = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)  # A Monday.
 SOURCE = make_source({"url": "http://x.example/f"}, created=NOW)
@@ -24,16 +31,40 @@ def due_s(poll: Poll) -> float:
     return (poll.due_ms - to_ms(NOW)) / 1000
 
 
-def after_success(poll: Poll, *, chance: float = 0.0, **given: object) -> Poll:
-    """As `succeeded` says, with the defaults."""
-    arguments = {"fresh_s": 0.0, "is_live": False, "source": SOURCE, **given}
-    return schedule.succeeded(poll, now=NOW, chance=chance, settings=DEFAULTS, **arguments)  # type: ignore[arg-type]
+def answer(status: int = 200, **given: object) -> Answer:
+    """An answer of NOW."""
+    return Answer(status=status, received=NOW, **given)  # type: ignore[arg-type]
+
+
+def decide(
+    poll: Poll, outcome: PollOutcome, *, chance: float = 0.0, source: Source = SOURCE,
+    now: datetime = NOW,
+) -> NextPoll:  # fmt: skip
+    """As `next_poll` says, with the defaults."""
+    return next_poll(source, poll, outcome, now=now, chance=chance, settings=DEFAULTS)
+
+
+def after_success(
+    poll: Poll, *, chance: float = 0.0, fresh_s: float = 0, is_live: bool = False,
+    source: Source = SOURCE,
+) -> Poll:  # fmt: skip
+    """The poll after a 304, which says nothing but how long it is fresh."""
+    result = answer(304, headers={"Cache-Control": f"max-age={fresh_s:.0f}"})
+    live = SubscriptionOutcome(id="s", is_live=True, renew_ms=10**15) if is_live else None
+    outcome = PollOutcome(result=result, subscription=live)
+    return decide(poll, outcome, chance=chance, source=source).poll
 
 
 def after_failure(poll: Poll, *, chance: float = 0.0, **given: object) -> Poll:
-    """As `failed` says, with the defaults."""
-    arguments = {"is_lasting": False, "retry_after_s": 0.0, **given}
-    return schedule.failed(poll, SOURCE, now=NOW, chance=chance, settings=DEFAULTS, **arguments)  # type: ignore[arg-type]
+    """The poll after a failure."""
+    failure = Failure(reason="why", **given)  # type: ignore[arg-type]
+    return decide(poll, PollOutcome(result=failure), chance=chance).poll
+
+
+def after_document(poll: Poll, *, created: int = 0, now: datetime = NOW) -> Poll:
+    """The poll after a document with so many new articles."""
+    document = DocumentOutcome(kind="rss", counts={"created": created})
+    return decide(poll, PollOutcome(result=answer(), document=document), now=now).poll
 
 
 @pytest.mark.parametrize(
@@ -137,13 +168,13 @@ def test_freshness(headers: dict[str, str], expected_s: float) -> None:
 
 def test_the_rhythm_is_learnt() -> None:
     """The first poll finds the archive and says nothing; later ones move the mean gap."""
-    first = schedule.with_news(Poll(), 50, now=NOW)
+    first = after_document(Poll(), created=50)
     assert (to_ms(NOW), 0) == (first.news_ms, first.gap_s)
-    quiet = schedule.with_news(first, 0, now=NOW + timedelta(hours=1))
-    assert first == quiet
-    second = schedule.with_news(quiet, 2, now=NOW + timedelta(hours=2))
+    quiet = after_document(first, now=NOW + timedelta(hours=1))
+    assert (first.news_ms, first.gap_s) == (quiet.news_ms, quiet.gap_s)
+    second = after_document(quiet, created=2, now=NOW + timedelta(hours=2))
     assert HOUR == second.gap_s
-    third = schedule.with_news(second, 1, now=NOW + timedelta(hours=2, seconds=600))
+    third = after_document(second, created=1, now=NOW + timedelta(hours=2, seconds=600))
     assert HOUR - 0.3 * 3_000 == pytest.approx(third.gap_s)
 
 
@@ -151,5 +182,74 @@ def test_redirects_must_agree() -> None:
     """The count begins anew at another target, and at an answer without a redirect."""
     poll = Poll()
     for target, agreed in (("a", 1), ("a", 2), ("b", 1), ("b", 2), ("", 0), ("b", 1)):
-        poll = schedule.with_redirect(poll, target)
+        poll = decide(poll, PollOutcome(result=answer(304, moved_to=target))).poll
         assert (target, agreed) == (poll.moved_to, poll.moved_polls)
+
+
+BEFORE = Poll(
+    etag="e", last_modified="l", body_hash="b", kind="rss", news_ms=to_ms(NOW), polled="p"
+)
+MOVED = replace(BEFORE, moved_to="http://y.example/f", moved_polls=2)
+WHOLE = DocumentOutcome(kind="atom", body_hash="n", title="T", counts={"created": 1})
+
+
+@pytest.mark.parametrize(
+    ("poll", "outcome", "expected"),
+    [
+        (BEFORE, PollOutcome(result=answer(304)), ("e", "l", "b", "not modified")),
+        (BEFORE, PollOutcome(result=answer(304, etag="f")), ("f", "l", "b", "not modified")),
+        (BEFORE, PollOutcome(result=answer(etag="f")), ("f", "", "b", "the same bytes")),
+        (
+            BEFORE, PollOutcome(result=answer(etag="f"), document=WHOLE),
+            ("f", "", "n", "1 articles, 1 new or updated, 0 rejected"),
+        ),
+        (
+            BEFORE,
+            PollOutcome(result=answer(etag="f"), document=replace(WHOLE, is_whole=False)),
+            ("", "", "", "1 articles, 1 new or updated, 0 rejected"),
+        ),
+        (BEFORE, PollOutcome(result=Failure(reason="why")), ("e", "l", "b", "why")),
+    ],
+    ids=["304", "304 with etag", "same bytes", "document", "cut", "failure"],
+)  # fmt: skip
+def test_validators(poll: Poll, outcome: PollOutcome, expected: tuple[str, ...]) -> None:
+    """Those of a whole document are kept, and stay until another whole one comes."""
+    after = decide(poll, outcome).poll
+    assert expected == (after.etag, after.last_modified, after.body_hash, after.result)
+
+
+def test_a_confirmed_redirect_moves_the_source() -> None:
+    """At the third poll that agrees; the count begins anew at the new URL."""
+    result = answer(304, moved_to=MOVED.moved_to)
+    source, poll, _, _ = decide(MOVED, PollOutcome(result=result))
+    assert ("http://y.example/f", f"moved from {SOURCE.url}") == (source.url, source.note)
+    assert ("", 0) == (poll.moved_to, poll.moved_polls)
+
+
+def test_a_discovered_feed_becomes_the_source() -> None:
+    """Redirects of the page do not count for the feed."""
+    outcome = PollOutcome(
+        result=answer(moved_to="http://z.example/"), document=WHOLE,
+        discovered_url="http://x.example/rss",
+    )  # fmt: skip
+    source, poll, _, _ = decide(Poll(), outcome)
+    assert ("http://x.example/rss", "T", "") == (source.url, source.title, poll.moved_to)
+    assert f"found on {SOURCE.url}" == source.note
+
+
+def test_410_pauses_and_429_spares_the_host() -> None:
+    """Other failures do neither."""
+    gone = decide(BEFORE, PollOutcome(result=Failure(reason="r", status=410)))
+    assert (True, None, 0) == (gone.source.paused, gone.due_ms, gone.spare_ms)
+    busy = decide(BEFORE, PollOutcome(result=Failure(reason="r", status=429)))
+    assert (SOURCE, busy.poll.due_ms) == (busy.source, busy.due_ms)
+    assert busy.due_ms == busy.spare_ms
+    missing = decide(BEFORE, PollOutcome(result=Failure(reason="r", status=404)))
+    assert (SOURCE, 0) == (missing.source, missing.spare_ms)
+
+
+def test_a_subscription_that_is_due_first_decides_the_claim() -> None:
+    """The poll itself stays due when it was."""
+    soon = SubscriptionOutcome(id="s", is_live=False, renew_ms=to_ms(NOW) + 5_000)
+    _, poll, due_ms, _ = decide(BEFORE, PollOutcome(result=answer(304), subscription=soon))
+    assert ("s", soon.renew_ms, 1_800) == (poll.subscription, due_ms, due_s(poll))

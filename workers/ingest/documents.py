@@ -20,8 +20,9 @@ from service.articles.category_mapping import placed
 from service.articles.compose import compose
 from service.articles.encoded import EncodedArticle, encode
 from service.errors import InvalidInput, ParseFailed
+from service.sources.outcome import Hints
 from workers.ingest.identify import identify, link_title_date, shared_in
-from workers.ingest.parse import Document, FeedLink, Hints, parse
+from workers.ingest.parse import Document, FeedLink, parse
 
 # What the loop of a worker unpacks and appends at a time.
 BATCH = 100

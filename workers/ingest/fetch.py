@@ -68,6 +68,14 @@ class Fetched:
         """The header, empty if there is none."""
         return self.headers.get("Content-Type", "")
 
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The values of all Link headers, in their order."""
+        getall = getattr(self.headers, "getall", None)
+        if getall is not None:
+            return tuple(getall("Link", ()))
+        return tuple(filter(None, [self.headers.get("Link")]))
+
 
 class Refused(FetchFailed):
     """An answer that is neither a document nor a redirect."""

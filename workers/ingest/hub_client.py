@@ -1,8 +1,8 @@
-"""Subscribe: ask hubs to tell us, instead of asking sites again and again (WebSub section 5).
+"""Hub client: subscribes to hubs, so that sources need not be polled often (WebSub section 5).
 
-A source whose document or headers name a hub and a topic is subscribed to as a part of its polls;
-when a lease is about to end, the source comes due for that alone. Without PUBLIC_URL no hub could
-reach us, and none is asked.
+A source whose document or headers name a hub and a topic is subscribed to after its polls; when a
+lease is about to end, the source becomes due for that alone. Without PUBLIC_URL no hub could reach
+us, and no hub is asked.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dataclasses import replace
 
 import aiohttp
 
-from service import http
 from service.articles.times import to_ms
 from service.errors import FetchFailed
 from service.settings import Settings
+from service.sources.outcome import SubscriptionOutcome
 from service.sources.schedule import Poll
 from service.sources.source import Source
+from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from service.websub import subscriber
 from service.websub.subscriber import HubSubscription
@@ -33,7 +34,7 @@ MAX_REDIRECTS = 3
 
 
 class HubClient:
-    """Keeps subscriptions of sources alive."""
+    """Makes and renews the subscriptions of sources."""
 
     def __init__(
         self, store: Store, settings: Settings, client: aiohttp.ClientSession, *, now: Clock
@@ -43,31 +44,43 @@ class HubClient:
         self._client = client
         self._now = now
 
-    async def kept(self, source: Source, poll: Poll, headers: Mapping[str, str]) -> Poll:
-        """The poll after its subscription was seen to: made, renewed, or given up.
+    async def renew_alone(self, claim: Claim) -> Finished | None:
+        """Renew a subscription that is due although its source is not.
 
-        Args:
-            headers: of the answer; what they name counts before what the document names.
+        Returns:
+            The end of the claim; None if this is not why the source was claimed.
         """
-        hub, topic = _named(headers, source.url) if "Link" in headers else ("", "")
-        if not hub and not poll.hub:
-            return poll
-        # A 304 has no document, and often no Link.
-        poll = replace(poll, hub=hub or poll.hub, topic=topic or poll.topic)
-        if not self._settings.public_url:
-            return poll
-        poll = replace(poll, topic=poll.topic or source.url)
-        return await self.renewed(source, poll)
+        poll, now_ms = claim.poll, to_ms(self._now())
+        if poll.due_ms <= now_ms or not poll.subscription:
+            return None
+        subscription = await self._store.our_subscriptions.get(poll.subscription)
+        if subscription is None or subscription.renew_ms > now_ms:
+            return None
+        poll = replace(poll, subscription=await self._renewed(claim.source, poll))
+        outcome = await self._outcome(poll.subscription)
+        due_ms = min(poll.due_ms, outcome.renew_ms) if outcome else poll.due_ms
+        return Finished(claim=claim, poll=poll, due_ms=due_ms)
 
-    async def renewed(self, source: Source, poll: Poll) -> Poll:
-        """The poll after its hub was asked, if it was time to."""
+    async def keep(self, source: Source, poll: Poll) -> SubscriptionOutcome | None:
+        """Subscribe to the hub that a poll names, or renew if that is due.
+
+        Returns:
+            The subscription; None if there is none.
+        """
+        subscription_id = poll.subscription
+        if poll.hub and self._settings.public_url:
+            subscription_id = await self._renewed(source, poll)
+        return await self._outcome(subscription_id)
+
+    async def _renewed(self, source: Source, poll: Poll) -> str:
+        """The id of the subscription, after the hub was asked if that was due."""
         now_ms = to_ms(self._now())
-        before = await self._get(poll)
+        before = await self._get(poll.subscription)
         if before and (before.hub, before.topic) == (poll.hub, poll.topic):
             if before.is_live(now_ms) and before.replaces:
                 before = await self._end_former(before)
             if before.renew_ms > now_ms:
-                return poll
+                return before.id
         after = HubSubscription(
             id=secrets.token_urlsafe(24),
             source_id=source.id,
@@ -81,42 +94,40 @@ class HubClient:
             await self._store.our_subscriptions.remove(before.id)
             after = replace(after, replaces="")
         await self._store.our_subscriptions.put(after)
-        await self._ask("subscribe", after)
-        return replace(poll, subscription=after.id)
+        await self._request("subscribe", after)
+        return after.id
 
-    async def is_live(self, poll: Poll) -> bool:
-        """Whether its hub tells us of news."""
+    async def _outcome(self, subscription_id: str) -> SubscriptionOutcome | None:
+        """Read again: a hub may have verified while it was asked."""
         now_ms = to_ms(self._now())
-        subscription = await self._get(poll)
+        subscription = await self._get(subscription_id)
         if subscription is None:
-            return False
-        former = await self._store.our_subscriptions.get(subscription.replaces)
-        return subscription.is_live(now_ms) or bool(former and former.is_live(now_ms))
-
-    async def due_ms(self, poll: Poll) -> int | None:
-        """When its hub is to be asked again."""
-        subscription = await self._get(poll)
-        return subscription.renew_ms if subscription else None
-
-    async def _get(self, poll: Poll) -> HubSubscription | None:
-        return (
-            await self._store.our_subscriptions.get(poll.subscription)
-            if poll.subscription
-            else None
+            return None
+        is_live = subscription.is_live(now_ms)
+        if not is_live:
+            former = await self._get(subscription.replaces)
+            is_live = former is not None and former.is_live(now_ms)
+        return SubscriptionOutcome(
+            id=subscription.id, is_live=is_live, renew_ms=subscription.renew_ms
         )
 
+    async def _get(self, subscription_id: str) -> HubSubscription | None:
+        if not subscription_id:
+            return None
+        return await self._store.our_subscriptions.get(subscription_id)
+
     async def _end_former(self, subscription: HubSubscription) -> HubSubscription:
-        """The hub would tell the former callback, too, until its lease ends."""
+        """Unsubscribe the former callback: the hub would push to it, too, until its lease ends."""
         former = await self._store.our_subscriptions.get(subscription.replaces)
         subscription = replace(subscription, replaces="")
         await self._store.our_subscriptions.put(subscription)
         if former:
             await self._store.our_subscriptions.put(replace(former, is_ending=True))
-            await self._ask("unsubscribe", former)
+            await self._request("unsubscribe", former)
         return subscription
 
-    async def _ask(self, mode: str, subscription: HubSubscription) -> None:
-        """Section 5.1. What the hub thinks of it comes to the callback."""
+    async def _request(self, mode: str, subscription: HubSubscription) -> None:
+        """Section 5.1. The hub's decision comes to the callback later."""
         form = {
             "hub.callback": f"{self._settings.base_url}/websub/{subscription.id}",
             "hub.mode": mode,
@@ -137,14 +148,8 @@ class HubClient:
         async with asyncio.timeout(TIMEOUT_S):
             for _ in range(MAX_REDIRECTS):
                 async with self._client.post(url, data=form, allow_redirects=False) as response:
-                    # Section 5.1.1: a hub may send us on, with the same request.
+                    # Section 5.1.1: a hub may redirect the same request.
                     if response.status not in (307, 308):
                         return response.status
                     url = response.headers.get("Location", "")
         raise FetchFailed(url, f"more than {MAX_REDIRECTS} redirects")
-
-
-def _named(headers: Mapping[str, str], base_url: str) -> tuple[str, str]:
-    getall = getattr(headers, "getall", None)
-    values = getall("Link", ()) if getall else filter(None, [headers.get("Link")])
-    return http.links(values, base_url=base_url)

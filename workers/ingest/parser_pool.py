@@ -1,7 +1,7 @@
-"""Readers: the pool of reader processes (reader.py), as the poller sees it.
+"""The pool of parser processes (parser_process.py), as the poller sees it.
 
-A reader that does not answer in FRAME_TIMEOUT_S is killed; one that died, by its own limits or by
-ours, costs the document that it held and is replaced.
+A parser process that does not answer in FRAME_TIMEOUT_S is killed; one that died, by its own limits
+or by ours, costs the document that it held and is replaced.
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from workers.ingest.parser_process import CPU_S, HEADER
 
 logger = logging.getLogger(__name__)
 
-# Twice what the kernel leaves it, for machines that are busy with something else.
+# Twice the CPU time that the kernel allows, for machines that are busy with something else.
 FRAME_TIMEOUT_S = 2.0 * CPU_S
 MAX_FRAME_BYTES = 64_000_000
-# Batches of a document that wait for `take`; more, and the reader waits, too.
-HELD = 4
-Take = Callable[[list[EncodedArticle]], Awaitable[None]]
+# Batches of a document that wait for `append`; with more, the parser process waits, too.
+MAX_WAITING = 4
+Append = Callable[[list[EncodedArticle]], Awaitable[None]]
 
 
 class ParserPool:
-    """Reader processes, started when they are first needed."""
+    """Parser processes, started when they are first needed."""
 
     def __init__(self, count: int) -> None:
         self._idle: asyncio.LifoQueue[Process | None] = asyncio.LifoQueue()
         for _ in range(count):
             self._idle.put_nowait(None)
 
-    async def read(
-        self, job: ParseJob, body: bytes, *, take: Take
+    async def read_document(
+        self, job: ParseJob, body: bytes, *, append: Append
     ) -> tuple[ParseReport, list[str]]:
-        """Have a document read.
+        """Run `documents.read_document` in a parser process.
 
         Args:
-            take: is handed the articles, some at a time; the next ones wait for it.
+            append: is awaited with each batch of articles, in their order, one at a time.
 
         Returns:
-            What it is, and why parts of it were rejected.
+            The report, and why feed entries were rejected (one line each).
 
         Raises:
-            ParseFailed: nothing can be made of it, or no more than `take` has got.
+            ParseFailed: the process broke off; `append` may have been called before that.
         """
         process = await self._idle.get()
         try:
             process = process or await _start()
-            report, reasons, held = await _converse(process, job, body, take)
+            report, reasons, waiting = await _converse(process, job, body, append)
         except BaseException as exc:
-            if process is not None and not isinstance(exc, _Told):
+            if process is not None and not isinstance(exc, _Reported):
                 await _end(process)
                 process = None
             raise
@@ -68,35 +68,35 @@ class ParserPool:
             if process is not None and process.returncode is not None:
                 process = None
             self._idle.put_nowait(process)
-        # The reader has its next document while these are appended.
-        for articles in held:
-            await take(articles)
+        # The process parses its next document while these are appended.
+        for articles in waiting:
+            await append(articles)
         return report, reasons
 
     async def close(self) -> None:
-        """End those that are idle; those that read are ended by their caller's cancellation."""
+        """End idle processes; the others are ended by the cancellation of their callers."""
         while not self._idle.empty():
             process = self._idle.get_nowait()
             if process is not None:
                 await _end(process)
 
 
-class _Told(ParseFailed):
-    """The reader said why, and lives."""
+class _Reported(ParseFailed):
+    """The process reported the failure itself and can be used again."""
 
 
 @asynccontextmanager
 async def open_parser_pool(count: int) -> AsyncIterator[ParserPool]:
-    """A pool, ended at the end."""
-    readers = ParserPool(count)
+    """A pool whose processes are ended with the context."""
+    parser_pool = ParserPool(count)
     try:
-        yield readers
+        yield parser_pool
     finally:
-        await readers.close()
+        await parser_pool.close()
 
 
 async def _start() -> Process:
-    # A bare environment: documents are read where no secret is.
+    # A bare environment: documents are parsed where no secret is.
     environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LC_ALL": "C.UTF-8"}
     return await asyncio.create_subprocess_exec(
         sys.executable, "-m", "workers.ingest.parser_process",
@@ -111,36 +111,38 @@ async def _end(process: Process) -> None:
 
 
 async def _converse(
-    process: Process, job: ParseJob, body: bytes, take: Take
+    process: Process, job: ParseJob, body: bytes, append: Append
 ) -> tuple[ParseReport, list[str], list[list[EncodedArticle]]]:
-    """(report, why parts were rejected, what `take` has not got yet)."""
+    """(report, why feed entries were rejected, batches that are still to be appended)."""
     try:
         await _send(process, job.to_wire(), body)
-        return await _listen(process, take)
+        return await _listen(process, append)
     except TimeoutError as exc:
-        raise ParseFailed(f"takes more than {FRAME_TIMEOUT_S:g} s to be read") from exc
+        raise ParseFailed(f"takes more than {FRAME_TIMEOUT_S:g} s to be parsed") from exc
     except (asyncio.IncompleteReadError, ConnectionError) as exc:
         await process.wait()
-        logger.warning("a reader died", extra={"status": process.returncode, "url": job.url})
+        logger.warning(
+            "a parser process died", extra={"status": process.returncode, "url": job.url}
+        )
         raise ParseFailed(
-            f"takes more than {CPU_S} s of CPU or too much memory to be read"
+            f"takes more than {CPU_S} s of CPU or too much memory to be parsed"
         ) from exc
 
 
 async def _listen(
-    process: Process, take: Take
+    process: Process, append: Append
 ) -> tuple[ParseReport, list[str], list[list[EncodedArticle]]]:
     report, reasons, failure = ParseReport(), [], ""
-    held: list[list[EncodedArticle]] = []
+    waiting: list[list[EncodedArticle]] = []
     while True:
         kind, data = await _frame(process)
         if kind == b"r":
             report = ParseReport.from_wire(data)
         elif kind == b"a":
-            if len(held) == HELD:
-                await take(held.pop(0))
-            found = msgpack.unpackb(data, use_list=False)
-            held.append([EncodedArticle.from_wire(values) for values in found])
+            if len(waiting) == MAX_WAITING:
+                await append(waiting.pop(0))
+            batch = msgpack.unpackb(data, use_list=False)
+            waiting.append([EncodedArticle.from_wire(values) for values in batch])
         elif kind == b"z":
             reasons = orjson.loads(data)
         elif kind == b"e":
@@ -148,18 +150,18 @@ async def _listen(
         else:
             break
     if kind == b"!":
-        # It ends by itself: what it read made it too large for the next document.
+        # It ends by itself: this document made it too large for the next one.
         await process.wait()
     if failure:
-        raise _Told(failure)
-    return report, reasons, held
+        raise _Reported(failure)
+    return report, reasons, waiting
 
 
 async def _send(process: Process, job: bytes, body: bytes) -> None:
     assert process.stdin is not None  # noqa: S101 -- it is a pipe
-    for part in (job, body):
-        process.stdin.write(HEADER.pack(len(part)))
-        process.stdin.write(part)
+    for frame in (job, body):
+        process.stdin.write(HEADER.pack(len(frame)))
+        process.stdin.write(frame)
     async with asyncio.timeout(FRAME_TIMEOUT_S):
         await process.stdin.drain()
 
@@ -170,6 +172,6 @@ async def _frame(process: Process) -> tuple[bytes, bytes]:
     async with asyncio.timeout(FRAME_TIMEOUT_S):
         (size,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
         if not 0 < size <= MAX_FRAME_BYTES:
-            raise ParseFailed(f"its reader answers with {size} bytes")
+            raise ParseFailed(f"its parser process answers with {size} bytes")
         frame = await process.stdout.readexactly(size)
     return frame[:1], frame[1:]

@@ -1,7 +1,7 @@
-"""Poll: claim what is due → poll it (taking.py) → note what came of it.
+"""Poller: claim sources that are due → poll_once (source_poll.py) → finish.
 
-One slow source holds one of AT_ONCE places and nobody up. Claims and results go to Redis many at a
-time. A claim that is not finished (kill -9) lapses, and its source is due again.
+A slow source holds one of AT_ONCE slots and delays no other. Claims and results go to Redis many at
+a time. A claim that is not finished (kill -9) lapses, and its source is due again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from service.storage.store import Store
 from workers import runtime
 from workers.http_client import open_client
 from workers.ingest.fetch import user_agent
+from workers.ingest.intake import Intake
 from workers.ingest.parser_pool import open_parser_pool
 from workers.ingest.parser_process import CPU_S
 from workers.ingest.push_consumer import PushConsumer
-from workers.ingest.source_poll import Outcome, Taker
+from workers.ingest.source_poll import Polled, SourcePoller
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
 
@@ -34,11 +35,11 @@ TICK_S = 1.0
 COUNT_SUBSCRIBERS_S = 600.0
 AT_ONCE = 256
 CLAIM = 64
-"""So many places are waited for before more is claimed, for a moment."""
+"""The loop waits up to MOMENT_S for so many free slots before it claims more."""
 MOMENT_S = 0.02
 FINISH = 500
-PUT_OFF_S = 5.0
-# On top of what fetching and reading may take, before somebody else may poll a source.
+POSTPONE_S = 5.0
+# On top of what fetching and parsing may take, before another worker may poll the source.
 CLAIM_SLACK_S = 60
 
 
@@ -50,31 +51,32 @@ class Poller:
         self._settings = settings
         self._now = now
         self._polls: set[asyncio.Task[None]] = set()
-        self._place = asyncio.Event()
+        self._free_slots = asyncio.Event()
         self._finished: list[Finished] = []
         self._counts: Counter[str] = Counter()
         self._some_finished = asyncio.Event()
         self._claim_ms = int((settings.fetch_timeout_s + 4 * CPU_S + CLAIM_SLACK_S) * 1000)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Poll what is due, until stopped."""
+        """Poll sources that are due until stopped."""
         agent = await self._user_agent()
         async with (
             open_client(self._settings, user_agent=agent) as client,
-            open_parser_pool(self._settings.parse_processes) as readers,
+            open_parser_pool(self._settings.parse_processes) as parser_pool,
             ticking({"poll": TICK_S, "subscribers": COUNT_SUBSCRIBERS_S}) as ticks,
         ):
-            taker = Taker(self._store, self._settings, client, readers, now=self._now)
+            intake = Intake(self._store, self._settings, parser_pool, now=self._now)
+            source_poller = SourcePoller(self._store, self._settings, client, intake, now=self._now)
             drained = asyncio.Event()
             async with stopping_group(stop) as group:
                 group.create_task(self._note_results(drained))
-                pushed = PushConsumer(
-                    self._store, taker, ordinal=self._settings.worker_ordinal, now=self._now
+                push_consumer = PushConsumer(
+                    self._store, intake, ordinal=self._settings.worker_ordinal, now=self._now
                 )
-                group.create_task(pushed.run(stop))
+                group.create_task(push_consumer.run(stop))
 
                 async def unit() -> None:
-                    await self._claim_some(taker, group, ticks["poll"], stop)
+                    await self._claim_some(source_poller, group, ticks["poll"], stop)
                     if ticks["subscribers"].is_set():
                         ticks["subscribers"].clear()
                         client.headers["User-Agent"] = await self._user_agent()
@@ -85,19 +87,20 @@ class Poller:
                 self._some_finished.set()
 
     async def _user_agent(self) -> str:
-        """With us as one subscriber, and each webhook as one more."""
+        """The header; this site counts as one subscriber, and each webhook as one more."""
         subscribers = 1
         with suppress(Unavailable), redis_errors_as_unavailable():
             subscribers += len(await self._store.webhooks.all())
         return user_agent(self._settings.base_url, subscribers=subscribers)
 
     async def _claim_some(
-        self, taker: Taker, group: asyncio.TaskGroup, tick: asyncio.Event, stop: asyncio.Event
-    ) -> None:
+        self, source_poller: SourcePoller, group: asyncio.TaskGroup, tick: asyncio.Event,
+        stop: asyncio.Event,
+    ) -> None:  # fmt: skip
         free = AT_ONCE - len(self._polls)
         if free < CLAIM:
-            self._place.clear()
-            await runtime.woken(self._place, stop, timeout_s=MOMENT_S if free else TICK_S)
+            self._free_slots.clear()
+            await runtime.woken(self._free_slots, stop, timeout_s=MOMENT_S if free else TICK_S)
             free = AT_ONCE - len(self._polls)
         now_ms = to_ms(self._now())
         claims, next_ms = await self._store.sources.claim(
@@ -107,49 +110,49 @@ class Poller:
             spacing_ms=int(self._settings.poll_spacing_s * 1000),
         )
         for claim in claims:
-            task = group.create_task(self._poll(taker, claim))
+            task = group.create_task(self._poll(source_poller, claim))
             self._polls.add(task)
-            task.add_done_callback(self._leave)
+            task.add_done_callback(self._free_slot)
         if not claims:
             wait_s = TICK_S if next_ms is None else (next_ms - now_ms) / 1000
             await runtime.woken(tick, stop, timeout_s=min(max(wait_s, MOMENT_S), TICK_S))
 
-    def _leave(self, task: asyncio.Task[None]) -> None:
+    def _free_slot(self, task: asyncio.Task[None]) -> None:
         self._polls.discard(task)
         if AT_ONCE - len(self._polls) >= CLAIM:
-            self._place.set()
+            self._free_slots.set()
 
-    async def _poll(self, taker: Taker, claim: Claim) -> None:
+    async def _poll(self, source_poller: SourcePoller, claim: Claim) -> None:
         watch = Stopwatch()
         try:
-            outcome = await taker.take(claim)
+            polled = await source_poller.poll_once(claim)
         except Unavailable as exc:
-            # What was not appended is asked for again as soon as Redis is back.
+            # What was not appended is fetched again as soon as Redis is back.
             extra = {"source": claim.source.url, "reason": str(exc)}
-            logger.warning("a poll is put off", extra=extra)
-            due_ms = to_ms(self._now()) + int(PUT_OFF_S * 1000)
+            logger.warning("a poll is postponed", extra=extra)
+            due_ms = to_ms(self._now()) + int(POSTPONE_S * 1000)
             self._finish(Finished(claim=claim, poll=claim.poll, due_ms=due_ms))
             return
         except asyncio.CancelledError:
-            # The worker stops: somebody else may have it at once.
+            # The worker stops: another one may poll the source at once.
             self._finish(Finished(claim=claim, poll=claim.poll, due_ms=to_ms(self._now())))
             raise
-        self._finish(outcome.finished)
+        self._finish(polled.finished)
         self._counts["polls"] += 1
-        self._counts["polls_failed"] += outcome.is_failure
-        self._counts["polls_unchanged"] += outcome.is_unchanged
-        self._log(outcome, watch)
+        self._counts["polls_failed"] += polled.is_failure
+        self._counts["polls_unchanged"] += polled.is_unchanged
+        self._log(polled, watch)
 
     def _finish(self, finished: Finished) -> None:
         self._finished.append(finished)
         self._some_finished.set()
 
-    def _log(self, outcome: Outcome, watch: Stopwatch) -> None:
-        level = logging.WARNING if outcome.is_failure else logging.INFO
-        # Most polls find nothing, and lines about nothing hide the others.
-        level = logging.DEBUG if outcome.is_unchanged else level
+    def _log(self, polled: Polled, watch: Stopwatch) -> None:
+        level = logging.WARNING if polled.is_failure else logging.INFO
+        # Most polls find nothing new, and their lines would hide the others.
+        level = logging.DEBUG if polled.is_unchanged else level
         if logger.isEnabledFor(level):
-            finished = outcome.finished
+            finished = polled.finished
             extra = {
                 "source": finished.claim.source.url,
                 "result": finished.poll.result,
@@ -158,7 +161,7 @@ class Poller:
             logger.log(level, "polled", extra=extra)
 
     async def _note_results(self, drained: asyncio.Event) -> None:
-        """Write results down, many at a time, as long as there may be some."""
+        """Write results to Redis, many at a time, until the last poll has ended."""
         never = asyncio.Event()
         while self._finished or not drained.is_set():
             await self._some_finished.wait()
@@ -172,12 +175,12 @@ class Poller:
                 await runtime.attempt(write, never, what="poll results")
                 del self._finished[: len(batch)]
             with suppress(Unavailable), redis_errors_as_unavailable():
-                # A figure for /metrics, no more: not worth waiting for.
+                # Only a figure for /metrics: not worth waiting for.
                 counts, self._counts = self._counts, Counter()
                 await self._store.count(counts)
 
     async def _drain(self) -> None:
-        """Let polls end that are about to, and give the others back."""
+        """Wait for polls that end soon, and give the other claims back."""
         if self._polls:
             await asyncio.wait(self._polls, timeout=self._settings.drain_s / 2)
         for task in self._polls:

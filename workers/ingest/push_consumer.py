@@ -1,4 +1,7 @@
-"""Pushed: what hubs sent → read → append. A push that cannot be read is polled for instead."""
+"""Pushes: what hubs sent → parser process → append.
+
+The source of a push that cannot be parsed becomes due, and is polled instead.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ from service.storage.our_subscriptions import Push
 from service.storage.store import Store
 from workers import runtime
 from workers.ingest.fetch import Fetched
-from workers.ingest.source_poll import Taker
+from workers.ingest.intake import Intake
+from workers.ingest.parse import GUESSED_KINDS
 from workers.runtime import Clock, Stopwatch
 
 logger = logging.getLogger(__name__)
@@ -21,27 +25,27 @@ BLOCK_MS = 1_000
 
 
 class PushConsumer:
-    """The loop of one ingest worker that takes in pushes."""
+    """The loop of one ingest worker that appends what hubs pushed."""
 
-    def __init__(self, store: Store, taker: Taker, *, ordinal: int, now: Clock) -> None:
+    def __init__(self, store: Store, intake: Intake, *, ordinal: int, now: Clock) -> None:
         self._store = store
-        self._taker = taker
+        self._intake = intake
         self._consumer = f"ingest-{ordinal}"
         self._now = now
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Take in pushes, until stopped."""
-        await runtime.repeat(self._some, stop, what="pushes")
+        """Append pushes until stopped."""
+        await runtime.repeat(self._append_some, stop, what="pushes")
 
-    async def _some(self) -> None:
+    async def _append_some(self) -> None:
         pushes = await self._store.our_subscriptions.pushes(
             self._consumer, count=AT_ONCE, block_ms=BLOCK_MS
         )
         for push in pushes:
-            await self._take(push)
+            await self._append(push)
             await self._store.our_subscriptions.taken(push)
 
-    async def _take(self, push: Push) -> None:
+    async def _append(self, push: Push) -> None:
         source = await self._store.sources.get(push.source_id)
         if source is None or source.paused:
             return
@@ -55,13 +59,13 @@ class PushConsumer:
             last_modified="",
         )
         try:
-            report, counts, _ = await self._taker.read(source, fetched, refused=("html-guess",))
-            reason = report.error
+            appended = await self._intake.append_document(source, fetched, refused=GUESSED_KINDS)
+            if appended.report.error:
+                raise ParseFailed(appended.report.error)
         except ParseFailed as exc:
-            reason, counts = str(exc), None
-        if reason or counts is None:
-            logger.warning("a push cannot be read", extra={"source": source.url, "reason": reason})
+            reason = {"source": source.url, "reason": str(exc)}
+            logger.warning("a push cannot be parsed", extra=reason)
             await self._store.sources.wake(source.id, due_ms=to_ms(self._now()))
             return
-        extra = {"source": source.url, "new": counts["created"], "ms": watch.ms}
+        extra = {"source": source.url, "new": appended.counts["created"], "ms": watch.ms}
         logger.info("pushed", extra=extra)

@@ -10,7 +10,8 @@ from service.articles import sanitize
 from service.articles.article import Detail
 from service.articles.text import line
 from service.errors import ParseFailed
-from workers.ingest.parse import Document, FeedLink, Hints, parse
+from service.sources.outcome import Hints
+from workers.ingest.parse import Document, FeedLink, parse
 
 URL = "http://x.example/feed"
 

@@ -15,7 +15,7 @@ from datetime import UTC, tzinfo
 import orjson
 
 from service.errors import ParseFailed
-from workers.ingest.parse.document import Document, FeedLink, Hints, Reject
+from workers.ingest.parse.document import Document, FeedLink, Reject
 from workers.ingest.parse.html.page import parse_html
 from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
 from workers.ingest.parse.k2_json import parse_k2_json
@@ -23,7 +23,16 @@ from workers.ingest.parse.records import parse_lines, parse_records
 from workers.ingest.parse.text import parse_text
 from workers.ingest.parse.xml.tree import parse_xml
 
-__all__ = ["Document", "FeedLink", "Hints", "Reject", "parse"]
+__all__ = [
+    "FEED_KINDS",
+    "GUESSED_KINDS",
+    "PAGE_KINDS",
+    "Document",
+    "FeedLink",
+    "Hints",
+    "Reject",
+    "parse",
+]
 
 # The first tag after declaration, comments and DOCTYPE.
 _ROOT = re.compile(rb"<\s*([A-Za-z][\w:.-]*)")
@@ -36,6 +45,9 @@ _XML_ROOTS = frozenset(
 )
 # A feed in a page that a tool wrapped around it, or behind the warnings of its own program.
 _EMBEDDED = re.compile(rb"<(?:(rss|rdf:RDF)[\s>]|(feed)\s[^<>]*xmlns)")
+FEED_KINDS = frozenset({"rss", "atom", "rdf", "cdf", "json-feed", "k2-json", "sitemap"})
+GUESSED_KINDS = ("html-guess",)
+PAGE_KINDS = ("html-guess", "html")
 Parser = Callable[..., Document]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from service.articles import text
 from service.articles.article import Entry
+from service.sources.outcome import Hints
 
 # No honest feed is longer; the rest is a reject, not silence.
 MAX_ENTRIES = 10_000
@@ -33,22 +34,6 @@ class FeedLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hints:
-    """How often a feed says it may be polled (RSS ttl, skipHours, skipDays; RDF syndication)."""
-
-    interval_s: int = 0
-    """The longer of `ttl` and `sy:updatePeriod` / `sy:updateFrequency`; 0 if it names neither."""
-    skip_hours: tuple[int, ...] = ()
-    """Hours of the day in UTC, 0 to 23, sorted; 24 as written means 0."""
-    skip_days: tuple[int, ...] = ()
-    """Days of the week in UTC, 0 is Monday, sorted."""
-    hub: str = ""
-    """WebSub: the first link rel=hub, absolute."""
-    topic: str = ""
-    """WebSub: the link rel=self, absolute; what one subscribes to."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A parsed document: entries in their order there."""
 
@@ -65,7 +50,7 @@ class Document:
     """Of an OPML document."""
     alternates: tuple[FeedLink, ...] = ()
     """Feeds that a page names as its own (link rel=alternate), in its order."""
-    hints: Hints = Hints()
+    hints: Hints = field(default_factory=Hints)
     is_whole: bool = True
     """False if it is so broken that its end may be missing: its validators must not be kept."""
 

@@ -7,9 +7,10 @@ from typing import Any
 
 from service.articles import text
 from service.articles.article import Enclosure, Entry
+from service.sources.outcome import Hints
 from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document, Hints
+from workers.ingest.parse.document import Document
 from workers.ingest.parse.json_values import (
     collect,
     identifier_of,

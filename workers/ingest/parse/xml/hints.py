@@ -6,7 +6,7 @@ Nonsense is no hint.
 
 from __future__ import annotations
 
-from workers.ingest.parse.document import Hints
+from service.sources.outcome import Hints
 from workers.ingest.parse.links import web_url
 from workers.ingest.parse.xml.fields import Fields, inner_text, linked, number, text
 

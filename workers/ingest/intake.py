@@ -1,0 +1,69 @@
+"""Intake: one document → parser process → append. What polls and pushes have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from service.articles.encoded import EncodedArticle
+from service.settings import Settings
+from service.sources.source import Source
+from service.storage.store import Store
+from workers.ingest.documents import ParseJob, ParseReport
+from workers.ingest.fetch import Fetched
+from workers.ingest.parser_pool import ParserPool
+from workers.runtime import Clock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendedDocument:
+    """A document whose articles were appended; none were if its report has an error."""
+
+    report: ParseReport
+    counts: Counter[str]
+    """Status of the receipt (created, updated, unchanged …) → number of articles."""
+    rejects: list[str]
+    """Why feed entries were rejected, one line each."""
+
+
+class Intake:
+    """Parses documents of sources and appends their articles."""
+
+    def __init__(
+        self, store: Store, settings: Settings, parser_pool: ParserPool, *, now: Clock
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._parser_pool = parser_pool
+        self._now = now
+
+    async def append_document(
+        self, source: Source, fetched: Fetched, *, refused: Collection[str]
+    ) -> AppendedDocument:
+        """Parse a document and append its articles, batch by batch.
+
+        Args:
+            refused: kinds of documents that cannot be what was meant.
+
+        Raises:
+            ParseFailed: the parser process broke off; articles before that were appended.
+        """
+        counts: Counter[str] = Counter()
+
+        async def append(articles: list[EncodedArticle]) -> None:
+            receipts = await self._store.articles.append(articles, now=self._now())
+            counts.update(receipt.status for receipt in receipts)
+
+        job = ParseJob(
+            url=fetched.url,
+            content_type=fetched.content_type,
+            zone=str(self._settings.timezone),
+            added_url=source.added_url or source.url,
+            source_url=source.url,
+            category=source.category,
+            mapping=source.mapping,
+            refused=tuple(refused),
+        )
+        report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
+        return AppendedDocument(report=report, counts=counts, rejects=rejects)
