@@ -21,8 +21,8 @@ MAX_OUTLINES = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outline:
-    """A feed in a list of feeds."""
+class FeedLink:
+    """A feed that a document names: in a list of feeds (an outline of OPML), or as its own."""
 
     url: str
     title: str = ""
@@ -77,7 +77,7 @@ def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> e
     )
 
 
-def read(body: bytes) -> list[Outline]:
+def read(body: bytes) -> list[FeedLink]:
     """The feeds of an OPML document, in its order. Raises InvalidInput if it is none."""
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
@@ -91,24 +91,24 @@ def read(body: bytes) -> list[Outline]:
     return outlines(root)
 
 
-def outlines(root: Any) -> list[Outline]:
+def outlines(root: Any) -> list[FeedLink]:
     """The feeds of an <opml> element, the first MAX_OUTLINES."""
     body = root.find("{*}body")
     found = _feeds(body, ()) if body is not None else iter(())
     return [outline for _, outline in zip(range(MAX_OUTLINES), found, strict=False)]
 
 
-def _feeds(parent: Any, above: tuple[str, ...]) -> Iterator[Outline]:
+def _feeds(parent: Any, above: tuple[str, ...]) -> Iterator[FeedLink]:
     for outline in parent.iterfind("{*}outline"):
         title = (outline.get("title") or outline.get("text") or "").replace("/", " ").strip()
         url = (outline.get("xmlUrl") or "").strip()
         if url:
-            yield Outline(url=url, title=title, category="/".join(above))
+            yield FeedLink(url=url, title=title, category="/".join(above))
         if len(outline) and len(above) < MAX_DEPTH:
             yield from _feeds(outline, (*above, title) if title else above)
 
 
-def write(feeds: Sequence[Outline], *, title: str) -> bytes:
+def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
     """A list of feeds, in folders by their categories; `read` gives the same feeds back."""
     root = etree.Element("opml", version="2.0")
     etree.SubElement(etree.SubElement(root, "head"), "title").text = title

@@ -27,7 +27,7 @@ from urllib.parse import parse_qsl, quote
 from service.articles import categories
 from service.articles.article import Article
 from service.articles.text import line, plain_text
-from service.articles.times import from_ms, from_rfc3339, to_ms
+from service.articles.times import from_rfc3339, to_ms
 from service.errors import InvalidInput
 from service.http import whole_number
 
@@ -288,11 +288,3 @@ def _tags(tags: tuple[str, ...]) -> frozenset[str]:
 def cursor_of(article: Article) -> PageCursor:
     """Where an article stands in a list."""
     return PageCursor(to_ms(article.published), article.id)
-
-
-def until_of(query: Query) -> datetime | None:
-    """The moment before which everything in the query was published, if there is one."""
-    moments = [query.until] if query.until else []
-    if query.before:
-        moments.append(from_ms(query.before.ms + 1))
-    return min(moments, default=None)

@@ -103,7 +103,7 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
 async def exported(store: Store) -> bytes:
     """All sources as OPML 2.0, in folders by their categories; no headers, they are secret."""
     outlines = [
-        opml.Outline(url=source.url, title=source.title, category=source.category)
+        opml.FeedLink(url=source.url, title=source.title, category=source.category)
         for source in await store.sources.all()
     ]
     return opml.write(outlines, title="Sources of dateline")

@@ -1,4 +1,4 @@
-"""What feeds and pages say beside their articles; sitemaps, CDF, extraction, odd old dialects."""
+"""What feeds and pages say beside their articles; sitemaps, extraction, odd old dialects."""
 
 from __future__ import annotations
 
@@ -181,20 +181,13 @@ def test_other_sitemaps() -> None:
     assert [FeedLink(url="http://x.example/news.xml")] == list(document.alternates)
 
 
-def test_cdf() -> None:
-    """Channel Definition Format, in capitals as it was."""
-    document = read(
-        '<?XML version="1.0"?><CHANNEL HREF="http://x.example/"><TITLE>C</TITLE>'
-        '<ITEM HREF="/1" LASTMOD="2026-01-05T10:00"><TITLE>One</TITLE><ABSTRACT>Text.</ABSTRACT>'
-        '</ITEM><CHANNEL><ITEM HREF="http://x.example/2"><TITLE>Two</TITLE></ITEM></CHANNEL>'
-        "</CHANNEL>"
-    )
-    one, two = document.entries
-    assert ("cdf", "C", "http://x.example/1", "Text.") == (
-        document.kind, document.title, one.url, one.content_html,
-    )  # fmt: skip
-    assert ("http://x.example/2", "Two") == (two.guid, two.title)
-    assert datetime(2026, 1, 5, 10, tzinfo=UTC) == one.published
+def test_a_channel_without_items_is_not_a_feed() -> None:
+    """Such as one of Microsoft's Channel Definition Format, which has items in capitals."""
+    with pytest.raises(ParseFailed, match="no items"):
+        read(
+            '<?xml version="1.0"?><CHANNEL HREF="http://x.example/"><TITLE>C</TITLE>'
+            '<ITEM HREF="/1"><TITLE>One</TITLE></ITEM></CHANNEL>'
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Parse: bytes in, a Document out. Pure.
 
-What a document is, is seen from its first characters; what its sender calls it is wrong too often
-(RSS as text/html, JSON as text/plain) and only helps with the charset.
+Two tables tell which parser reads a document: by its first byte, and for XML by its root. What its
+sender calls it is wrong too often (RSS as text/html, JSON as text/plain) and only helps with the
+charset. To add an input format, write a module beside the others and add its row, and its kind if
+it is a feed.
 """
 
 from __future__ import annotations
@@ -11,17 +13,23 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, tzinfo
+from typing import Any
 
 import orjson
 
 from service.errors import ParseFailed
-from workers.ingest.parse.document import Document, FeedLink, Reject
+from service.feeds.opml import FeedLink
+from workers.ingest.parse.document import Document, Reject
 from workers.ingest.parse.html.page import parse_html
 from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
 from workers.ingest.parse.k2_json import parse_k2_json
 from workers.ingest.parse.records import parse_lines, parse_records
 from workers.ingest.parse.text import parse_text
-from workers.ingest.parse.xml.tree import parse_xml
+from workers.ingest.parse.xml.atom import parse_atom
+from workers.ingest.parse.xml.opml import parse_opml
+from workers.ingest.parse.xml.rss import parse_rss
+from workers.ingest.parse.xml.sitemap import parse_sitemap, parse_sitemap_index
+from workers.ingest.parse.xml.tree import Dialect, parse_xml
 
 __all__ = [
     "FEED_KINDS",
@@ -29,7 +37,6 @@ __all__ = [
     "PAGE_KINDS",
     "Document",
     "FeedLink",
-    "Hints",
     "Reject",
     "parse",
 ]
@@ -40,15 +47,24 @@ _PROLOGUE = re.compile(
     rb"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE
 )
 _SNIFFED = 8_192
-_XML_ROOTS = frozenset(
-    {b"rss", b"feed", b"entry", b"rdf", b"channel", b"opml", b"xml", b"urlset", b"sitemapindex"}
-)
 # A feed in a page that a tool wrapped around it, or behind the warnings of its own program.
 _EMBEDDED = re.compile(rb"<(?:(rss|rdf:RDF)[\s>]|(feed)\s[^<>]*xmlns)")
-FEED_KINDS = frozenset({"rss", "atom", "rdf", "cdf", "json-feed", "k2-json", "sitemap"})
+Parser = Callable[..., Document]
+XML_ROOTS: dict[str, Dialect] = {
+    "rss": parse_rss,
+    "rdf": parse_rss,
+    "channel": parse_rss,
+    "feed": parse_atom,
+    "entry": parse_atom,
+    "opml": lambda root, url, _: parse_opml(root, url),
+    "urlset": parse_sitemap,
+    "sitemapindex": parse_sitemap_index,
+}
+"""Name of the root, in small letters and without namespace → what reads its tree."""
+# Kinds of documents (`Document.kind`): feeds, and pages in the place of one.
+FEED_KINDS = frozenset({"rss", "atom", "rdf", "json-feed", "k2-json", "sitemap"})
 GUESSED_KINDS = ("html-guess",)
 PAGE_KINDS = ("html-guess", "html")
-Parser = Callable[..., Document]
 
 
 def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = UTC) -> Document:
@@ -71,7 +87,7 @@ def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = 
     embedded = _embedded(body) if parser in (parse_html, parse_text) else b""
     if embedded:
         with suppress(ParseFailed):
-            return parse_xml(embedded, url=url, content_type=content_type, zone=zone)
+            return _parse_xml(embedded, url=url, content_type=content_type, zone=zone)
     return parser(body, url=url, content_type=content_type, zone=zone)
 
 
@@ -86,13 +102,18 @@ def _embedded(body: bytes) -> bytes:
 
 def _parser(body: bytes) -> Parser:
     head = body[:_SNIFFED].lstrip()
-    if head.startswith((b"{", b"[")):
-        return _parse_json
+    if head[:1] in FIRST_BYTES:
+        return FIRST_BYTES[head[:1]]
+    # UTF-16 without a byte order mark has a NUL beside its bracket.
     if not head.startswith(b"<") and b"\x00" not in head[:4]:
         return parse_text
     root = _ROOT.search(_PROLOGUE.sub(b"", head))
-    name = root.group(1).lower().rsplit(b":", 1)[-1] if root else b"xml"
-    return parse_xml if name in _XML_ROOTS else parse_html
+    name = root.group(1).lower().rsplit(b":", 1)[-1].decode() if root else "xml"
+    return _parse_xml if name == "xml" or name in XML_ROOTS else parse_html
+
+
+def _parse_xml(body: bytes, **options: Any) -> Document:
+    return parse_xml(body, dialects=XML_ROOTS, **options)
 
 
 def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
@@ -110,3 +131,8 @@ def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Do
         # Whatever version it names: an article of ours has no items.
         return parse_json_feed(found, url, zone)
     return parse_records(found, url)
+
+
+FIRST_BYTES: dict[bytes, Parser] = {b"{": _parse_json, b"[": _parse_json}
+"""First byte that is not white space → parser. What begins with `<` is read by its root: as XML if
+XML_ROOTS has it, else as a page; everything else is read as text."""

@@ -8,10 +8,18 @@ Latin-1 means (https://encoding.spec.whatwg.org/#names-and-labels).
 from __future__ import annotations
 
 import codecs
+import re
 
 # They look like ASCII, and so like UTF-8.
+_CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 _SEVEN_BIT = ("iso-2022", "iso2022", "hz")
 _MEANT = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252"}
+
+
+def charset_of(content_type: str) -> str:
+    """What a Content-Type header calls the charset; empty if it does not."""
+    match = _CHARSET.search(content_type)
+    return match.group(1) if match else ""
 
 
 def decode(body: bytes, *labels: str) -> str:

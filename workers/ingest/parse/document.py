@@ -8,6 +8,7 @@ from typing import Any
 
 from service.articles import text
 from service.articles.article import Entry
+from service.feeds.opml import FeedLink
 from service.sources.outcome import Hints
 
 # No honest feed is longer; the rest is a reject, not silence.
@@ -24,21 +25,11 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FeedLink:
-    """A feed that a document names (an OPML outline)."""
-
-    url: str
-    title: str = ""
-    category: str = ""
-    """Path of titles; empty if the document has it in none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
     """A parsed document: entries in their order there."""
 
     kind: str
-    """rss, atom, rdf, cdf, json-feed, k2-json, k2-list, k2-item, sitemap, html (a page that says
+    """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, sitemap, html (a page that says
     that it is an article), html-guess (one that does not), text, records, opml."""
     url: str = ""
     """Its own idea of its address, else where it came from; empty if neither is known."""

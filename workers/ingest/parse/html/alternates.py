@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from service.feeds.opml import FeedLink
 from service.sources.outcome import Hints
-from workers.ingest.parse.document import FeedLink
 from workers.ingest.parse.html.k2 import LIST_KINDS
 from workers.ingest.parse.links import web_url
 

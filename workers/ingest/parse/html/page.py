@@ -20,7 +20,7 @@ from service.articles import sanitize
 from service.articles.article import Detail, Entry
 from service.articles.text import line
 from service.errors import ParseFailed
-from workers.ingest.parse.charsets import decode
+from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
 from workers.ingest.parse.html import k2
@@ -29,7 +29,6 @@ from workers.ingest.parse.html.readability import extracted
 from workers.ingest.parse.links import absolute
 
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
-_HEADER_CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 _TYPES = frozenset({"Article", "NewsArticle", "BlogPosting", "Report", "ReportageNewsArticle"})
 # Shorter texts are menus and teasers.
 MIN_TEXT_CHARS = 80
@@ -58,10 +57,10 @@ def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
 
 
 def _decoded(body: bytes, content_type: str) -> str:
-    header, declared = _HEADER_CHARSET.search(content_type), _CHARSET.search(body[:4096])
+    declared = _CHARSET.search(body[:4096])
     return decode(
         body,
-        header.group(1) if header else "",
+        charset_of(content_type),
         declared.group(1).decode() if declared else "",
     )
 

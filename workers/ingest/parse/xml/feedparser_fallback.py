@@ -65,7 +65,7 @@ def _kind(version: str) -> str:
     """As `Document.kind` calls it."""
     if version in ("rss090", "rss10"):
         return "rdf"
-    return next((kind for kind in ("atom", "cdf") if version.startswith(kind)), "rss")
+    return "atom" if version.startswith("atom") else "rss"
 
 
 def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from service.feeds import opml
-from workers.ingest.parse.document import Document, FeedLink
+from workers.ingest.parse.document import Document
 
 
 def parse_opml(root: Any, url: str) -> Document:
     """The outlines that have an xmlUrl."""
-    feeds = tuple(
-        FeedLink(url=found.url, title=found.title, category=found.category)
-        for found in opml.outlines(root)
-    )
-    return Document(kind="opml", url=url, feeds=feeds)
+    return Document(kind="opml", url=url, feeds=tuple(opml.outlines(root)))

@@ -8,6 +8,7 @@ from typing import Any
 from lxml import etree
 
 from service.articles.article import Entry
+from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
 from workers.ingest.parse.links import absolute
@@ -34,7 +35,11 @@ _DATES = ("pubdate", "dc:date", "atom:published", "dcterms:issued", "dcterms:cre
 
 
 def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
-    """The items of a channel, or beside it as RSS 0.9 and 1.0 have them."""
+    """The items of a channel, or beside it as RSS 0.9 and 1.0 have them.
+
+    Raises:
+        ParseFailed: the root is a channel without items.
+    """
     channel = root.find("{*}channel")
     if channel is None:
         channel = root
@@ -47,6 +52,9 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
         *channel.iterfind("{*}items/{*}item"),
         *(root.iterfind("{*}item") if root is not channel else []),
     ]
+    if channel is root and not items:
+        # A channel of early RSS, or of something else that calls its root so (CDF).
+        raise ParseFailed("XML with the root <channel> and no items is not a feed that we know")
     base = absolute(absolute(document_url, own), root.get(BASE, ""))
     base = absolute(base, channel.get(BASE, ""))
     language = text(fields, "language") or text(fields, "dc:language")
@@ -145,49 +153,3 @@ def _without_k2(markup: str) -> str:
         if name in ("IntroText", "FullText")
     ]
     return "\n".join(kept) or markup
-
-
-def parse_cdf(root: Any, url: str, zone: tzinfo) -> Document:
-    """Microsoft's Channel Definition Format of 1997: names in capitals, links as HREF."""
-    items = [element for element in root.iter() if _local(element) == "item"]
-    return collected(
-        "cdf",
-        items,
-        lambda item: _cdf_item(item, absolute(url, _attribute(root, "href")), zone),
-        url=url or _attribute(root, "href"),
-        title=_child(root, "title"),
-    )
-
-
-def is_cdf(root: Any) -> bool:
-    """Early RSS has a channel as its root, too, but in small letters and without an address."""
-    return (
-        root.tag == "CHANNEL"
-        or bool(_attribute(root, "href"))
-        or any(_local(child) == "item" and _attribute(child, "href") for child in root)
-    )
-
-
-def _cdf_item(item: Any, base: str, zone: tzinfo) -> Entry:
-    raw = _attribute(item, "lastmod")
-    return Entry(
-        guid=absolute(base, _attribute(item, "href")),
-        url=absolute(base, _attribute(item, "href")),
-        title=_child(item, "title"),
-        content_html=_child(item, "abstract"),
-        published=parse_date(raw, zone=zone),
-        raw_published=raw,
-        base_url=base,
-    )
-
-
-def _local(element: Any) -> str:
-    return etree.QName(element).localname.lower() if isinstance(element.tag, str) else ""
-
-
-def _attribute(element: Any, name: str) -> str:
-    return next((v.strip() for key, v in element.attrib.items() if key.lower() == name), "")
-
-
-def _child(element: Any, name: str) -> str:
-    return next((inner_text(child) for child in element if _local(child) == name), "")

@@ -10,8 +10,9 @@ from typing import Any
 
 from service.articles.article import Detail, Entry
 from service.errors import ParseFailed
+from service.feeds.opml import FeedLink
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document, FeedLink, Reject, bounded
+from workers.ingest.parse.document import Document, Reject, bounded
 from workers.ingest.parse.links import resolved
 from workers.ingest.parse.xml.fields import inner_text
 

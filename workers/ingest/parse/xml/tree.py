@@ -13,21 +13,20 @@ from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from html.entities import html5
-from typing import Any
+from typing import Any, TypeAlias
 
 from lxml import etree
 
 from service.articles.article import Entry
 from service.articles.text import normalized
 from service.errors import ParseFailed
-from workers.ingest.parse.charsets import decode
+from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.document import Document
 from workers.ingest.parse.xml import feedparser_fallback
-from workers.ingest.parse.xml.atom import parse_atom
 from workers.ingest.parse.xml.fields import NAMESPACES
-from workers.ingest.parse.xml.opml import parse_opml
-from workers.ingest.parse.xml.rss import is_cdf, parse_cdf, parse_rss
-from workers.ingest.parse.xml.sitemap import parse_sitemap, parse_sitemap_index
+
+Dialect: TypeAlias = Callable[[Any, str, tzinfo], Document]
+"""(root, URL, zone of times that name none) → the document."""
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _MAX_PROLOGUE = 8_192
@@ -38,7 +37,6 @@ _BARE_VALUE = re.compile(r"""("[^"]*"|'[^']*')|=\s*([^\s"'=/]+)""")
 _PREFIX = re.compile(r"[<\s]/?([A-Za-z][\w.-]{0,40}):[A-Za-z]")
 _KNOWN = re.compile(r"\sxmlns:([\w.-]{1,40})\s*=")
 _ENCODING = re.compile(rb"""^\s*<\?xml[^>]*encoding=["']([A-Za-z0-9._-]+)["']""")
-_CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
 _ENTITY = re.compile(r"&(#\d{1,7};|#[xX][0-9a-fA-F]{1,6};|[A-Za-z][A-Za-z0-9]{1,40};)?")
 _DECLARED = re.compile(r"""<!ENTITY\s+([A-Za-z][\w.-]{0,40})\s+["']([^"'&<%]{0,200})["']\s*>""")
 MAX_DECLARED = 50
@@ -46,15 +44,24 @@ MAX_PREFIXES = 50
 _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 
 
-def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
-    """A feed, whatever its dialect. Raises ParseFailed."""
+def parse_xml(
+    body: bytes, *, dialects: Mapping[str, Dialect], url: str, content_type: str, zone: tzinfo
+) -> Document:
+    """A feed, whatever its dialect.
+
+    Args:
+        dialects: name of the root, in small letters and without namespace → what reads its tree.
+
+    Raises:
+        ParseFailed.
+    """
     root = _tree(body, url)
     repaired = b""
     if root is None:
         repaired = _repair(body, content_type)
         root = _tree(repaired, url)
     if root is not None:
-        document = _document(root, url, zone)
+        document = _document(root, dialects, url, zone)
         if not document.entries or any(map(_says_something, document.entries)):
             return document
         # All of it is in a namespace that we do not know, or in none.
@@ -62,20 +69,19 @@ def parse_xml(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Docu
         return feedparser_fallback.parse(body, url=url, content_type=content_type, zone=zone)
     except ParseFailed:
         root = None if feedparser_fallback.refusal(body) else _tree(repaired, url, recover=True)
-        if root is None or etree.QName(root).localname.lower() not in _DIALECTS:
+        if root is None or etree.QName(root).localname.lower() not in dialects:
             raise
-        document = _document(root, url, zone)
+        document = _document(root, dialects, url, zone)
         if not document.entries:
             raise
         return replace(document, is_whole=False)
 
 
-def _document(root: Any, url: str, zone: tzinfo) -> Document:
+def _document(root: Any, dialects: Mapping[str, Dialect], url: str, zone: tzinfo) -> Document:
     name = etree.QName(root).localname.lower()
-    if name not in _DIALECTS:
+    if name not in dialects:
         raise ParseFailed(f"XML with the root <{name}> is no feed that we know")
-    dialect = parse_cdf if name == "channel" and is_cdf(root) else _DIALECTS[name]
-    return dialect(root, url, zone)
+    return dialects[name](root, url, zone)
 
 
 def _says_something(entry: Entry) -> bool:
@@ -113,10 +119,10 @@ def _without_doctype(body: bytes) -> bytes:
 def _repair(body: bytes, content_type: str) -> bytes:
     """Charset, named HTML entities, bare ampersands, control characters, a declaration that is not
     the first thing, prefixes that are not declared: the faults that occur."""
-    declared, header = _ENCODING.match(body), _CHARSET.search(content_type)
+    declared = _ENCODING.match(body)
     text = decode(
         _without_doctype(body),
-        header.group(1) if header else "",
+        charset_of(content_type),
         declared.group(1).decode() if declared else "",
     )
     text = text[_PROLOGUE.match(text).end() :]  # type: ignore[union-attr]  # matches at least ""
@@ -176,20 +182,3 @@ def _is_allowed(number: int) -> bool:
         or 0xE000 <= number < 0xFFFE
         or 0x10000 <= number < 0x110000
     )
-
-
-def _opml(root: Any, url: str, zone: tzinfo) -> Document:
-    del zone
-    return parse_opml(root, url)
-
-
-_DIALECTS: dict[str, Callable[[Any, str, tzinfo], Document]] = {
-    "rss": parse_rss,
-    "rdf": parse_rss,
-    "channel": parse_rss,
-    "feed": parse_atom,
-    "entry": parse_atom,
-    "opml": _opml,
-    "urlset": parse_sitemap,
-    "sitemapindex": parse_sitemap_index,
-}
