@@ -1,6 +1,6 @@
 """Decoding: content codings of HTTP (RFC 9110 8.4), undone in small steps and within bounds. Pure.
 
-A bomb is told by its ratio long before it is large; what follows it is never unpacked.
+A bomb shows by its ratio long before it is large; what follows it is never unpacked.
 """
 
 from __future__ import annotations

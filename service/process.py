@@ -2,7 +2,7 @@
 
 Its end, its open files, its garbage collector, and that it ends with its parent.
 
-A task that fails must end its process, so that whoever started it starts it again. A plain task
+A task that fails must end its process, so that its supervisor starts it again. A plain task
 group cancels the others and waits for them, and a cancellation can get lost on its way (inside a
 client that connects, in code that cleans up): the process then lives on without working. So a
 `stopping_group` orders its process to stop at the first failure, or when its body is cancelled.

@@ -2,7 +2,7 @@
 
 A loop is `async def loop(stop)`: it blocks for about two seconds at most, looks at `stop` between
 units of work, finishes the unit and returns. The first loop that fails, or returns unasked, ends
-the process within DRAIN_S (service/process.py), and whoever started it starts it again: nothing is
+the process within DRAIN_S (service/process.py), and its supervisor starts it again: nothing is
 lost by that, because effects come before acks.
 """
 
@@ -67,7 +67,8 @@ async def run(loops: list[Loop], stop: asyncio.Event, *, drain_s: float) -> None
 
 
 async def _watched(loop: Loop, stop: asyncio.Event, failures: list[Exception]) -> None:
-    """Run one loop. The others are told to stop rather than cancelled: they end in order."""
+    """Run one loop. The others are asked to stop rather than cancelled, so that they end in
+    order."""
     try:
         await loop(stop)
         if not stop.is_set():

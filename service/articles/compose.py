@@ -63,7 +63,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     url = urls.url(entry.url, base_url=entry.base_url)
     title = line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
     if not title and entry.detail is not Detail.RECORD:
-        # Pictures and notes are published without a word; a record's publisher is told instead.
+        # Pictures and notes are published without words; the publisher of a record gets an error.
         title = url[:MAX_TITLE_CHARS]
     if not title:
         raise InvalidInput("title", entry.title, "an article needs a title or a text")
@@ -124,8 +124,8 @@ def attribution(text: str) -> str:
 
 
 def _categories(entry: Entry) -> tuple[Category, ...]:
-    """Each once. What a feed has in a category that can be none is no worse for it; a record's
-    publisher is told."""
+    """Each once. A name that cannot be a category is dropped from a feed's entry; for a record it
+    is an error, so that its publisher sees it."""
     found: dict[str, Category] = {}
     for spelling in entry.categories[:MAX_LIST_ITEMS]:
         try:

@@ -105,7 +105,7 @@ def _cleaner(base_url: str) -> nh3.Cleaner:
         try:
             return _cleaner_with(("rewrite_with_base", base_url))
         except ValueError:
-            pass  # A base that is no URL is none.
+            pass  # Without a usable base, relative URLs are dropped.
     return _cleaner_with("deny")
 
 
@@ -150,7 +150,7 @@ def _tamed(text: str) -> str | None:
 def has_huge_tag(text: str) -> bool:
     """Whether one tag may have more than MAX_ATTRIBUTES: parsers compare each with each.
 
-    Attributes are told apart by space, `/` or quotes; a tag has no `>` but in quotes.
+    Spaces, `/` and quotes separate attributes; inside a tag, `>` stands only in quotes.
     """
     if len(text) <= 2 * MAX_ATTRIBUTES or "<" not in text:
         return False

@@ -52,7 +52,7 @@ class Duplicates:
         return str(uuid.UUID(bytes=await self._client.hget(key, field)))
 
     async def claim_url(self, canonical: str, article_id: str) -> None:
-        """Note the canonical URL as this article's, whoever had it."""
+        """Note the canonical URL as this article's, even if another article had it."""
         key, field = _url(canonical)
         await self._client.hset(key, field, uuid.UUID(article_id).bytes)
 

@@ -18,7 +18,7 @@ from service.storage.client import Script, lua_script
 from service.storage.commands import Client, PendingEntry, StreamEntry
 
 # A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
-# and a process that is told to stop waits for it.
+# and a process that stops waits for it.
 BLOCK_MS = 1_000
 # The group whose work the category feeds stand on.
 AGGREGATE = "aggregate"

@@ -206,5 +206,5 @@ class HubSubscriptions:
 
 
 def _host(callback: str) -> str:
-    # As subscriptions are told apart, or one could be counted at a host and discounted at none.
+    # By the same rule that tells subscriptions apart, so that each is counted and discounted once.
     return urlsplit(unescaped(callback)).hostname or ""

@@ -1,8 +1,9 @@
 """Sources in Redis: what to poll, when it is due, and what the polls left.
 
 Any number of ingest workers share the work by claims: claim.lua hands out each source that is due
-to one of them, no more than AT_ONCE at a time for one host and spaced, whoever asks; finish.lua
-takes the result. What a call costs depends on how many are due, not on how many there are.
+to one of them, no more than AT_ONCE at a time for one host and spaced, whichever worker asks;
+finish.lua takes the result. What a call costs depends on how many are due, not on how many there
+are.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ class Importer:
         self.summary = Summary()
 
     async def take(self, target: str, *, progress: Callable[[float], None]) -> None:
-        """Import one file or URL; `progress` is told what share of it was done since
-        it was told last."""
+        """Import one file or URL; `progress` gets the share of it that was done since
+        its last call."""
         try:
             body, url, content_type = await self._read(target)
             parts, name = _parts(body), target if url else Path(target).name

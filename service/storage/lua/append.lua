@@ -28,8 +28,8 @@ local function known_richer(forms, form)
   return false
 end
 
--- Pages with a clock, a counter or an advertisement in the text change for ever: after so many changes
--- that their source does not own up to, no more are told of. A record (form 2) is somebody's word.
+-- Pages with a clock, a counter or an advertisement in the text never stop changing: after so many
+-- changes without a new date of the source, no more become events. A record (form 2) is somebody's word.
 local MAX_QUIET = 24
 
 local function is_quiet(head, form, updated)

@@ -1,5 +1,5 @@
 -- Claim sources that are due, as far as their hosts may be asked now. Each goes to one worker, and
--- comes back if that worker dies. One whose host is busy is put off to a turn of its own, so that
+-- comes back if that worker dies. A source whose host is busy is postponed to its own turn, so that
 -- the next calls need not look at it again and again.
 --
 -- KEYS  1 due  2 sources  3 polls  4 hosts
