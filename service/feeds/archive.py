@@ -1,4 +1,4 @@
-"""Archive: which documents of a feed are complete and never change again (RFC 5005 4). Pure."""
+"""Archive: links to the documents of a feed that are complete (RFC 5005 4). Pure."""
 
 from __future__ import annotations
 
@@ -10,23 +10,27 @@ from service.feeds.page import Period
 
 @dataclass(frozen=True, slots=True)
 class ArchiveLinks:
-    """A feed's place among the archive documents, which are the days that are over (RFC 5005 4).
+    """A feed's neighbours among the archive documents, which are the past days (RFC 5005 4).
 
-    The live feed leads to the newest of them, each of them to the day before that has articles. A
-    day that goes on is none yet, but if it has more than the live feed shows, the live feed leads
-    to it first, so that who follows the chain misses nothing.
+    The live feed links to the newest archive document, and each of these to the next older day
+    that has articles. The present day is not an archive document yet, but if it has more articles
+    than the live feed shows, the live feed links to it first, so that a client that follows the
+    links misses nothing.
     """
 
     older: Period | None = None
+    """The day that follows in the direction of older articles; None at the end."""
     newer: Period | None = None
+    """The next newer archive document; None for the live feed and the newest document."""
     is_archive: bool = False
+    """Whether this feed is itself an archive document."""
 
     def __str__(self) -> str:
-        """Changes with it."""
+        """A short text, equal for equal links only; part of a page's version."""
         return f"{self.older or ''}<{self.newer or ''}{'.' if self.is_archive else ''}"
 
     def ends(self, zone: tzinfo) -> list[datetime]:
-        """When the days that it names are over: before that, it was another."""
+        """Moments at which the linked days end; before each of them the links were different."""
         return [day.bounds(zone)[1] for day in (self.older, self.newer) if day]
 
 

@@ -1,4 +1,4 @@
-"""Formats: every format that feeds are written in, one row each. Pure.
+"""Formats: one table row for each format that feeds are written in. Pure.
 
 To add a format, write a module beside `rss_atom` and `json_feed` and add its row here: paths,
 headers, pages for people, the page cache and OPML take their formats from this table.
@@ -18,28 +18,27 @@ from service.feeds.rss_atom import Shell
 
 
 class Fragment(Protocol):
-    """What writes the part of a feed that one article makes."""
+    """Writes the fragment of a feed for one article."""
 
     def __call__(self, article: Article, *, base_url: str, titles: Mapping[str, str]) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A format of feeds."""
+    """How feeds are written in one format, and what the format is called."""
 
     extension: str
-    """The end of its paths."""
+    """The end of the paths of its feeds, without the dot."""
     media_type: str
     name: str
-    """As people know it."""
+    """For display: `RSS`, `Atom`, `JSON`."""
     is_xml: bool
-    """Whether browsers show it by our style sheet, and ask for it as XML."""
+    """Whether browsers apply our style sheet to it, and request it as XML."""
     fragment: Fragment
     shell: Callable[[Feed], Shell] | None
-    """What writes the part that can be kept for the next rendering; None if there is no such
-    part."""
+    """Writes the shell, which is reused by later renderings; None if the format has none."""
     join: Callable[[Feed, Sequence[bytes], Shell | None], bytes]
-    """What puts the feed together: (head, fragments in their order, kept part) → its bytes."""
+    """Joins (head, fragments in their order, shell or None) into the bytes of the feed."""
 
 
 def _format_of_rss_atom(extension: str, *, name: str) -> Format:

@@ -1,2 +1,4 @@
-"""Rendering: from what storage keeps to a feed's bytes, for servers and for the aggregate
-worker."""
+"""Rendering: from the articles in storage to the bytes of a feed.
+
+Servers and aggregate workers share this code, and the bytes that it stores.
+"""

@@ -1,7 +1,8 @@
-"""Articles that were read lately, by the process that renders them.
+"""A cache, in each process that renders, of the articles that it read last.
 
-A page that changes shares all but one of its articles with its last version. Of those only the
-heads are read, a fifth of a kilobyte each: an article whose head is the same is the same.
+A page that changes usually shares all but one of its articles with its previous version. For cached
+articles only the heads are read, a fifth of a kilobyte each: an article with an unchanged head is
+unchanged.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from service.articles.article import Article
 from service.storage.store import Store
 
 MAX_CHARS = 32_000_000
-# Longer pages are read through: they would push out all others.
+# Longer pages bypass the cache: they would evict all other articles.
 MAX_IDS = 500
 
 
@@ -28,7 +29,7 @@ class ArticleCache:
         )
 
     async def get(self, ids: Sequence[str]) -> list[Article]:
-        """The articles of these ids, in their order, less those that are unknown."""
+        """The articles with these ids, in this order; unknown ids are left out."""
         if len(ids) > MAX_IDS:
             return [article for article in await self._store.articles.get(ids) if article]
         heads = dict(zip(ids, await self._store.articles.heads(ids), strict=True))

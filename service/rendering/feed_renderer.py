@@ -1,8 +1,8 @@
-"""Rendering a feed page from storage: one place for servers and for the aggregate worker.
+"""Render a feed page from storage, for servers and for the aggregate worker.
 
-The state is read before the articles, so bytes may be newer than their state says (and are then
-made once more), never older. Rendering runs in one thread of its own (feedgen's rule), and what one
-process rendered serves all.
+A page's state is read before its articles, so the bytes may be newer than their state (and are then
+rendered again), never older. Rendering runs in one separate thread (feedgen is not thread-safe),
+and a page that one process rendered serves all processes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,14 @@ from service.storage.category_index import Entries, State
 from service.storage.rendered_pages import Change, Rendered
 from service.storage.store import Store
 
-# Versions of a page that a difference can be made to, and the longest page that has any.
-MAX_PAST = 8
+# Versions of a page that a client can get the difference to, and the longest page, in articles,
+# for which differences are computed.
+MAX_PREVIOUS_VERSIONS = 8
 MAX_COMPARED = 1_000
-_MARK_BYTES = 8
-# Articles that one request looks through for what it selects (0.1 s), and requests that do so at
-# once; `next` leads on. Who wants more of the same saves a view.
+_DIGEST_BYTES = 8
+# Articles that one request examines to select from (0.1 s), articles read in one round trip, and
+# requests that examine articles at the same time. `next` links continue after the last examined
+# article; a client that selects much and often should save a view.
 MAX_SCANNED = 2_000
 SCANNED_AT_ONCE = 100
 MAX_SCANS = 2
@@ -40,18 +42,18 @@ MAX_SCANS = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What is in a feed."""
+    """The articles of a feed, and the facts about them that its head shows."""
 
     articles: Sequence[Article]
     older: str
-    """Query of the selection that goes on where this one ends; empty if there is none."""
+    """Query of the selection that continues after this one; empty if this is the last."""
     is_brief: bool
     deleted: Sequence[Tombstone]
     titles: Mapping[str, str]
 
 
 class FeedRenderer:
-    """Renders feeds, or takes what another process rendered."""
+    """Renders feeds, or loads them if another process has rendered them already."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -65,20 +67,20 @@ class FeedRenderer:
             zone=settings.timezone,
             hubs=settings.hub_pings,
         )
-        self._made_by = _fingerprint(settings)
+        self._settings_hash = _hash_of(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
         self._titles: dict[str, str] = {}
-        self._shelf = ArticleCache(store)
+        self._article_cache = ArticleCache(store)
         self._scans = asyncio.Semaphore(MAX_SCANS)
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the rendering thread; renderings that have not begun are cancelled."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def titles(self, needed: Iterable[str]) -> Mapping[str, str]:
-        """Category path → title, of the needed paths and all above them, as far as they exist.
+        """Category path → title, for these paths and their ancestors; unknown paths are left out.
 
-        A title never changes, so each is read once; asking for what does not exist costs one field.
+        A title never changes, so each is read once; an unknown path costs one field each time.
         """
         paths = categories.with_ancestors(tuple(needed))
         missing = [path for path in paths if path not in self._titles]
@@ -87,14 +89,14 @@ class FeedRenderer:
         return self._titles
 
     async def is_known(self, category: str) -> bool:
-        """Whether a category exists; `all` does."""
+        """Whether a category or a public view exists; `all` always exists."""
         if category.startswith(VIEWS):
             view = await self._store.views.get(category.removeprefix(VIEWS))
             return view is not None and not view.private
         return category == categories.ALL or category in await self.titles([category])
 
     async def page_titles(self, page: Page, articles: Sequence[Article]) -> Mapping[str, str]:
-        """What a page's feed names: path → title."""
+        """Path → title, for the page itself and for every category of its articles."""
         paths = {path for article in articles for path in article.categories}
         if not page.category.startswith(VIEWS):
             return await self.titles(paths | ({page.category} - {categories.ALL}))
@@ -103,12 +105,12 @@ class FeedRenderer:
         return {**await self.titles(paths), page.category: title}
 
     async def articles(self, page: Page) -> list[Article]:
-        """The live articles of a page that selects nothing, newest first."""
+        """The live articles of a page without a query, newest first."""
         ids = await self._store.category_index.ids(page, limit=self._page_size, zone=self._zone)
-        return await self._shelf.get(ids)
+        return await self._article_cache.get(ids)
 
     async def _selected(self, page: Page, query: Query) -> tuple[list[Article], PageCursor | None]:
-        """The articles of a page that a query selects, and where to go on after them."""
+        """Return the articles that a query selects and the cursor after them, None at the end."""
         limit = query.limit or (self._page_size if page.period.is_live else MAX_SCANNED)
         since, until = query.since, query.until
         if not page.period.is_live:
@@ -117,23 +119,23 @@ class FeedRenderer:
         ids = await self._store.category_index.between(
             page.category, since=since, until=until, before=query.before, limit=MAX_SCANNED
         )
-        found: list[Article] = []
+        articles: list[Article] = []
         last = None
         async with self._scans:
             for at in range(0, len(ids), SCANNED_AT_ONCE):
                 for article in await self._store.articles.get(ids[at : at + SCANNED_AT_ONCE]):
                     if article is None:
                         continue
-                    if len(found) == limit:
-                        return found, last
+                    if len(articles) == limit:
+                        return articles, last
                     last = cursor_of(article)
                     if query.filter.matches(article):
-                        found.append(article)
+                        articles.append(article)
                 await asyncio.sleep(0)
-        return found, last if len(ids) == MAX_SCANNED else None
+        return articles, last if len(ids) == MAX_SCANNED else None
 
     async def states(self, pages: Sequence[Page]) -> list[State]:
-        """Of these pages now; one round trip."""
+        """The present states of these pages, in their order, read in one round trip."""
         return await self._store.category_index.states(
             pages, now=self._now(), zone=self._zone, page_size=self._page_size
         )
@@ -141,15 +143,15 @@ class FeedRenderer:
     async def render(
         self, page: Page, extension: str, state: State, *, before: Rendered | None = None
     ) -> Rendered:
-        """The page's feed in this state or a later one.
+        """Return the page's feed in this state or a later one.
 
         Args:
-            before: of a page that is not shared: what this process rendered before.
+            before: the previous rendering by this process, for a page that is not shared.
         """
         if not state.changed_ms or not page.is_shared:
-            # Empty days and selections are without number: not worth a key each.
+            # Clients can ask for any number of empty days and selections: none of them gets a key.
             return await self._render(page, extension, state, version="", before=before)
-        version = self._made_of(state)
+        version = self._version_of(state)
         shared = await self._store.rendered_pages.load(page, extension)
         if shared and shared.version == version:
             return shared
@@ -160,42 +162,43 @@ class FeedRenderer:
     async def render_ahead(
         self, wanted: Sequence[tuple[Page, str]], *, changes: Sequence[Change]
     ) -> None:
-        """Render and share these pages as they are now, then tell the servers what changed.
+        """Render and share the present versions of these pages, then notify the servers of changes.
 
-        In few round trips, however many pages: readers wait for the news at the end of them.
+        The number of round trips does not grow with the number of pages: servers keep serving the
+        old versions until the notification at the end.
         """
-        made = await self._made_anew(wanted) if wanted else []
-        await self._store.rendered_pages.save(made, changes=changes)
+        renderings = await self._render_outdated(wanted) if wanted else []
+        await self._store.rendered_pages.save(renderings, changes=changes)
 
-    async def _made_anew(
+    async def _render_outdated(
         self, wanted: Sequence[tuple[Page, str]]
     ) -> list[tuple[Page, str, Rendered]]:
         pages = list(dict.fromkeys(page for page, _ in wanted))
-        # The states first, see above.
+        # The states are read before the articles; the module docstring says why.
         states = dict(zip(pages, await self.states(pages), strict=True))
         async with asyncio.TaskGroup() as group:
             shared = group.create_task(self._store.rendered_pages.load_without_body(wanted))
-            entries = group.create_task(
+            contents = group.create_task(
                 self._store.category_index.entries(pages, limit=self._page_size, zone=self._zone)
             )
-        shown = dict(zip(pages, entries.result(), strict=True))
-        made = []
+        entries_of = dict(zip(pages, contents.result(), strict=True))
+        renderings = []
         for (page, extension), before in zip(wanted, shared.result(), strict=True):
-            version = self._made_of(states[page])
+            version = self._version_of(states[page])
             if before is None or before.version != version:
-                content = await self._content_of(page, shown[page])
+                content = await self._content_of(page, entries_of[page])
                 rendered = await self._rendered(
                     page, extension, states[page], content, version=version, before=before
                 )
-                made.append((page, extension, rendered))
-        return made
+                renderings.append((page, extension, rendered))
+        return renderings
 
     def prime(self, article: Article, head: bytes) -> None:
-        """An article that will soon be asked for, with the head that it was read with."""
-        self._shelf.put(article, head)
+        """Cache an article that will soon be rendered, with the head that it was read with."""
+        self._article_cache.put(article, head)
 
-    def _made_of(self, state: State) -> str:
-        return f"{state}/{self._made_by}"
+    def _version_of(self, state: State) -> str:
+        return f"{state}/{self._settings_hash}"
 
     async def _render(
         self,
@@ -219,42 +222,46 @@ class FeedRenderer:
         version: str,
         before: Rendered | None,
     ) -> Rendered:
-        body = await self._made(page, extension, state.archive_links, content)
-        tag = etag_of(body)
-        changed_ms, past = state.changed_ms, before.past if before else ()
-        if before and before.etag == tag:
-            # Late or repeated events move versions, but validators move only with content.
+        body = await self._bytes_of(page, extension, state.archive_links, content)
+        etag = etag_of(body)
+        changed_ms = state.changed_ms
+        previous = before.previous_versions if before else ()
+        if before and before.etag == etag:
+            # Late or repeated events change versions, but validators change only with the content.
             changed_ms = before.changed_ms
         elif before:
-            past = ((before.etag, before.entries), *past)[:MAX_PAST] if before.entries else ()
-            # A second of its own for each version, or If-Modified-Since could not tell them apart.
+            previous = ((before.etag, before.entry_digests), *previous)[:MAX_PREVIOUS_VERSIONS]
+            if not before.entry_digests:
+                previous = ()
+            # Each version gets another second, or If-Modified-Since could not tell them apart.
             changed_ms = max(changed_ms, (before.changed_ms // 1000 + 1) * 1000)
         return Rendered(
             version=version,
             body=body,
             changed_ms=changed_ms,
-            etag=tag,
-            entries=_marks(content.articles),
-            past=past,
+            etag=etag,
+            entry_digests=_digests(content.articles),
+            previous_versions=previous,
         )
 
     async def difference(
-        self, page: Page, extension: str, state: State, *, entries: bytes, base: bytes
+        self, page: Page, extension: str, state: State, *, entry_digests: bytes, base: bytes
     ) -> bytes | None:
-        """The feed with those entries only that a version before had not, or not like this.
+        """Render the feed with only those entries that are new or changed since a previous version.
 
         Args:
-            entries, base: of the version that is served, and of that before.
+            entry_digests: of the version that is served.
+            base: entry digests of the previous version.
 
         Returns:
-            None if the page is not what `entries` says any more.
+            None if the page has changed since `entry_digests`, or is too long to compare.
         """
         content = await self._content(page)
-        if not entries or _marks(content.articles) != entries:
+        if not entry_digests or _digests(content.articles) != entry_digests:
             return None
-        known = {base[i : i + _MARK_BYTES] for i in range(0, len(base), _MARK_BYTES)}
-        new = {a.id for a in content.articles if _mark(a) not in known}
-        return await self._made(page, extension, state.archive_links, content, only=new)
+        known = {base[i : i + _DIGEST_BYTES] for i in range(0, len(base), _DIGEST_BYTES)}
+        new = {a.id for a in content.articles if _digest(a) not in known}
+        return await self._bytes_of(page, extension, state.archive_links, content, only=new)
 
     async def _content(self, page: Page) -> Content:
         if page.query:
@@ -273,7 +280,7 @@ class FeedRenderer:
         return await self._content_of(page, entries)
 
     async def _content_of(self, page: Page, entries: Entries) -> Content:
-        articles = await self._shelf.get(entries.ids)
+        articles = await self._article_cache.get(entries.ids)
         withdrawn = await self._store.articles.get(entries.gone)
         return Content(
             articles=articles,
@@ -283,7 +290,7 @@ class FeedRenderer:
             titles=await self.page_titles(page, articles),
         )
 
-    async def _made(
+    async def _bytes_of(
         self,
         page: Page,
         extension: str,
@@ -292,30 +299,32 @@ class FeedRenderer:
         *,
         only: Collection[str] | None = None,
     ) -> bytes:
-        def make() -> bytes:
+        def render() -> bytes:
             return self._renderer.render(
                 page, extension, content.articles, content.titles,
                 archive_links=archive_links, deleted=content.deleted, only=only,
                 older=content.older, is_brief=content.is_brief,
             )  # fmt: skip
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, make)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, render)
 
 
-def _fingerprint(settings: Settings) -> str:
-    """Of all that bytes depend on besides the articles: shared bytes outlive a restart, but must
-    not outlive a change of these."""
-    parts = (
+def _hash_of(settings: Settings) -> str:
+    """Hash everything that the bytes depend on besides the articles.
+
+    Shared bytes outlive a restart, but must not outlive a change of these settings.
+    """
+    values = (
         REVISION, settings.site_title, settings.base_url, settings.language, settings.timezone,
         settings.page_size, settings.hub_pings,
     )  # fmt: skip
-    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:12]
+    return hashlib.sha256("\0".join(map(str, values)).encode()).hexdigest()[:12]
 
 
-def _mark(article: Article) -> bytes:
+def _digest(article: Article) -> bytes:
     name = f"{article.id}.{article.revision}".encode()
-    return hashlib.blake2b(name, digest_size=_MARK_BYTES).digest()
+    return hashlib.blake2b(name, digest_size=_DIGEST_BYTES).digest()
 
 
-def _marks(articles: Sequence[Article]) -> bytes:
-    return b"".join(map(_mark, articles)) if len(articles) <= MAX_COMPARED else b""
+def _digests(articles: Sequence[Article]) -> bytes:
+    return b"".join(map(_digest, articles)) if len(articles) <= MAX_COMPARED else b""

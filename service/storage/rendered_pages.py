@@ -1,6 +1,8 @@
-"""Rendered pages in Redis: bytes that servers share, who reads them, who is told of changes.
+"""Rendered pages in Redis: bytes that servers share, recent reads, and change messages.
 
-Bytes are kept under the state that they were made of, so one render serves all.
+Bytes are stored with the version of the page state they were rendered from, so one rendering
+serves all processes. The Redis field names `tag`, `entries` and `past` are those of earlier
+releases: `etag`, `entry_digests` and `previous_versions` here.
 """
 
 from __future__ import annotations
@@ -21,40 +23,40 @@ from service.storage.commands import Client
 _FIELDS = ("version", "changed_ms", "tag", "entries", "past")
 
 Change = tuple[str, str]
-"""(category path or `all`, period): a page of which servers may hold something old."""
+"""(category path or `all`, period): a page of which servers may hold old bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A page's bytes in one format."""
+    """A page rendered in one format."""
 
     version: str
-    """What they were made of and by; opaque here."""
+    """Page state and renderer settings that the bytes depend on; an opaque string here."""
     body: bytes
     changed_ms: int
-    """When these bytes became different from the ones before: Last-Modified."""
+    """When the bytes last changed, in ms since the epoch: Last-Modified."""
     etag: str
     """Hash of the body."""
-    entries: bytes
-    """A digest of 8 bytes for each feed entry, used only to find differences."""
-    past: tuple[tuple[str, bytes], ...] = ()
-    """(tag, entries) of versions before, newest first."""
+    entry_digests: bytes
+    """One digest of 8 bytes for each entry, joined; used only to compute differences."""
+    previous_versions: tuple[tuple[str, bytes], ...] = ()
+    """(etag, entry digests) of earlier versions, newest first."""
 
 
 class RenderedPages:
-    """Rendered bytes of pages, shared by all processes."""
+    """Rendered pages that all processes share, and the reads and changes of pages."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
 
     async def load(self, page: Page, extension: str) -> Rendered | None:
-        """Bytes that some process rendered, under whatever version."""
-        found = await self._client.hgetall(self._key(page, extension))
-        return _rendered({name.decode(): value for name, value in found.items()})
+        """The stored rendering of any version; None if no process stored one or it has expired."""
+        fields = await self._client.hgetall(self._key(page, extension))
+        return _rendered({name.decode(): value for name, value in fields.items()})
 
     async def load_without_body(self, pairs: Sequence[tuple[Page, str]]) -> list[Rendered | None]:
-        """The same for many (page, extension), to see whether they must be rendered."""
+        """Load many (page, extension) in one round trip, each with an empty body."""
         pipe = self._client.pipeline(transaction=False)
         for page, extension in pairs:
             pipe.hmget(self._key(page, extension), _FIELDS)
@@ -64,19 +66,19 @@ class RenderedPages:
     async def save(
         self, rendered: Sequence[tuple[Page, str, Rendered]], *, changes: Sequence[Change] = ()
     ) -> None:
-        """Share rendered bytes with all servers, and tell them that these pages changed."""
+        """Share rendered pages with all servers, and notify them of these changes."""
         pipe = self._client.pipeline(transaction=False)
-        for page, extension, made in rendered:
+        for page, extension, rendering in rendered:
             key = self._key(page, extension)
             pipe.hset(
                 key,
                 mapping={
-                    "version": made.version,
-                    "body": made.body,
-                    "changed_ms": made.changed_ms,
-                    "tag": made.etag,
-                    "entries": made.entries,
-                    "past": msgpack.packb(made.past),
+                    "version": rendering.version,
+                    "body": rendering.body,
+                    "changed_ms": rendering.changed_ms,
+                    "tag": rendering.etag,
+                    "entries": rendering.entry_digests,
+                    "past": msgpack.packb(rendering.previous_versions),
                 },
             )
             pipe.expire(key, keys.RENDERED_TTL_S)
@@ -88,25 +90,28 @@ class RenderedPages:
     def _key(self, page: Page, extension: str) -> str:
         return keys.rendered(keys.shard_of(str(page), self._shards), str(page), extension)
 
-    async def ask(self, asked: Sequence[tuple[Page, str]], *, now: datetime) -> None:
-        """Note that somebody reads these (page, extension), so that they are rendered ahead."""
-        if not asked:
+    async def note_reads(self, reads: Sequence[tuple[Page, str]], *, now: datetime) -> None:
+        """Note that clients read these (page, extension), so that they are rendered ahead."""
+        if not reads:
             return
         pipe = self._client.pipeline(transaction=False)
         ms = times.to_ms(now)
-        pipe.zadd(keys.ASKED, {f"{page}.{extension}": ms for page, extension in asked})
+        pipe.zadd(keys.ASKED, {f"{page}.{extension}": ms for page, extension in reads})
         pipe.zremrangebyrank(keys.ASKED, 0, -keys.ASKED_MAX - 1)
         await pipe.execute()
 
-    async def asked(self, *, since: datetime) -> frozenset[str]:
-        """`{page}.{extension}` of all that was read since then."""
+    async def recent_reads(self, *, since: datetime) -> frozenset[str]:
+        """`{page}.{extension}` of every page that was read since this moment."""
         members = await self._client.zrangebyscore(keys.ASKED, times.to_ms(since), "+inf")
         return frozenset(member.decode() for member in members)
 
     @asynccontextmanager
     async def announcements(self) -> AsyncIterator[AsyncIterator[list[Change]]]:
-        """What others announce from now on; an empty list each BLOCK_MS in between, so that
-        the reader can see to other things; messages sent while the connection was away are lost."""
+        """Change messages from now on, as lists of changes.
+
+        An empty list is yielded after each BLOCK_MS without a message, so that the caller can do
+        other work. Messages sent while the connection is down are lost.
+        """
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
         await pubsub.subscribe(keys.CHANGED)
 
@@ -121,16 +126,16 @@ class RenderedPages:
             await pubsub.aclose()
 
 
-def _rendered(found: Mapping[str, bytes | None]) -> Rendered | None:
-    values = [found.get(name) for name in (*_FIELDS, "body")]
+def _rendered(fields: Mapping[str, bytes | None]) -> Rendered | None:
+    values = [fields.get(name) for name in (*_FIELDS, "body")]
     if any(value is None for value in values):
         return None
-    version, changed_ms, tag, entries, past, body = (value or b"" for value in values)
+    version, changed_ms, etag, digests, previous, body = (value or b"" for value in values)
     return Rendered(
         version=version.decode(),
         body=body,
         changed_ms=int(changed_ms),
-        etag=tag.decode(),
-        entries=entries,
-        past=tuple((tag, entries) for tag, entries in msgpack.unpackb(past)),
+        etag=etag.decode(),
+        entry_digests=digests,
+        previous_versions=tuple((etag, digests) for etag, digests in msgpack.unpackb(previous)),
     )

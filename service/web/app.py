@@ -144,9 +144,9 @@ async def _listen(app: web.Application, stop: asyncio.Event) -> None:
 
 async def note_readers(app: web.Application) -> None:
     """Tell the aggregate workers what was read since the last call: they render it ahead."""
-    asked = [
+    reads = [
         (page, extension)
-        for page, extension in app[CACHE].take_asked()
+        for page, extension in app[CACHE].take_reads()
         if extension in FORMATS and page.is_shared
     ]
-    await app[STORE].rendered_pages.ask(asked, now=app[CLOCK]())
+    await app[STORE].rendered_pages.note_reads(reads, now=app[CLOCK]())

@@ -240,7 +240,9 @@ async def test_pages_that_are_read_are_rendered_ahead(
     """A page that somebody asked for lies ready under its new version; others are not rendered."""
     monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     page = Page("all")
-    await store.rendered_pages.ask([(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1))
+    await store.rendered_pages.note_reads(
+        [(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1)
+    )
     async with aggregator(store, settings):
         asked = 0
 

@@ -286,8 +286,8 @@ async def test_who_asked_is_noted_for_rendering_ahead(
         pass
 
     async def noted() -> bool:
-        asked = await store.rendered_pages.asked(since=datetime(2020, 1, 1, tzinfo=UTC))
-        return f"{PATH.removeprefix('/feeds/')}.rss" in asked
+        reads = await store.rendered_pages.recent_reads(since=datetime(2020, 1, 1, tzinfo=UTC))
+        return f"{PATH.removeprefix('/feeds/')}.rss" in reads
 
     await wait_until(noted)
 

@@ -143,8 +143,8 @@ async def test_without_a_path_nothing_is_remembered(cache: PageCache) -> None:
     for _ in range(100):
         await cache.get(PAGE, "rss", hot_path="")
     assert {} == cache._hot
-    assert {(PAGE, "rss")} == cache.take_asked()
-    assert set() == cache.take_asked()
+    assert {(PAGE, "rss")} == cache.take_reads()
+    assert set() == cache.take_reads()
 
 
 async def test_a_cancelled_request_does_not_take_the_others_with_it(

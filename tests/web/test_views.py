@@ -29,7 +29,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """New views are indexed soon."""
     monkeypatch.setattr(view_index, "BUILD_AFTER", timedelta(days=-10_000))
     monkeypatch.setattr(view_index, "BUILD_BATCH", 3)
-    monkeypatch.setattr(view_index, "PLACES_AT_ONCE", 5)
+    monkeypatch.setattr(view_index, "IDS_AT_ONCE", 5)
     monkeypatch.setattr(aggregator, "VIEWS_EVERY_S", 0.1)
 
 

@@ -1,7 +1,8 @@
-"""Duplicates: events → which of them another source published before → marks.
+"""Duplicates: events → articles that another source published before → marks as duplicates.
 
-Off the hot path: a group of its own on the stream, behind append and index, so an article may be
-shown for a moment before its mark takes it out. Marks are idempotent, acks come after them.
+This runs off the hot path, in a separate consumer group of the stream and after append and index,
+so an article may be visible for a moment before its mark hides it. Marks are idempotent and are
+written before the ack.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class DuplicateFinder:
         self._consumer = f"duplicates-{settings.worker_ordinal}"
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Judge every event once, until stopped."""
+        """Find and mark the duplicate of each event's article, until stopped."""
         async with stopping_group(stop) as group:
             for shard in range(self._store.event_stream.shards):
                 group.create_task(self._consume(shard, stop))
@@ -49,7 +50,7 @@ class DuplicateFinder:
         async def unit() -> None:
             nonlocal is_behind
             if is_behind:
-                # What this consumer was given before it died, and what dead ones were given.
+                # Events that this consumer read before it died, then those of dead consumers.
                 await stream.create_group(DUPLICATES)
                 events = await stream.read_group(
                     shard, DUPLICATES, self._consumer, count=BATCH, pending=True
@@ -65,7 +66,7 @@ class DuplicateFinder:
         await runtime.repeat(unit, stop, what="duplicates")
 
     async def _judge(self, event: Event) -> None:
-        # As it is now: an older event of it has nothing to say any more.
+        # The present revision: an older event of the same article is obsolete.
         (article,) = await self._store.articles.get([event.subject])
         if article is None:
             return
@@ -85,28 +86,28 @@ class DuplicateFinder:
             await self._mark(article, original)
 
     async def _original(self, article: Article) -> Article | None:
-        """The article of another source that this one repeats; None if it repeats none."""
-        found = self._store.duplicates
+        """Return the article of another source that this one repeats, or None."""
+        duplicates = self._store.duplicates
         ids = []
         if article.url and urlsplit(article.url).path.strip("/"):
-            ids.append(await found.by_url(canonical(article.url), article.id))
+            ids.append(await duplicates.by_url(canonical(article.url), article.id))
         by_link = await self._others(article, ids)
         if by_link:
             return by_link[0]
-        alike = await found.by_bands(
+        alike = await duplicates.by_bands(
             bands(shingles(article)), article.id, now_ms=to_ms(self._now())
         )
         others = await self._others(article, alike)
         return next((other for other in others if are_alike(article, other)), None)
 
     async def _others(self, article: Article, ids: list[str]) -> list[Article]:
-        """Those that are live, of other sources, and no duplicates of this one themselves."""
-        found = [a for a in await self._store.articles.get(ids) if a and a.id != article.id]
-        roots = [a.duplicate_of for a in found if a.duplicate_of not in ("", article.id)]
-        found += [a for a in await self._store.articles.get(roots) if a]
+        """Return the live originals from other sources among these ids and their originals."""
+        others = [a for a in await self._store.articles.get(ids) if a and a.id != article.id]
+        roots = [a.duplicate_of for a in others if a.duplicate_of not in ("", article.id)]
+        others += [a for a in await self._store.articles.get(roots) if a]
         return [
             other
-            for other in found
+            for other in others
             if other.source != article.source and other.status == LIVE and not other.duplicate_of
         ]
 
@@ -118,21 +119,21 @@ class DuplicateFinder:
         )
         if changed and original:
             extra = {"article": article.id, "original": original.id}
-            logger.info("a duplicate", extra=extra)
+            logger.info("marked a duplicate", extra=extra)
             await self._store.count({"articles_duplicate": 1})
 
     async def _renew(self, article: Article) -> None:
-        """Its categories may be others now, and its duplicates belong where it is not."""
+        """Mark its duplicates again: they are hidden in its categories, which may have changed."""
         for twin in await self._twins(article):
             await self._mark(twin, article)
 
     async def _release(self, article: Article) -> None:
-        """It was withdrawn: its duplicates are shown again."""
+        """Show the duplicates of a withdrawn article again."""
         for twin in await self._twins(article):
             await self._mark(twin, None)
         await self._store.duplicates.forget_twins(article.id)
 
     async def _twins(self, article: Article) -> list[Article]:
         ids = await self._store.duplicates.twins(article.id)
-        found = await self._store.articles.get(ids)
-        return [twin for twin in found if twin and twin.duplicate_of == article.id]
+        twins = await self._store.articles.get(ids)
+        return [twin for twin in twins if twin and twin.duplicate_of == article.id]

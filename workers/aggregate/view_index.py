@@ -1,8 +1,9 @@
-"""The views as the aggregate worker applies them, and the indexing of new ones.
+"""The views as the aggregate worker applies them to articles, and the indexing of new views.
 
-Every worker knows the views that were there when it read a batch of events. A new view waits for
-BUILD_AFTER, until no batch is under way that began without it; then one worker goes through its
-category, newest first, and puts what is there into the index. Both steps are idempotent.
+For each batch of events, a worker uses the views that existed when it began the batch. A new view
+is not built before it is BUILD_AFTER old, when no batch that began without it is still running;
+then one worker reads the articles of its category, newest first, and adds those that match to the
+index of the view. Both steps are idempotent.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ logger = logging.getLogger(__name__)
 
 BUILD_AFTER = timedelta(seconds=5)
 BUILD_BATCH = 200
-# Ids are read in longer runs: where to go on among equal dates is found by reading all of them.
-PLACES_AT_ONCE = 5_000
+# More ids than articles are read at once: to continue among articles of the same date, storage
+# reads all of that date.
+IDS_AT_ONCE = 5_000
 LEASE_MS = 30_000
 MAX_ROUNDS = 5
 
@@ -35,7 +37,7 @@ Publish = Callable[[set[Change]], Awaitable[None]]
 
 
 class ViewIndex:
-    """The views of one aggregate worker."""
+    """The views that one aggregate worker knows; empty until `load`."""
 
     def __init__(self, store: Store, *, zone: tzinfo, hides: bool, token: str, now: Clock) -> None:
         self._store = store
@@ -48,18 +50,18 @@ class ViewIndex:
 
     @property
     def paths(self) -> frozenset[str]:
-        """Of all views."""
+        """The paths of all views, as of the last `load`."""
         return frozenset(view.path for view in self._views)
 
     async def load(self) -> None:
-        """Know the views as they are now; one round trip if nothing changed."""
+        """Load the present views; one round trip if none has changed."""
         changes = await self._store.views.changes()
         if changes != self._changes:
             self._views = await self._store.views.all()
             self._changes = changes
 
     def of(self, article: Article) -> list[str]:
-        """Paths of the views that an article is in."""
+        """Paths of the views that contain an article, whether it is live or not."""
         return [view.path for view in self._views if self._is_in(view, article)]
 
     def _is_in(self, view: View, article: Article) -> bool:
@@ -69,7 +71,10 @@ class ViewIndex:
         return not hidden and view.holds(article)
 
     async def build(self, publish: Publish, stop: asyncio.Event) -> None:
-        """Index what views have not been indexed, if no other worker does."""
+        """Index the views that are not indexed yet, unless another worker is doing it.
+
+        `publish` receives the changed pages after each batch; a stopped build starts again later.
+        """
         await self.load()
         built = await self._store.views.built()
         for view in self._views:
@@ -85,11 +90,11 @@ class ViewIndex:
         examined, before = 0, None
         while not stop.is_set():
             ids = await self._store.category_index.between(
-                view.category, since=None, until=None, limit=PLACES_AT_ONCE, before=before
+                view.category, since=None, until=None, limit=IDS_AT_ONCE, before=before
             )
             for at in range(0, len(ids), BUILD_BATCH):
                 articles = await self._articles(ids[at : at + BUILD_BATCH])
-                await publish(await self._place(view, articles))
+                await publish(await self._index(view, articles))
                 if articles:
                     before = query.cursor_of(articles[-1])
                 examined += len(articles)
@@ -99,27 +104,27 @@ class ViewIndex:
                 if lease is None or stop.is_set() or await self._is_other(view):
                     return
                 await self._store.views.note_built(view.name, examined=examined, is_done=False)
-            if len(ids) < PLACES_AT_ONCE:
+            if len(ids) < IDS_AT_ONCE:
                 await self._store.views.note_built(view.name, examined=examined, is_done=True)
                 await self._store.leases.give_up(lease)
                 logger.info("indexed a view", extra={"view": view.name, "articles": examined})
                 return
 
     async def _is_other(self, view: View) -> bool:
-        """Whether it was replaced or removed meanwhile."""
+        """Whether the view was replaced or removed since it was loaded."""
         return await self._store.views.get(view.name) != view
 
     async def _articles(self, ids: Sequence[str]) -> list[Article]:
         return [article for article in await self._store.articles.get(ids) if article]
 
-    async def _place(self, view: View, articles: Sequence[Article]) -> set[Change]:
-        """Put each where it belongs; again for those that somebody else indexed meanwhile."""
+    async def _index(self, view: View, articles: Sequence[Article]) -> set[Change]:
+        """Add articles to the view or remove them; retry those that another process indexed."""
         changes: set[Change] = set()
-        left = list(articles)
+        remaining = list(articles)
         for _ in range(MAX_ROUNDS):
-            held = await self._store.articles.indexed([article.id for article in left])
+            indexed = await self._store.articles.indexed([article.id for article in remaining])
             steps: list[IndexStep] = []
-            for article, (before, _) in zip(left, held, strict=True):
+            for article, (before, _) in zip(remaining, indexed, strict=True):
                 step = reindex_step(
                     article, before, view.path, belongs=self._is_in(view, article),
                     stamp_ms=times.to_ms(self._now()), zone=self._zone,
@@ -129,10 +134,10 @@ class ViewIndex:
             lost = set()
             for step, applied in zip(steps, done, strict=True):
                 if applied:
-                    changes.update((t.category, p) for t in step.changes for p in t.periods)
+                    changes.update((c.category, p) for c in step.changes for p in c.periods)
                 else:
                     lost.add(step.article_id)
-            left = [article for article in left if article.id in lost]
-            if not left:
+            remaining = [article for article in remaining if article.id in lost]
+            if not remaining:
                 break
         return changes

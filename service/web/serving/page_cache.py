@@ -68,7 +68,7 @@ class PageCache:
         self._held: OrderedDict[Key, Held] = OrderedDict()
         self._loading: dict[Key, asyncio.Future[Held]] = {}
         self._hot: dict[str, Hot] = {}
-        self._asked: set[Key] = set()
+        self._reads: set[Key] = set()
         # Being loaded while their change was announced: the load may have read too early.
         self._doubtful: set[Key] = set()
         self._renewing: dict[Key, asyncio.Task[None]] = {}
@@ -101,7 +101,7 @@ class PageCache:
         """
         key = (page, extension)
         self.misses += 1
-        self._asked.add(key)
+        self._reads.add(key)
         held = self._held.get(key)
         try:
             held = await self._load_once(key, held)
@@ -246,7 +246,7 @@ class PageCache:
         for task in list(self._tasks):
             task.cancel()
 
-    def take_asked(self) -> set[Key]:
-        """What was asked for since the last call, other than from `hot`."""
-        asked, self._asked = self._asked, set()
-        return asked
+    def take_reads(self) -> set[Key]:
+        """Pages requested since the last call, other than from `hot`; the next call starts anew."""
+        reads, self._reads = self._reads, set()
+        return reads

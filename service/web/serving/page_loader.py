@@ -133,7 +133,7 @@ class PageLoader:
                 headers=headers,
                 changed_ms=rendered.changed_ms if rendered else 0,
                 etag=rendered.etag if rendered else "",
-                past=[tag for tag, _ in rendered.past] if rendered else (),
+                past=[tag for tag, _ in rendered.previous_versions] if rendered else (),
                 twin_url=twin_url,
             )
             for coding in wanted:
@@ -147,7 +147,11 @@ class PageLoader:
     ) -> PreparedPage | None:
         """From a past version to this one (RFC 3229 10); None if the page is another by now."""
         body = await self.feeds.difference(
-            page, extension, state, entries=rendered.entries, base=dict(rendered.past)[base]
+            page,
+            extension,
+            state,
+            entry_digests=rendered.entry_digests,
+            base=dict(rendered.previous_versions)[base],
         )
         # One that saves little is not worth being kept beside the whole.
         if body is None or 2 * len(body) > len(rendered.body):
