@@ -56,7 +56,7 @@ class Feed:
     older: str = ""
     """Query of the page that goes on where this one ends; empty if there is none."""
     hubs: Sequence[str] = ()
-    """Other hubs that are told of news."""
+    """Other hubs that are notified of changes."""
 
     @property
     def id(self) -> str:

@@ -1,7 +1,7 @@
 """/events: the stream as server-sent events (WHATWG HTML 9.2), for browsers and small consumers.
 
 An event's id is the position in all shards, so that Last-Event-ID resumes exactly; what was trimmed
-meanwhile is told by an event `gap`. See broadcast.py for how many can read at once.
+meanwhile is announced by an event `gap`. event_broadcast.py says how many can read at once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ async def show_events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD" or transport is None:
         return response
     async with broadcast.listening(Listener(transport, entry_ids, wanted)) as listener:
-        # Listening first: what comes while the old ones are read waits, and is told apart.
+        # Listen first: events that arrive while the old ones are read wait, and repeats are
+        # dropped.
         listener.send(f"retry: {RETRY_MS}\n\n".encode())
         await _send_missed(listener, store, resumed=resumed is not None)
         listener.go_live()

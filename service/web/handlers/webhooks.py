@@ -1,4 +1,4 @@
-"""/api/v1/webhooks: who is told of new articles, as the CLI has it; /webhooks: to look at."""
+"""/api/v1/webhooks: manage webhooks, as the CLI does; /webhooks: the same as read-only pages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def list_dead_letters(request: web.Request) -> web.StreamResponse:
 
 
 async def list_operations(request: web.Request) -> web.StreamResponse:
-    """GET: what operators are told of webhooks."""
+    """GET: the newest events for operators: webhooks disabled, failing, recovered, with a gap."""
     return json_response(await request.app[STORE].webhooks.operations(limit=_limit(request)))
 
 

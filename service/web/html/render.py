@@ -97,7 +97,7 @@ class ErrorView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhooksView:
-    """Who is told of articles, and what came of it; for operators."""
+    """Webhooks, their state and their last attempts; for operators."""
 
     site_title: str
     base_url: str

@@ -1,7 +1,7 @@
 """Bodies: of requests, bounded before, while and after they are read; and of JSON answers.
 
 aiohttp would unpack every coded body on the loop, for every path and before anybody looks at it:
-1,516 bytes of brotli are 2.4 s of CPU. So it is told to leave them as they are (HANDLER_OPTIONS).
+1,516 bytes of brotli are 2.4 s of CPU. So HANDLER_OPTIONS turn that off.
 Only what publishes takes a coded body, gzip alone, and unpacks it in a thread, after authorisation
 and within bounds.
 """

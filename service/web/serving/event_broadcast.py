@@ -1,8 +1,8 @@
 """New events, to all open connections of a server process.
 
-One reader a shard and process feeds them. An event is decoded and framed once, whoever listens, and
-written to each connection as it is: no task wakes for it. A connection that does not read is cut
-off, comes back where it was, and nobody waits for it.
+One reader a shard and process feeds them. An event is decoded and framed once for all listeners,
+and written to each connection as it is: no task wakes for it. A connection that does not read is
+cut off, comes back where it was, and nobody waits for it.
 """
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+"""The words of the house: one name a noun, and plain English for readers of all countries."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.running import ROOT
+
+# Name of before → the one that stands for it now.
+NAMES = {
+    "AckWriter": "Acks", "ArchiveLinks": "Chain", "ArticleCache": "Shelf", "Backlog": "Past",
+    "CachingConnection, CachingSite": "Repeated", "Cursor": "Line",
+    "DeliverWorker": "Deliverer", "DeliveryContext": "Means", "Detail": "Form",
+    "Endpoint": "Sender", "EncodedArticle": "Packed", "Event": "Message", "HubClient, "
+    "TopicSubscription, HubSubscription": "Subscriber|Subscribers", "IndexChange": "Touch",
+    "LargeBodyPermit": "Leave", "PageCursor": "Place", "PageLoader": "Documents",
+    "ParserPool": "Readers", "Payload": "Parcel", "poll_once": "Taker",
+    "PushConsumer": "Pushed", "redis_errors_as_unavailable": "translated",
+    "SelectionGroup": "Group", "SlotPool, Slots": "Lane|Lanes", "WebhookEndpoint": "Hook|Hooks",
+    "to_public": "shown_once|all_shown", "aliases_of": "kin_of", "fingerprint": "likeness",
+}  # fmt: skip
+PHRASES = (
+    "for ever", "(?:is|are|was|were) told", "(?:who|Who) polls", "sees? to", "put off",
+    "comes to be",
+    "is no URL",
+    "(?:whoever|Whoever)",
+)  # fmt: skip
+CODE = [path for folder in ("service", "workers") for path in (ROOT / folder).rglob("*.py")]
+# decisions.md is a diary: it says what was said then.
+PROSE = [*CODE, ROOT / "README.md", ROOT / "CHANGELOG.md"] + [
+    path for path in (ROOT / "docs").glob("*.md") if path.name != "decisions.md"
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_noun_has_one_name(name: str) -> None:
+    """No class, function or import of the old name is left."""
+    old = re.compile(rf"\b(?:class|def|import)\s(?:[\w, ]*\b)?(?:{NAMES[name]})\b")
+    assert [] == [f"{p.relative_to(ROOT)}: {m}" for p in CODE for m in old.findall(p.read_text())]
+
+
+@pytest.mark.parametrize("phrase", PHRASES)
+def test_plain_english(phrase: str) -> None:
+    """Is notified, clients that poll, handle, forever, postponed, becomes, is not."""
+    found = re.compile(rf"[^\n]*\b{phrase}\b[^\n]*")
+    assert [] == [
+        f"{p.relative_to(ROOT)}: {m}" for p in PROSE for m in found.findall(p.read_text())
+    ]
