@@ -1,4 +1,4 @@
-"""What a feed says of itself, whatever its format."""
+"""The head of a feed: its title, links, dates and language, the same in every format. Pure."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ HUB_PATH = "/hub"
 # 144 pixels are the most that RSS allows; JSON Feed wants larger ones.
 ICON_PATH, LARGE_ICON_PATH = "/static/icon-144.png", "/static/icon-512.png"
 STYLE_PATH = "/static/feed.css"
-# Of a feed that has nothing yet. Validators take dates before 1990 for errors; this is RFC 4287's.
+# `updated` of an empty feed. Validators report dates before 1990 as errors; RFC 4287 is of this
+# date.
 EMPTY_SINCE = datetime(2005, 12, 1, tzinfo=UTC)
-# What readers may take as their poll interval, for closed days too: minutes.
+# Poll interval in minutes that feeds offer to clients, for past days too.
 TTL_MIN = 5
 
 
@@ -33,7 +34,7 @@ class Tombstone:
 
     @classmethod
     def of(cls, article: Article) -> Tombstone:
-        """Of a withdrawn article."""
+        """The tombstone of a withdrawn article, dated by its last change."""
         return cls(id=entry_id(article), when=article.updated)
 
 
@@ -48,19 +49,19 @@ class Feed:
     titles: Mapping[str, str]
     """Category path → title, at least of all categories that the entries name."""
     updated: datetime
-    """Newest change among the entries; for a feed without any, something that does not move."""
+    """Newest change among the entries; for a feed without entries, a constant."""
     language: str
-    """BCP 47 tag: of all entries if they agree, else the site's."""
+    """BCP 47 tag: the language of all entries if it is the same, else the site's."""
     archive_links: ArchiveLinks = NO_ARCHIVE_LINKS
     deleted: Sequence[Tombstone] = ()
     older: str = ""
-    """Query of the page that goes on where this one ends; empty if there is none."""
+    """Query of the page that continues after this one; empty on the last page."""
     hubs: Sequence[str] = ()
-    """Other hubs that are notified of changes."""
+    """URLs of other hubs that are notified of changes."""
 
     @property
     def id(self) -> str:
-        """Stays the same under another host name or scheme (liferea #1195)."""
+        """A URN that does not depend on host name or scheme (liferea #1195)."""
         return f"urn:uuid:{uuid.uuid5(NAMESPACE, f'feed:{self.page}')}"
 
     @property
@@ -76,7 +77,7 @@ class Feed:
 
     @property
     def description(self) -> str:
-        """One line for lists of feeds."""
+        """One line of plain text: the category and, if there is one, the period."""
         what = (
             "All articles"
             if self.page.category == categories.ALL
@@ -87,33 +88,33 @@ class Feed:
 
     @property
     def html_url(self) -> str:
-        """The page for people."""
+        """URL of the HTML page; the start page for `all` and for private feeds."""
         if self.page.token or self.page == Page(categories.ALL):
             return f"{self.base_url}/"
         return self.base_url + self.page.news_path()
 
     def url(self, extension: str) -> str:
-        """Of this feed in a format."""
+        """URL of this feed in the format of this extension."""
         return self.base_url + self.page.feed_path(extension)
 
     @property
     def hub_urls(self) -> list[str]:
-        """The WebSub hubs that push this feed, ours first; a private one is pushed by none."""
+        """URLs of the WebSub hubs of this feed, ours first; empty for a private feed."""
         return [] if self.page.token else [self.base_url + HUB_PATH, *self.hubs]
 
     def history_urls(self, extension: str) -> dict[str, str]:
-        """Link relation of RFC 5005 3 and 4 → URL, as far as there are any."""
-        found = archive_urls(self.page, self.archive_links, self.base_url, extension)
+        """Link relation of RFC 5005 3 and 4 → URL; empty if the feed has no such links."""
+        urls = archive_urls(self.page, self.archive_links, self.base_url, extension)
         if self.older:
             page = replace(self.page, query=self.older)
-            found["next"] = self.base_url + page.feed_path(extension)
-        return found
+            urls["next"] = self.base_url + page.feed_path(extension)
+        return urls
 
 
 def archive_urls(
     page: Page, archive_links: ArchiveLinks, base_url: str, extension: str
 ) -> dict[str, str]:
-    """Link relation of RFC 5005 4 → URL, as far as there are any."""
+    """Link relation of RFC 5005 4 → URL; empty if the page has no archive."""
     days = {"prev-archive": archive_links.older, "next-archive": archive_links.newer}
     pages = {rel: Page(page.category, day) for rel, day in days.items() if day}
     if pages and not page.period.is_live:
@@ -135,7 +136,7 @@ def feed_of(
     older: str = "",
     hubs: Sequence[str] = (),
 ) -> Feed:
-    """The head that fits these entries."""
+    """Build the head of a feed with these articles as its entries."""
     languages = {article.language for article in articles}
     changes = [*_newest(articles), *(tombstone.when for tombstone in deleted)]
     return Feed(
@@ -153,14 +154,14 @@ def feed_of(
 
 
 def _never(page: Page, zone: tzinfo) -> datetime:
-    """Atom demands a date of an empty feed, too: the start of its day, so that it never moves."""
+    """Return the date of an empty feed, which Atom requires: one that never changes."""
     if page.period.is_live:
         return EMPTY_SINCE
     return page.period.bounds(zone)[0].astimezone(UTC)
 
 
 def _newest(articles: Sequence[Article]) -> list[datetime]:
-    """`updated` of those that may be the newest; of all, it would cost as much as the rest."""
+    """Return `updated` of the articles that may be the newest; for all it would cost too much."""
     if not articles:
         return []
     moments = [article.updated for article in articles]
@@ -170,10 +171,10 @@ def _newest(articles: Sequence[Article]) -> list[datetime]:
 
 
 def updated(article: Article) -> datetime:
-    """When an article changed last, told apart from others that changed in that second.
+    """When an article last changed, distinct from other articles changed in the same second.
 
-    Sources give whole seconds, or days only; readers and validators that take entries of equal
-    `updated` for one another (W3C: DuplicateUpdated) get microseconds that go with the id.
+    Sources give whole seconds, or only days, and some clients and validators confuse entries with
+    equal `updated` (W3C: DuplicateUpdated): microseconds derived from the id are added.
     """
     if article.updated.microsecond:
         return article.updated
@@ -181,10 +182,10 @@ def updated(article: Article) -> datetime:
 
 
 def entry_id(article: Article) -> str:
-    """The id of an article in all feeds."""
+    """The id of an article as an entry: a URN, the same in all feeds and formats."""
     return f"urn:uuid:{article.id}"
 
 
 def entry_url(article: Article, base_url: str) -> str:
-    """The article at its publisher's, else our page of it."""
+    """URL of the article at its publisher; without one, of our page for it."""
     return article.url or f"{base_url}/articles/{article.id}"

@@ -1,9 +1,9 @@
 """Indexing: what one revision of an article changes in the category indexes. Pure.
 
-`idx` is kept beside the article and says what the indexes hold of it, as text: revision (with the
-number of marks as a duplicate: `3.1`), score (published in ms, or `-`), and the categories, all
-joined by spaces. It makes the step from any revision to any later one computable, in whatever order
-and however often events come.
+`idx` is stored beside the article and records what the indexes contain of it. It is text, joined by
+spaces: the revision (with the duplicate revision if there is one: `3.1`), the score (published in
+ms, or `-` if the article is withdrawn) and the categories. With it, the step from any revision to
+any later one can be computed, in whatever order and however often events arrive.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ _NO_SCORE = "-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexChange:
-    """One category that an index step changes."""
+    """What an index step changes in one category."""
 
     category: str
     score: int | None
-    """Published in ms; None takes the article out."""
+    """When the article was published, in ms; None removes it from the index."""
     withdrawn: int | None
-    """The same if it was withdrawn from here; None if not."""
+    """The previous score if the article was withdrawn; None otherwise."""
     periods: tuple[str, ...]
-    """Pages of the category that show something else from now on."""
+    """Periods of the category's pages that this step changes, `live` among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexStep:
-    """All that one revision changes; applied at once by index.lua."""
+    """Everything that one revision changes; index.lua applies it atomically."""
 
     article_id: str
     revision: str
-    """With the number of marks, `3.1`: what the indexes hold afterwards."""
+    """Revision and duplicate revision, `3.1`, that the indexes contain after the step."""
     before: bytes
-    """`idx` as it was read."""
+    """`idx` as it was read; the step is not applied if it has changed since."""
     after: bytes
-    """`idx` to keep."""
+    """`idx` after the step."""
     stamp_ms: int
-    """When the event happened; becomes the version of the pages."""
+    """Time of the event, in ms; becomes the version of the changed pages."""
     changes: tuple[IndexChange, ...]
 
 
@@ -59,15 +59,18 @@ def index_step(
     views: Sequence[str] = (),
     all_views: Collection[str] = (),
 ) -> IndexStep | None:
-    """The step from what the indexes hold (`idx`, empty if nothing) to this revision.
-
-    None if they hold this revision (and mark) or a later one already.
+    """Compute the step from what the indexes contain to this revision.
 
     Args:
-        views, all_views: paths of those that the article is in, and of all that there are.
+        before: `idx` of the article; empty if no index contains it.
+        views: paths of the views that contain the article.
+        all_views: paths of all views that exist.
+
+    Returns:
+        None if the indexes contain this revision and duplicate revision already, or later ones.
     """
-    held, old_score, old_categories = _read(before)
-    if held >= (article.revision, article.duplicate_revision):
+    indexed, old_score, old_categories = _read(before)
+    if indexed >= (article.revision, article.duplicate_revision):
         return None
     live = article.status == LIVE
     score = times.to_ms(article.published) if live else None
@@ -78,7 +81,7 @@ def index_step(
         else []
     )
     new_categories += views if live else []
-    # The index of a view that was removed is withdrawn.
+    # The index of a removed view no longer exists, so there is nothing to take out of it.
     old_categories = [p for p in old_categories if not p.startswith(VIEWS) or p in all_views]
     changes = [
         IndexChange(
@@ -93,12 +96,12 @@ def index_step(
         )
         for path in dict.fromkeys([*new_categories, *old_categories])
     ]
-    shown = _NO_SCORE if score is None else str(score)
+    score_text = _NO_SCORE if score is None else str(score)
     return IndexStep(
         article_id=article.id,
         revision=f"{article.revision}.{article.duplicate_revision}",
         before=before,
-        after=" ".join([_number(article), shown, *new_categories]).encode(),
+        after=" ".join([_number(article), score_text, *new_categories]).encode(),
         stamp_ms=stamp_ms,
         changes=tuple(changes),
     )
@@ -107,12 +110,13 @@ def index_step(
 def reindex_step(
     article: Article, before: bytes, path: str, *, belongs: bool, stamp_ms: int, zone: tzinfo
 ) -> IndexStep | None:
-    """The step that puts an article into one more index, or takes it out, at the same revision.
+    """Compute the step that adds an article to one index, or removes it, at the same revision.
 
-    None if there is nothing to do, or if the indexes hold another revision: its own step decides.
+    None if there is nothing to change, or if the indexes contain another revision: the step of that
+    revision includes this change.
     """
-    held, score, paths = _read(before)
-    if held != (article.revision, article.duplicate_revision) or score is None:
+    indexed, score, paths = _read(before)
+    if indexed != (article.revision, article.duplicate_revision) or score is None:
         return None
     if not belongs and path not in paths:
         return None
@@ -145,9 +149,9 @@ def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
     if not idx:
         return (0, 0), None, []
     number, score, *paths = idx.decode().split(" ")
-    revision, _, marks = number.partition(".")
-    held = int(revision), int(marks or 0)
-    return held, None if score == _NO_SCORE else int(score), paths
+    revision, _, duplicate_revision = number.partition(".")
+    indexed = int(revision), int(duplicate_revision or 0)
+    return indexed, None if score == _NO_SCORE else int(score), paths
 
 
 def _periods(zone: tzinfo, *scores_ms: int | None) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """JSON Feed 1.1 (jsonfeed.org/version/1.1) by orjson.
 
-What JSON Feed has no field for is in `_dateline`: of an item its category paths, source, guid,
-attribution and revision; of a feed whether it is an archive document, the one after it (`next_url`
-is the one before), and what was withdrawn.
+The object `_dateline` holds what JSON Feed has no field for. In an item: its category paths,
+source, guid, attribution and revision. In a feed: whether it is an archive document, the URLs of
+the live feed and of the next newer archive document (`next_url` is the next older one), and the
+withdrawn entries.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> b
 
 
 def join(feed: Feed, fragments: Sequence[bytes]) -> bytes:
-    """The feed around item objects that are ready."""
+    """The bytes of the feed, with these item objects in their order."""
     links = feed.history_urls("json")
     head: dict[str, Any] = {
         "version": VERSION,
@@ -81,10 +82,10 @@ def join(feed: Feed, fragments: Sequence[bytes]) -> bytes:
 
 def _extension(feed: Feed) -> dict[str, Any]:
     links = feed.history_urls("json")
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "archive": feed.archive_links.is_archive,
         "current_url": links.get("current"),
         "newer_url": links.get("next-archive"),
         "deleted": [{"id": t.id, "when": to_rfc3339(t.when)} for t in feed.deleted],
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in fields.items() if value}

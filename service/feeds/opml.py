@@ -1,4 +1,4 @@
-"""OPML 2.0: the list of all feeds, for a reader's import; and lists of sources, in and out. Pure.
+"""OPML 2.0: the list of all our feeds, and lists of sources to import and export. Pure.
 
 In a list of sources, the folders above a feed are its category.
 """
@@ -27,7 +27,7 @@ class FeedLink:
     url: str
     title: str = ""
     category: str = ""
-    """Path of titles; empty if it is in no folder."""
+    """Titles of its folders, outermost first, joined by `/`; empty if it is in no folder."""
 
 
 def render(
@@ -38,11 +38,12 @@ def render(
     base_url: str,
     changed_ms: int,
 ) -> bytes:
-    """The live feeds of everything and of each category, nested as the categories are; and views.
+    """List the live feeds of `all`, of each category (nested as the categories are) and of views.
 
     Args:
-        titles, views: path → title.
-        changed_ms: when anything in these feeds changed last.
+        titles: category path → title.
+        views: path of the view → title.
+        changed_ms: last change of any of these feeds, in ms since the epoch.
     """
     root = etree.Element("opml", version="2.0")
     head = etree.SubElement(root, "head")
@@ -60,8 +61,8 @@ def render(
         folder = etree.SubElement(body, "outline", text="Views", title="Views")
         for path, title in sorted(views.items()):
             _outline(folder, Page(path), title, base_url)
-    made: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
-    return made
+    opml: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
+    return opml
 
 
 def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> etree._Element:
@@ -78,24 +79,24 @@ def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> e
 
 
 def read(body: bytes) -> list[FeedLink]:
-    """The feeds of an OPML document, in its order. Raises InvalidInput if it is none."""
+    """The feeds of an OPML document, in its order. Raises InvalidInput if it is not OPML."""
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
     )
     try:
         root = etree.fromstring(body, parser)
     except (etree.XMLSyntaxError, ValueError) as exc:
-        raise InvalidInput("body", body[:60], f"is no OPML: {exc}") from exc
+        raise InvalidInput("body", body[:60], f"is not OPML: {exc}") from exc
     if etree.QName(root).localname.lower() != "opml":
-        raise InvalidInput("body", body[:60], "is XML, but no OPML")
+        raise InvalidInput("body", body[:60], "is XML, but not OPML")
     return outlines(root)
 
 
 def outlines(root: Any) -> list[FeedLink]:
-    """The feeds of an <opml> element, the first MAX_OUTLINES."""
+    """The first MAX_OUTLINES feeds of an <opml> element; empty if it has no body."""
     body = root.find("{*}body")
-    found = _feeds(body, ()) if body is not None else iter(())
-    return [outline for _, outline in zip(range(MAX_OUTLINES), found, strict=False)]
+    feeds = _feeds(body, ()) if body is not None else iter(())
+    return [outline for _, outline in zip(range(MAX_OUTLINES), feeds, strict=False)]
 
 
 def _feeds(parent: Any, above: tuple[str, ...]) -> Iterator[FeedLink]:
@@ -109,7 +110,7 @@ def _feeds(parent: Any, above: tuple[str, ...]) -> Iterator[FeedLink]:
 
 
 def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
-    """A list of feeds, in folders by their categories; `read` gives the same feeds back."""
+    """Write a list of feeds, in folders by category; `read` returns the same feeds."""
     root = etree.Element("opml", version="2.0")
     etree.SubElement(etree.SubElement(root, "head"), "title").text = title
     folders = {"": etree.SubElement(root, "body")}
@@ -117,8 +118,8 @@ def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
         parent = _folder(folders, feed.category)
         name = feed.title or feed.url
         etree.SubElement(parent, "outline", type="rss", text=name, title=name, xmlUrl=feed.url)
-    made: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
-    return made
+    opml: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
+    return opml
 
 
 def _folder(folders: dict[str, etree._Element], path: str) -> etree._Element:

@@ -4,10 +4,10 @@ A page is a category (or everything) at a period (or live), in one format:
 
     /feeds/{category}.{rss|atom|json}                    live: the newest PAGE_SIZE articles
     /feeds/{category}/{yyyy}[/{mm}[/{dd}]].{rss|atom|json}   a year, month or day, whole
-    /news/{category}[/{yyyy}[/{mm}[/{dd}]]]              the same for people
+    /news/{category}[/{yyyy}[/{mm}[/{dd}]]]              the same as HTML, for people
 
-A period is written `2017`, `2017-12`, `2017-12-22`, and `live` where there is none. Days are days
-in the TIMEZONE setting. This module is the grammar that every path passes before anything else.
+A period is written `2017`, `2017-12` or `2017-12-22`, and `live` if the page has none. Days begin
+and end in the TIMEZONE setting. Every requested path is parsed by this module first.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from service.articles import categories
 
 LIVE = "live"
 VIEWS = "views/"
-"""Before the name of a view, where categories have their path."""
+"""Prefix of the name of a view in `Page.category`."""
 _NUMBER = re.compile(r"[0-9]{1,4}")
-# Years outside are spelling errors or attacks; datetime itself ends at 9999.
+# Years outside these are typing errors or attacks; datetime itself ends at 9999.
 MIN_YEAR, MAX_YEAR = 1970, 9998
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Period:
-    """A year, a month or a day; all zero is live."""
+    """A year, a month or a day; `live` if all three fields are zero."""
 
     year: int = 0
     month: int = 0
@@ -46,7 +46,7 @@ class Period:
     @classmethod
     def parse(cls, text: str) -> Period:
         """Read the inverse of `str()`. Raises ValueError."""
-        return cls() if text == LIVE else cls(*(int(part) for part in text.split("-")))
+        return cls() if text == LIVE else cls(*(int(number) for number in text.split("-")))
 
     def __str__(self) -> str:
         if not self.year:
@@ -55,22 +55,22 @@ class Period:
 
     @property
     def is_live(self) -> bool:
-        """Whether this is no period at all."""
+        """Whether this is `live`: not a period of dates, but the newest articles."""
         return not self.year
 
     def enclosing(self) -> list[Period]:
-        """Live, the year, the month and the day itself, as far as they are given."""
-        found = [Period()]
+        """The periods that contain this one: live, then year, month and day if they are set."""
+        periods = [Period()]
         if self.year:
-            found.append(Period(self.year))
+            periods.append(Period(self.year))
         if self.month:
-            found.append(Period(self.year, self.month))
+            periods.append(Period(self.year, self.month))
         if self.day:
-            found.append(self)
-        return found
+            periods.append(self)
+        return periods
 
     def bounds(self, zone: tzinfo) -> tuple[datetime, datetime]:
-        """First moment, and the first moment after. Not for live."""
+        """The first moment, and the first moment after the end. Not defined for live."""
         first = date(self.year, self.month or 1, self.day or 1)
         if self.day:
             after = first + timedelta(days=1)
@@ -92,18 +92,18 @@ class Period:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What a page shows; its formats share it."""
+    """A page, whatever its format: category, period, and query or token."""
 
     category: str
     """A category path, `all`, or `views/{name}`."""
     period: Period = Period()
     query: str = ""
-    """Of a feed, in its one spelling (`query.Query`); empty for the page itself."""
+    """Canonical query of a feed (`str` of a `query.Query`); empty if it selects nothing."""
     token: str = field(default="", repr=False)
-    """Of a private feed; in its path, and nowhere else."""
+    """Token of a private feed, else empty; it appears only in the path."""
 
     def __str__(self) -> str:
-        """The path's middle: `media-center/coalition-news/2017/12/22`, with the query."""
+        """The path without prefix and extension: `media-center/news/2017/12/22`, then the query."""
         return f"{self._path()}?{self.query}" if self.query else self._path()
 
     def _path(self) -> str:
@@ -120,7 +120,7 @@ class Page:
 
     @property
     def is_shared(self) -> bool:
-        """Whether many get the same bytes, unlike of selections and private feeds."""
+        """Whether rendered bytes are shared: not those of selections and private feeds."""
         return not (self.query or self.token)
 
     def news_path(self) -> str:
@@ -129,14 +129,14 @@ class Page:
 
 
 def etag_of(body: bytes) -> str:
-    """The hash that entity tags are made of: 128 bits of SHA-256, in hex."""
+    """The opaque value of an entity tag, without quotes: 128 bits of SHA-256, in hex."""
     return hashlib.sha256(body).hexdigest()[:32]
 
 
 def parse_page(path: str) -> Page | None:
     """Read a page's path (decoded, without prefix and extension); None if there is no such page.
 
-    Takes near misses (a missing zero, other case) as meant: compare `str(page)` to find them.
+    Other spellings (a missing zero, other case) are accepted: compare `str(page)` to detect them.
     """
     steps = path.split("/")
     numbers: list[int] = []

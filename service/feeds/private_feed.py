@@ -1,6 +1,6 @@
-"""Private feeds: an unguessable address of one subscriber for a category or a view. Pure.
+"""Private feeds: unguessable addresses of a category or a view, one for each subscriber. Pure.
 
-Only the hash of its token is kept.
+Only the hash of the token in the address is stored.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ _FEED_FIELDS = ("category", "view", "label")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivateFeed:
-    """An address of one subscriber."""
+    """The private feed of one subscriber, as it is stored."""
 
     id: str
     token_hash: str
     category: str
     """A category path, `all`, or the path of a view."""
     label: str
-    """Whose it is, in the operator's words."""
+    """The operator's note on who the subscriber is."""
     created: str
 
     def to_public(self) -> dict[str, Any]:
-        """As API and CLI list it; the token is not known any more."""
-        place = {"category": self.category}
+        """The fields that API and CLI show; the token is not stored, so it is not among them."""
+        shown = {"category": self.category}
         if self.category.startswith(VIEWS):
-            place = {"view": self.category.removeprefix(VIEWS)}
-        return {"id": self.id, **place, "label": self.label, "created": self.created}
+            shown = {"view": self.category.removeprefix(VIEWS)}
+        return {"id": self.id, **shown, "label": self.label, "created": self.created}
 
 
 def make_private_feed(
     fields: Mapping[str, object], *, created: datetime
 ) -> tuple[PrivateFeed, str]:
-    """(the feed, its token, which is not kept).
+    """Create a private feed from a client's fields; return it with its token, to show once.
 
     Raises:
-        InvalidInput: naming the field.
+        InvalidInput: with the name of the field.
     """
     refuse_unknown_fields(fields, _FEED_FIELDS)
     category, view = text_of(fields, "category"), text_of(fields, "view")
@@ -65,5 +65,5 @@ def make_private_feed(
 
 
 def token_hash(token: str) -> str:
-    """What is kept of a token: it has 256 random bits, so one round of SHA-256 is enough."""
+    """The stored hash of a token: it has 256 random bits, so one round of SHA-256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()

@@ -1,18 +1,22 @@
-"""Filters: which articles of a page, and how much of each; the query part of a feed's URL. Pure.
+"""Queries: which articles of a page a feed contains, and how much of each. Pure.
+
+The query part of a feed's URL has these parameters:
 
     lang=en,fr          its language is one of these, or a variety of one (RFC 4647 3.3.1)
     q=fog ferry         all these words are in its title or text, in any case
     author=  source=    one of these (repeated); a source is a URI, or the host of one
     tag=                all of these tags (repeated)
-    any=  all=  none=   categories or tags, by comma: in one of them, in each, in none. An article
-                        is in the categories above its own, too; tags are compared as slugs
-    since=  until=      published from then on, before then: RFC 3339, or a day in TIMEZONE
-    limit=              at most so many, newest first
-    before=             older than this place: what `next` links carry
-    content=            `full`, or `summary` for no texts
+    any=  all=  none=   categories or tags, joined by commas: it is in one of them, in each, in
+                        none. An article is in the ancestors of its categories, too; tags are
+                        compared as slugs
+    since=  until=      published at or after, before: RFC 3339, or a day in TIMEZONE
+    limit=              at most this many, newest first
+    before=             older than this cursor, which `next` links contain
+    content=            `full`, or `summary` to leave out the texts
 
-A query has one spelling: names in this order, values folded and sorted, nothing that changes
-nothing. Any other spelling is sent there, so that caches hold each document once.
+A query has one canonical spelling: names in this order, values folded and sorted, parameters
+without effect left out. Other spellings are redirected to it, so that caches store each document
+once.
 """
 
 from __future__ import annotations
@@ -37,14 +41,14 @@ MAX_PARAMETERS = 100
 MAX_VALUE_CHARS = 200
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
-_PLACE = re.compile(r"(-?\d{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-# Of a query, by comma; the others are repeated, because names hold commas.
+_CURSOR = re.compile(r"(-?\d{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+# Parameters whose values are joined by commas; others are repeated, as names contain commas.
 _LISTS = ("lang", "any", "all", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """What an article must be. Values are folded."""
+    """Conditions that an article must meet, all of them; an empty one is met. Values are folded."""
 
     lang: tuple[str, ...] = ()
     q: tuple[str, ...] = ()
@@ -56,25 +60,25 @@ class Filter:
     none: tuple[str, ...] = ()
 
     def matches(self, article: Article) -> bool:
-        """Whether it is this."""
+        """Whether an article meets all conditions."""
         return (
             (not self.lang or _is_in_language(article, self.lang))
             and (not self.author or any(categories.fold(a) in self.author for a in article.authors))
             and (not self.source or _is_from(article, self.source))
-            and self._places_match(article)
+            and self._labels_match(article)
             and (not self.q or _has_words(article, self.q))
         )
 
-    def _places_match(self, article: Article) -> bool:
+    def _labels_match(self, article: Article) -> bool:
         if not (self.tag or self.any or self.all or self.none):
             return True
         tags = _tags(article.tags)
-        places = tags.union(categories.with_ancestors(article.categories))
+        labels = tags.union(categories.with_ancestors(article.categories))
         return (
             tags.issuperset(self.tag)
-            and (not self.any or not places.isdisjoint(self.any))
-            and places.issuperset(self.all)
-            and places.isdisjoint(self.none)
+            and (not self.any or not labels.isdisjoint(self.any))
+            and labels.issuperset(self.all)
+            and labels.isdisjoint(self.none)
         )
 
 
@@ -83,31 +87,31 @@ EVERYTHING = Filter()
 
 @dataclass(frozen=True, slots=True)
 class PageCursor:
-    """A place in a list that is newest first, ties by id."""
+    """A position after one article in a list sorted newest first, then by id."""
 
     ms: int
     id: str
 
     def __str__(self) -> str:
-        """As `before=` has it."""
+        """The value of `before=`: `{ms}-{id}`."""
         return f"{self.ms}-{self.id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """All of a feed's query part."""
+    """The parsed query part of a feed's URL; the default selects every article."""
 
     filter: Filter = EVERYTHING
     since: datetime | None = None
     until: datetime | None = None
     limit: int = 0
-    """0 if it does not say."""
+    """0 if the query has no limit."""
     before: PageCursor | None = None
     is_brief: bool = False
-    """content=summary."""
+    """Whether texts are left out (`content=summary`)."""
 
     def __str__(self) -> str:
-        """The one spelling of it."""
+        """The canonical spelling, percent-encoded; empty for the default query."""
         pairs: list[tuple[str, str]] = []
         for field in fields(Filter):
             values = getattr(self.filter, field.name)
@@ -128,48 +132,48 @@ def parse_query(text: str, *, zone: tzinfo) -> Query:
     """Read the query part of a URL.
 
     Args:
-        zone: which moment a day begins.
+        zone: time zone in which days of `since` and `until` begin.
 
     Raises:
-        InvalidInput: a name that is none, a value that is empty or cannot be read.
+        InvalidInput: a name is unknown or given twice, or a value is empty or malformed.
     """
     try:
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
     except ValueError as exc:
         raise InvalidInput("query", text, f"has more than {MAX_PARAMETERS} parameters") from exc
-    given: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for name, value in pairs:
-        if name not in _READERS and name not in _SINGLE:
-            known = ", ".join([*_READERS, *_SINGLE])
+        if name not in _PARSERS and name not in _SINGLE:
+            known = ", ".join([*_PARSERS, *_SINGLE])
             raise InvalidInput(name, value, f"no such parameter; known: {known}")
         if not value.strip() or len(value) > MAX_VALUE_CHARS:
             raise InvalidInput(name, value, f"needs 1 to {MAX_VALUE_CHARS} characters")
-        given.setdefault(name, []).append(value.strip())
+        values.setdefault(name, []).append(value.strip())
     for name in _SINGLE:
-        if len(given.get(name, [])) > 1:
-            raise InvalidInput(name, given[name], "is given twice")
+        if len(values.get(name, [])) > 1:
+            raise InvalidInput(name, values[name], "is given twice")
     return Query(
-        filter=Filter(**{name: _values(name, given.get(name, [])) for name in _READERS}),
-        since=_moment("since", given, zone),
-        until=_moment("until", given, zone),
-        limit=_limit(given),
-        before=_place(given),
-        is_brief=_is_brief(given),
+        filter=Filter(**{name: _values(name, values.get(name, [])) for name in _PARSERS}),
+        since=_moment("since", values, zone),
+        until=_moment("until", values, zone),
+        limit=_limit(values),
+        before=_cursor(values),
+        is_brief=_is_brief(values),
     )
 
 
-def _values(name: str, given: Sequence[str]) -> tuple[str, ...]:
-    parts: Iterable[str] = given
+def _values(name: str, texts: Sequence[str]) -> tuple[str, ...]:
+    items: Iterable[str] = texts
     if name in _LISTS:
-        parts = [part for value in given for part in value.split(",")]
+        items = [item for text in texts for item in text.split(",")]
     elif name == "q":
-        words = [word for value in given for word in value.split()]
+        words = [word for text in texts for word in text.split()]
         # Some characters fold to a space and another: `´` is a space with an accent.
-        parts = [part for word in words for part in _folded(word).split() or [word]]
-    found = sorted({_READERS[name](name, part.strip()) for part in parts})
-    if len(found) > MAX_VALUES:
-        raise InvalidInput(name, given, f"more than {MAX_VALUES} values")
-    return tuple(found)
+        items = [item for word in words for item in _folded(word).split() or [word]]
+    values = sorted({_PARSERS[name](name, item.strip()) for item in items})
+    if len(values) > MAX_VALUES:
+        raise InvalidInput(name, texts, f"more than {MAX_VALUES} values")
+    return tuple(values)
 
 
 def _word(name: str, text: str) -> str:
@@ -204,21 +208,21 @@ def _category_or_tag(name: str, text: str) -> str:
         raise InvalidInput(name, text, exc.reason) from exc
 
 
-_READERS = {
+_PARSERS = {
     "lang": _language, "q": _word, "author": _word, "source": _word, "tag": _tag,
     "any": _category_or_tag, "all": _category_or_tag, "none": _category_or_tag,
 }  # fmt: skip
 _SINGLE = ("since", "until", "limit", "before", "content")
 
 
-def _moment(name: str, given: dict[str, list[str]], zone: tzinfo) -> datetime | None:
-    (text,) = given.get(name, [""])
+def _moment(name: str, values: dict[str, list[str]], zone: tzinfo) -> datetime | None:
+    (text,) = values.get(name, [""])
     if not text:
         return None
     try:
         if _DAY.fullmatch(text):
             return datetime.fromisoformat(text).replace(tzinfo=zone).astimezone(UTC)
-        # A plus that was not encoded has become a space.
+        # A plus sign that was not percent-encoded is decoded as a space.
         return from_rfc3339(text.replace(" ", "+"))
     except (ValueError, OverflowError) as exc:
         raise InvalidInput(name, text, "must be RFC 3339 with a zone, or a day") from exc
@@ -230,25 +234,25 @@ def _spelled(moment: datetime | None) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _limit(given: dict[str, list[str]]) -> int:
-    if "limit" not in given:
+def _limit(values: dict[str, list[str]]) -> int:
+    if "limit" not in values:
         return 0
-    (text,) = given["limit"]
+    (text,) = values["limit"]
     return whole_number("limit", text, low=1, high=MAX_LIMIT)
 
 
-def _place(given: dict[str, list[str]]) -> PageCursor | None:
-    (text,) = given.get("before", [""])
+def _cursor(values: dict[str, list[str]]) -> PageCursor | None:
+    (text,) = values.get("before", [""])
     if not text:
         return None
-    found = _PLACE.fullmatch(text)
-    if not found:
-        raise InvalidInput("before", text, "is no place that a next link gave")
-    return PageCursor(int(found[1]), found[2])
+    match = _CURSOR.fullmatch(text)
+    if not match:
+        raise InvalidInput("before", text, "is not a cursor from a next link")
+    return PageCursor(int(match[1]), match[2])
 
 
-def _is_brief(given: dict[str, list[str]]) -> bool:
-    (text,) = given.get("content", ["full"])
+def _is_brief(values: dict[str, list[str]]) -> bool:
+    (text,) = values.get("content", ["full"])
     if text not in ("full", "summary"):
         raise InvalidInput("content", text, "must be full or summary")
     return text == "summary"
@@ -274,7 +278,7 @@ def _has_words(article: Article, words: Sequence[str]) -> bool:
     return all(word in text for word in missing)
 
 
-# An event is held against the queries of many webhooks in a row.
+# One event is matched with the queries of many webhooks, one directly after another.
 @lru_cache(maxsize=32)
 def _text(content_html: str, summary: str) -> str:
     return categories.fold(plain_text(content_html) or summary)
@@ -286,5 +290,5 @@ def _tags(tags: tuple[str, ...]) -> frozenset[str]:
 
 
 def cursor_of(article: Article) -> PageCursor:
-    """Where an article stands in a list."""
+    """The cursor of the articles that follow this one in a list."""
     return PageCursor(to_ms(article.published), article.id)

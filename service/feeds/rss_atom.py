@@ -1,14 +1,14 @@
-"""RSS 2.0 and Atom 1.0 by feedgen, its faults put right through its own extension hooks.
+"""RSS 2.0 and Atom 1.0 by feedgen, with its faults corrected through its extension hooks. Pure.
 
-Faults of feedgen 1.0.0 that this module works round, each by the rule that it breaks:
+Faults of feedgen 1.0.0 that this module works around, and how:
 
     Atom entry links lose rel and type (python-feedgen #135, #143): rewritten by EntryLinks.
     RSS writes rel=self only (#122): FeedLinks adds the others.
     RSS <link> is the last link() of any rel: the page for people is set last.
-    names without e-mail vanish from RSS: dc:creator, and no <author>.
-    updated and lastBuildDate default to now: always set.
-    add_entry prepends: one entry at a time here, so order is ours.
-    no fh:archive, no tombstones, no xml-stylesheet: added here.
+    RSS leaves out names without e-mail: dc:creator is written, and no <author>.
+    updated and lastBuildDate default to now: they are always set.
+    add_entry prepends: fragments are made one at a time, and joined in our order.
+    fh:archive, tombstones and xml-stylesheet are missing: they are added here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _DC = "http://purl.org/dc/elements/1.1/"
 _MEDIA = "http://search.yahoo.com/mrss/"
 _HISTORY = "http://purl.org/syndication/history/1.0"
 _TOMBSTONES = "http://purl.org/atompub/tombstones/1.0"
-# What the roots of feedgen's documents declare, in its order; its Atom tree has no namespace.
+# Namespaces that the roots of feedgen's documents declare, in its order; the elements of its Atom
+# tree have no namespace.
 _NAMESPACES = {
     "rss": {
         "dc": _DC,
@@ -46,7 +47,7 @@ _NAMESPACES = {
     },
     "atom": {"dc": _DC, "media": _MEDIA},
 }
-# The same as an element alone states it.
+# The same declarations as lxml writes them on an element that is serialized alone.
 _DECLARED = {
     extension: "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
     for extension, namespaces in _NAMESPACES.items()
@@ -57,16 +58,16 @@ _RSS_DOCS = "https://www.rssboard.org/rss-specification"
 
 
 class FeedLinks(BaseExtension):  # type: ignore[misc]  # feedgen has no types
-    """Links of a feed that feedgen has no place for, and the mark of an archive document."""
+    """Links of a feed that feedgen cannot write, and the mark of an archive document."""
 
     links: tuple[dict[str, str], ...] = ()
-    """Of RSS, besides self."""
+    """For RSS: attributes of the links besides self."""
     history: tuple[dict[str, str], ...] = ()
-    """Of both: hub and archives (WebSub 4, RFC 5005 4)."""
+    """For both formats: hub and archive links (WebSub 4, RFC 5005 4)."""
     is_archive: bool = False
 
     def extend_ns(self) -> dict[str, str]:
-        """Prefixes for the feed's root, where the fragments expect them."""
+        """Namespace prefixes declared at the feed's root, which the fragments use."""
         namespaces = {"dc": _DC, "media": _MEDIA}
         return {**namespaces, "fh": _HISTORY} if self.is_archive else namespaces
 
@@ -77,7 +78,7 @@ class FeedLinks(BaseExtension):  # type: ignore[misc]  # feedgen has no types
         return self._extend(feed, feed[0])
 
     def extend_atom(self, feed: Any) -> Any:
-        """Add links; feedgen's tree has no namespace in memory, so neither have these."""
+        """Add links, without a namespace, because feedgen's tree has none in memory."""
         for link in self.history:
             etree.SubElement(feed, "link", link)
         return self._extend(feed, feed)
@@ -89,17 +90,17 @@ class FeedLinks(BaseExtension):  # type: ignore[misc]  # feedgen has no types
 
 
 class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no types
-    """Links, names, language and media of an entry, as they should have been."""
+    """Links, names, language and media of an entry, which feedgen writes wrong or not at all."""
 
     links: tuple[dict[str, str], ...] = ()
     creators: tuple[str, ...] = ()
     language: str = ""
     image: str = ""
     files: tuple[Enclosure, ...] = ()
-    """Of RSS, beyond the one enclosure that it has."""
+    """For RSS: the enclosures after the first, because an item can have only one."""
 
     def extend_atom(self, entry: Any) -> Any:
-        """Replace feedgen's links. Its tree has no namespace in memory, so neither have these."""
+        """Replace feedgen's links, without a namespace, because its tree has none in memory."""
         for link in entry.findall("link"):
             entry.remove(link)
         for link in self.links:
@@ -109,7 +110,7 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
         return self._extend(entry)
 
     def extend_rss(self, entry: Any) -> Any:
-        """Add names and language."""
+        """Add dc:creator, dc:language and media:content elements to the item."""
         for name in self.creators:
             etree.SubElement(entry, f"{{{_DC}}}creator").text = name
         if self.language:
@@ -129,20 +130,20 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
 
 @dataclass(frozen=True, slots=True)
 class Shell:
-    """A feed without its entries and without its date, the one thing in it that moves."""
+    """A feed without its entries and its date: the bytes that do not change with its articles."""
 
     before_date: bytes
     after_date: bytes
     tail: bytes
 
     def around(self, fragments: Sequence[bytes], *, updated: datetime, extension: str) -> bytes:
-        """The feed: the bytes that feedgen would make of the whole."""
+        """The bytes of the feed, equal to those that feedgen would write for all of it."""
         date = _dated(updated, extension)
         return b"".join([self.before_date, date, self.after_date, *fragments, self.tail])
 
 
 def shell(feed: Feed, *, extension: str) -> Shell:
-    """The shell of an `rss` or `atom` feed; good for every date of the feed."""
+    """Render the shell of an `rss` or `atom` feed; it can be reused with other dates."""
     document = _document(_generator(feed, extension), extension)
     before, after = document.split(_dated(feed.updated, extension), 1)
     end = after.rindex(b"</channel>" if extension == "rss" else b"</feed>")
@@ -150,7 +151,7 @@ def shell(feed: Feed, *, extension: str) -> Shell:
 
 
 def _dated(moment: datetime, extension: str) -> bytes:
-    """The element that says when the feed changed; markup, so no title can look like it."""
+    """Return the element with the feed's date; as it is markup, no title can equal it."""
     if extension == "rss":
         return b"<lastBuildDate>%b</lastBuildDate>" % format_datetime(moment).encode()
     return b"<updated>%b</updated>" % moment.isoformat().encode()
@@ -159,41 +160,41 @@ def _dated(moment: datetime, extension: str) -> bytes:
 def fragment(
     article: Article, *, extension: str, base_url: str, titles: Mapping[str, str]
 ) -> bytes:
-    """The `<item>` or `<entry>` of an article, as it stands in a feed made by `shell`.
+    """Render the `<item>` or `<entry>` of an article, to be joined with a shell.
 
-    feedgen makes the element; it is written out alone, and what an element alone must say of the
-    namespaces around it is taken off again, because in the feed the root says it.
+    feedgen builds the element, which is serialized alone. The namespace declarations that this adds
+    are removed, because the root of the feed has them.
     """
     entry = FeedEntry()
     entry.register_extension("links", EntryLinks)
     _fill(entry, article, extension, base_url=base_url, titles=titles)
     root = etree.Element("x", nsmap=_NAMESPACES[extension])
     root.append(entry.rss_entry() if extension == "rss" else entry.atom_entry())
-    made: bytes = etree.tostring(root[0], encoding="UTF-8", xml_declaration=False)
-    return made.replace(_DECLARED[extension], b"", 1)
+    element: bytes = etree.tostring(root[0], encoding="UTF-8", xml_declaration=False)
+    return element.replace(_DECLARED[extension], b"", 1)
 
 
-def join(feed: Feed, fragments: Sequence[bytes], kept: Shell | None, *, extension: str) -> bytes:
-    """The feed around elements that are ready: in Atom, those of withdrawn entries after them."""
+def join(feed: Feed, fragments: Sequence[bytes], cached: Shell | None, *, extension: str) -> bytes:
+    """Join fragments with the cached shell, or a new one; Atom also gets tombstones at the end."""
     if extension == "atom":
         fragments = [*fragments, *map(tombstone, feed.deleted)]
-    around = kept or shell(feed, extension=extension)
-    return around.around(fragments, updated=feed.updated, extension=extension)
+    outer = cached or shell(feed, extension=extension)
+    return outer.around(fragments, updated=feed.updated, extension=extension)
 
 
 def tombstone(deleted: Tombstone) -> bytes:
-    """`<at:deleted-entry>` (RFC 6721 3)."""
+    """Render an `<at:deleted-entry>` element, with its namespace declaration (RFC 6721 3)."""
     element = etree.Element(
         f"{{{_TOMBSTONES}}}deleted-entry",
         {"ref": deleted.id, "when": deleted.when.isoformat()},
         nsmap={"at": _TOMBSTONES},
     )
-    made: bytes = etree.tostring(element)
-    return made
+    xml: bytes = etree.tostring(element)
+    return xml
 
 
 def whole(feed: Feed, articles: list[Article], extension: str) -> bytes:
-    """The feed by feedgen alone; what `shell` and `fragment` are measured and tested against."""
+    """Render the feed by feedgen alone; `shell` and `fragment` are compared with it in tests."""
     generator = _generator(feed, extension)
     for article in articles:
         entry = generator.add_entry(order="append")
@@ -242,9 +243,9 @@ def _fill(
     base_url: str,
     titles: Mapping[str, str],
 ) -> None:
-    """Give feedgen the article: what this format has, in as few calls as there are kinds of it."""
+    """Set the fields that this format has, with one call of feedgen for each kind of field."""
     url = head.entry_url(article, base_url)
-    entry.id(head.entry_id(article))  # the guid of RSS, too, and no permalink
+    entry.id(head.entry_id(article))  # also the guid of RSS, which is then not a permalink
     entry.title(article.title)
     entry.published(article.published)
     if article.content_html:
@@ -252,7 +253,7 @@ def _fill(
     if article.summary:
         entry.description(article.summary, isSummary=True)
     labels = [categories.title_path(path, titles) for path in article.categories]
-    # Atom has a label for people beside the term; RSS's category is the path itself (RSS 2.0,
+    # Atom has a label for display beside the term; RSS's category is the path itself (RSS 2.0,
     # "a forward-slash-separated string that identifies a hierarchic location").
     terms = [
         {"term": label, "label": label if extension == "rss" else label.rsplit("/", 1)[-1]}
@@ -282,6 +283,6 @@ def _fill(
 
 
 def _document(generator: FeedGenerator, extension: str) -> bytes:
-    made: bytes = generator.rss_str() if extension == "rss" else generator.atom_str()
-    declaration, _, root = made.partition(b"\n")
+    document: bytes = generator.rss_str() if extension == "rss" else generator.atom_str()
+    declaration, _, root = document.partition(b"\n")
     return declaration + b"\n" + _STYLE + root

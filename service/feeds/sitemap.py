@@ -12,49 +12,53 @@ from service.articles.times import to_rfc3339
 from service.feeds.page import Period
 
 MAX_URLS = 50_000
-"""In one document, says the protocol."""
+"""The limit of the protocol for one document."""
 MAX_NEWS = 1_000
 _NS = "http://www.sitemaps.org/schemas/sitemap/0.9"
-# The stubs of lxml know no default namespace.
+# The type stubs of lxml do not allow a default namespace.
 _NSMAP: Any = {None: _NS}
 _NEWS = "http://www.google.com/schemas/sitemap-news/0.9"
 
 
 def index(entries: Iterable[tuple[str, str]]) -> bytes:
-    """A sitemap index of (URL, when it changed last as RFC 3339 or nothing)."""
+    """A sitemap index of (URL, RFC 3339 time of its last change; empty if unknown)."""
     root = etree.Element(f"{{{_NS}}}sitemapindex", nsmap=_NSMAP)
     for url, changed in entries:
         _add(root, "sitemap", url, changed)
-    return _written(root)
+    return _xml(root)
 
 
 def urls(locations: Sequence[str]) -> bytes:
-    """A sitemap of these URLs, of which it tells no dates: a wrong one is worse than none."""
+    """A sitemap of the first MAX_URLS of these, without dates: a wrong date is worse than none."""
     root = etree.Element(f"{{{_NS}}}urlset", nsmap=_NSMAP)
     for url in locations[:MAX_URLS]:
         _add(root, "url", url)
-    return _written(root)
+    return _xml(root)
 
 
 def news(articles: Sequence[Article], *, site_title: str, language: str, base_url: str) -> bytes:
-    """A news sitemap of these articles."""
+    """A news sitemap of the first MAX_NEWS articles.
+
+    Args:
+        language: for articles that state none.
+    """
     root = etree.Element(f"{{{_NS}}}urlset", nsmap={**_NSMAP, "news": _NEWS})
     for article in articles[:MAX_NEWS]:
         url = _add(root, "url", f"{base_url}/articles/{article.id}")
-        told = etree.SubElement(url, f"{{{_NEWS}}}news")
-        publication = etree.SubElement(told, f"{{{_NEWS}}}publication")
+        element = etree.SubElement(url, f"{{{_NEWS}}}news")
+        publication = etree.SubElement(element, f"{{{_NEWS}}}publication")
         etree.SubElement(publication, f"{{{_NEWS}}}name").text = site_title
         # ISO 639, without a region.
-        spoken = (article.language or language).split("-")[0].lower()
-        etree.SubElement(publication, f"{{{_NEWS}}}language").text = spoken
-        date = etree.SubElement(told, f"{{{_NEWS}}}publication_date")
+        code = (article.language or language).split("-")[0].lower()
+        etree.SubElement(publication, f"{{{_NEWS}}}language").text = code
+        date = etree.SubElement(element, f"{{{_NEWS}}}publication_date")
         date.text = to_rfc3339(article.published)
-        etree.SubElement(told, f"{{{_NEWS}}}title").text = article.title
-    return _written(root)
+        etree.SubElement(element, f"{{{_NEWS}}}title").text = article.title
+    return _xml(root)
 
 
 def robots(base_url: str) -> bytes:
-    """Everything may be read but what is for programs of ours and for one subscriber."""
+    """The text of robots.txt: API, event stream, hub and private feeds are disallowed."""
     lines = [
         "User-agent: *", "Disallow: /api/", "Disallow: /events", "Disallow: /hub",
         "Disallow: /private/", "", f"Sitemap: {base_url}/sitemap.xml",
@@ -64,19 +68,19 @@ def robots(base_url: str) -> bytes:
 
 
 def parts(months: Sequence[tuple[Period, int]], days: Sequence[Period]) -> list[Period]:
-    """The periods that have a sitemap each: months, or their days where a month is too large.
+    """The periods with one sitemap each: months, or the days of a month that is too large.
 
     Args:
-        months: with the number of their articles.
-        days: all that ever had an article.
+        months: (month, number of its articles).
+        days: every day that ever had an article.
     """
-    found = []
+    periods = []
     for month, count in months:
         if count <= MAX_URLS:
-            found.append(month)
+            periods.append(month)
         else:
-            found += [day for day in days if (day.year, day.month) == (month.year, month.month)]
-    return found
+            periods += [day for day in days if (day.year, day.month) == (month.year, month.month)]
+    return periods
 
 
 def _add(root: etree._Element, name: str, url: str, changed: str = "") -> etree._Element:
@@ -87,6 +91,6 @@ def _add(root: etree._Element, name: str, url: str, changed: str = "") -> etree.
     return element
 
 
-def _written(root: etree._Element) -> bytes:
-    made: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
-    return made
+def _xml(root: etree._Element) -> bytes:
+    document: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return document

@@ -1,8 +1,8 @@
-"""Views: named, saved selections, with an index of their own. Pure.
+"""Views: named, saved selections, each with a separate index. Pure.
 
-A view is to feeds what a category is: `/feeds/views/{name}.{ext}`, its days, its archive. What is
-in it is decided when an article comes or changes (`index_step.index_step`), so that polling it
-costs what a category costs. A private view has no public address, only private feeds.
+A view has feeds like a category: `/feeds/views/{name}.{ext}`, its days and its archive. An article
+is matched with views when it arrives or changes (`index_step.index_step`), so that polling a view
+costs no more than polling a category. A private view has no public URL, only private feeds.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _FIELDS = ("name", "title", "category", "query", "private")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """A saved selection."""
+    """A saved selection from the articles of one category."""
 
     name: str
     title: str
     category: str
-    """Of which it selects: a path, or `all`."""
+    """The category from which it selects: a path, or `all`."""
     query: str
-    """In its one spelling, with nothing in it but what `Filter` has."""
+    """Canonical spelling of a query that has only the parameters of `Filter`."""
     private: bool
     created: str
     """RFC 3339."""
@@ -43,15 +43,15 @@ class View:
 
     @property
     def path(self) -> str:
-        """What stands where categories have theirs."""
+        """Its path in `Page.category`: `views/{name}`."""
         return VIEWS + self.name
 
     def holds(self, article: Article) -> bool:
-        """Whether an article that is in the view's category is in the view."""
+        """Whether the view contains an article; the caller checks the category."""
         return self.filter.matches(article)
 
     def to_public(self) -> dict[str, Any]:
-        """As API, CLI and storage have it."""
+        """The fields as API, CLI and storage use them."""
         return {
             "name": self.name,
             "title": self.title,
@@ -63,15 +63,15 @@ class View:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> View:
-        """The inverse of `shown`."""
+        """Read what `to_public` returned."""
         return cls(**fields, filter=parse_query(fields["query"], zone=UTC).filter)
 
 
 def make_view(fields: Mapping[str, object], *, created: datetime) -> View:
-    """Check what a client asks for.
+    """Create a view from a client's fields.
 
     Raises:
-        InvalidInput: naming the field.
+        InvalidInput: with the name of the field.
     """
     refuse_unknown_fields(fields, _FIELDS)
     name = text_of(fields, "name", required=True)
@@ -98,7 +98,7 @@ def make_view(fields: Mapping[str, object], *, created: datetime) -> View:
 
 
 def text_of(fields: Mapping[str, object], name: str, *, required: bool = False) -> str:
-    """A field as one line of text; empty if it is not given. Raises InvalidInput."""
+    """A field as one line of text; empty if it is missing. Raises InvalidInput."""
     value = fields.get(name, "")
     if not isinstance(value, str):
         raise InvalidInput(name, value, "must be a string")
@@ -109,5 +109,5 @@ def text_of(fields: Mapping[str, object], name: str, *, required: bool = False) 
 
 
 def category_of(spelling: str) -> str:
-    """The path of a category as a client spells it, or `all`. Raises InvalidInput."""
+    """The path of a category that a client spelled, or `all`. Raises InvalidInput."""
     return spelling if spelling == categories.ALL else categories.parse(spelling).path

@@ -1,7 +1,7 @@
-"""Feeds from kept fragments.
+"""Write feeds from cached fragments. Pure, but for the cache.
 
-A Renderer belongs to one thread (feedgen's dates are not thread-safe), which every process that
-renders has one of.
+A Renderer must be used in one thread only (feedgen's dates are not thread-safe); each process that
+renders has one Renderer and one thread for it.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from service.feeds.head import Feed, Tombstone
 from service.feeds.page import Page
 from service.feeds.rss_atom import Shell
 
-# Raise it when the same articles come to make other bytes: what was rendered before is then left.
+# Increase it when the same articles give other bytes: pages rendered earlier are then not used.
 REVISION = 3
-# 64 MB of fragments are 4 kB articles by the 5,000 in three formats.
+# 64 MB of fragments are about 5,000 articles of 4 kB in three formats.
 MAX_BYTES = 64_000_000
-# A kilobyte each, least recently used first out.
+# A kilobyte each; the least recently used leaves first.
 MAX_SHELLS = 2_000
 
 
 class Renderer:
-    """Renders pages, and keeps the fragments of the articles rendered last."""
+    """Renders pages, and caches the fragments of the articles that it rendered last."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Renderer:
         """The feed of these articles, in their order, in the format of this extension.
 
         Args:
-            only: ids of those whose entries are in it, for a difference; all if None.
-            older: query of the page that goes on where this one ends (RFC 5005 3).
-            is_brief: without texts, where there are summaries.
+            only: ids of the articles to include, for a difference; None for all.
+            older: query of the page that continues after this one (RFC 5005 3); empty on the last.
+            is_brief: leave out the text of each article that has a summary.
         """
         feed = head.feed_of(
             page,
@@ -91,16 +91,16 @@ class Renderer:
         if is_brief:
             fragments = [self._fragment(_brief(a), format, titles) for a in shown]
         else:
-            kept = self._fragments.get
+            cached = self._fragments.get
             fragments = [
-                kept((article.id, article.revision, extension))
-                or self._keep_fragment(article, format, titles)
+                cached((article.id, article.revision, extension))
+                or self._cache_fragment(article, format, titles)
                 for article in shown
             ]
         return format.join(feed, fragments, self._shell(feed, format))
 
     def _shell(self, feed: Feed, format: Format) -> Shell | None:
-        # All that a shell depends on; of a category the title never changes, of a view it may.
+        # The key has all that a shell depends on; the title of a view may change.
         if format.shell is None or not feed.page.is_shared:
             return None
         title = feed.titles.get(feed.page.category)
@@ -113,16 +113,16 @@ class Renderer:
     def _fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:
         return format.fragment(article, base_url=self._base_url, titles=titles)
 
-    def _keep_fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:
+    def _cache_fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:
         fragment = self._fragment(article, format, titles)
         self._fragments[article.id, article.revision, format.extension] = fragment
         self._bytes += len(fragment)
-        # First in, first out: to note each use would cost more than to write a few anew.
+        # First in, first out: noting each use would cost more than rendering a few again.
         while self._bytes > self._max_bytes:
             self._bytes -= len(self._fragments.pop(next(iter(self._fragments))))
         return fragment
 
 
 def _brief(article: Article) -> Article:
-    """With its summary for its text."""
+    """Return the article without its text if it has a summary."""
     return replace(article, content_html="") if article.summary else article

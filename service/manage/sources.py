@@ -27,7 +27,7 @@ async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str,
     """Add the feeds of an OPML document, each by itself; what became of each, in its order.
 
     Raises:
-        InvalidInput: it is no OPML.
+        InvalidInput: it is not OPML.
     """
     answers = []
     for outline in opml.read(body):
