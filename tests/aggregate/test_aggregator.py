@@ -45,12 +45,12 @@ async def aggregator(store: Store, settings: Settings) -> AsyncIterator[None]:
 
 
 async def ids(store: Store, page: str, period: Period = Period()) -> list[str]:  # noqa: B008 -- frozen
-    """What a page shows."""
+    """Ids of the articles that a page shows, newest first."""
     return await store.category_index.ids(Page(page, period), limit=50, zone=UTC)
 
 
 async def append(store: Store, *drafts) -> list[str]:  # type: ignore[no-untyped-def]
-    """Append; the ids."""
+    """Append these drafts and return the ids of their articles."""
     return [r.id for r in await store.articles.append(drafts, now=datetime.now(UTC))]
 
 
@@ -142,7 +142,7 @@ async def test_what_died_half_done_is_done_again(store: Store, settings: Setting
 async def test_a_deleted_stream_loses_no_article(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events that were trimmed unread are made good from the dirty set."""
+    """Articles whose events were trimmed unread are indexed from the dirty set."""
     monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     expected = await append(store, draft("a"))
     await store.client.delete("dateline:{0}:events")
@@ -159,7 +159,7 @@ async def test_a_deleted_stream_loses_no_article(
 async def test_a_dirty_id_without_article_is_forgotten(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that somebody deleted by hand does not keep the sweep busy for ever."""
+    """A key that somebody deleted by hand does not keep the sweep busy forever."""
     monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     await store.client.zadd("dateline:{0}:dirty", {"nobody": 0})
     async with aggregator(store, settings):
@@ -191,7 +191,7 @@ async def test_garbage_on_the_stream_is_acknowledged(store: Store) -> None:
 async def test_over_the_cap_all_events_go_and_that_is_counted(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """STREAM_MAX_ENTRIES holds whoever has read them; the articles are indexed all the same."""
+    """STREAM_MAX_ENTRIES limits the stream even if events are unread; articles are indexed."""
     monkeypatch.setattr(aggregator_module, "TRIM_EVERY_S", 0.05)
     monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     await append(store, *(draft(f"n{i}") for i in range(700)))
@@ -215,7 +215,7 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
 ) -> None:
     """Past the retention only what all our own readers have seen goes."""
     monkeypatch.setattr(aggregator_module, "TRIM_EVERY_S", 0.05)
-    made = await webhooks.add(store, {"url": "http://x.example/"}, now=datetime.now(UTC))
+    webhook = await webhooks.add(store, {"url": "http://x.example/"}, now=datetime.now(UTC))
     await append(store, *(draft(f"n{i}") for i in range(500)))
     brief = settings.model_copy(update={"stream_retention_s": 0.001})
     async with aggregator(store, brief):
@@ -226,7 +226,7 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
         await wait_until(all_there)
         await asyncio.sleep(0.3)
         assert 500 == await store.event_stream.length(0)
-        await webhooks.remove(store, made["id"])
+        await webhooks.remove(store, webhook["id"])
 
         async def trimmed() -> bool:
             return await store.event_stream.length(0) < 500
@@ -237,21 +237,20 @@ async def test_below_the_cap_trimming_stops_at_what_a_webhook_still_needs(
 async def test_pages_that_are_read_are_rendered_ahead(
     store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A page that somebody asked for lies ready under its new version; others are not rendered."""
+    """A recently read page is rendered ahead under its new version; other pages are not."""
     monkeypatch.setattr(aggregator_module, "SWEEP_EVERY_S", 0.05)
     page = Page("all")
     await store.rendered_pages.note_reads(
         [(page, "rss")], now=datetime.now(UTC) + timedelta(minutes=1)
     )
     async with aggregator(store, settings):
-        asked = 0
+        appended = 0
 
         async def ready() -> bool:
-            nonlocal asked
-            asked += 1
-            await append(store, draft(f"n{asked}"))
-            found = await store.rendered_pages.load(page, "rss")
-            return found is not None
+            nonlocal appended
+            appended += 1
+            await append(store, draft(f"n{appended}"))
+            return await store.rendered_pages.load(page, "rss") is not None
 
         await wait_until(ready)
     assert await store.rendered_pages.load(page, "atom") is None

@@ -15,25 +15,25 @@ from service.feeds.index_step import index_step, reindex_step
 
 
 def article(**fields: Any) -> Article:
-    """One."""
-    made = Article(
+    """A revision of one article, with these fields."""
+    article = Article(
         id="i", source="s", guid="g", url="u", title="t", summary="s", content_html="c",
         authors=(), categories=("a/b",), tags=(), language="", image="", enclosures=(),
         attribution="", raw_published="", published=NOON, updated=NOON, first_seen=NOON, revision=1,
         content_hash="h", status="live",
     )  # fmt: skip
-    return replace(made, **fields)
+    return replace(article, **fields)
 
 
 NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
 
 
-def apply(held: dict[str, set[str]], step: Any) -> None:
+def apply(indexes: dict[str, set[str]], step: Any) -> None:
     """What index.lua does to the sorted sets, on sets."""
-    for touch in step.changes:
-        members = held.setdefault(touch.category, set())
+    for change in step.changes:
+        members = indexes.setdefault(change.category, set())
         members.discard("i")
-        if touch.score is not None:
+        if change.score is not None:
             members.add("i")
 
 
@@ -49,32 +49,32 @@ REVISIONS = [
 @given(st.lists(st.sampled_from(REVISIONS), min_size=1, max_size=12))
 def test_any_order_and_repetition_of_events_gives_one_index(events: list[Article]) -> None:
     """The index is that of the latest revision seen, and nothing of an older one is left."""
-    idx, held = b"", dict[str, set[str]]()
+    idx, indexes = b"", dict[str, set[str]]()
     for event in events:
         step = index_step(event, idx, stamp_ms=1, zone=UTC)
         if step:
-            apply(held, step)
+            apply(indexes, step)
             idx = step.after
     latest = max(events, key=lambda event: event.revision)
     expected = (
         {"all", *categories.with_ancestors(latest.categories)} if latest.status == "live" else set()
     )
-    assert expected == {category for category, members in held.items() if members}
+    assert expected == {category for category, members in indexes.items() if members}
     assert index_step(latest, idx, stamp_ms=2, zone=UTC) is None
 
 
-def test_a_move_touches_the_pages_it_leaves() -> None:
+def test_a_move_changes_the_pages_it_leaves() -> None:
     """Old and new day, month and year, in old and new categories."""
     first = index_step(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
     assert first
     moved = index_step(REVISIONS[2], first.after, stamp_ms=2, zone=UTC)
     assert moved
-    touched = {touch.category: touch.periods for touch in moved.changes}
-    assert {"all", "a", "a/b", "c"} == touched.keys()
-    assert ("live", "2017", "2017-12", "2017-12-22", "2018", "2018-01", "2018-01-31") == touched[
+    changed = {change.category: change.periods for change in moved.changes}
+    assert {"all", "a", "a/b", "c"} == changed.keys()
+    assert ("live", "2017", "2017-12", "2017-12-22", "2018", "2018-01", "2018-01-31") == changed[
         "a"
     ]
-    assert ("live", "2018", "2018-01", "2018-01-31") == touched["c"]
+    assert ("live", "2018", "2018-01", "2018-01-31") == changed["c"]
 
 
 def test_what_is_kept_tells_revisions_and_duplicate_revisions_apart() -> None:
@@ -93,14 +93,14 @@ def test_what_is_kept_tells_revisions_and_duplicate_revisions_apart() -> None:
 
 def test_a_view_takes_an_article_in_and_out_at_the_same_revision() -> None:
     """Unless the indexes hold another revision: its own step decides then."""
-    held = index_step(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
-    assert held
+    step = index_step(REVISIONS[0], b"", stamp_ms=1, zone=UTC)
+    assert step
     path, options = "views/fog", {"stamp_ms": 2, "zone": UTC}
-    entered = reindex_step(REVISIONS[0], held.after, path, belongs=True, **options)
+    entered = reindex_step(REVISIONS[0], step.after, path, belongs=True, **options)
     assert entered
-    assert entered.after == held.after + b" views/fog"
+    assert entered.after == step.after + b" views/fog"
     left = reindex_step(REVISIONS[0], entered.after, path, belongs=False, **options)
     assert left
-    assert left.after == held.after
-    assert reindex_step(REVISIONS[0], held.after, path, belongs=False, **options) is None
-    assert reindex_step(REVISIONS[1], held.after, path, belongs=True, **options) is None
+    assert left.after == step.after
+    assert reindex_step(REVISIONS[0], step.after, path, belongs=False, **options) is None
+    assert reindex_step(REVISIONS[1], step.after, path, belongs=True, **options) is None

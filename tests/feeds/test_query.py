@@ -169,27 +169,27 @@ async def test_next_leads_through_all_of_a_selection(
         for n in range(7, 10)
     ]
     await publish("Sun", tags=("Sun",), published=midnight)
-    found: list[str] = []
+    read_ids: list[str] = []
     path = f"{LIVE}.{extension}?tag=fog&limit=3"
     while path:
         feed = Read(await get(path), extension)
-        found += feed.ids
+        read_ids += feed.ids
         path = feed.link("next").removeprefix("http://news.example")
-    assert sorted(f"urn:uuid:{article_id}" for article_id in ids) == sorted(found)
+    assert sorted(f"urn:uuid:{article_id}" for article_id in ids) == sorted(read_ids)
 
 
 async def test_since_and_until(get: Get, publish: Publish) -> None:
     """From then on, before then; within a day, too."""
     ids = [await publish(str(hour), published=DAY.replace(hour=hour)) for hour in (3, 9, 15)]
 
-    async def found(path: str) -> list[str]:
+    async def ids_at(path: str) -> list[str]:
         return Read(await get(path), "json").ids
 
     nine = "2017-12-22T09:41:07Z"
-    assert [f"urn:uuid:{ids[2]}", f"urn:uuid:{ids[1]}"] == await found(f"{LIVE}.json?since={nine}")
-    assert [f"urn:uuid:{ids[0]}"] == await found(f"{LIVE}.json?until={nine}")
-    assert [f"urn:uuid:{ids[0]}"] == await found(f"{LIVE}/2017/12/22.json?until={nine}")
-    assert [] == await found(f"{LIVE}/2017/12/22.json?since=2017-12-23T00:00:00Z")
+    assert [f"urn:uuid:{ids[2]}", f"urn:uuid:{ids[1]}"] == await ids_at(f"{LIVE}.json?since={nine}")
+    assert [f"urn:uuid:{ids[0]}"] == await ids_at(f"{LIVE}.json?until={nine}")
+    assert [f"urn:uuid:{ids[0]}"] == await ids_at(f"{LIVE}/2017/12/22.json?until={nine}")
+    assert [] == await ids_at(f"{LIVE}/2017/12/22.json?since=2017-12-23T00:00:00Z")
 
 
 async def test_summaries_only(get: Get, publish: Publish) -> None:
@@ -216,7 +216,7 @@ async def test_a_selection_has_deltas(client: Client, publish: Publish) -> None:
 
 
 def test_what_an_article_has_not_matches_nothing() -> None:
-    """Empty fields are no values."""
+    """Empty fields are not values."""
     empty = replace(FOG, tags=(), categories=(), authors=(), language="", source="")
     for query in ("tag=fog", "any=fog", "all=fog", "author=a", "lang=en", "source=x"):
         assert not parse_query(query, zone=UTC).filter.matches(empty)

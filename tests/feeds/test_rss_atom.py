@@ -24,8 +24,8 @@ ATOM = "{http://www.w3.org/2005/Atom}"
 
 
 def article(number: int = 1, **fields: Any) -> Article:
-    """One with everything."""
-    made = Article(
+    """An article with a value in every field, but for these."""
+    article = Article(
         id=f"00000000-0000-5000-8000-{number:012d}", source="http://s.example/feed",
         guid=str(number), url=f"http://s.example/{number}?a=1&b=2", title=f"Number {number}",
         summary="A summary & more", content_html="<p>Text &amp; “more”</p>",
@@ -39,7 +39,7 @@ def article(number: int = 1, **fields: Any) -> Article:
         updated=NOON - timedelta(hours=number), first_seen=NOON, revision=1, content_hash="",
         status="live",
     )  # fmt: skip
-    return replace(made, **fields)
+    return replace(article, **fields)
 
 
 AWKWARD = [
@@ -54,13 +54,13 @@ AWKWARD = [
 
 
 def render(extension: str, articles: list[Article], page: Page = PAGE) -> bytes:
-    """By fragments."""
+    """Render a feed of these articles from fragments, as in production."""
     renderer = Renderer(site_title="Site", base_url=BASE, language="en", zone=UTC)
     return renderer.render(page, extension, articles, TITLES)
 
 
 def whole(extension: str, articles: list[Article], page: Page = PAGE) -> bytes:
-    """By feedgen alone."""
+    """Render the same feed by feedgen alone."""
     feed = feed_of(
         page, articles, site_title="Site", base_url=BASE, titles=TITLES, language="en", zone=UTC
     )
@@ -79,23 +79,23 @@ def test_a_shell_serves_every_date(extension: str) -> None:
     """The renderer keeps a page's shell; only the date in it moves, and nothing of now."""
     renderer = Renderer(site_title="Site", base_url=BASE, language="en", zone=UTC)
     for number in (9, 3, 5):
-        made = renderer.render(PAGE, extension, [article(number)], TITLES)
-        assert whole(extension, [article(number)]) == made
+        body = renderer.render(PAGE, extension, [article(number)], TITLES)
+        assert whole(extension, [article(number)]) == body
 
 
 @pytest.mark.parametrize("extension", ["rss", "atom"])
 def test_a_feed_reader_reads_what_was_put_in(extension: str) -> None:
     """Order, ids, titles, dates, names, links, enclosures."""
-    found = feedparser.parse(render(extension, AWKWARD), sanitize_html=False)
-    assert not found.bozo
-    assert "Coalition News: Friday, 22 December 2017 · Site" == found.feed.title
-    assert [f"urn:uuid:{a.id}" for a in AWKWARD] == [entry.id for entry in found.entries]
-    assert [a.url or f"{BASE}/articles/{a.id}" for a in AWKWARD] == [e.link for e in found.entries]
-    assert "Arabic: كانون الأول 😀" == found.entries[1].title
-    assert "<p>]]> ]]&gt; &lt;</p>" == found.entries[2].content[0].value
-    assert (2017, 12, 22, 15, 41, 7) == found.entries[0].published_parsed[:6]
+    parsed = feedparser.parse(render(extension, AWKWARD), sanitize_html=False)
+    assert not parsed.bozo
+    assert "Coalition News: Friday, 22 December 2017 · Site" == parsed.feed.title
+    assert [f"urn:uuid:{a.id}" for a in AWKWARD] == [entry.id for entry in parsed.entries]
+    assert [a.url or f"{BASE}/articles/{a.id}" for a in AWKWARD] == [e.link for e in parsed.entries]
+    assert "Arabic: كانون الأول 😀" == parsed.entries[1].title
+    assert "<p>]]> ]]&gt; &lt;</p>" == parsed.entries[2].content[0].value
+    assert (2017, 12, 22, 15, 41, 7) == parsed.entries[0].published_parsed[:6]
     assert {"Mira Solheim", "J. Ferreira"} == {
-        name for a in found.entries[0].authors for name in a.values()
+        name for a in parsed.entries[0].authors for name in a.values()
     } | ({"J. Ferreira"} if extension == "rss" else set())
 
 
@@ -156,9 +156,9 @@ def test_an_empty_feed_is_a_feed_whose_date_does_not_move(page: Page) -> None:
 @pytest.mark.parametrize("extension", ["rss", "atom"])
 def test_the_feed_is_not_older_than_its_entries(extension: str) -> None:
     """lastBuildDate and updated are the newest change."""
-    found = feedparser.parse(render(extension, AWKWARD))
-    newest = max(e.published_parsed for e in found.entries)
-    assert found.feed.updated_parsed >= newest
+    parsed = feedparser.parse(render(extension, AWKWARD))
+    newest = max(e.published_parsed for e in parsed.entries)
+    assert parsed.feed.updated_parsed >= newest
 
 
 def test_feed_ids_survive_another_host() -> None:

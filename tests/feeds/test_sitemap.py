@@ -1,4 +1,4 @@
-"""What search engines ask for."""
+"""Sitemaps and robots.txt, as search engines request them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NS = {
 }
 
 
-async def found(get: Get, path: str, what: str = "//s:loc") -> list[str]:
-    """Texts of a sitemap."""
+async def texts_of(get: Get, path: str, what: str = "//s:loc") -> list[str]:
+    """Texts of the elements of a sitemap that an XPath selects."""
     root = etree.fromstring(await get(path))
     return [str(element.text) for element in root.xpath(what, namespaces=NS)]
 
@@ -26,16 +26,16 @@ async def found(get: Get, path: str, what: str = "//s:loc") -> list[str]:
 async def test_every_article_is_in_one_sitemap(get: Get, publish: Publish) -> None:
     """By months; and the pages of categories."""
     ids = [await publish(str(n), published=DAY - timedelta(days=20 * n)) for n in range(3)]
-    parts = await found(get, "/sitemap.xml")
+    parts = await texts_of(get, "/sitemap.xml")
     base = "http://news.example/sitemaps"
     expected = [f"{base}/{name}.xml" for name in ("pages", "2017-11", "2017-12")]
     assert expected == parts
-    assert 2 == len(await found(get, "/sitemap.xml", "//s:lastmod"))
+    assert 2 == len(await texts_of(get, "/sitemap.xml", "//s:lastmod"))
     urls = []
     for part in parts[1:]:
-        urls += await found(get, part.removeprefix("http://news.example"))
+        urls += await texts_of(get, part.removeprefix("http://news.example"))
     assert {f"http://news.example/articles/{article_id}" for article_id in ids} == set(urls)
-    pages = await found(get, "/sitemaps/pages.xml")
+    pages = await texts_of(get, "/sitemaps/pages.xml")
     assert "http://news.example/news/media-center/coalition-news" in pages
     for url in (*urls, *pages):
         await get(url.removeprefix("http://news.example"))
@@ -49,10 +49,10 @@ async def test_news_of_two_days(get: Get, publish: Publish, clock: Clock) -> Non
     article_id = await publish("Fog & tide", language="en-GB", published=clock())
     await publish("Old", published=clock() - timedelta(days=3))
     path = "/news-sitemap.xml"
-    assert [f"http://news.example/articles/{article_id}"] == await found(get, path)
+    assert [f"http://news.example/articles/{article_id}"] == await texts_of(get, path)
     for name, text in (("title", "Fog & tide"), ("language", "en"), ("name", "Tern Gazette")):
-        assert [text] == await found(get, path, f"//n:{name}")
-    assert 1 == len(await found(get, path, "//n:publication_date"))
+        assert [text] == await texts_of(get, path, f"//n:{name}")
+    assert 1 == len(await texts_of(get, path, "//n:publication_date"))
 
 
 async def test_robots(get: Get) -> None:

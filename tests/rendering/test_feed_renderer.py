@@ -1,4 +1,4 @@
-"""Rendering from storage: what is shared, and when it is made anew."""
+"""Rendering from storage: what is shared, and when it is rendered again."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ PAGE = Page("news")
 
 @pytest.fixture
 async def renderer(store: Store, settings: Settings) -> AsyncIterator[FeedRenderer]:
-    """One process's renderer."""
-    made = FeedRenderer(store, settings, now=utc_now)
-    yield made
-    made.close()
+    """The renderer of one process, closed after the test."""
+    renderer = FeedRenderer(store, settings, now=utc_now)
+    yield renderer
+    renderer.close()
 
 
 async def publish(store: Store, title: str, year: int = 0) -> None:
@@ -68,9 +68,9 @@ async def test_other_settings_do_not_take_what_these_made(
     (state,) = await renderer.states([PAGE])
     await renderer.render(PAGE, "json", state)
     renamed = FeedRenderer(store, settings.model_copy(update={"site_title": "Other"}), now=utc_now)
-    found = await renamed.render(PAGE, "json", state)
+    rendered = await renamed.render(PAGE, "json", state)
     renamed.close()
-    assert "News · Other" == orjson.loads(found.body)["title"]
+    assert "News · Other" == orjson.loads(rendered.body)["title"]
 
 
 @pytest.mark.usefixtures("aggregating")
@@ -90,7 +90,7 @@ async def test_last_modified_stays_while_the_bytes_do(
 
 
 async def test_unknown_categories_are_not_remembered(store: Store, renderer: FeedRenderer) -> None:
-    """What was asked for before it existed is found once it does."""
+    """A category that was requested before it existed is known once it exists."""
     assert not await renderer.is_known("news")
     draft = compose(Entry(title="x", categories=("News",)), source="s")
     await store.articles.append([draft], now=datetime.now(UTC))
