@@ -121,5 +121,5 @@ for command in (
 
 
 def start() -> None:
-    """The console script."""
+    """Run the command line; its name in help and errors is `dateline`, however it was started."""
     main(prog_name="dateline")

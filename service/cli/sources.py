@@ -183,7 +183,7 @@ def _set_paused(source: str, *, paused: bool) -> None:
 @group.command("refresh")
 @click.argument("source")
 def refresh_source(source: str) -> None:
-    """Poll it now."""
+    """Have a source polled at once, unless it is paused."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> None:

@@ -64,7 +64,7 @@ def list_views(as_json: bool) -> None:
 @click.argument("name")
 @AS_JSON
 def show_view(name: str, as_json: bool) -> None:
-    """Show one view."""
+    """Show a view, its URL, and how far its index has come."""
     settings = settings_from()
 
     async def work(store: Store) -> dict[str, Any]:

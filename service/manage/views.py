@@ -47,7 +47,7 @@ async def to_public(store: Store, view: View, settings: Settings) -> dict[str, A
 
 
 async def all_public(store: Store, settings: Settings) -> list[dict[str, Any]]:
-    """All views."""
+    """Every view by name, private ones included, each with its URL and the state of its index."""
     return [await to_public(store, view, settings) for view in await store.views.all()]
 
 

@@ -154,7 +154,7 @@ class Embedded:
 
     @property
     def socket(self) -> Path:
-        """The unix socket."""
+        """Path of the unix socket that the server listens on; there is none while it is down."""
         return self.folder.resolve() / _SOCKET
 
     @property

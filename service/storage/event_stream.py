@@ -156,7 +156,7 @@ class EventStream:
             until = f"({entries[-1][0].decode()}"
 
     async def length(self, shard: int) -> int:
-        """Entries still there."""
+        """Number of entries that were not trimmed yet; 0 for a stream that was never written."""
         return int(await self._client.xlen(keys.stream(shard)))
 
     async def backlogs(self) -> list[GroupLag]:

@@ -162,7 +162,7 @@ class HubSubscriptions:
         ]
 
     async def all(self) -> dict[str, TopicSubscription]:
-        """Id → subscription."""
+        """Every confirmed subscription by its id; not those that wait for confirmation."""
         found = await self._client.hgetall(keys.SUBSCRIBERS)
         return {
             key.decode(): TopicSubscription(**orjson.loads(value)) for key, value in found.items()

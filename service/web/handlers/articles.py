@@ -133,7 +133,7 @@ def _moment(given: Mapping[str, str], name: str) -> datetime | None:
 
 
 async def show_one(request: web.Request) -> web.StreamResponse:
-    """GET one."""
+    """GET: an article as JSON. 404 for an unknown id, 410 for a withdrawn article."""
     article = await find_article(request, request.match_info["id"])
     return json_response(orjson.Fragment(article.to_json()))
 

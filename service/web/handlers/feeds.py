@@ -19,7 +19,7 @@ from service.web.serving.response import PreparedPage
 
 
 async def show_feed(request: web.Request) -> web.StreamResponse:
-    """`/feeds/{category}[/{date}].{rss|atom|json}`."""
+    """Answer a feed: `/feeds/{category}[/{date}].{rss|atom|json}`, a selection as its query."""
     path, dot, extension = request.match_info["path"].rstrip("/").rpartition(".")
     if not dot or extension.lower() not in FORMATS:
         raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
@@ -56,7 +56,7 @@ async def show_options(_: web.Request) -> web.StreamResponse:
 
 
 async def show_opml(request: web.Request) -> web.StreamResponse:
-    """`/feeds.opml`."""
+    """Answer `/feeds.opml`: every live feed and public view, as OPML 2.0."""
     app = request.app
     titles = await app[STORE].articles.category_titles()
     views = [view for view in await app[STORE].views.all() if not view.private]
