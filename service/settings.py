@@ -24,6 +24,8 @@ from service.errors import InvalidSettings
 PREFIX = "DATELINE_"
 # Not settings, though they carry the prefix: read by the tests and by the benchmarks.
 NOT_SETTINGS = ("DATELINE_TEST_", "DATELINE_BENCH_")
+# Former settings: a start that still has one is refused with what became of it.
+REMOVED = {"hub_open": "the hub serves the feeds of this site alone; remove the line"}
 
 Seconds = Annotated[float, Field(gt=0)]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -173,6 +175,8 @@ class Settings(BaseModel):
 def _fault(error: ErrorDetails, given: Mapping[str, str]) -> str:
     field = str(error["loc"][0])
     name = PREFIX + field.upper()
+    if field in REMOVED:
+        return f"{name}: no setting any more: {REMOVED[field]}"
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(field, Settings.model_fields, n=1)
         hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see docs/settings.md"

@@ -25,6 +25,12 @@ def read(**values: str) -> Settings:
     return Settings.from_env({f"DATELINE_{n}": v for n, v in values.items()}, env_file=None)
 
 
+def test_former_settings_say_what_became_of_them() -> None:
+    """No likely name is offered for one that was removed."""
+    (fault,) = faults(HUB_OPEN="true")
+    assert fault.startswith("DATELINE_HUB_OPEN: no setting any more: the hub serves")
+
+
 def test_all_faults_are_listed() -> None:
     """Each with name, value and reason."""
     found = faults(PORT="high", PAGE_SIZE="0", TIMEZONE="Mars/Base", PROT="1", APPENDFSYNC="often")

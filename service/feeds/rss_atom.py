@@ -193,15 +193,6 @@ def tombstone(deleted: Tombstone) -> bytes:
     return xml
 
 
-def whole(feed: Feed, articles: list[Article], extension: str) -> bytes:
-    """Render the feed by feedgen alone; `shell` and `fragment` are compared with it in tests."""
-    generator = _generator(feed, extension)
-    for article in articles:
-        entry = generator.add_entry(order="append")
-        _fill(entry, article, extension, base_url=feed.base_url, titles=feed.titles)
-    return _document(generator, extension)
-
-
 def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator = FeedGenerator()
     generator.register_extension("links", FeedLinks, EntryLinks)

@@ -64,7 +64,11 @@ def whole(extension: str, articles: list[Article], page: Page = PAGE) -> bytes:
     feed = feed_of(
         page, articles, site_title="Site", base_url=BASE, titles=TITLES, language="en", zone=UTC
     )
-    return rss_atom.whole(feed, articles, extension)
+    generator = rss_atom._generator(feed, extension)
+    for each in articles:
+        entry = generator.add_entry(order="append")
+        rss_atom._fill(entry, each, extension, base_url=feed.base_url, titles=feed.titles)
+    return rss_atom._document(generator, extension)
 
 
 @pytest.mark.parametrize("extension", ["rss", "atom"])
