@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -22,7 +22,7 @@ from service.web.serving.request_cache import (
     is_one_request,
 )
 from service.web.serving.response import PreparedPage, PreparedResponse
-from tests.waiting import wait_until, within
+from tests.waiting import answer_late, wait_until, within
 
 ONE = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO = b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -49,7 +49,7 @@ class Served:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """As `app.serve_hot` does."""
-        await asyncio.sleep(0.02)
+        await answer_late(0.02)
         hot = self.pages.get(request.raw_path)
         if hot is None:
             self.slow.append(f"{request.method} {request.raw_path} {await request.read()!r}")
@@ -95,22 +95,22 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
-    async def ask(self, *chunks: bytes, wait: float = 0.0) -> list[str]:
-        """The bodies that come back for these writes."""
+    async def ask(self, *chunks: bytes, is_cut: bool = False, answers: int = 1) -> list[str]:
+        """The bodies of so many answers to these writes; an answer too many would be read by the
+        next call. `is_cut`: each write arrives alone.
+        """
         for chunk in chunks:
             self.writer.write(chunk)
             await self.writer.drain()
-            await asyncio.sleep(wait)
-        raw = b""
-        with suppress(TimeoutError):
-            while True:
-                async with asyncio.timeout(0.2):
-                    more = await self.reader.read(65_536)
-                if not more:
-                    break
-                raw += more
-        parts = raw.split(b"\r\n\r\n")[1:]
-        return [part.split(b"HTTP/1.1 ")[0].decode() for part in parts]
+            if is_cut:
+                await asyncio.sleep(0.01)
+        async with within(5):
+            return [await self._answer() for _ in range(answers)]
+
+    async def _answer(self) -> str:
+        head = await self.reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        return (await self.reader.readexactly(int(length[1]) if length else 0)).decode()
 
 
 async def test_the_second_time_it_is_a_look_up(served: Served) -> None:
@@ -143,16 +143,16 @@ async def test_bytes_within_another_request_are_no_request(served: Served) -> No
     await warm.ask(ONE)
     for chunks in ((POST, ONE), (POST + ONE,), (POST[:20], POST[20:], ONE)):
         client = await served.client()
-        assert ["slow"] == await client.ask(*chunks, wait=0.01)
+        assert ["slow"] == await client.ask(*chunks, is_cut=True)
         assert f"POST /other {ONE!r}" == served.slow.pop()
     chunked = b"POST /other HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     client = await served.client()
     body = b"%x\r\n" % len(ONE)
-    assert ["slow"] == await client.ask(chunked, body, ONE, b"\r\n0\r\n\r\n", wait=0.01)
+    assert ["slow"] == await client.ask(chunked, body, ONE, b"\r\n0\r\n\r\n", is_cut=True)
     assert f"POST /other {ONE!r}" == served.slow.pop()
     get = ONE.replace(b"GET /1", b"GET /other")[:-2] + b"Content-Length: %d\r\n\r\n" % len(ONE)
     client = await served.client()
-    assert ["slow"] == await client.ask(get, ONE, wait=0.01)
+    assert ["slow"] == await client.ask(get, ONE, is_cut=True)
     assert f"GET /other {ONE!r}" == served.slow.pop()
     assert 0 == served.repeated.hits
 
@@ -167,7 +167,8 @@ async def test_pipelined_requests_poison_nothing(served: Served, chunks: tuple[b
     asked = b"".join(chunks)
     names = [part[5:6].decode() for part in asked.split(b"\r\n\r\n")[:-1]]
     expected = ["slow" if name == "o" else f"page {name}" for name in names]
-    assert expected == await client.ask(*chunks)
+    assert expected == await client.ask(*chunks, answers=len(expected))
+    assert ["page 1"] == await client.ask(ONE)
     fresh = await served.client()
     for _ in range(2):
         assert ["page 1"] == await fresh.ask(ONE)

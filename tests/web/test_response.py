@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 
 import brotli
 import pytest
@@ -13,10 +12,12 @@ from aiohttp import web
 
 from service.web.serving.conditional import choose_coding, is_not_modified
 from service.web.serving.response import CODINGS, PreparedPage, zstd
+from tests.waiting import within
 
 BODY = b"<rss>" + b"words " * 500 + b"</rss>"
 CHANGED_S = 1_513_960_867  # Fri, 22 Dec 2017 16:41:07 GMT
 DATE = "Fri, 22 Dec 2017 16:41:07 GMT"
+CLOSING = "GET / HTTP/1.1\nHost: x\nConnection: close\n\n"
 
 
 @pytest.fixture
@@ -39,19 +40,13 @@ async def port() -> AsyncIterator[int]:
 
 
 async def ask(port: int, request: str) -> bytes:
-    """All bytes that come back for these, until nothing more comes."""
+    """All bytes that come back for these requests, of which the last one closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.replace("\n", "\r\n").encode())
-    found = b""
-    with suppress(TimeoutError):
-        while True:
-            async with asyncio.timeout(0.3):
-                more = await reader.read(65_536)
-            if not more:
-                break
-            found += more
+    async with within(5):
+        answers = await reader.read()
     writer.close()
-    return found
+    return answers
 
 
 def split(raw: bytes) -> tuple[str, dict[str, str], bytes]:
@@ -63,7 +58,7 @@ def split(raw: bytes) -> tuple[str, dict[str, str], bytes]:
 
 async def test_200(port: int) -> None:
     """Status, headers, body; Date is there and once."""
-    raw = await ask(port, "GET / HTTP/1.1\nHost: x\n\n")
+    raw = await ask(port, CLOSING)
     first, headers, body = split(raw)
     assert ("HTTP/1.1 200 OK", BODY) == (first, body)
     assert (str(len(BODY)), DATE, "text/xml", "Accept-Encoding") == (
@@ -80,7 +75,7 @@ async def test_pipelined_requests_have_their_answers_in_order(port: int) -> None
     raw = await ask(
         port,
         "GET / HTTP/1.1\nHost: x\n\nHEAD / HTTP/1.1\nHost: x\n\n"
-        "GET / HTTP/1.1\nHost: x\nIf-None-Match: *\n\nGET / HTTP/1.1\nHost: x\n\n",
+        "GET / HTTP/1.1\nHost: x\nIf-None-Match: *\n\n" + CLOSING,
     )
     statuses = [line for line in raw.split(b"\r\n") if b"HTTP/1.1 " in line]
     assert ["200", "200", "304", "200"] == [
@@ -89,9 +84,7 @@ async def test_pipelined_requests_have_their_answers_in_order(port: int) -> None
     assert 2 == raw.count(BODY)
 
 
-@pytest.mark.parametrize(
-    "request_text", ["GET / HTTP/1.0\n\n", "GET / HTTP/1.1\nHost: x\nConnection: close\n\n"]
-)
+@pytest.mark.parametrize("request_text", ["GET / HTTP/1.0\n\n", CLOSING])
 async def test_connections_that_close(port: int, request_text: str) -> None:
     """HTTP/1.0 and Connection: close get the same, and the end of the connection."""
     first, headers, body = split(await ask(port, request_text))
@@ -108,7 +101,7 @@ async def test_codings_on_the_wire(
     port: int, coding: str, decompress: Callable[[bytes], bytes]
 ) -> None:
     """Coded once; each with a tag of its own."""
-    head = f"GET / HTTP/1.1\nHost: x\nAccept-Encoding: {coding}\n\n"
+    head = f"GET / HTTP/1.1\nHost: x\nConnection: close\nAccept-Encoding: {coding}\n\n"
     _, headers, body = split(await ask(port, head))
     assert BODY == decompress(body)
     assert headers["ETag"].endswith(f'-{coding}"')
