@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any, Self
 
 import aiohttp
@@ -11,7 +10,7 @@ from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.running import Running
-from tests.waiting import wait_until
+from tests.waiting import answer_late, wait_until
 
 
 class FakeReceiver:
@@ -80,7 +79,7 @@ class FakeReceiver:
         body = await request.read()
         self.seen.append(request.headers["webhook-id"])
         self.request_headers.append(dict(request.headers))
-        await asyncio.sleep(self.delay_s)
+        await answer_late(self.delay_s)
         if self.answers:
             status = self.answers.pop(0)
             return web.Response(status=status, headers=self.headers, text=f"{status} " * 1_000)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.running import ROOT
+from tests.waiting import MAX_SLEEP_S
 
 # From the bottom to the top. A room may use the rooms of the rows above its own in this list, and
 # nothing beside or below it. A room is a module or a package.
@@ -76,6 +77,7 @@ LIBRARIES = {
 # The only rooms that read the environment; everything else is given Settings.
 ROOTS = ("service.cli", "service.settings", "workers.commands")
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
+SLEEPS = ("asyncio.sleep", "time.sleep", "sleep")
 MEANINGLESS = ("utils", "helpers", "common", "base", "misc")
 CODE = ("service", "workers", "tests", "bench", "examples")
 ROOMS = [room for row in ROWS for room in row]
@@ -232,6 +234,22 @@ def test_functions_are_small() -> None:
         for node in ast.walk(tree(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         if (node.end_lineno or 0) - node.lineno >= MAX_FUNCTION_LINES
+    ]
+
+
+def test_no_test_sleeps_for_a_fixed_time() -> None:
+    """Tests wait by tests/waiting.py; elsewhere MAX_SLEEP_S, written as a number, is the most."""
+    sleeps = [
+        (f"{module}:{node.lineno} sleeps {ast.unparse(node.args[0])}", node.args[0])
+        for module, path in modules("tests").items()
+        if module != "tests.waiting"
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in SLEEPS
+    ]
+    assert [] == [
+        text
+        for text, seconds in sleeps
+        if not isinstance(seconds, ast.Constant) or float(str(seconds.value)) > MAX_SLEEP_S
     ]
 
 

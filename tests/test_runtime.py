@@ -317,10 +317,10 @@ async def test_a_process_that_hangs_in_its_log_ends() -> None:
 
 
 async def test_what_is_ended_in_time_is_left_alone() -> None:
-    """The timer can be taken back."""
-    timer = end_within(0.05)
+    """A cancelled timer ends without ending the process."""
+    timer = end_within(60)
     timer.cancel()
-    await asyncio.sleep(0.1)
+    timer.join()
 
 
 def test_the_file_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

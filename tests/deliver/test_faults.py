@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,10 +19,19 @@ from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store, open_store
-from tests.deliver.working import delivered, delivering, operations, publish, shown, subscribe
+from tests.deliver.working import (
+    delivered,
+    delivering,
+    operations,
+    publish,
+    shared,
+    shares,
+    shown,
+    subscribe,
+)
 from tests.receiver import FakeReceiver
-from tests.waiting import wait_until
-from workers.deliver.endpoint import LEASES, lease_of
+from tests.waiting import random_moment, wait_until
+from workers.deliver.endpoint import LEASES, PARTITIONS, lease_of
 
 OLD = "1970-01-01T00:00:00Z"
 
@@ -87,13 +95,13 @@ async def test_outages_at_any_moment_lose_nothing(
         async with asyncio.TaskGroup() as group:
             group.create_task(patched(store, webhook_id, stop))
             async with delivering(store, settings):
-                await asyncio.sleep(random.uniform(0, 0.3))
+                await random_moment(0.3)
                 expected += await publish(store, *(f"n{turn} {i}" for i in range(10)))
                 stop.set()
                 async with outage(settings):
-                    await asyncio.sleep(random.uniform(0, 0.2))
+                    await random_moment(0.2)
                 if turn % 2:
-                    await asyncio.sleep(random.uniform(0, 0.5))
+                    await random_moment(0.5)
     async with delivering(store, settings):
 
         async def all_there() -> bool:
@@ -115,8 +123,15 @@ async def test_endpoints_stay_if_the_worker_that_wanted_them_leaves(
     async with delivering(store, settings):
         receiver.delay_s = 0.3
         expected = await publish(store, *(f"n{i}" for i in range(5)))
-        await store.leases.share(LEASES, token="other", ttl_ms=5_000, held={})
-        await asyncio.sleep(1.2)
+        await shared(store, PARTITIONS)
+        await store.leases.share(LEASES, token="other", ttl_ms=60_000, held={})
+
+        async def hands_over() -> bool:
+            (count,) = await shares(store)
+            return count < PARTITIONS
+
+        # What has nothing in flight is left at once.
+        await wait_until(hands_over)
         await store.leases.leave(LEASES, token="other")
         receiver.delay_s = 0
         assert expected == await delivered(receiver, 5)
@@ -210,7 +225,7 @@ async def test_a_stream_that_was_trimmed_empty_is_no_gap(
     assert (1, 0) == await store.event_stream.trim(0, min_id=far, max_entries=100)
     second = await subscribe(store, receiver, secret=receiver.secret)
     async with delivering(store, settings):
-        await asyncio.sleep(0.3)
+        await shared(store, PARTITIONS)
         await publish(store, "b")
         await delivered(receiver, 3)
     assert [0, 0] == [(await shown(store, each))["gaps"] for each in (first, second)]

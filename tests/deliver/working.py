@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,9 +13,11 @@ from service.articles.article import Entry
 from service.articles.compose import compose
 from service.manage import webhooks
 from service.settings import Settings
+from service.storage import keys
 from service.storage.store import Store
 from tests.receiver import FakeReceiver
 from tests.waiting import wait_until
+from workers.deliver.endpoint import LEASES
 from workers.deliver.worker import DeliverWorker
 
 
@@ -43,6 +46,21 @@ async def publish(store: Store, *names: str, category: str = "News") -> list[str
     ]
     receipts = await store.articles.append(drafts, now=datetime.now(UTC))
     return [receipt.event_id for receipt in receipts]
+
+
+async def shares(store: Store) -> list[int]:
+    """How many leases each worker holds, the most first; empty if no worker holds any."""
+    holders = await store.client.mget([keys.lease(name) for name in LEASES])
+    return sorted(Counter(holder for holder in holders if holder).values(), reverse=True)
+
+
+async def shared(store: Store, *expected: int) -> None:
+    """Wait until workers hold these numbers of leases, the most first."""
+
+    async def there() -> bool:
+        return [*expected] == await shares(store)
+
+    await wait_until(there)
 
 
 async def delivered(receiver: FakeReceiver, count: int) -> list[str]:

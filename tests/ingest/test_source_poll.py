@@ -64,6 +64,18 @@ async def polled(store: Store, source_id: str, text: str) -> Poll:
     return found
 
 
+async def until_due_sources_were_polled(store: Store, site: FakeSite, clock: Clock) -> None:
+    """Wait until a source on another host that became due just now was polled: all sources that
+    were due before it were claimed with it or earlier."""
+    url = site.url.replace("127.0.0.1", "127.0.0.2")
+    await polled(store, await add(store, f"{url}/witness", clock), "answered 404")
+
+
+def requests_for(site: FakeSite, path: str) -> list[web.BaseRequest]:
+    """The requests for one path, oldest first."""
+    return [request for request in site.requests if request.path == path]
+
+
 async def test_a_source_is_polled_when_due_and_not_before(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
@@ -77,11 +89,11 @@ async def test_a_source_is_polled_when_due_and_not_before(
         assert settings.poll_default_s <= due_s <= 1.1 * settings.poll_default_s
         site.put("/f", status=304)
         clock.move(seconds=due_s - 1)
-        await asyncio.sleep(1.2)  # a tick passes
-        assert 1 == len(site.requests)
+        await until_due_sources_were_polled(store, site, clock)
+        assert 1 == len(requests_for(site, "/f"))
         clock.move(seconds=2)
         await polled(store, source_id, "not modified")
-    headers = site.requests[1].headers
+    headers = requests_for(site, "/f")[1].headers
     assert '"1"' == headers["If-None-Match"]
     assert "Mon, 05 Jan 2026 10:30:20 GMT" == headers["If-Modified-Since"]
     assert '"1"' == (await store.sources.poll(source_id)).etag
@@ -203,8 +215,8 @@ async def test_gone_stops_and_resuming_tries_again(
         source = await source_of(store, source_id)
         assert (True, True) == (source.paused, "410 Gone" in source.note)
         clock.move(days=30)
-        await asyncio.sleep(0.2)
-        assert 1 == len(site.requests)
+        await until_due_sources_were_polled(store, site, clock)
+        assert 1 == len(requests_for(site, "/f"))
         site.put("/f", RSS)
         await sources.change(store, source_id, {"paused": False}, now=clock())
         await polled(store, source_id, "1 new")
@@ -221,8 +233,8 @@ async def test_too_many_requests_spares_the_host(
         await polled(store, first, "answered 429")
         second = await add(store, f"{site.url}/b", clock)
         clock.move(seconds=3_599)
-        await asyncio.sleep(0.3)
-        assert ["/a"] == [request.path for request in site.requests]
+        await until_due_sources_were_polled(store, site, clock)
+        assert ["/a", "/witness"] == [request.path for request in site.requests]
         clock.move(seconds=3_600)
         await polled(store, second, "1 new")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 import socket
 import struct
 import time
@@ -33,7 +32,7 @@ from tests.servers import (
     serving,
     write,
 )
-from tests.waiting import wait_until, within
+from tests.waiting import random_moment, wait_until, within
 
 
 @pytest.fixture
@@ -124,7 +123,7 @@ async def resetting(port: int) -> AsyncIterator[int]:
 
     async def reset(ended: asyncio.Event) -> None:
         while not ended.is_set():
-            await asyncio.sleep(random.uniform(0.01, 0.08))
+            await random_moment(0.08, shortest_s=0.01)
             for writer in list(pairs):
                 sock = writer.get_extra_info("socket")
                 # One that is closed already has no socket any more.
@@ -170,8 +169,11 @@ async def test_a_start_waits_for_a_redis_that_is_coming(
         assert "Redis is ready" == caplog.records[-1].getMessage()
 
 
-async def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
+async def test_a_start_that_waits_can_be_stopped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """It ends at once, and says what it waited for."""
+    caplog.set_level("INFO")
     url = f"redis://127.0.0.1:{free_port()}"
     settings = Settings.from_env(
         {"DATELINE_REDIS_URL": url, "DATELINE_DATA_DIR": str(tmp_path)}, env_file=None
@@ -184,8 +186,11 @@ async def test_a_start_that_waits_can_be_stopped(tmp_path: Path) -> None:
                 async with open_store(settings, stop=ended):
                     pass
 
+        async def waits() -> bool:
+            return "the start waits for Redis" in caplog.messages
+
         group.create_task(wait())
-        await asyncio.sleep(0.1)
+        await wait_until(waits)
         ended.set()
 
 

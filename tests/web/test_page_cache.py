@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -12,7 +13,7 @@ from service.feeds.formats import FORMATS
 from service.feeds.page import Page, Period
 from service.web.serving.page_cache import Held, PageCache
 from service.web.serving.response import PreparedPage
-from tests.waiting import within
+from tests.waiting import wait_until
 
 PAGE = Page("news")
 
@@ -117,12 +118,15 @@ async def test_what_is_held_is_served_while_redis_is_away(cache: PageCache, load
 
 
 async def test_after_recheck_s_a_page_is_confirmed(loads: Loads) -> None:
-    """Should a message have been lost."""
-    cache = PageCache(loads, max_bytes=30_000, recheck_s=0.05)
+    """A message that announced a change may have been lost."""
+    cache = PageCache(loads, max_bytes=30_000, recheck_s=60)
     held = await get(cache)
     loads.version = "2"
     assert held is await get(cache)
-    await asyncio.sleep(0.06)
+    hot = cache.hot(PAGE.feed_path("rss"))
+    assert hot is not None
+    assert 0 < hot.until - time.monotonic() <= 60
+    hot.until = 0
     assert held is not await get(cache)
 
 
@@ -185,29 +189,40 @@ async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
         await asyncio.sleep(0)
     assert b" 1 " in (await get(cache)).body
     loads.gate.set()
-    async with within(2):
-        while b" 4 " not in (await get(cache)).body:  # noqa: ASYNC110 -- nobody tells
-            await asyncio.sleep(0.01)
+
+    async def is_new() -> bool:
+        return b" 4 " in (await get(cache)).body
+
+    await wait_until(is_new)
     # Loads under way when a change came were done again, not one for each change.
     assert loads.count <= 4
     cache.close()
 
 
 async def test_a_page_that_nobody_reads_is_not_renewed(cache: PageCache, loads: Loads) -> None:
-    """It is loaded when somebody asks; a page for people is, too, after a moment."""
+    """It is loaded when somebody asks. The same holds for a page for people, which is served as it
+    was for a moment. A page that is read is renewed by the same changes."""
+
+    async def change(version: str, *, count: int) -> None:
+        for _ in range(3):
+            await get(cache, Page("read"))
+        loads.version = version
+        cache.changed([("news", "live"), ("read", "live")], FORMATS)
+
+        async def is_renewed() -> bool:
+            return version.encode() in (await get(cache, Page("read"))).body.split()
+
+        await wait_until(is_renewed)
+        assert count == loads.count
+
     await get(cache)
-    loads.version = "2"
-    cache.changed([("news", "live")], FORMATS)
-    await asyncio.sleep(0.02)
-    assert 1 == loads.count
+    await change("2", count=3)
     assert b" 2 " in (await get(cache)).body
     for _ in range(2):
         held = await get(cache, PAGE, "html")
-    loads.version = "3"
-    cache.changed([("news", "live")], FORMATS)
-    await asyncio.sleep(0.02)
-    assert 3 == loads.count
+    await change("3", count=6)
     assert held is await get(cache, PAGE, "html")
+    cache.close()
 
 
 async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
@@ -218,7 +233,11 @@ async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
         held = await get(cache)
     loads.error = RedisConnectionError("gone")
     cache.changed([("news", "live")], FORMATS)
-    await asyncio.sleep(0.05)
+
+    async def is_forgotten() -> bool:
+        return cache.hot(PAGE.feed_path("rss")) is None
+
+    await wait_until(is_forgotten)
     assert held is await get(cache)
     assert 1 == cache.stale
     loads.error = None

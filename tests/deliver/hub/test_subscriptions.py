@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import parse_qs
 
 import pytest
@@ -18,6 +17,8 @@ from tests.conftest import AUTH, NOON
 from tests.deliver.hub.callback import TOPIC, Callback, ask, hub, subscribed
 from tests.deliver.working import publish
 from tests.waiting import wait_until
+from workers.deliver.endpoint import PARTITIONS, Partition
+from workers.deliver.hub.registry import SubscriptionRegistry
 from workers.runtime import now
 
 pytestmark = pytest.mark.usefixtures("hasty")
@@ -69,13 +70,24 @@ async def test_failures_are_retried_with_what_the_topic_is_then(
 async def test_a_burst_is_one_distribution(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """All that comes within HUB_DEBOUNCE_S."""
-    async with hub(store, settings) as client:
-        await subscribed(client, store, callback)
+    """All that comes within HUB_DEBOUNCE_S is sent at once, and only once: a second distribution
+    would be due before that of another topic that changes later."""
+    slow = settings.model_copy(update={"hub_debounce_s": 1.0})
+    async with hub(store, slow) as client, Callback() as witness:
+        await publish(store, "Sports before", category="Sports")
+
+        async def sports_exist() -> bool:
+            return await store.category_index.count("sports") == 1
+
+        await wait_until(sports_exist)
+        sports = "http://news.example/feeds/sports.rss"
+        await subscribed(client, store, callback, topic="http://news.example/feeds/news.rss")
+        await subscribed(client, store, witness, topic=sports)
         for i in range(10):
             await publish(store, f"News {i}")
         ((body, _),) = await callback.came(1)
-        await asyncio.sleep(0.6)
+        await publish(store, "Sports", category="Sports")
+        await witness.came(1)
         assert 1 == len(callback.contents)
     assert all(f"News {i}".encode() in body for i in range(10))
 
@@ -139,9 +151,19 @@ async def test_subscriptions_are_capped(
 
 
 async def test_a_topic_that_one_subscriber_left_has_news_for_the_next(
-    store: Store, settings: Settings, callback: Callback
+    store: Store, settings: Settings, callback: Callback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its last subscriber goes, and another comes before that is tidied up."""
+    """Its last subscriber leaves, and another one subscribes before the worker has dropped the
+    first one, which it does when it saves a partition."""
+    saves = 0
+    save = SubscriptionRegistry.save
+
+    async def counting(registry: SubscriptionRegistry, partition: Partition) -> None:
+        nonlocal saves
+        await save(registry, partition)
+        saves += 1
+
+    monkeypatch.setattr(SubscriptionRegistry, "save", counting)
     async with hub(store, settings) as client, Callback() as other:
         await subscribed(client, store, callback)
         await ask(client, callback, mode="unsubscribe")
@@ -151,8 +173,12 @@ async def test_a_topic_that_one_subscriber_left_has_news_for_the_next(
 
         await wait_until(left)
         await subscribed(client, store, other)
-        # Longer than all parts take to be tidied up.
-        await asyncio.sleep(1.2)
+        subscribed_at = saves
+
+        async def all_were_saved() -> bool:
+            return saves > subscribed_at + PARTITIONS
+
+        await wait_until(all_were_saved)
         await publish(store, "News")
         await other.came(1)
 

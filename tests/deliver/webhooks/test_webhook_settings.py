@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 import orjson
@@ -66,14 +65,15 @@ async def test_a_batch_lingers_for_more(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
     """One that is not full waits; what comes meanwhile goes with it; a full one goes at once."""
-    await subscribe(store, receiver, batch=3, linger_ms=600)
-    async with delivering(store, settings):
+    await subscribe(store, receiver, batch=3, linger_ms=1_000)
+    async with FakeReceiver() as witness, delivering(store, settings):
+        await subscribe(store, witness)
         started = time.monotonic()
         await publish(store, "a")
-        await asyncio.sleep(0.1)
+        await delivered(witness, 1)
         await publish(store, "b")
         await came(receiver, 2)
-        assert time.monotonic() - started > 0.5
+        assert time.monotonic() - started > 0.9
         assert [2] == [len(message["data"]) for message in receiver.messages]
         await publish(store, "c", "d", "e")
         await came(receiver, 5)
@@ -156,10 +156,11 @@ async def test_a_paused_webhook_gets_what_it_missed_when_it_goes_on(
         await webhooks.change(store, webhook_id, {"paused": True})
 
         async def silent() -> bool:
-            await publish(store, f"n{time.monotonic()}")
-            sent = len(receiver.seen)
-            await asyncio.sleep(0.1)
-            return len(receiver.seen) == sent < len(other.seen)
+            sent, expected = len(receiver.seen), len(other.ids)
+            for number in range(3):
+                await publish(store, f"n{number} {time.monotonic()}")
+                await delivered(other, expected + number + 1)
+            return len(receiver.seen) == sent
 
         await wait_until(silent)
         assert "paused" == (await shown(store, webhook_id))["state"]
