@@ -1,20 +1,47 @@
-"""What becomes of a parsed document's entries, for tests of parsers."""
+"""Articles for tests: made of a few values, and of the entries of a parsed document."""
 
 from __future__ import annotations
 
-from service.articles.article import Draft
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from service.articles.article import LIVE, Article, Draft
 from service.errors import InvalidInput
 from workers.ingest.documents import ParseJob, drafts_of
 from workers.ingest.parse import Document
+
+NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
+AFTERNOON = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
+_SHORT = Article(
+    id="i", source="s", guid="g", url="u", title="t", summary="s", content_html="c", authors=(),
+    categories=("a/b",), tags=(), language="", image="", enclosures=(), attribution="",
+    raw_published="", published=NOON, updated=NOON, first_seen=NOON, revision=1, content_hash="h",
+    status=LIVE,
+)  # fmt: skip
+# As pages for people show it.
+TITLES = {"media-center": "Media Center", "media-center/harbour-news": "Harbour News"}
+FERRY = replace(
+    _SHORT, id="0b5c2f4e-6a53-5f0e-9f43-2f3a6f0a1c11", source="https://harbour.example/", guid="1",
+    url="https://harbour.example/ferry?a=1&b=2", title="Ferry sails again",
+    summary="The fog has lifted.", content_html="<p>The fog has <em>lifted</em>.</p>",
+    authors=("Maud Ellery",), categories=("media-center/harbour-news",), language="en-GB",
+    attribution="Harbour Office", published=AFTERNOON, updated=AFTERNOON, first_seen=AFTERNOON,
+)  # fmt: skip
+
+
+def article(**fields: Any) -> Article:
+    """An article of NOON with one letter in most fields, except these."""
+    return replace(_SHORT, **fields)
 
 
 def compose_all(
     document: Document, *, name: str, category: str = "", url: str = ""
 ) -> tuple[list[Draft], list[InvalidInput]]:
-    """(drafts, why the other entries are none)."""
+    """(drafts, why the other entries were rejected)."""
     job = ParseJob(url=url, added_url=url, category=category)
-    found = [draft for _, draft in drafts_of(document, job, name=name)]
+    outcomes = [outcome for _, outcome in drafts_of(document, job, name=name)]
     return (
-        [draft for draft in found if isinstance(draft, Draft)],
-        [exc for exc in found if isinstance(exc, InvalidInput)],
+        [draft for draft in outcomes if isinstance(draft, Draft)],
+        [exc for exc in outcomes if isinstance(exc, InvalidInput)],
     )

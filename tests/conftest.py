@@ -30,6 +30,7 @@ from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
+from tests.loops import at_work
 from tests.waiting import PATIENCE, wait_until
 from workers.aggregate.aggregator import Aggregator
 
@@ -167,12 +168,8 @@ async def client(settings: Settings, store: Store, clock: Clock) -> AsyncIterato
 @pytest.fixture
 async def aggregating(settings: Settings, store: Store) -> AsyncIterator[None]:
     """An aggregate worker at work."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        aggregator = Aggregator(store, settings, now=lambda: datetime.now(UTC))
-        group.create_task(aggregator.run(ended))
+    async with at_work(Aggregator(store, settings, now=lambda: datetime.now(UTC)).run):
         yield
-        ended.set()
 
 
 @pytest.fixture

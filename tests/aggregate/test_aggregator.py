@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from service.manage import webhooks
 from service.settings import Settings
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
+from tests.loops import at_work
 from tests.waiting import wait_until
 from workers.aggregate import aggregator as aggregator_module
 from workers.aggregate.aggregator import Aggregator
@@ -36,12 +36,9 @@ def draft(name: str, *, published: datetime = DAY, category: str = "Media Center
 @asynccontextmanager
 async def aggregator(store: Store, settings: Settings) -> AsyncIterator[None]:
     """One at work, whose clock is ahead of the appends'."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        worker = Aggregator(store, settings, now=lambda: datetime.now(UTC) + timedelta(minutes=1))
-        group.create_task(worker.run(ended))
+    worker = Aggregator(store, settings, now=lambda: datetime.now(UTC) + timedelta(minutes=1))
+    async with at_work(worker.run):
         yield
-        ended.set()
 
 
 async def ids(store: Store, page: str, period: Period = Period()) -> list[str]:  # noqa: B008 -- frozen

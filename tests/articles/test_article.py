@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,21 +12,10 @@ from hypothesis import strategies as st
 from service.articles import times
 from service.articles.article import Article, Enclosure, article_id, content_hash
 from service.articles.text import without_forbidden
+from tests.composing import NOON
 
-NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
 moments = st.integers(10**8, 253 * 10**12).map(times.from_ms)
 words = st.text(max_size=30)
-
-
-def article(**fields: Any) -> Article:
-    """One."""
-    made = Article(
-        id="i", source="s", guid="g", url="u", title="t", summary="s", content_html="c",
-        authors=(), categories=("a/b",), tags=(), language="", image="", enclosures=(),
-        attribution="", raw_published="", published=NOON, updated=NOON, first_seen=NOON, revision=1,
-        content_hash="h", status="live",
-    )  # fmt: skip
-    return replace(made, **fields)
 
 
 @given(

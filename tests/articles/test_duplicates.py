@@ -17,6 +17,8 @@ from service.articles.duplicates import are_alike, bands, outranks, shingles
 from service.settings import Settings
 from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
+from tests.composing import article
+from tests.loops import at_work
 from tests.waiting import wait_until
 from workers.aggregate import aggregator
 from workers.aggregate.duplicate_finder import DuplicateFinder
@@ -53,13 +55,9 @@ async def finding(
     store: Store, settings: Settings, aggregating: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[None]:
     """The finder at work, beside an aggregate worker."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(
-            DuplicateFinder(store, settings, now=lambda: datetime.now(UTC)).run(ended)
-        )
+    finder = DuplicateFinder(store, settings, now=lambda: datetime.now(UTC))
+    async with at_work(finder.run):
         yield
-        ended.set()
 
 
 @pytest.fixture(autouse=True)
@@ -78,11 +76,11 @@ async def append(store: Store, *drafts: Draft) -> list[str]:
     return ids
 
 
-async def article(store: Store, article_id: str) -> Article:
-    """As kept."""
-    (found,) = await store.articles.get([article_id])
-    assert found
-    return found
+async def stored(store: Store, article_id: str) -> Article:
+    """An article as it is stored."""
+    (article,) = await store.articles.get([article_id])
+    assert article
+    return article
 
 
 async def shown(store: Store, category: str, *ids: str) -> None:
@@ -123,8 +121,8 @@ async def test_one_link_is_one_story(store: Store) -> None:
     await settled(store)
     await shown(store, "news", own, other)
     await shown(store, "all", own, other)
-    assert own == (await article(store, copy)).duplicate_of
-    assert "" == (await article(store, own)).duplicate_of
+    assert own == (await stored(store, copy)).duplicate_of
+    assert "" == (await stored(store, own)).duplicate_of
 
 
 def edited(body: str) -> str:
@@ -149,10 +147,10 @@ async def test_nearly_the_same_words_are_one_story(
     )
     await settled(store)
     await shown(store, "news", first)
-    assert first == (await article(store, second)).duplicate_of
+    assert first == (await stored(store, second)).duplicate_of
     assert (1, 1) == (
-        (await article(store, second)).revision,
-        (await article(store, second)).duplicate_revision,
+        (await stored(store, second)).revision,
+        (await stored(store, second)).duplicate_revision,
     )
 
 
@@ -171,7 +169,7 @@ async def test_a_copy_is_shown_where_its_original_is_not(store: Store) -> None:
     await store.articles.withdraw(first, now=datetime.now(UTC))
     await shown(store, "all", second)
     await shown(store, "media", second)
-    assert "" == (await article(store, second)).duplicate_of
+    assert "" == (await stored(store, second)).duplicate_of
 
 
 @pytest.mark.usefixtures("finding")
@@ -201,7 +199,7 @@ async def test_one_source_has_no_duplicates(store: Store) -> None:
         *(draft(f"s{n}.example", text(100 + n), guid="5") for n in range(30)),
     )
     await settled(store)
-    assert [""] * len(ids) == [(await article(store, i)).duplicate_of for i in ids]
+    assert [""] * len(ids) == [(await stored(store, i)).duplicate_of for i in ids]
 
 
 async def test_an_event_that_is_judged_twice_changes_nothing(
@@ -217,8 +215,8 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
     for _ in range(3):
         for event in events:
             await finder._judge(event)
-    assert 1 == (await article(store, second)).duplicate_revision
-    assert ("all", "a", "a/b") == (await article(store, second)).hidden_in
+    assert 1 == (await stored(store, second)).duplicate_revision
+    assert ("all", "a", "a/b") == (await stored(store, second)).hidden_in
 
 
 @pytest.mark.parametrize(
@@ -266,11 +264,10 @@ def test_rank() -> None:
 
 
 def made(source: str, body: str, *, url: str = "") -> Article:
-    """An article without a store."""
-    found = draft(source, body, url=url)
-    return Article(
-        id=found.id, source=source, guid=found.guid, url=found.url, title=found.title,
-        summary="", content_html=found.content_html, authors=(), categories=("news",), tags=(),
-        language="", image="", enclosures=(), attribution="", raw_published="", published=MOMENT,
-        updated=MOMENT, first_seen=MOMENT, revision=1, content_hash="", status="live",
+    """The article of a draft, without a store."""
+    composed = draft(source, body, url=url)
+    return article(
+        id=composed.id, source=source, guid=composed.guid, url=composed.url, title=composed.title,
+        summary="", content_html=composed.content_html, categories=("news",), published=MOMENT,
+        updated=MOMENT, first_seen=MOMENT,
     )  # fmt: skip

@@ -18,6 +18,7 @@ from service.articles.compose import compose
 from service.cli.main import main
 from service.settings import Settings
 from service.storage.store import Store, open_store
+from tests.loops import at_work
 from tests.running import call
 from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
@@ -77,15 +78,12 @@ def publish(redis_url: str, *titles: str) -> None:
         ]
         await store.articles.append(drafts, now=now)
         settings = Settings.from_env({"DATELINE_REDIS_URL": redis_url}, env_file=None)
-        stop = asyncio.Event()
 
         async def indexed() -> bool:
             return await store.category_index.count("all") >= len(titles)
 
-        async with asyncio.TaskGroup() as group:
-            group.create_task(Aggregator(store, settings, now=lambda: now).run(stop))
+        async with at_work(Aggregator(store, settings, now=lambda: now).run):
             await wait_until(indexed)
-            stop.set()
 
     on_store(redis_url, append)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
+from tests.loops import at_work
 from tests.receiver import FakeReceiver
 from tests.waiting import wait_until
 from workers.deliver.endpoint import LEASES
@@ -24,12 +24,8 @@ from workers.deliver.worker import DeliverWorker
 @asynccontextmanager
 async def delivering(store: Store, settings: Settings) -> AsyncIterator[None]:
     """A deliver worker at work."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        deliverer = DeliverWorker(store, settings, now=lambda: datetime.now(UTC))
-        group.create_task(deliverer.run(ended))
+    async with at_work(DeliverWorker(store, settings, now=lambda: datetime.now(UTC)).run):
         yield
-        ended.set()
 
 
 async def subscribe(store: Store, receiver: FakeReceiver, **fields: object) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 from hypothesis import given
@@ -12,20 +11,7 @@ from hypothesis import strategies as st
 from service.articles import categories
 from service.articles.article import Article
 from service.feeds.index_step import index_step, reindex_step
-
-
-def article(**fields: Any) -> Article:
-    """A revision of one article, with these fields."""
-    article = Article(
-        id="i", source="s", guid="g", url="u", title="t", summary="s", content_html="c",
-        authors=(), categories=("a/b",), tags=(), language="", image="", enclosures=(),
-        attribution="", raw_published="", published=NOON, updated=NOON, first_seen=NOON, revision=1,
-        content_hash="h", status="live",
-    )  # fmt: skip
-    return replace(article, **fields)
-
-
-NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
+from tests.composing import NOON, article
 
 
 def apply(indexes: dict[str, set[str]], step: Any) -> None:

@@ -20,6 +20,7 @@ from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import Clock
 from tests.fakes import FakeSite
+from tests.loops import at_work
 from tests.running import ROOT
 from tests.waiting import wait_until
 from workers.ingest.poller import Poller
@@ -38,11 +39,8 @@ async def site() -> AsyncIterator[FakeSite]:
 @asynccontextmanager
 async def polling(store: Store, settings: Settings, clock: Clock) -> AsyncIterator[None]:
     """An ingest worker at work."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(Poller(store, settings, now=clock).run(ended))
+    async with at_work(Poller(store, settings, now=clock).run):
         yield
-        ended.set()
 
 
 async def add(store: Store, url: str, clock: Clock) -> str:

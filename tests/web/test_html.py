@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import lxml.html
 import pytest
 
-from service.articles.article import LIVE, WITHDRAWN, Article, Enclosure
+from service.articles.article import WITHDRAWN, Enclosure
 from service.feeds.page import Page, Period
 from service.web.html.render import (
     ArticleView,
@@ -21,38 +21,14 @@ from service.web.html.render import (
     render_home,
     render_news,
 )
+from tests.composing import AFTERNOON, FERRY, TITLES
 
 BASE = "https://news.example"
 SITE: Any = {"site_title": "Tern Post", "base_url": BASE}
 DAY = Page("media-center/harbour-news", Period(2017, 12, 22))
-TITLES = {"media-center": "Media Center", "media-center/harbour-news": "Harbour News"}
-MOMENT = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{ 7 * 7 }}"
-ARTICLE = Article(
-    id="0b5c2f4e-6a53-5f0e-9f43-2f3a6f0a1c11",
-    source="https://harbour.example/",
-    guid="1",
-    url="https://harbour.example/ferry?a=1&b=2",
-    title="Ferry sails again",
-    summary="The fog has lifted.",
-    content_html="<p>The fog has <em>lifted</em>.</p>",
-    authors=("Maud Ellery",),
-    categories=("media-center/harbour-news",),
-    tags=(),
-    language="en-GB",
-    image="",
-    enclosures=(),
-    attribution="Harbour Office",
-    raw_published="",
-    published=MOMENT,
-    updated=MOMENT,
-    first_seen=MOMENT,
-    revision=1,
-    content_hash="0",
-    status=LIVE,
-)
 HOSTILE_ARTICLE = replace(
-    ARTICLE,
+    FERRY,
     title=HOSTILE,
     url=f"https://x.example/{HOSTILE}",
     image=f"https://x.example/{HOSTILE}",
@@ -65,7 +41,7 @@ NEWS = NewsView(
     **SITE,
     page=DAY,
     titles=TITLES,
-    articles=[ARTICLE],
+    articles=[FERRY],
     children=[("media-center/harbour-news/ferries", "Ferries")],
     month_days=frozenset({3, 22}),
     shown_month=(2017, 12),
@@ -77,10 +53,10 @@ HOME = HomeView(
     **SITE,
     tree=[("media-center", "Media Center"), ("media-center/harbour-news", "Harbour News")],
     titles=TITLES,
-    articles=[ARTICLE],
+    articles=[FERRY],
     zone=UTC,
 )
-ONE = ArticleView(**SITE, article=ARTICLE, titles=TITLES, zone=UTC)
+ONE = ArticleView(**SITE, article=FERRY, titles=TITLES, zone=UTC)
 ERROR = ErrorView(**SITE, status=404, heading="Not found", detail="No such page.")
 NAMES = ("news", "home", "article", "error")
 BODIES = (render_news(NEWS), render_home(HOME), render_article(ONE), render_error(ERROR))
@@ -93,7 +69,7 @@ def news(**changes: Any) -> Any:
 
 def story(**changes: Any) -> Any:
     """The parsed article page of a changed article."""
-    return parse(render_article(replace(ONE, article=replace(ARTICLE, **changes))))
+    return parse(render_article(replace(ONE, article=replace(FERRY, **changes))))
 
 
 def parse(body: bytes) -> Any:
@@ -163,10 +139,10 @@ def test_story_on_a_news_page() -> None:
     document = news()
     assert "22 December 2017 In Harbour News" == text(document, "//article//p")
     assert "2017-12-22T16:41:07+00:00" == document.xpath("//article//time/@datetime")[0]
-    assert [f"/articles/{ARTICLE.id}"] == document.xpath("//article//h2/a/@href")
+    assert [f"/articles/{FERRY.id}"] == document.xpath("//article//h2/a/@href")
     assert "lifted" == text(document, "//article//em")
     assert "Source: Harbour Office" == text(document, "//article//footer/p")
-    assert [("harbour.example", ARTICLE.url)] == links(document, "//article//footer//a")
+    assert [("harbour.example", FERRY.url)] == links(document, "//article//footer//a")
 
 
 def test_calendar() -> None:
@@ -241,7 +217,7 @@ def test_autodiscovery_titles_differ() -> None:
 
 def test_autodiscovery_of_an_article() -> None:
     """An article's page offers its category, everything, and the article as JSON."""
-    itself = ("application/json", f"{BASE}/articles/{ARTICLE.id}.json")
+    itself = ("application/json", f"{BASE}/articles/{FERRY.id}.json")
     wanted = [*formats("media-center/harbour-news"), *formats("all"), itself]
     assert wanted == alternates(story())
 
@@ -251,7 +227,7 @@ def test_autodiscovery_of_an_article() -> None:
     [
         (BODIES[0], "/news/media-center/harbour-news/2017/12/22"),
         (BODIES[1], "/"),
-        (BODIES[2], f"/articles/{ARTICLE.id}"),
+        (BODIES[2], f"/articles/{FERRY.id}"),
     ],
     ids=NAMES[:3],
 )
@@ -281,7 +257,7 @@ def test_unicode_paths_are_encoded() -> None:
             )
         ),
         render_home(replace(HOME, site_title=HOSTILE, tree=[("x", HOSTILE)])),
-        render_article(replace(ONE, article=replace(ARTICLE, title=HOSTILE, summary=HOSTILE))),
+        render_article(replace(ONE, article=replace(FERRY, title=HOSTILE, summary=HOSTILE))),
         render_error(replace(ERROR, heading=HOSTILE, detail=HOSTILE)),
     ],
     ids=NAMES,
@@ -306,7 +282,7 @@ def test_fits_a_strict_content_security_policy(body: bytes) -> None:
 def test_body_links_are_paths(body: bytes) -> None:
     """A page works under any host name: only the way to the publisher is absolute."""
     outward = {href for href in parse(body).xpath("//body//a/@href") if href[0] not in "/#"}
-    assert outward <= {ARTICLE.url}
+    assert outward <= {FERRY.url}
 
 
 @pytest.mark.parametrize(
@@ -361,7 +337,7 @@ def test_files_of_an_article() -> None:
 
 def test_later_revision_says_when() -> None:
     """A changed article says when it changed; a first revision does not."""
-    changed = story(revision=2, updated=MOMENT + timedelta(days=1))
+    changed = story(revision=2, updated=AFTERNOON + timedelta(days=1))
     assert "Last changed on 23 December 2017" == text(changed, "//p[@class='updated']")
     assert [] == story().xpath("//p[@class='updated']")
 
@@ -377,7 +353,7 @@ def test_article_has_language_and_direction(language: str, direction: str) -> No
 
 def test_withdrawn_article_keeps_its_text_to_itself() -> None:
     """Of a withdrawn article only the title is shown, and search engines are asked to forget it."""
-    body = render_article(replace(ONE, article=replace(ARTICLE, status=WITHDRAWN)))
+    body = render_article(replace(ONE, article=replace(FERRY, status=WITHDRAWN)))
     document = parse(body)
     assert b"lifted" not in body
     assert "This article was withdrawn by its publisher." == text(document, "//p[@class='empty']")

@@ -8,39 +8,14 @@ from typing import Any
 
 import pytest
 
-from service.articles.article import LIVE, Article, Enclosure
+from service.articles.article import Enclosure
 from service.web.html.story import Link, Story, crumbs, story_of
-
-TITLES = {"media-center": "Media Center", "media-center/harbour-news": "Harbour News"}
-MOMENT = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
-ARTICLE = Article(
-    id="0b5c2f4e-6a53-5f0e-9f43-2f3a6f0a1c11",
-    source="https://harbour.example/",
-    guid="1",
-    url="https://harbour.example/ferry?a=1&b=2",
-    title="Ferry sails again",
-    summary="The fog has lifted.",
-    content_html="<p>The fog has <em>lifted</em>.</p>",
-    authors=("Maud Ellery",),
-    categories=("media-center/harbour-news",),
-    tags=(),
-    language="en-GB",
-    image="",
-    enclosures=(),
-    attribution="Harbour Office",
-    raw_published="",
-    published=MOMENT,
-    updated=MOMENT,
-    first_seen=MOMENT,
-    revision=1,
-    content_hash="0",
-    status=LIVE,
-)
+from tests.composing import AFTERNOON, FERRY, TITLES
 
 
 def story(*, zone: tzinfo = UTC, within: str = "", **changes: Any) -> Story:
     """A changed article as it is shown."""
-    return story_of(replace(ARTICLE, **changes), TITLES, zone, within=within)
+    return story_of(replace(FERRY, **changes), TITLES, zone, within=within)
 
 
 def test_day_falls_in_the_zone() -> None:
@@ -68,9 +43,9 @@ def test_date_leads_to_its_day(within: str, paths: tuple[str, ...], href: str) -
 @pytest.mark.parametrize(
     ("at", "time"),
     [
-        (MOMENT, "16:41"),
-        (MOMENT.replace(hour=0), "00:41"),
-        (MOMENT.replace(hour=0, minute=0, second=0), ""),
+        (AFTERNOON, "16:41"),
+        (AFTERNOON.replace(hour=0), "00:41"),
+        (AFTERNOON.replace(hour=0, minute=0, second=0), ""),
     ],
 )
 def test_time_of_day_only_where_known(at: datetime, time: str) -> None:
@@ -171,6 +146,6 @@ def test_language_is_a_tag() -> None:
 def test_change_is_dated_in_the_zone() -> None:
     """A later revision says on which day it changed; the first one has not changed."""
     west = timezone(timedelta(hours=-8))
-    changed = MOMENT + timedelta(days=1, hours=12)
+    changed = AFTERNOON + timedelta(days=1, hours=12)
     assert "23 December 2017" == story(revision=2, updated=changed, zone=west).updated
     assert "" == story(revision=1, updated=changed).updated

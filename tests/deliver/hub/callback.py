@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -17,6 +16,7 @@ from service.storage.store import Store
 from service.web.app import create_app
 from tests.conftest import TOKEN
 from tests.deliver.working import delivering, publish
+from tests.loops import at_work
 from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 from workers.runtime import now
@@ -105,13 +105,13 @@ async def hub(store: Store, settings: Settings) -> AsyncIterator[Client]:
     # Connections of the test before would be taken for those of this one.
     await wait_until(nobody_listens)
     await publish(store, "Before")
-    ended = asyncio.Event()
     app = create_app(settings, token=TOKEN)
-    async with asyncio.TaskGroup() as group, TestClient(TestServer(app)) as client:
-        group.create_task(Aggregator(store, settings, now=now).run(ended))
-        async with delivering(store, settings):
-            yield client
-        ended.set()
+    async with (
+        TestClient(TestServer(app)) as client,
+        at_work(Aggregator(store, settings, now=now).run),
+        delivering(store, settings),
+    ):
+        yield client
 
 
 async def ask(client: Client, callback: Callback, status: int = 202, /, **fields: object) -> str:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC
 
 import pytest
 
 from service.articles import text
-from service.articles.article import Article, Enclosure, Entry
+from service.articles.article import Enclosure, Entry
 from service.feeds.page import Page
 from service.feeds.writer import Renderer
-from tests.composing import compose_all
+from tests.composing import article, compose_all
 from workers.ingest.parse import Document, parse
 
 URL = "http://x.example/feed"
-NOON = datetime(2017, 12, 22, 12, tzinfo=UTC)
 FEEDBURNER = 'xmlns:feedburner="http://rssnamespace.org/feedburner/ext/1.0"'
 
 
@@ -226,23 +225,21 @@ def test_feeds_of_our_own(extension: str) -> None:
         "media-center/quay-news": "Quay News",
         "no-2017": "2017",
     }
-    article = Article(
-        id="00000000-0000-5000-8000-000000000001", source="http://s.example", guid="g",
-        url="http://s.example/1", title="T & U", summary="S", content_html="<p>C</p>", authors=(),
-        categories=("media-center/quay-news", "no-2017"), tags=(), language="en", image="",
+    written = article(
+        id="00000000-0000-5000-8000-000000000001", source="http://s.example",
+        url="http://s.example/1", title="T & U", summary="S", content_html="<p>C</p>",
+        categories=("media-center/quay-news", "no-2017"), language="en",
         enclosures=(Enclosure(url="http://s.example/a.mp3", type="audio/mpeg", length=9),),
-        attribution="", raw_published="", published=NOON, updated=NOON, first_seen=NOON,
-        revision=1, content_hash="", status="live",
     )  # fmt: skip
     renderer = Renderer(site_title="Site", base_url="http://d.example", language="en", zone=UTC)
-    body = renderer.render(Page("all"), extension, [article], titles)
+    body = renderer.render(Page("all"), extension, [written], titles)
     (draft,), rejects = compose_all(parse(body, url=URL), name="x", url=URL)
     assert [] == rejects
-    assert (article.categories, "Quay News", (), article.enclosures) == (
+    assert (written.categories, "Quay News", (), written.enclosures) == (
         tuple(c.path for c in draft.categories), draft.categories[0].titles[-1],
         draft.authors, draft.enclosures,
     )  # fmt: skip
-    assert (article.title, article.published, article.content_html) == (
+    assert (written.title, written.published, written.content_html) == (
         draft.title, draft.published, draft.content_html,
     )  # fmt: skip
 
