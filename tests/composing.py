@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.articles.article import LIVE, Article, Draft
+from service.articles.article import LIVE, Article, Draft, Enclosure
 from service.errors import InvalidInput
 from workers.ingest.documents import ParseJob, drafts_of
 from workers.ingest.parse import Document
@@ -33,6 +33,26 @@ FERRY = replace(
 def article(**fields: Any) -> Article:
     """An article of NOON with one letter in most fields, except these."""
     return replace(_SHORT, **fields)
+
+
+def full_article(number: int = 1, **fields: Any) -> Article:
+    """An article with a value in every field but its image, except these; a higher number is older
+    by hours."""
+    published = AFTERNOON - timedelta(hours=number)
+    numbered = Article(
+        id=f"00000000-0000-5000-8000-{number:012d}", source="http://s.example/feed",
+        guid=str(number), url=f"http://s.example/{number}?a=1&b=2", title=f"Number {number}",
+        summary="A summary & more", content_html="<p>Text &amp; “more”</p>",
+        authors=("Mira Solheim", "J. Ferreira"), categories=("media-center/coalition-news",),
+        tags=("Ferries",), language="en", image="",
+        enclosures=(
+            Enclosure(url="http://s.example/a.mp3", type="audio/mpeg", length=123),
+            Enclosure(url="http://s.example/b.ogg", type="audio/ogg", length=5),
+        ),
+        attribution="", raw_published="", published=published, updated=published,
+        first_seen=AFTERNOON, revision=1, content_hash="", status=LIVE,
+    )  # fmt: skip
+    return replace(numbered, **fields)
 
 
 def compose_all(

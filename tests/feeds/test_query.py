@@ -18,13 +18,13 @@ from yarl import URL
 from service.errors import InvalidInput
 from service.feeds.formats import FORMATS
 from service.feeds.query import parse_query
+from tests.composing import full_article
 from tests.conftest import DAY, Get, Publish
-from tests.feeds.test_rss_atom import article
 from tests.served import LIVE, Read
 
 Client = TestClient[Any, Any]
 FOG = replace(
-    article(7), title="Fog on the Quay", content_html="<p>The <b>ferry</b> waits. Straße</p>",
+    full_article(7), title="Fog on the Quay", content_html="<p>The <b>ferry</b> waits. Straße</p>",
     tags=("Weather Watch", "Fog"), categories=("media-center/harbour-news",), language="en-GB",
     authors=("Mira Solheim",), source="https://Quay.example/feed.xml",
 )  # fmt: skip

@@ -2,54 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC
 
 import feedparser
 import pytest
 from lxml import etree
 
-from service.articles.article import Article, Enclosure
+from service.articles.article import Article
 from service.feeds import rss_atom
 from service.feeds.head import feed_of
 from service.feeds.page import Page, Period
 from service.feeds.writer import Renderer
+from tests.composing import full_article
 
-NOON = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 PAGE = Page("media-center/coalition-news", Period(2017, 12, 22))
 TITLES = {"media-center": "Media Center", "media-center/coalition-news": "Coalition News"}
 BASE = "http://news.example"
 ATOM = "{http://www.w3.org/2005/Atom}"
 
 
-def article(number: int = 1, **fields: Any) -> Article:
-    """An article with a value in every field, but for these."""
-    article = Article(
-        id=f"00000000-0000-5000-8000-{number:012d}", source="http://s.example/feed",
-        guid=str(number), url=f"http://s.example/{number}?a=1&b=2", title=f"Number {number}",
-        summary="A summary & more", content_html="<p>Text &amp; “more”</p>",
-        authors=("Mira Solheim", "J. Ferreira"), categories=("media-center/coalition-news",),
-        tags=("Ferries",), language="en", image="",
-        enclosures=(
-            Enclosure(url="http://s.example/a.mp3", type="audio/mpeg", length=123),
-            Enclosure(url="http://s.example/b.ogg", type="audio/ogg", length=5),
-        ),
-        attribution="", raw_published="", published=NOON - timedelta(hours=number),
-        updated=NOON - timedelta(hours=number), first_seen=NOON, revision=1, content_hash="",
-        status="live",
-    )  # fmt: skip
-    return replace(article, **fields)
-
-
 AWKWARD = [
-    article(1),
-    article(2, title="Arabic: كانون الأول 😀", language="ar", content_html="<p>نص</p>"),
-    article(3, title="a < b && c ]]> d", content_html="<p>]]> ]]&gt; &lt;</p>"),
-    article(4, url="", authors=(), tags=(), enclosures=(), summary="", language=""),
-    article(5, content_html="", enclosures=()),
-    article(6, title="<updated>x</updated>", language=""),
-    article(7, title='xmlns:dc="http://purl.org/dc/elements/1.1/"'),
+    full_article(1),
+    full_article(2, title="Arabic: كانون الأول 😀", language="ar", content_html="<p>نص</p>"),
+    full_article(3, title="a < b && c ]]> d", content_html="<p>]]> ]]&gt; &lt;</p>"),
+    full_article(4, url="", authors=(), tags=(), enclosures=(), summary="", language=""),
+    full_article(5, content_html="", enclosures=()),
+    full_article(6, title="<updated>x</updated>", language=""),
+    full_article(7, title='xmlns:dc="http://purl.org/dc/elements/1.1/"'),
 ]
 
 
@@ -83,8 +62,8 @@ def test_a_shell_serves_every_date(extension: str) -> None:
     """The renderer keeps a page's shell; only the date in it moves, and nothing of now."""
     renderer = Renderer(site_title="Site", base_url=BASE, language="en", zone=UTC)
     for number in (9, 3, 5):
-        body = renderer.render(PAGE, extension, [article(number)], TITLES)
-        assert whole(extension, [article(number)]) == body
+        body = renderer.render(PAGE, extension, [full_article(number)], TITLES)
+        assert whole(extension, [full_article(number)]) == body
 
 
 @pytest.mark.parametrize("extension", ["rss", "atom"])
@@ -105,7 +84,7 @@ def test_a_feed_reader_reads_what_was_put_in(extension: str) -> None:
 
 def test_atom_enclosures_keep_rel_type_and_length() -> None:
     """feedgen alone makes second alternates of them."""
-    (entry,) = etree.fromstring(render("atom", [article()])).iterfind(f"{ATOM}entry")
+    (entry,) = etree.fromstring(render("atom", [full_article()])).iterfind(f"{ATOM}entry")
     links = [dict(link.attrib) for link in entry.iterfind(f"{ATOM}link")]
     assert [
         {"href": "http://s.example/1?a=1&b=2", "rel": "alternate", "type": "text/html"},
@@ -121,7 +100,7 @@ def test_atom_enclosures_keep_rel_type_and_length() -> None:
 
 def test_the_rss_channel_link_is_the_page() -> None:
     """Not the last link of any rel; self and alternate stand beside it."""
-    (channel,) = etree.fromstring(render("rss", [article()]))
+    (channel,) = etree.fromstring(render("rss", [full_article()]))
     assert f"{BASE}/news/media-center/coalition-news/2017/12/22" == channel.findtext("link")
     links = {link.get("rel"): link.get("href") for link in channel.iterfind(f"{ATOM}link")}
     assert f"{BASE}{PAGE.feed_path('rss')}" == links["self"]
@@ -131,7 +110,7 @@ def test_the_rss_channel_link_is_the_page() -> None:
 
 def test_names_are_dc_creators_in_rss() -> None:
     """And there is no <author>, which would need an e-mail address."""
-    item = etree.fromstring(render("rss", [article()])).find("channel/item")
+    item = etree.fromstring(render("rss", [full_article()])).find("channel/item")
     assert item is not None
     names = [e.text for e in item.iterfind("{http://purl.org/dc/elements/1.1/}creator")]
     assert ["Mira Solheim", "J. Ferreira"] == names
@@ -140,7 +119,7 @@ def test_names_are_dc_creators_in_rss() -> None:
 
 def test_languages_are_stated() -> None:
     """The feed has the one of all entries, else the site's; each entry has its own."""
-    both = [article(1), article(2, language="ar")]
+    both = [full_article(1), full_article(2, language="ar")]
     feed = etree.fromstring(render("atom", both))
     lang = "{http://www.w3.org/XML/1998/namespace}lang"
     assert ["en", "en", "ar"] == [feed.get(lang), *(e.get(lang) for e in feed.iter(f"{ATOM}entry"))]

@@ -18,13 +18,6 @@ from workers.ingest.fetch import Refused, fetch, user_agent
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[FakeSite]:
-    """A site that is up."""
-    async with FakeSite() as opened:
-        yield opened
-
-
-@pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Small bounds."""
     return settings.model_copy(update={"fetch_max_bytes": 10_000, "fetch_timeout_s": 1.0})

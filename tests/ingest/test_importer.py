@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,20 +11,10 @@ import pytest
 from service.settings import Settings
 from service.storage.store import Store
 from tests.fakes import FakeSite
-from tests.running import ROOT
+from tests.ingest.polling import DATA, RSS
 from workers.http_client import open_client
 from workers.ingest import importer
 from workers.ingest.importer import Importer, Summary, expand
-
-DATA = ROOT / "tests" / "data"
-RSS = (DATA / "k2.rss").read_text()
-
-
-@pytest.fixture
-async def site() -> AsyncIterator[FakeSite]:
-    """A site that is up."""
-    async with FakeSite() as opened:
-        yield opened
 
 
 async def take(

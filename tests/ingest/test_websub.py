@@ -17,14 +17,13 @@ from service import http
 from service.articles.times import to_ms
 from service.manage import sources
 from service.settings import Settings
-from service.sources.schedule import Poll
 from service.storage import keys
 from service.storage.store import Store
 from service.websub import subscriber
 from service.websub.subscriber import HubSubscription
 from tests.conftest import Clock
 from tests.fakes import FakeSite
-from tests.ingest.test_source_poll import RSS, add, again, articles, polled, polling
+from tests.ingest.polling import RSS, add, again, articles, polled, polling
 from tests.waiting import wait_until
 
 NEW = RSS.replace("Crane", "Second crane").replace("/item/", "/item/9")
@@ -46,24 +45,24 @@ class Hub:
     """What was asked of it, and what it sends to our callback."""
 
     def __init__(self, site: FakeSite, client: TestClient) -> None:  # type: ignore[type-arg]
-        self.asked: list[dict[str, str]] = []
+        self.requests: list[dict[str, str]] = []
         self.status = 202
         self._client = client
         site.answers["/hub"] = self._answer
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         form = await request.post()
-        self.asked.append({name: str(value) for name, value in form.items()})
+        self.requests.append({name: str(value) for name, value in form.items()})
         return web.Response(status=self.status)
 
     async def was_asked(self, count: int) -> dict[str, str]:
         """The newest request, once there were so many."""
 
         async def enough() -> bool:
-            return len(self.asked) >= count
+            return len(self.requests) >= count
 
         await wait_until(enough)
-        return self.asked[-1]
+        return self.requests[-1]
 
     def path(self, form: dict[str, str]) -> str:
         """Of the callback."""
@@ -117,26 +116,25 @@ async def test_a_hub_is_asked_verified_and_believed(
 
         await wait_until(arrived)
         site.put("/f", status=304)
-        poll = await again_at(store, clock, source_id, settings.poll_default_s * 1.2)
+        poll = await again(store, clock, source_id, "", after_s=settings.poll_default_s * 1.2)
         assert poll.due_ms - to_ms(clock()) >= 12 * settings.poll_default_s * 1000
         shown = await sources.to_public(store, await sources.find(store, source_id), now=clock())
         assert shown["hub"] == f"{site.url}/hub"
-    assert 1 == len(hub.asked)
+    assert 1 == len(hub.requests)
     assert 0 == await store.client.xlen(keys.PUSHES)
 
 
-async def again_at(store: Store, clock: Clock, source_id: str, seconds: float) -> Poll:
-    """The poll after so long."""
-    before = await store.sources.poll(source_id)
-    clock.move(seconds=seconds)
+async def subscribing(
+    store: Store, site: FakeSite, clock: Clock, hub: Hub
+) -> tuple[str, dict[str, str]]:
+    """Add the source, and wait until its hub was asked and its first poll is recorded.
 
-    async def done() -> Poll | None:
-        poll = await store.sources.poll(source_id)
-        return poll if poll.polled != before.polled else None
-
-    found = await wait_until(done)
-    assert isinstance(found, Poll)
-    return found
+    Returns (id of the source, the request to the hub).
+    """
+    source_id = await add(store, f"{site.url}/f", clock)
+    form = await hub.was_asked(1)
+    await polled(store, source_id, "1 new")
+    return source_id, form
 
 
 async def test_forged_pushes_are_answered_and_ignored(
@@ -144,9 +142,7 @@ async def test_forged_pushes_are_answered_and_ignored(
 ) -> None:
     """Section 7.1: not to be told from a good one; nobody learns from it."""
     async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        form = await hub.was_asked(1)
-        await polled(store, source_id, "1 new")
+        _, form = await subscribing(store, site, clock, hub)
         assert 410 == await hub.push(form, NEW)
         await hub.verify(form)
         assert 202 == await hub.push(form, NEW, secret="wrong")
@@ -181,9 +177,7 @@ async def test_a_lease_is_renewed_before_it_ends(
 ) -> None:
     """By a new callback and without a poll; the former one is ended once the new one lives."""
     async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        first = await hub.was_asked(1)
-        await polled(store, source_id, "1 new")
+        _, first = await subscribing(store, site, clock, hub)
         await hub.verify(first, lease_seconds="1000")
         clock.move(seconds=801)
         second = await hub.was_asked(2)
@@ -205,9 +199,7 @@ async def test_without_a_hub_that_works_polling_goes_on(
 ) -> None:
     """Denied, or never verified: polled as before, and the hub asked again, ever more rarely."""
     async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        form = await hub.was_asked(1)
-        await polled(store, source_id, "1 new")
+        source_id, form = await subscribing(store, site, clock, hub)
         assert 200 == (await hub.verify(form, mode="denied"))[0]
         site.put("/f", status=304)
         poll = await again(store, clock, source_id, "not modified")
@@ -215,11 +207,11 @@ async def test_without_a_hub_that_works_polling_goes_on(
         await hub.was_asked(2)
         waits = []
         for _ in range(3):
-            poll = await again_at(store, clock, source_id, 86_400)
+            poll = await again(store, clock, source_id, "", after_s=86_400)
             subscription = await store.our_subscriptions.get(poll.subscription)
             assert subscription
             waits.append(subscription.renew_ms - to_ms(clock()))
-    assert 5 == len(hub.asked)
+    assert 5 == len(hub.requests)
     assert sorted(set(waits)) == waits
 
 
@@ -228,9 +220,7 @@ async def test_a_removed_source_ends_its_pushes(
 ) -> None:
     """410 tells the hub to forget the callback."""
     async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        form = await hub.was_asked(1)
-        await polled(store, source_id, "1 new")
+        source_id, form = await subscribing(store, site, clock, hub)
         await hub.verify(form)
         await store.sources.remove(source_id)
         assert 410 == await hub.push(form, NEW)
@@ -241,9 +231,7 @@ async def test_what_cannot_be_kept_or_read_is_polled_for(
 ) -> None:
     """A push that is too large for the queue, and one that is no feed."""
     async with polling(store, settings, clock):
-        source_id = await add(store, f"{site.url}/f", clock)
-        form = await hub.was_asked(1)
-        await polled(store, source_id, "1 new")
+        _, form = await subscribing(store, site, clock, hub)
         await hub.verify(form)
         for count, body in enumerate(("<" * 2_000_001, "no feed at all"), 2):
             clock.move(seconds=2)
@@ -262,7 +250,7 @@ async def test_without_a_public_url_no_hub_is_asked(
     settings = settings.model_copy(update={"public_url": ""})
     async with polling(store, settings, clock):
         await polled(store, await add(store, f"{site.url}/f", clock), "1 new")
-    assert [] == hub.asked
+    assert [] == hub.requests
 
 
 @pytest.mark.parametrize(
@@ -298,9 +286,9 @@ def test_link_headers(headers: list[str], expected: tuple[str, str]) -> None:
 
 def test_a_subscription_lives_as_long_as_its_lease() -> None:
     """And not while it is being ended."""
-    asked = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
-    assert (False, 300_000) == (asked.is_live(1), asked.renew_ms)
-    live = asked.verified(1_000, 5_000)
+    requested = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    assert (False, 300_000) == (requested.is_live(1), requested.renew_ms)
+    live = requested.verified(1_000, 5_000)
     assert [True, False] == [live.is_live(ms) for ms in (1_004_999, 1_005_000)]
     assert (805_000, 0) == (live.renew_ms, live.failures)
     assert not replace(live, is_ending=True).is_live(6_000)

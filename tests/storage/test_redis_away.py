@@ -35,13 +35,6 @@ from tests.servers import (
 from tests.waiting import random_moment, wait_until, within
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    """A server that a test may ruin."""
-    async with serving() as found:
-        yield found
-
-
 @pytest.mark.parametrize("stopped", [False, True], ids=["away", "stopped"])
 async def test_a_server_that_does_not_answer_is_a_fault(
     server: Server, stopped: bool, monkeypatch: pytest.MonkeyPatch

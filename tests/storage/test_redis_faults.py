@@ -27,18 +27,9 @@ from tests.servers import (
     run_pipeline,
     run_script,
     run_transaction,
-    serving,
     write,
 )
 from tests.waiting import wait_until
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    """A server that a test may ruin."""
-    async with serving() as found:
-        yield found
-
 
 Fault = Callable[[Server], contextlib.AbstractAsyncContextManager[None]]
 
