@@ -31,8 +31,10 @@ from service.storage.store import Store, open_store
 from service.web.app import create_app
 from tests.keys_known import unknown_keys
 from tests.loops import at_work
+from tests.receiver import FakeReceiver
 from tests.waiting import PATIENCE, wait_until
 from workers.aggregate.aggregator import Aggregator
+from workers.deliver import worker as deliver_worker
 
 # A slow machine is no fault of a property; and what was found once is found again everywhere.
 hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True)
@@ -101,6 +103,7 @@ def redis_url() -> Iterator[str]:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Loops look at their stop event often, so that tests end soon."""
     monkeypatch.setattr(event_stream, "BLOCK_MS", 50)
+    monkeypatch.setattr(deliver_worker, "CHANGES_BLOCK_MS", 50)
 
 
 @pytest.fixture
@@ -170,6 +173,13 @@ async def aggregating(settings: Settings, store: Store) -> AsyncIterator[None]:
     """An aggregate worker at work."""
     async with at_work(Aggregator(store, settings, now=lambda: datetime.now(UTC)).run):
         yield
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[FakeReceiver]:
+    """A receiver of webhooks that is up."""
+    async with FakeReceiver() as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Receivers, and settings that make deliver workers quick."""
+"""A subscriber to the hub, and settings that make deliver workers quick."""
 
 from __future__ import annotations
 
@@ -8,34 +8,15 @@ import pytest
 
 from service.settings import Settings
 from tests.deliver.hub.callback import Callback
-from tests.receiver import FakeReceiver
+from tests.deliver.working import QUICK
 from workers.deliver import worker
 from workers.deliver.hub import registry, subscription
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers look at their stop event often, so that tests end soon."""
-    monkeypatch.setattr(worker, "CHANGES_BLOCK_MS", 50)
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Quick retries, and a hub that waits for little."""
-    return settings.model_copy(
-        update={
-            "webhook_retry_schedule_s": (0.05, 0.1),
-            "webhook_timeout_s": 0.5,
-            "hub_debounce_s": 0.3,
-        }
-    )
-
-
-@pytest.fixture
-async def receiver() -> AsyncIterator[FakeReceiver]:
-    """A receiver that is up."""
-    async with FakeReceiver() as opened:
-        yield opened
+    return settings.model_copy(update=QUICK)
 
 
 @pytest.fixture

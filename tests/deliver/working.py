@@ -20,6 +20,13 @@ from tests.waiting import wait_until
 from workers.deliver.endpoint import LEASES
 from workers.deliver.worker import DeliverWorker
 
+QUICK = {
+    "webhook_retry_schedule_s": (0.05, 0.1),
+    "webhook_timeout_s": 0.5,
+    "hub_debounce_s": 0.3,
+}
+"""Settings for quick retries, and for a hub that waits for little."""
+
 
 @asynccontextmanager
 async def delivering(store: Store, settings: Settings) -> AsyncIterator[None]:

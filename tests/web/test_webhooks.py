@@ -1,4 +1,4 @@
-"""The API's routes for webhooks on a real socket, and the read-only pages."""
+"""Webhooks over HTTP: the routes of the API, and the pages that show states and attempts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,17 @@ from aiohttp.test_utils import TestClient
 from service.settings import Settings
 from service.storage.store import Store
 from tests.conftest import AUTH, TOKEN
-from tests.deliver.working import delivered, delivering, operations, publish, subscribe
+from tests.deliver.working import QUICK, delivered, delivering, operations, publish, subscribe
 from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
 
 Client = TestClient[Any, Any]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Quick retries."""
+    return settings.model_copy(update=QUICK)
 
 
 async def test_everything_by_the_api(
@@ -34,8 +41,11 @@ async def test_everything_by_the_api(
     changed = await ask("PATCH", path, 200, {"batch": 5, "linger_ms": 10})
     assert (5, "active", 1) == (changed["batch"], changed["state"], changed["waiting"])
     async with delivering(store, settings):
-        while (await ask("GET", path, 200))["state"] != "disabled":
-            pass
+
+        async def is_disabled() -> bool:
+            return bool((await ask("GET", path, 200))["state"] == "disabled")
+
+        await wait_until(is_disabled)
         assert {"from": "cursor", "gap": False} == await ask("POST", f"{path}/resume", 202)
         await delivered(receiver, 1)
         assert {"ranges": 1} == await ask("POST", f"{path}/replay", 202, {"event": event_id})
