@@ -145,7 +145,7 @@ class Clock:
         self.time = NOON
 
     def __call__(self) -> datetime:
-        """The time."""
+        """Return the time to which it was moved."""
         return self.time
 
     def move(self, **parts: float) -> None:
@@ -155,7 +155,7 @@ class Clock:
 
 @pytest.fixture
 def clock() -> Clock:
-    """Stands at NOON."""
+    """A clock that stands at NOON until it is moved."""
     return Clock()
 
 

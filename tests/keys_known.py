@@ -22,7 +22,7 @@ KNOWN = {
 
 
 async def unknown_keys(client: Any) -> list[str]:
-    """Keys that nobody declared, or that live longer than declared."""
+    """Keys that keys.py does not declare, or that live longer than declared."""
     found = []
     async for key in client.scan_iter():
         name = key.decode()

@@ -37,7 +37,7 @@ class FakeReceiver:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL of the webhook."""
         return f"http://127.0.0.1:{self._port}/hook"
 
     @property
@@ -106,7 +106,7 @@ class FakeReceiver:
         self._port = self._runner.addresses[0][1]
 
     async def close(self) -> None:
-        """Refuse connections."""
+        """Stop listening: connections are refused until `open`."""
         assert self._runner
         await self._runner.cleanup()
 

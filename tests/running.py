@@ -20,7 +20,7 @@ START_TIMEOUT_S = 25
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port on which no process listens."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -38,12 +38,12 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Of its servers."""
+        """The base URL of its servers."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def token(self) -> str:
-        """For writing."""
+        """The token that API requests which write must carry."""
         return (self.data_dir / "api-token").read_text()
 
     @property

@@ -39,7 +39,7 @@ class Read:
             self.is_archive = bool(self._root.findall(".//fh:archive", NS))
 
     def link(self, rel: str) -> str:
-        """The URL of a link relation; empty if there is none."""
+        """The URL of a link relation; empty if the feed has no such link."""
         if self._is_json:
             own = self._feed.get("_dateline", {})
             found = {

@@ -90,7 +90,7 @@ async def raw_server(*options: str, keys: int = 0) -> AsyncIterator[str]:
 
 
 async def write(client: Any) -> None:
-    """A plain write."""
+    """A write that is one command."""
     await client.set("a", "x" * 100_000)
 
 
@@ -118,5 +118,5 @@ async def run_transaction(client: Any) -> None:
 
 
 async def read(client: Any) -> None:
-    """A plain read."""
+    """A read that is one command."""
     await client.get("a")

@@ -18,14 +18,14 @@ from workers.commands import ROLES
 
 @pytest.fixture(scope="module")
 def steps() -> list[dict[str, Any]]:
-    """The Dockerfile's instructions."""
+    """The instructions of the Dockerfile."""
     found: list[dict[str, Any]] = DockerfileParser(str(ROOT / "Dockerfile")).structure
     return [step for step in found if step["instruction"] != "COMMENT"]
 
 
 @pytest.fixture(scope="module")
 def compose() -> dict[str, Any]:
-    """The compose file."""
+    """The compose file, parsed."""
     found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     return found
 

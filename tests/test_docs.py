@@ -31,7 +31,7 @@ def default_of(name: str) -> str:
 
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_is_documented_with_its_default(name: str) -> None:
-    """One row each."""
+    """docs/settings.md has one row for each setting."""
     assert f"| `DATELINE_{name.upper()}` | {default_of(name)} |" in SETTINGS
 
 
@@ -48,7 +48,7 @@ def test_every_route_is_documented(route: object) -> None:
 
 
 def commands(group: click.Group, prefix: str = "dateline") -> list[str]:
-    """Every command's words."""
+    """The words of every command, as they are typed."""
     found = []
     for name, command in group.commands.items():
         if isinstance(command, click.Group):

@@ -95,7 +95,7 @@ def modules(*folders: str) -> dict[str, Path]:
 
 @cache
 def tree(path: Path) -> ast.Module:
-    """A file, parsed."""
+    """The syntax tree of a file."""
     return ast.parse(path.read_text())
 
 
@@ -125,7 +125,7 @@ def in_room(room: str) -> list[str]:
 
 
 def room_of(module: str, rows: tuple[tuple[str, ...], ...] = ROWS) -> str:
-    """The room that a module stands in: of several the innermost; empty if it is none of ours."""
+    """The room that a module stands in: of several the innermost; empty if it is in none."""
     rooms = [room for row in rows for room in row if is_in(module, room)]
     return max(rooms, key=len, default="")
 
@@ -211,7 +211,7 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
 
 
 def test_the_environment_is_read_by_the_roots_alone() -> None:
-    """Everything else is given Settings."""
+    """All other modules receive Settings."""
     assert [] == [
         module
         for module, path in modules("service", "workers").items()
@@ -227,7 +227,7 @@ def test_files_are_small() -> None:
 
 
 def test_functions_are_small() -> None:
-    """At most MAX_FUNCTION_LINES."""
+    """No function has more than MAX_FUNCTION_LINES."""
     assert [] == [
         f"{module}.{node.name}"
         for module, path in modules(*CODE).items()

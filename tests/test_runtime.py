@@ -29,7 +29,7 @@ from workers import runtime, schedule
 async def test_a_unit_is_tried_again_while_redis_is_away(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It waits, says so once, goes on, and says so."""
+    """It logs once that it waits, tries again, and logs when Redis is back."""
     monkeypatch.setattr(runtime, "FIRST_WAIT_S", 0.001)
     caplog.set_level("INFO")
     errors = [RedisConnectionError("gone"), RedisConnectionError("gone"), ResponseError("LOADING")]
@@ -168,7 +168,8 @@ async def test_a_late_loop_is_cancelled() -> None:
 
 
 async def test_a_crash_ends_the_process() -> None:
-    """A loop's bug is seen: traceback and status 1, for whoever started it to start it again."""
+    """A bug in a loop ends the process with a traceback and status 1, so that its supervisor starts
+    it again."""
     process = await _run("crash")
     _, err = await process.communicate()
     assert 1 == process.returncode
@@ -185,8 +186,8 @@ async def test_a_loop_that_returns_unasked_ends_the_process() -> None:
 
 @pytest.mark.parametrize("others", ["deaf", "nested", "body", "thread"])
 async def test_a_crash_ends_the_process_whoever_waits_on_what(others: str) -> None:
-    """A neighbour that loses its cancellation, at any depth, or a thread: the process ends hard
-    after drain_s."""
+    """Even if a neighbour at any depth loses its cancellation, or a thread hangs: the process ends
+    hard after drain_s."""
     process = await _run("crash", others)
     async with within(10):
         _, err = await process.communicate()
@@ -305,7 +306,8 @@ while True:
 
 
 async def test_a_process_that_hangs_in_its_log_ends() -> None:
-    """Nobody reads what it writes: the pipe is full, and the lock of the log is held."""
+    """The pipe that it writes to is full, because its output is not read, and the lock of the log
+    is held."""
     unread, end = os.pipe()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _BLOCKED, stdout=end, env={**os.environ, "PYTHONPATH": str(ROOT)}

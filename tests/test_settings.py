@@ -21,7 +21,7 @@ def faults(**values: str) -> tuple[str, ...]:
 
 
 def read(**values: str) -> Settings:
-    """These, and defaults."""
+    """Settings from these variables; the others have their defaults."""
     return Settings.from_env({f"DATELINE_{n}": v for n, v in values.items()}, env_file=None)
 
 
@@ -58,7 +58,7 @@ def test_secrets_are_not_shown() -> None:
      ("LOG_LEVEL", "loud")],
 )  # fmt: skip
 def test_wrong_values(name: str, value: str) -> None:
-    """One fault each."""
+    """Each value is reported as one fault."""
     assert all(fault.startswith(f"DATELINE_{name}=") for fault in faults(**{name: value}))
 
 

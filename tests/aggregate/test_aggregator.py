@@ -106,7 +106,7 @@ async def test_a_withdrawn_article_is_on_no_page(store: Store) -> None:
 
 
 async def test_changes_are_announced(store: Store, settings: Settings) -> None:
-    """Servers hear of every page that changed, once it has."""
+    """Servers are notified of every page that changed, after the change."""
     async with store.rendered_pages.announcements() as announcements, aggregator(store, settings):
         await append(store, draft("a"))
         async for changes in announcements:

@@ -37,7 +37,7 @@ async def append(store: Store, *entries: Entry, kind: str = "rss") -> list[Recei
 
 
 async def article(store: Store, receipt: Receipt) -> Article:
-    """As kept."""
+    """An article as it is stored."""
     (found,) = await store.articles.get([receipt.id])
     assert found
     return found
@@ -147,8 +147,9 @@ CHANGELOG = [
 
 @pytest.mark.parametrize("has_guid", [True, False])
 async def test_links_that_differ_after_the_hash_are_articles(store: Store, has_guid: bool) -> None:
-    """Of one date, with guids of their own or none: a changelog, a live report. One more changes
-    none of them, and one that is alone in its document is not taken for another."""
+    """Entries of one date, with or without guids, such as a changelog or a live report, are
+    different articles. One more changes none of them, and an entry that is alone in its document
+    is not identified with another."""
     entries = [replace(entry, guid=entry.guid if has_guid else "") for entry in CHANGELOG]
     first = await append(store, *entries[:3])
     assert ["created"] * 3 == [receipt.status for receipt in first]
@@ -200,7 +201,8 @@ async def test_one_link_for_several_entries_identifies_none(
 
 
 async def test_an_entry_never_becomes_one_that_stands_beside_it(store: Store) -> None:
-    """The link of one article is given to a new one of the same date: two articles."""
+    """A new entry with the link and the date of an article that stands beside it is a second
+    article."""
     (old,) = await append(store, FIRST)
     moved = replace(FIRST, url="http://news.example/archive/a")
     new = replace(FIRST, guid="2", title="Another")
@@ -213,7 +215,8 @@ async def test_an_entry_never_becomes_one_that_stands_beside_it(store: Store) ->
 
 
 async def test_equal_entries_of_different_guids_are_articles(store: Store) -> None:
-    """Numbers as guids, and everything else the same: they are told apart in one document."""
+    """Entries of one document whose guids are different numbers and whose other fields are equal
+    stay different articles."""
     entries = [replace(FIRST, guid=guid) for guid in "123"]
     assert 3 == len({receipt.id for receipt in await append(store, *entries)})
 
@@ -233,8 +236,8 @@ def test_a_feed_that_moved_speaks_for_both_hosts() -> None:
 
 
 async def test_endless_edits_end(store: Store) -> None:
-    """A page with a clock in it: 24 revisions that its source does not own up to, then silence; one
-    that it dates is told of."""
+    """A page with a clock in it gets 24 revisions that its source gives no date for, and then no
+    more; a revision with a date is published."""
     await append(store, FIRST)
     statuses = []
     for number in range(30):
@@ -252,7 +255,7 @@ async def test_endless_edits_end(store: Store) -> None:
 
 
 async def test_a_publishers_own_pushes_are_never_too_many(store: Store) -> None:
-    """Somebody means each of them."""
+    """A push is a revision that its publisher wants, so the limit does not count it."""
     for number in range(40):
         entry = replace(FIRST, title=f"T{number}", detail=Detail.RECORD)
         (receipt,) = await store.articles.append([compose(entry, source="me")], now=NOON)
@@ -260,8 +263,8 @@ async def test_a_publishers_own_pushes_are_never_too_many(store: Store) -> None:
 
 
 async def test_what_was_refused_once_is_refused_for_good(store: Store) -> None:
-    """The words of an article are given to another entry that stands beside it: neither of them is
-    taken for the other later, when it comes alone."""
+    """Another entry that stands beside an article gets its words: neither is identified with the
+    other later, when it comes alone."""
     first = replace(FIRST, guid="1")
     (old,) = await append(store, first)
     changed = replace(first, url="http://news.example/other", title="Other words")

@@ -47,7 +47,7 @@ words = st.text(max_size=30)
     )
 )
 def test_the_wire_form_is_exact(given_article: Article) -> None:
-    """from_json(to_json(a)) == a."""
+    """An article read back from its JSON equals the article that was written."""
     assert given_article == Article.from_json(given_article.to_json())
 
 
@@ -84,6 +84,6 @@ def test_what_makes_a_revision(change: dict[str, Any], same: bool) -> None:
 
 
 def test_ids_of_two_sources_never_meet() -> None:
-    """("a", "bc") is not ("ab", "c"); a UUIDv5, the same for ever."""
+    """("a", "bc") is not ("ab", "c"); an id is a UUIDv5 and stays the same forever."""
     assert article_id("a", "bc") != article_id("ab", "c")
     assert "5" == article_id("a", "b")[14]

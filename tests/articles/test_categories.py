@@ -55,7 +55,7 @@ def test_any_slug_is_safe_in_a_path(text: str) -> None:
 
 
 def test_titles_come_back_as_a_path_of_titles() -> None:
-    """The inverse of parse, with guesses for what nobody spelt."""
+    """The inverse of parse; titles that were never spelled are guessed from the slug."""
     titles = {"a": "Ä/B", "a/b-c": "B C"}
     assert "Ä B/B C/D E" == categories.title_path("a/b-c/d-e", titles)
     assert ["a", "a/b", "a/b/c", "d"] == categories.with_ancestors(("a/b/c", "d", "a"))

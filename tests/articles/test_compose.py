@@ -121,7 +121,7 @@ def test_attribution(text: str, expected: str) -> None:
 
 
 def test_shorten_leaves_no_comma_behind() -> None:
-    """Before the ellipsis."""
+    """A comma before the ellipsis is removed."""
     assert "one, two…" == shorten("one, two, three", 12)
 
 

@@ -131,7 +131,7 @@ def edited(body: str) -> str:
 
 
 def halved(body: str) -> str:
-    """The first half."""
+    """The first half of a body."""
     return body[: body.index("</p>", len(body) // 2)]
 
 

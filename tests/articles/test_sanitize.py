@@ -193,7 +193,7 @@ def test_plain_text(markup: str, expected: str) -> None:
     ],
 )
 def test_line(text: str, expected: str) -> None:
-    """Titles and names."""
+    """Titles and names become one line of plain text."""
     assert expected == line(text)
 
 

@@ -138,7 +138,7 @@ async def test_two_on_one_data_dir_are_refused(tmp_path: Path) -> None:
 
 
 async def test_two_servers_share_the_port() -> None:
-    """--servers 2 starts two processes, and both are told of changes."""
+    """--servers 2 starts two processes, and both are notified of changes."""
     async with running("--servers", "2", "--demo") as dateline:
         children = Path(f"/proc/{dateline.process.pid}/task/{dateline.process.pid}/children")
         commands = [

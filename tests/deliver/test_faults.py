@@ -141,7 +141,7 @@ async def test_endpoints_stay_if_the_worker_that_wanted_them_leaves(
 async def test_from_before_all_time_is_from_the_beginning(
     store: Store, settings: Settings, receiver: FakeReceiver, start: str
 ) -> None:
-    """Resumed and replayed."""
+    """A resume and a replay from such a time send every event."""
     webhook_id = await subscribe(store, receiver)
     expected = await publish(store, "a", "b")
     async with delivering(store, settings):

@@ -75,7 +75,7 @@ async def test_a_lease_that_lapsed_is_taken_again_as_it_was(store: Store) -> Non
 async def test_receivers_that_hang_hold_nobody_up(
     store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More of them than there are places: the places are free again after a second."""
+    """More receivers hang than there are slots: the slots are free again after a second."""
     monkeypatch.setattr(slots, "HEALTHY_SLOTS", 4)
     patient = settings.model_copy(update={"webhook_timeout_s": 8})
     async with contextlib.AsyncExitStack() as stack:

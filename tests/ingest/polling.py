@@ -88,6 +88,6 @@ async def source_of(store: Store, source_id: str) -> Source:
 
 
 async def articles(store: Store) -> list[Article]:
-    """All of them."""
+    """All articles that are stored."""
     ids = [i async for chunk in store.articles.all_ids() for i in chunk]
     return [article for article in await store.articles.get(ids) if article]

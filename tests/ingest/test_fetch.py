@@ -19,13 +19,13 @@ from workers.ingest.fetch import Refused, fetch, user_agent
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Small bounds."""
+    """Settings with small limits for size and time."""
     return settings.model_copy(update={"fetch_max_bytes": 10_000, "fetch_timeout_s": 1.0})
 
 
 @pytest.fixture
 async def outbound(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
-    """The guarded client."""
+    """The client that may not reach inside the network."""
     async with open_client(
         settings, user_agent=user_agent(settings.base_url, subscribers=2)
     ) as client:
@@ -69,7 +69,7 @@ async def test_manners(site: FakeSite, outbound: aiohttp.ClientSession, settings
 async def test_gzip_is_taken(
     site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
 ) -> None:
-    """And undone."""
+    """A body that came with gzip is decompressed."""
     site.put("/f", gzip.compress(b"x" * 5_000), Content_Encoding="gzip")
     assert b"x" * 5_000 == (await fetch(outbound, f"{site.url}/f", settings)).body
 

@@ -20,7 +20,7 @@ from workers.ingest.importer import Importer, Summary, expand
 async def take(
     store: Store, settings: Settings, *targets: str | Path, category: str = ""
 ) -> Summary:
-    """Import."""
+    """Import files and URLs, and return what became of them."""
     async with open_client(settings, user_agent="t") as client:
         importer = Importer(
             store, settings, client, now=lambda: datetime.now(UTC), category=category

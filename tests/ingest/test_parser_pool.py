@@ -29,7 +29,7 @@ URL = "http://x.example/f"
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ParserPool]:
-    """One reader."""
+    """A pool with one parser process."""
     async with open_parser_pool(1) as opened:
         yield opened
 
@@ -68,7 +68,7 @@ async def test_a_feed_is_read(pool: ParserPool) -> None:
 
 
 async def test_a_large_feed_comes_in_pieces(pool: ParserPool) -> None:
-    """In order."""
+    """Its articles arrive in several batches, in order."""
     _, articles, _ = await taken(pool, feed(1_050))
     assert 1_050 == len(articles) == len({article.id for article in articles})
 
@@ -105,7 +105,8 @@ async def test_a_reader_that_is_killed_is_replaced(
 async def test_a_reader_that_does_not_answer_is_killed(
     pool: ParserPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In time, whatever it does; and the loop goes on meanwhile."""
+    """The parser process is killed in time, whatever it does, and the loop is not blocked
+    meanwhile."""
     await taken(pool, RSS)
     monkeypatch.setattr(parser_pool, "FRAME_TIMEOUT_S", 0.3)
     process = pool._idle._queue[0]  # type: ignore[attr-defined]
@@ -188,7 +189,7 @@ def test_the_wire() -> None:
 
 
 def draft() -> Draft:
-    """Any."""
+    """A draft with a date and a category."""
     entry = Entry(
         guid="g", title="T", categories=("A/B",), published=datetime(2026, 1, 1, tzinfo=UTC)
     )

@@ -279,7 +279,8 @@ async def test_a_304_that_was_not_asked_for_is_a_failure(
 async def test_a_slow_source_holds_up_nobody(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
-    """And a worker that stops gives it back: the next one polls it at once."""
+    """Other sources are polled meanwhile; a worker that stops gives the slow one back, and the next
+    worker polls it at once."""
     entered, release = asyncio.Event(), asyncio.Event()
 
     async def hang(_: web.BaseRequest) -> web.StreamResponse:

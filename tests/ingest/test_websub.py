@@ -65,7 +65,7 @@ class Hub:
         return self.requests[-1]
 
     def path(self, form: dict[str, str]) -> str:
-        """Of the callback."""
+        """The path of the callback that a request named."""
         assert form["hub.callback"].startswith("http://news.example/websub/")
         return urlsplit(form["hub.callback"]).path
 
@@ -140,7 +140,7 @@ async def subscribing(
 async def test_forged_pushes_are_answered_and_ignored(
     store: Store, settings: Settings, site: FakeSite, clock: Clock, hub: Hub
 ) -> None:
-    """Section 7.1: not to be told from a good one; nobody learns from it."""
+    """Section 7.1: the answer is that of a valid push, so that a forger learns nothing from it."""
     async with polling(store, settings, clock):
         _, form = await subscribing(store, site, clock, hub)
         assert 410 == await hub.push(form, NEW)

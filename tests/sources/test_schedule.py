@@ -27,7 +27,7 @@ HOUR = 3_600
 
 
 def due_s(poll: Poll) -> float:
-    """Seconds from NOW."""
+    """Seconds from NOW until the next poll is due."""
     return (poll.due_ms - to_ms(NOW)) / 1000
 
 
@@ -102,7 +102,7 @@ def test_an_operators_interval_counts_for_the_rhythm() -> None:
 
 
 def test_a_live_hub_makes_polls_rare() -> None:
-    """Twelve times POLL_DEFAULT_S."""
+    """While a hub pushes, polls are twelve times POLL_DEFAULT_S apart."""
     assert 12 * 1_800 == due_s(after_success(Poll(), is_live=True))
 
 

@@ -109,14 +109,14 @@ def test_mapping(
 
 
 async def add(store: Store, url: str, *, due_ms: int = NOW_MS) -> str:
-    """A source."""
+    """Add a source; its id."""
     source = make_source({"url": url}, created=NOON)
     await store.sources.add(source, due_ms=due_ms)
     return source.id
 
 
 async def claim(store: Store, now_ms: int = NOW_MS, *, limit: int = 99) -> list[Claim]:
-    """What a worker gets."""
+    """The claims that a worker gets."""
     claims, _ = await store.sources.claim(
         now_ms=now_ms, limit=limit, claim_ms=60_000, spacing_ms=1_000
     )
@@ -149,7 +149,8 @@ async def test_a_poll_that_is_finished_is_due_when_it_says(store: Store) -> None
 
 
 async def test_a_host_is_asked_twice_at_once_and_spaced(store: Store) -> None:
-    """Whoever asks, and however many of its sources are due; others are not held up."""
+    """That holds for all workers, and for any number of its sources that are due; other hosts do
+    not wait."""
     for number in range(6):
         await add(store, f"http://x.example/{number}")
     other = await add(store, "http://y.example/")
@@ -244,7 +245,7 @@ async def test_another_category_takes_everything_in_again(store: Store, clock: C
 
 
 async def test_opml_goes_out_and_comes_back(store: Store) -> None:
-    """URL, title and category survive; wrong ones are told apart; headers never leave."""
+    """URL, title and category survive; each wrong outline is reported; headers are not exported."""
     for fields in (
         {"url": "http://a.example/f?x=1&y=2", "category": "News/Boats & Ships"},
         {"url": "http://b.example/f", "auth": "me:secret"},

@@ -31,7 +31,7 @@ NEWER = Writer(name=BUNDLED.writer.name, version=(99, 0, 0))
 
 
 def installed(name: str, *, before: tuple[int, ...]) -> Binary | None:
-    """A server of this machine that is older; None if there is none."""
+    """An older server of this machine; None if it has no such server."""
     inside = shutil.which("redis-server", path=str(Path(sys.prefix, "bin")))
     found = embedded_redis.binaries() + ([embedded_redis._binary_named(inside)] if inside else [])
     fit = [b for b in found if b.writer.name == name and b.writer.version < before]
@@ -40,7 +40,7 @@ def installed(name: str, *, before: tuple[int, ...]) -> Binary | None:
 
 @pytest.fixture
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a short name: a socket's path must fit 103 bytes."""
+    """A folder with a short name: a socket's path must fit 103 bytes."""
     return tmp_path_factory.mktemp("e")
 
 
@@ -112,7 +112,7 @@ def test_who_can_read_what(reader: str, written: str, can: bool) -> None:
 
 
 def writer(text: str) -> Writer:
-    """Of `redis 7.0.15`."""
+    """The server named by text such as `redis 7.0.15`."""
     name, _, version = text.partition(" ")
     return Writer(name=name, version=tuple(map(int, version.split("."))))
 
@@ -136,7 +136,8 @@ def writer(text: str) -> Writer:
     ],
 )
 def test_a_base_file_names_its_writer(folder: Path, head: bytes, expected: str) -> None:
-    """By its first field, else by its magic; in a folder nobody is older than redis 7."""
+    """By its first field, else by its magic number; the writer of such a folder is at least redis
+    7."""
     (folder / "appendonlydir").mkdir()
     (folder / "appendonlydir" / "appendonly.aof.1.base.rdb").write_bytes(head)
     assert [writer(expected)] == embedded_files.writers(folder)
@@ -147,7 +148,7 @@ def test_a_base_file_names_its_writer(folder: Path, head: bytes, expected: str) 
     [("redis-6.2", "redis 6.2"), ("redis-7.0", "redis 7.0.15"), ("valkey-9.1", "valkey 9.1.2")],
 )
 def test_files_of_real_servers_name_them(written: str, expected: str) -> None:
-    """As these wrote them."""
+    """The files are those that these servers wrote."""
     assert writer(expected) == embedded_files.writers(DATA_DIRS / written)[-1]
 
 
@@ -244,7 +245,7 @@ async def test_an_archive_that_nothing_was_written_to_opens_again(folder: Path) 
 async def test_a_stray_file_of_an_older_server_is_told_of(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What 6.2 took beside a folder of 7: nobody reads it, but it is named."""
+    """What 6.2 wrote beside a folder of 7 is not read, and the warning names it."""
     async with started(folder) as client:
         await client.set("a", "b")
     (folder / "appendonly.aof").write_bytes(b"*1\r\n$4\r\nPING\r\n")
@@ -255,7 +256,7 @@ async def test_a_stray_file_of_an_older_server_is_told_of(
 
 
 def test_a_full_disk_is_called_by_its_name(folder: Path) -> None:
-    """Nothing is broken then, and no repair tool is to be used."""
+    """The files are not broken, and the message suggests no repair tool."""
     server = Embedded(binary=BUNDLED, folder=folder, appendfsync="always")
     server.log.write_text(
         "1:M 1 # Error writing to the AOF file: No space left on device. Exiting\n"

@@ -56,8 +56,8 @@ async def test_a_server_that_does_not_answer_is_a_fault(
 
 
 def test_connections_that_are_reset_are_faults() -> None:
-    """On uvloop, which says of a closed transport what redis-py takes for its caller's bug: not one
-    of many resets is told as anything but Unavailable."""
+    """On uvloop, whose error for a closed transport redis-py takes for a bug of its caller: each of
+    many resets is reported as Unavailable."""
 
     async def run() -> None:
         async with within(25):
@@ -89,7 +89,7 @@ async def _reset_again_and_again() -> None:
 
 
 async def wait_for_nothing(client: Any) -> None:
-    """A blocking read."""
+    """A blocking read that ends without a result."""
     await client.xread({"nothing": "0-0"}, block=30)
 
 

@@ -85,7 +85,7 @@ async def full_disk(server: Server) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def busy(server: Server) -> AsyncIterator[None]:
-    """A script runs for ever."""
+    """A script runs until it is killed."""
     await server.admin.config_set("lua-time-limit", "1")
 
     async def spin(client: Redis) -> None:
@@ -108,7 +108,7 @@ async def busy(server: Server) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def changed_password(server: Server) -> AsyncIterator[None]:
-    """Another one than our URL has; who is connected is thrown out."""
+    """The password differs from that of our URL, and open connections were closed."""
     await server.admin.config_set("requirepass", "another")
     await server.admin.execute_command("CLIENT", "KILL", "SKIPME", "yes", "TYPE", "normal")
     yield
@@ -140,8 +140,8 @@ ROWS: list[tuple[str, Fault, tuple[Callable[[Any], Awaitable[None]], ...]]] = [
 async def test_a_fault_of_redis_is_no_bug(
     server: Server, word: str, fault: Fault, units: tuple[Callable[[Any], Awaitable[None]], ...]
 ) -> None:
-    """Commands, scripts, pipelines and transactions say Unavailable with the row's advice; when it
-    is over, the same client goes on."""
+    """Commands, scripts, pipelines and transactions raise Unavailable with the row's advice; after
+    the fault the same client works again."""
     async with connected(server.embedded.url) as client:
         for unit in units:
             await unit(client)
@@ -223,7 +223,7 @@ async def test_a_server_that_loads_its_file_is_waited_for(
 
 
 async def test_a_cluster_without_its_slots_is_waited_for() -> None:
-    """CLUSTERDOWN."""
+    """CLUSTERDOWN is Unavailable."""
     async with raw_server("--cluster-enabled", "yes") as url, connected(url) as client:
         with pytest.raises(Unavailable), redis_errors_as_unavailable():
             await write(client)

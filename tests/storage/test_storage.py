@@ -33,7 +33,7 @@ def draft(guid: str = "g", **fields: Any) -> Draft:
 
 
 async def append(store: Store, *drafts: Draft, now: datetime = NOON, **options: Any) -> list[str]:
-    """The statuses."""
+    """Append drafts, and return the status of each."""
     return [r.status for r in await store.articles.append(drafts, now=now, **options)]
 
 
@@ -234,7 +234,7 @@ async def test_groups_survive_the_streams_deletion(store: Store) -> None:
 
 
 async def test_what_was_trimmed_while_pending_is_acknowledged(store: Store) -> None:
-    """On 6.2 and 7 alike, so that it does not come back for ever; it is counted."""
+    """On 6.2 and 7 alike, so that it does not come back forever; it is counted."""
     await store.event_stream.create_group(AGGREGATE)
     await append(store, draft("1"), draft("2"))
     taken = await store.event_stream.read_group(0, AGGREGATE, "dead", count=5)
@@ -377,7 +377,7 @@ async def test_a_burst_waits_for_connections_and_is_not_refused(store: Store) ->
 
 @pytest.mark.usefixtures("aggregating")
 async def test_the_nearest_days_with_articles(store: Store, publish: Publish) -> None:
-    """Before a moment, and from it on; none where there is none."""
+    """Before a moment and from it on; None where no day has articles."""
     day = DAY.replace(hour=0)
     for days in (-3, 0, 5):
         await publish(str(days), published=day + timedelta(days=days))

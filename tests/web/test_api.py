@@ -90,7 +90,7 @@ async def test_what_is_kept_is_clean(client: Client) -> None:
 async def test_writing_needs_the_token(
     client: Client, headers: dict[str, str], status: int
 ) -> None:
-    """401 with WWW-Authenticate."""
+    """Without it the answer is 401 with WWW-Authenticate."""
     async with client.post("/api/v1/articles", json=ONE, headers=headers) as response:
         assert status == response.status
         if status == 401:
@@ -126,7 +126,7 @@ async def test_wrong_bodies(client: Client, body: bytes, field: str) -> None:
 
 
 async def test_bounds(client: Client) -> None:
-    """Too many articles 400, too large 413, a coding that nobody knows 415, broken gzip 400."""
+    """Too many articles 400, too large 413, an unknown coding 415, broken gzip 400."""
     assert 400 == (await post(client, [{}] * 1_001))[0]
     big = b'{"title": "' + b"x" * 16_000_001 + b'"}'
     async with client.post("/api/v1/articles", data=io.BytesIO(big), headers=AUTH) as response:
@@ -147,7 +147,7 @@ async def test_bounds(client: Client) -> None:
 
 
 async def test_a_body_that_never_comes(settings: Settings, store: Store, clock: Clock) -> None:
-    """408 after FETCH_TIMEOUT_S."""
+    """The answer is 408 after FETCH_TIMEOUT_S."""
     quick = settings.model_copy(update={"fetch_timeout_s": 0.1})
     app = create_app(quick, token=TOKEN, now=clock)
     async with TestServer(app) as server:

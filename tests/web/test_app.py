@@ -153,7 +153,7 @@ async def test_gzip_has_its_own_tag_and_both_validate(client: Client, publish: P
 
 
 async def test_head_is_get_without_a_body(client: Client, publish: Publish) -> None:
-    """The same headers."""
+    """Its headers are those of GET."""
     await publish()
     async with client.get(f"{PATH}.rss") as response:
         expected = {n: v for n, v in response.headers.items() if n != "Date"}
@@ -174,7 +174,7 @@ async def test_closed_days_may_be_kept_longer(client: Client, publish: Publish) 
 
 
 async def test_a_change_is_visible_at_once(client: Client, publish: Publish) -> None:
-    """Servers are told: no waiting for the recheck."""
+    """Servers are notified, and need not wait for the recheck."""
     await publish("One")
     for number in range(5):
         async with client.get("/feeds/all.json") as response:
@@ -256,7 +256,7 @@ async def test_a_single_article(client: Client, store: Store, publish: Publish) 
     [("POST", "/feeds/all.rss"), ("DELETE", "/"), ("PUT", "/api/v1/articles"), ("PATCH", "/livez")],
 )
 async def test_other_methods(client: Client, method: str, path: str) -> None:
-    """405 with Allow."""
+    """The answer is 405 with Allow."""
     async with client.request(method, path) as response:
         assert 405 == response.status
         assert "GET" in response.headers["Allow"]
@@ -293,8 +293,8 @@ async def test_who_asked_is_noted_for_rendering_ahead(
 
 
 async def test_while_redis_is_away(settings: Settings, clock: Clock) -> None:
-    """503 with Retry-After for what is not held, and for writes; alive, but not ready; where Redis
-    should be is nobody's business."""
+    """503 with Retry-After for pages that are not held, and for writes; alive, but not ready; the
+    answer does not say where Redis should be."""
     url = f"redis://127.0.0.1:{free_port()}"
     app = create_app(settings.model_copy(update={"redis_url": url}), token=TOKEN, now=clock)
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -162,7 +162,7 @@ async def test_who_asks_before_sending_is_told_at_once(server: TestServer) -> No
 
 
 async def test_the_hub_takes_small_forms_alone(server: TestServer) -> None:
-    """Whoever likes may ask there."""
+    """The hub needs no token, so a form over 64 KiB is refused with 413."""
     head = "POST /hub HTTP/1.1\r\nContent-Length: 70000"
     assert (await answer_to(server, head)).startswith(b"HTTP/1.1 413 ")
 

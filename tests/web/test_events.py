@@ -96,7 +96,7 @@ async def test_only_a_category_if_asked_for(client: Client, store: Store) -> Non
 
 
 async def test_a_gap_is_told(client: Client, store: Store) -> None:
-    """Who resumes before the oldest event that is kept hears so first."""
+    """A client that resumes before the oldest stored event is first notified of the gap."""
     await publish(store, "a")
     first = await store.event_stream.last_id(0)
     await publish(store, "b", "c")
@@ -133,7 +133,7 @@ async def test_a_silent_connection_has_heartbeats(
 async def test_who_does_not_read_is_cut_off(
     client: Client, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another goes on, and gets everything."""
+    """Another client is not affected, and gets everything."""
     monkeypatch.setattr(event_broadcast, "MAX_BEHIND_BYTES", 500_000)
     sender = client.server.app[EVENTS]  # type: ignore[attr-defined]  # an application is served here
     slow = socket.create_connection(("127.0.0.1", client.port))
@@ -184,7 +184,7 @@ async def test_two_thousand_readers(client: Client, store: Store) -> None:
 
 
 async def test_the_end_of_the_server_ends_connections(client: Client, store: Store) -> None:
-    """Nobody holds up a shutdown."""
+    """No open connection delays a shutdown."""
     async with reading(client) as response, asyncio.TaskGroup() as group:
         group.create_task(client.server.close())
         async with within(5):

@@ -361,7 +361,7 @@ def test_withdrawn_article_keeps_its_text_to_itself() -> None:
 
 
 def test_error_page() -> None:
-    """An error is said to a person, and not kept by search engines."""
+    """An error is explained to a person, and search engines do not index it."""
     document = parse(render_error(ERROR))
     assert "Not found" == text(document, "//h1")
     assert "404" == text(document, "//p[@class='status']")
@@ -370,5 +370,5 @@ def test_error_page() -> None:
 
 
 def test_lone_surrogates_do_not_break_a_page() -> None:
-    """A path that is no UTF-8 can be named in an error page."""
+    """A path that is not UTF-8 can be named in an error page."""
     assert b"no page /?" in render_error(replace(ERROR, detail="no page /\udcff"))

@@ -43,7 +43,7 @@ class Loads:
 
 @pytest.fixture
 def loads() -> Loads:
-    """A load."""
+    """A load whose answers the test decides."""
     return Loads()
 
 
@@ -68,7 +68,7 @@ async def test_a_page_is_loaded_once_and_then_hot(cache: PageCache, loads: Loads
 
 
 async def test_one_load_for_all_who_wait(cache: PageCache, loads: Loads) -> None:
-    """Fifty requests at once, one load; if it fails, all hear so."""
+    """Fifty requests at once make one load; if it fails, all of them fail."""
     loads.gate.clear()
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(get(cache)) for _ in range(50)]
@@ -154,7 +154,7 @@ async def test_without_a_path_nothing_is_remembered(cache: PageCache) -> None:
 async def test_a_cancelled_request_does_not_take_the_others_with_it(
     cache: PageCache, loads: Loads
 ) -> None:
-    """Those who wait for its load hear that they may try again."""
+    """Requests that wait for its load fail with Unavailable and may be repeated."""
     loads.gate.clear()
 
     async def outcome() -> str:
@@ -179,7 +179,8 @@ async def test_a_cancelled_request_does_not_take_the_others_with_it(
 async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
     cache: PageCache, loads: Loads
 ) -> None:
-    """Nobody waits for the new one, however often it changes; the newest is there in the end."""
+    """No request waits for the new one, however often it changes; the newest is served in the
+    end."""
     await get(cache)
     loads.gate.clear()
     for version in ("2", "3", "4"):

@@ -48,7 +48,7 @@ class Served:
         return made
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """As `app.serve_hot` does."""
+        """Answer from a hot page and have it remembered, as `app.serve_hot` does."""
         await answer_late(0.02)
         hot = self.pages.get(request.raw_path)
         if hot is None:
@@ -63,7 +63,7 @@ class Served:
 
 @pytest.fixture
 async def served() -> AsyncIterator[Served]:
-    """It, listening."""
+    """The server, listening; its clients are closed at the end."""
     served = Served()
     for name in ("1", "2"):
         document = PreparedPage(f"page {name}".encode(), headers={"Cache-Control": "max-age=60"})
@@ -90,7 +90,7 @@ def _socket() -> socket.socket:
 
 
 class Client:
-    """One connection."""
+    """One connection to the server."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer

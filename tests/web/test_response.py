@@ -100,7 +100,7 @@ async def test_connections_that_close(port: int, request_text: str) -> None:
 async def test_codings_on_the_wire(
     port: int, coding: str, decompress: Callable[[bytes], bytes]
 ) -> None:
-    """Coded once; each with a tag of its own."""
+    """Each coding is made once, and has an ETag that differs from the others."""
     head = f"GET / HTTP/1.1\nHost: x\nConnection: close\nAccept-Encoding: {coding}\n\n"
     _, headers, body = split(await ask(port, head))
     assert BODY == decompress(body)

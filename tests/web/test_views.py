@@ -137,7 +137,7 @@ async def test_a_view_can_be_replaced_and_removed(client: Client, publish: Publi
     ],
 )  # fmt: skip
 def test_what_no_view_can_be(fields: dict[str, object], name: str) -> None:
-    """Named."""
+    """The error names the field that is wrong."""
     with pytest.raises(InvalidInput) as caught:
         make_view(fields, created=NOW)
     assert name == caught.value.field

@@ -20,7 +20,7 @@ Client = TestClient[Any, Any]
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Quick retries."""
+    """Settings for quick retries."""
     return settings.model_copy(update=QUICK)
 
 

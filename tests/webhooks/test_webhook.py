@@ -71,7 +71,7 @@ def test_the_reference_library_accepts_what_we_sign() -> None:
 
 
 def test_secrets_are_long_and_differ() -> None:
-    """32 random bytes."""
+    """Each secret is 32 random bytes."""
     first, second = signing.new_key("v1").secret, signing.new_key("v1").secret
     assert first != second
     assert 44 == len(first.removeprefix("whsec_"))
@@ -150,7 +150,7 @@ def test_a_webhook_kept_with_one_secret_is_read() -> None:
 
 
 def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
-    """from_json(to_json(w)) == w."""
+    """A webhook read back from its JSON equals the one that was written."""
     webhook = make(categories=["Media Center/News"], types=[EVENT_TYPES[0]])
     assert webhook == Webhook.from_json(webhook.to_json())
     assert "secret" not in webhook.to_public()
@@ -233,7 +233,7 @@ def test_matching(fields: dict[str, Any], expected: bool) -> None:
 
 
 def test_what_is_no_event_goes_to_nobody() -> None:
-    """Garbage on the stream."""
+    """A stream entry that is not an event matches no webhook."""
     assert not Selection().matches(event(data=b"{"), {})
     assert not Selection().matches(event(type=""), {})
 

@@ -47,7 +47,7 @@ class Callback:
 
     @property
     def url(self) -> str:
-        """Where it listens, with a query of its own."""
+        """Where it listens, with a query that it chose itself."""
         return f"http://{self._host}:{self._port}{self.path}"
 
     async def modes(self, *expected: str) -> list[dict[str, str]]:

@@ -63,7 +63,7 @@ async def test_101_contents_are_signed_with_the_secret(
 async def test_102_what_is_not_known_is_ignored(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """Parameters of other versions, of nobody, and some that look like ours."""
+    """Parameters of other versions, unknown ones, and some that look like ours."""
     async with hub(store, settings) as client:
         await subscribed(client, store, callback, verify="async", verify_token="x", foo="bar")
         await publish(store, "News")
@@ -189,7 +189,7 @@ async def test_106_other_formats_come_as_themselves(
 async def test_wrong_requests_are_answered_with_the_reason(
     client: Client, callback: Callback, fields: dict[str, object], match: str
 ) -> None:
-    """400 and plain text that names the parameter, never the secret; nobody is asked."""
+    """400 and plain text that names the parameter, never the secret; no callback is asked."""
     text = await ask(client, callback, 400, **fields)
     assert match in text
     assert "xxx" not in text
@@ -197,7 +197,7 @@ async def test_wrong_requests_are_answered_with_the_reason(
 
 
 async def test_topics_that_do_not_exist_are_refused(client: Client, callback: Callback) -> None:
-    """404, at once."""
+    """The request itself is answered with 404."""
     for topic in ("http://news.example/feeds/none.rss", "http://news.example/feeds/views/x.rss"):
         await ask(client, callback, 404, topic=topic)
 

@@ -119,7 +119,7 @@ async def test_only_topics_that_changed_are_sent(
 async def test_subscriptions_are_capped(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """Per host and in all; a renewal is always let in."""
+    """Per host and in all; a renewal is always accepted."""
     tight = settings.model_copy(update={"hub_max_per_host": 1, "hub_max_subscribers": 2})
     async with (
         hub(store, tight) as client,

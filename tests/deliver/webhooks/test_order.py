@@ -167,7 +167,7 @@ async def test_private_addresses_are_refused_unless_allowed(
 async def test_a_test_message_is_sent_ahead_of_everything(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """`webhooks test`: one signed message of its own type, once."""
+    """`webhooks test` sends one signed message of a separate type, once."""
     webhook_id = await subscribe(store, receiver)
     message_id = await webhooks.request_test(store, webhook_id)
     (event_id,) = await publish(store, "a")
@@ -216,7 +216,7 @@ async def test_a_removed_webhook_gets_nothing_more(
 async def test_a_second_worker_waits_and_takes_over(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """Two workers send nothing twice; when one stops the other goes on."""
+    """Two workers send nothing twice; when one stops, the other continues."""
     await subscribe(store, receiver)
     async with delivering(store, settings):
         first = await publish(store, "a")
@@ -248,7 +248,7 @@ async def test_a_worker_whose_lease_was_taken_cannot_settle(
 async def test_an_entry_that_is_no_event_stops_nobody(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """Garbage on the stream is passed over."""
+    """A stream entry that is not an event is skipped."""
     await subscribe(store, receiver)
     broken = {"id": "x", "type": "dateline.article.published.v1", "subject": "s", "time": "t"}
     await store.client.xadd("dateline:{0}:events", {**broken, "data": "{"})

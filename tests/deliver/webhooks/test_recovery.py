@@ -21,7 +21,7 @@ async def resume(store: Store, webhook_id: str, start: str) -> dict[str, object]
 
 
 async def disabled(store: Store, settings: Settings, receiver: FakeReceiver) -> str:
-    """A webhook whose receiver said 410 to the first of its events; its id."""
+    """A webhook that is disabled, because its receiver answered 410 to the first event; its id."""
     webhook_id = await subscribe(store, receiver)
     receiver.answers = [410]
     await publish(store, "first")
@@ -89,7 +89,7 @@ async def test_operators_are_notified_of_failing_and_recovered(
 async def test_skip_gives_up_after_the_schedule_and_goes_on(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
-    """What is given up is in the dead letters, and can be sent again from there."""
+    """An event that is given up is in the dead letters, and can be sent again from there."""
     webhook_id = await subscribe(store, receiver, on_failure="skip")
     receiver.answers = [500] * 3
     started = datetime.now(UTC).isoformat()

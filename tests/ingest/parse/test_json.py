@@ -18,7 +18,7 @@ URL = "http://j.example/dir/feed.json"
 
 
 def feed(*items: Any, **fields: Any) -> Document:
-    """A JSON Feed."""
+    """The body of a JSON Feed with these items."""
     return parse(orjson.dumps({"version": VERSION, "items": items, **fields}), url=URL)
 
 
@@ -29,7 +29,7 @@ def k2(*items: Any, site: Any = None, url: str = URL) -> Document:
 
 
 def only(document: Document) -> Entry:
-    """Its one entry."""
+    """The one entry of a JSON Feed."""
     (entry,) = document.entries
     return entry
 
@@ -68,7 +68,7 @@ def test_the_address_of_a_feed(fields: dict[str, Any], expected: str) -> None:
     ],
 )
 def test_items(item: dict[str, Any], field: str, expected: object) -> None:
-    """One field each."""
+    """Each row shows one field of an item."""
     assert expected == getattr(only(feed(item)), field)
 
 
@@ -110,7 +110,8 @@ def test_an_item_that_is_none_is_one_reject() -> None:
     [(9, 9), (9.0, 9), (None, 0), (-1, 0), ("9", 0), (1e300, 0), (2**63, 0), (True, 1)],
 )
 def test_sizes_of_attachments(size: Any, expected: int) -> None:
-    """A number that no JSON can hold again is none: one such item would end a whole batch."""
+    """A number that cannot be written as JSON again is left out: one such item would end a whole
+    batch."""
     attachment = {"url": "http://j.example/a", "size_in_bytes": size}
     (draft,), _ = compose_all(
         feed({"id": "1", "title": "x", "attachments": [attachment]}), name="x"

@@ -17,7 +17,7 @@ URL = "http://x.example/feed"
 
 
 def read(body: str, url: str = URL) -> Document:
-    """Parsed."""
+    """The document that is parsed from a body."""
     return parse(body.encode(), url=url)
 
 
@@ -171,7 +171,7 @@ def test_news_sitemaps() -> None:
 
 
 def test_other_sitemaps() -> None:
-    """None of news is a clear no; an index leads to those in it that are."""
+    """A sitemap without news is a clear error; an index leads to the news sitemaps in it."""
     with pytest.raises(ParseFailed, match="of which none is news"):
         read("<urlset><url><loc>http://x.example/</loc></url></urlset>")
     index = "<sitemapindex><sitemap><loc>/pages.xml</loc></sitemap>{}</sitemapindex>"

@@ -18,7 +18,7 @@ FEEDBURNER = 'xmlns:feedburner="http://rssnamespace.org/feedburner/ext/1.0"'
 
 
 def read(body: str) -> Document:
-    """Parsed."""
+    """The document that is parsed from a body."""
     return parse(body.encode(), url=URL)
 
 
@@ -36,7 +36,7 @@ def atom(entry: str, *, feed: str = "") -> str:
 
 
 def one(body: str) -> Entry:
-    """The one entry."""
+    """The one entry of a document."""
     (entry,) = read(body).entries
     return entry
 
@@ -125,7 +125,8 @@ def test_markup_that_is_not_escaped() -> None:
 
 
 def test_categories_of_both_kinds() -> None:
-    """RSS's own, and Dublin Core's subjects; one that can be none costs nobody the article."""
+    """Categories of RSS and subjects of Dublin Core; one that cannot be a category is left out, and
+    the article stays."""
     item = (
         "<title>T</title><category>Quay</category><category>***</category>"
         '<dc:subject xmlns:dc="http://purl.org/dc/elements/1.1/">Cranes</dc:subject>'
@@ -219,7 +220,7 @@ def test_documents_that_are_feeds_all_the_same(body: str, kind: str) -> None:
 
 @pytest.mark.parametrize("extension", ["rss", "atom", "json"])
 def test_feeds_of_our_own(extension: str) -> None:
-    """Categories come back with the same paths, and our site is nobody's author."""
+    """Categories come back with the same paths, and our site is not taken as an author."""
     titles = {
         "media-center": "Media Center",
         "media-center/quay-news": "Quay News",

@@ -233,7 +233,7 @@ def test_feedparser_is_the_last_resort() -> None:
      b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<?xml version='1.0'?><other/>"],
 )  # fmt: skip
 def test_nothing_can_be_made_of_it(body: bytes) -> None:
-    """One clear error."""
+    """A body of no known kind is one clear error."""
     with pytest.raises(ParseFailed):
         parse(body)
 
@@ -270,7 +270,7 @@ def test_hostile_markup_takes_linear_time(body: str) -> None:
 
 
 def test_too_many_entries_are_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first are taken, and the rest is said."""
+    """The first entries are read, and one reject says how many were not."""
     monkeypatch.setattr(document_module, "MAX_ENTRIES", 2)
     document = parse(b'[{"title": "1"}, {"title": "2"}, {"title": "3"}]')
     assert (2, ["the rest"]) == (len(document.entries), [r.where for r in document.rejects])
@@ -295,7 +295,7 @@ def test_too_many_entries_are_a_reject(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )  # fmt: skip
 def test_rss_items(item: str, field: str, expected: object) -> None:
-    """One field each."""
+    """Each row shows one field of an item."""
     namespaces = (
         'xmlns:media="http://search.yahoo.com/mrss/" xmlns:georss="http://www.georss.org/georss" '
         'xmlns:content="http://purl.org/rss/1.0/modules/content/"'

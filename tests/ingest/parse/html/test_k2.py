@@ -37,7 +37,7 @@ def crumbs(*steps: str) -> str:
 
 
 def only(document: Document) -> Entry:
-    """Its one entry."""
+    """The one entry of a page."""
     (entry,) = document.entries
     return entry
 

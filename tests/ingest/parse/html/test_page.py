@@ -86,7 +86,7 @@ def test_a_page_without_an_article(body: str) -> None:
     ],
 )  # fmt: skip
 def test_the_address(head: str, expected: str) -> None:
-    """What the page says, resolved; a link that is none is passed over."""
+    """The link that the page names, resolved; a value that is not a link is skipped."""
     assert expected == one(f"<title>T</title>{head}", f"<article>{TEXT}</article>").url
 
 

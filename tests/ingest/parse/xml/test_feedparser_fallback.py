@@ -24,7 +24,7 @@ def broken(item: str) -> Document:
 
 
 def one(item: str) -> Entry:
-    """Its one entry."""
+    """The one entry of a document."""
     (entry,) = broken(item).entries
     return entry
 

@@ -34,13 +34,13 @@ def atom(entry: str, *, feed: str = "", namespace: str = ATOM, attributes: str =
 
 
 def document(body: str | bytes, **options: str) -> Document:
-    """Parsed, from URL."""
+    """The document that is parsed from a body at URL."""
     data = body.encode() if isinstance(body, str) else body
     return parse(data, **{"url": URL, **options})  # type: ignore[arg-type]
 
 
 def one(body: str | bytes, **options: str) -> Entry:
-    """The one entry."""
+    """The one entry of a document."""
     (entry,) = document(body, **options).entries
     return entry
 
@@ -81,7 +81,7 @@ def test_the_address_of_a_feed(body: str, url: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_the_address_of_an_article(body: str, expected: str) -> None:
-    """Resolved against bases of all levels; a link that is none costs no article."""
+    """Resolved against bases of all levels; without a valid link the article stays."""
     (draft,), rejects = compose_all(document(body), name="x", url=URL)
     assert (expected, []) == (draft.url, rejects)
 
