@@ -67,7 +67,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_report_teststatus(
     report: pytest.CollectReport | pytest.TestReport,
 ) -> tuple[str, str, str] | None:
-    """Print nothing for a test that passed: what fails is to be seen on one screen."""
+    """Print nothing for a test that passed, so that failures fit one screen."""
     return ("passed", "", "PASSED") if report.passed and report.when == "call" else None
 
 
@@ -149,7 +149,7 @@ class Clock:
         return self.time
 
     def move(self, **parts: float) -> None:
-        """Go on by `timedelta(**parts)`."""
+        """Move the clock forward by `timedelta(**parts)`."""
         self.time += timedelta(**parts)
 
 
@@ -184,7 +184,7 @@ async def receiver() -> AsyncIterator[FakeReceiver]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client of the test's own."""
+    """An HTTP client that is independent of the application's."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         yield session
 

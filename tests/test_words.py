@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -28,8 +29,9 @@ PHRASES = (
     "(?:whoever|Whoever)",
 )  # fmt: skip
 CODE = [path for folder in ("service", "workers") for path in (ROOT / folder).rglob("*.py")]
-# decisions.md is a diary: it says what was said then.
-PROSE = [*CODE, ROOT / "README.md", ROOT / "CHANGELOG.md"] + [
+# This file names the phrases; decisions.md is a diary: it says what was said then.
+TESTS = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+PROSE = [*CODE, *TESTS, ROOT / "README.md", ROOT / "CHANGELOG.md"] + [
     path for path in (ROOT / "docs").glob("*.md") if path.name != "decisions.md"
 ]
 

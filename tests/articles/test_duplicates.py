@@ -54,7 +54,7 @@ def draft(
 async def finding(
     store: Store, settings: Settings, aggregating: None, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[None]:
-    """The finder at work, beside an aggregate worker."""
+    """The duplicate finder at work, beside an aggregate worker."""
     finder = DuplicateFinder(store, settings, now=lambda: datetime.now(UTC))
     async with at_work(finder.run):
         yield
@@ -62,7 +62,7 @@ async def finding(
 
 @pytest.fixture(autouse=True)
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweeps come at once."""
+    """Sweeps run every 0.2 s."""
     monkeypatch.setattr(aggregator, "SWEEP_EVERY_S", 0.2)
 
 
@@ -179,7 +179,8 @@ async def test_a_copy_is_shown_where_its_original_is_not(store: Store) -> None:
 
 @pytest.mark.usefixtures("finding")
 async def test_an_edit_moves_the_marks(store: Store) -> None:
-    """Of the original: its new categories hide the copy. Of the copy: other words set it free."""
+    """An edit of the original hides the copy in its new categories; a copy with other words is an
+    article again."""
     body = text(9)
     first, second = await append(
         store, draft("a.example", body, category="One"), draft("b.example", body, category="Two")
@@ -210,7 +211,7 @@ async def test_one_source_has_no_duplicates(store: Store) -> None:
 async def test_an_event_that_is_judged_twice_changes_nothing(
     store: Store, settings: Settings
 ) -> None:
-    """A kill between the mark and the ack."""
+    """That happens after a kill between the mark and the ack."""
     body = text(12)
     _, second = await append(
         store, draft("a.example", body, category="A/B"), draft("b.example", body, guid="2")
@@ -240,12 +241,13 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
     ],
 )
 def test_canonical_urls(url: str, expected: str) -> None:
-    """What does not tell one article from another is gone."""
+    """Parts of a URL that do not tell one article from another are removed."""
     assert expected == canonical(url)
 
 
 def test_alike() -> None:
-    """By words and by time; a text too short for either says nothing."""
+    """Articles are compared by words and by time; a text that is too short for that is alike to
+    none."""
     one = made("a.example", text(20))
     assert are_alike(one, made("b.example", edited(text(20))))
     assert not are_alike(one, made("b.example", text(21)))

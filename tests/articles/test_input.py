@@ -38,7 +38,8 @@ MOMENT = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)
     ],
 )  # fmt: skip
 def test_taken(fields: dict[str, Any], expected: Entry) -> None:
-    """What is right is kept as it is; null is absent; what storage decides is passed over."""
+    """Valid fields are kept as they are; null is an absent field; fields that storage decides are
+    ignored."""
     assert expected == entry_from_json(fields)
 
 
@@ -82,7 +83,7 @@ def test_refused(fields: dict[str, Any], name: str, value: str) -> None:
 
 @pytest.mark.parametrize("name", ["authors", "categories", "tags", "enclosures"])
 def test_lists_are_bounded(name: str) -> None:
-    """An article in thousands of categories is no article."""
+    """A list with more than MAX_LIST_ITEMS items is refused."""
     item: Any = {"url": "u"} if name == "enclosures" else "x"
     assert MAX_LIST_ITEMS == len(getattr(entry_from_json({name: [item] * MAX_LIST_ITEMS}), name))
     with pytest.raises(InvalidInput, match=f"{name}: must be a list of at most {MAX_LIST_ITEMS}"):

@@ -73,7 +73,7 @@ def test_relative_urls_without_a_base_go() -> None:
     "base", ["", "x", "http://[x", "http://", "http://a b/", "https://x:99999/"]
 )
 def test_a_base_that_is_no_url_is_none(base: str) -> None:
-    """It costs the relative links, not the article."""
+    """Relative links are lost then, but the article is not."""
     assert '<a rel="noopener">a</a>' == sanitize.html("<a href='x.html'>a</a>", base_url=base)
 
 
@@ -119,7 +119,8 @@ def test_excessive_markup_keeps_its_words_only(markup: str) -> None:
     ],
 )
 def test_hostile_markup_takes_linear_time(markup: str) -> None:
-    """Each was quadratic in nh3, in lxml or in a pattern of ours; nor does any grow much."""
+    """Each of these was quadratic in nh3, in lxml or in a pattern of ours; the size of the result
+    is bounded, too."""
     made = sanitize.html(markup)
     assert len(made) < max(8 * len(markup), sanitize.MAX_CHARS_MADE)
     for work in (plain_text, line):
@@ -241,7 +242,7 @@ def test_paragraphs() -> None:
 
 @given(st.text())
 def test_whatever_comes_xml_can_hold_it(text: str) -> None:
-    """No text breaks a feed: every result fits into an XML element, NFC."""
+    """No text breaks a feed: every result can be the text of an XML element, in NFC."""
     for made in (line(text), sanitize.html(text), plain_text(sanitize.html(text))):
         element = etree.Element("x")
         element.text = made

@@ -72,7 +72,7 @@ def strings(draft: Draft) -> list[str]:
 
 
 def kept(draft: Draft) -> Article:
-    """As storage would keep it."""
+    """The draft as storage would keep it."""
     fields = orjson.loads(draft.to_doc())
     fields |= {
         "published": "2017-12-22T16:41:07.000Z", "updated": "2017-12-22T16:41:07.000Z",
@@ -83,7 +83,7 @@ def kept(draft: Draft) -> Article:
 
 
 def ordinary(title: str) -> Draft:
-    """An article that nothing is wrong with."""
+    """An article in which every value is usual."""
     entry = Entry(title=title, content_html=f"<p>{title}</p>", published=DAY, categories=("News",))
     return compose(entry, source="http://s.example/feed")
 

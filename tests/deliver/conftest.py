@@ -28,7 +28,7 @@ async def callback() -> AsyncIterator[Callback]:
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Subscriptions are confirmed again, looked after and ended soon."""
+    """Subscriptions are confirmed again, saved and ended soon."""
     monkeypatch.setattr(worker, "SAVE_EVERY_S", 0.05)
     monkeypatch.setattr(registry, "LOOK_EVERY_S", 0.2)
     monkeypatch.setattr(subscription, "CONFIRM_AGAIN_S", (0.05, 0.05))

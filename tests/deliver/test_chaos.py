@@ -11,7 +11,7 @@ from bench import chaos
 async def test_kill_9_of_workers_redis_and_receivers_loses_and_disorders_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """And doubles nothing but what was in flight."""
+    """Only events that were in flight may arrive twice."""
     monkeypatch.setattr(chaos, "PAUSE_S", (0.5, 1.5))
     monkeypatch.setattr(chaos, "AWAY_S", (0.0, 0.5))
     # Each once at least, in any order.

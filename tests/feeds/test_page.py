@@ -43,7 +43,7 @@ def test_the_grammar_of_paths(path: str, page: Page | None) -> None:
 
 @given(st.text(max_size=60))
 def test_whatever_is_asked_for_is_a_page_or_nothing(path: str) -> None:
-    """And a page's own path leads to itself."""
+    """The path of a page leads to the same page."""
     page = parse_page(path)
     assert page is None or page == parse_page(str(page))
 

@@ -216,7 +216,7 @@ async def test_a_selection_has_deltas(client: Client, publish: Publish) -> None:
 
 
 def test_what_an_article_has_not_matches_nothing() -> None:
-    """Empty fields are not values."""
+    """An empty field is not a value that a filter can match."""
     empty = replace(FOG, tags=(), categories=(), authors=(), language="", source="")
     for query in ("tag=fog", "any=fog", "all=fog", "author=a", "lang=en", "source=x"):
         assert not parse_query(query, zone=UTC).filter.matches(empty)

@@ -32,7 +32,7 @@ async def polling(store: Store, settings: Settings, clock: Clock) -> AsyncIterat
 
 
 async def add(store: Store, url: str, clock: Clock) -> str:
-    """A source that is due."""
+    """Add a source that is due; its id."""
     source = make_source({"url": url}, created=clock())
     await store.sources.add(source, due_ms=to_ms(clock()))
     return source.id
@@ -81,7 +81,7 @@ async def again(
 
 
 async def source_of(store: Store, source_id: str) -> Source:
-    """As it is now."""
+    """The source as it is stored now."""
     found = await store.sources.get(source_id)
     assert found
     return found

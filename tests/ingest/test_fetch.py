@@ -123,7 +123,7 @@ async def test_statuses(
     status: int,
     permanent: bool,
 ) -> None:
-    """Whether it is worth asking again soon."""
+    """Each status says whether a retry soon is worthwhile."""
     site.put("/f", status=status)
     with pytest.raises(FetchFailed, match=f"answered {status}") as caught:
         await fetch(outbound, f"{site.url}/f", settings)
@@ -134,7 +134,7 @@ async def test_statuses(
 async def test_retry_after_is_passed_on(
     site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings, status: int
 ) -> None:
-    """As it stood there."""
+    """The value is passed on as it was received."""
     site.put("/f", status=status, Retry_After="120")
     with pytest.raises(Refused) as caught:
         await fetch(outbound, f"{site.url}/f", settings)

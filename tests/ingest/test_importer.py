@@ -91,7 +91,7 @@ async def test_what_cannot_be_read_is_listed_with_its_reason(
 async def test_category_files_everything_there(
     store: Store, settings: Settings, tmp_path: Path
 ) -> None:
-    """Whatever the input says."""
+    """The category of the command replaces those of the input."""
     await take(store, settings, DATA / "k2.rss", category="Mine/Here")
     ids = [i async for chunk in store.articles.all_ids() for i in chunk]
     (article,) = await store.articles.get(ids)

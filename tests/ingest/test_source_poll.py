@@ -67,7 +67,7 @@ async def test_a_feed_that_is_cut_is_read_but_its_validators_are_not_kept(
 async def test_validators_of_what_cannot_be_read_are_not_kept(
     store: Store, settings: Settings, site: FakeSite, clock: Clock, body: str
 ) -> None:
-    """Or the next poll would be told that nothing changed."""
+    """Otherwise the next poll would be answered that nothing changed."""
     site.put("/f", body, ETag='"broken"')
     async with polling(store, settings, clock):
         source_id = await add(store, f"{site.url}/f", clock)
@@ -134,7 +134,7 @@ async def test_other_redirects_are_followed_and_not_kept(
 async def test_gone_stops_and_resuming_tries_again(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
-    """410 is the publisher's word; the operator's comes after it."""
+    """410 pauses the source; an operator may resume it."""
     site.put("/f", status=410)
     async with polling(store, settings, clock):
         source_id = await add(store, f"{site.url}/f", clock)
@@ -152,7 +152,7 @@ async def test_gone_stops_and_resuming_tries_again(
 async def test_too_many_requests_spares_the_host(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
-    """Its other feeds wait, too."""
+    """Other feeds of the host wait, too."""
     site.put("/a", status=429, Retry_After="3600")
     site.put("/b", RSS)
     async with polling(store, settings, clock):

@@ -1,4 +1,4 @@
-"""Sources: what may be asked for, where their articles go, and who polls them when."""
+"""Sources: what may be asked for, where their articles go, and which worker polls them when."""
 
 from __future__ import annotations
 

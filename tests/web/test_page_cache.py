@@ -107,7 +107,8 @@ async def test_a_change_during_a_load_is_not_missed(cache: PageCache, loads: Loa
 
 
 async def test_what_is_held_is_served_while_redis_is_away(cache: PageCache, loads: Loads) -> None:
-    """Old news beats none; what is not held cannot be had."""
+    """A page that is held is served though it may be old; for another page the answer is
+    Unavailable."""
     held = await get(cache)
     cache.forget_all()
     loads.error = RedisConnectionError("gone")

@@ -42,7 +42,7 @@ class Served:
     clients: list[Client] = field(default_factory=list)
 
     async def client(self) -> Client:
-        """A connection to it."""
+        """Open a connection to the server."""
         made = Client(*await asyncio.open_connection("127.0.0.1", self.port))
         self.clients.append(made)
         return made

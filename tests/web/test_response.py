@@ -109,7 +109,7 @@ async def test_codings_on_the_wire(
 
 
 def test_equal_bytes_make_equal_documents() -> None:
-    """Nothing of now is in a tag, not even in the gzip header."""
+    """No ETag depends on the time, not even by the header of gzip."""
     first, second = (PreparedPage(BODY, headers={}) for _ in range(2))
     assert first.etag == second.etag
     for coding in CODINGS:

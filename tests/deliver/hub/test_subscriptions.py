@@ -205,7 +205,7 @@ async def test_a_subscriber_that_was_denied_may_subscribe_again(
 async def test_callbacks_inside_are_not_reached(
     store: Store, settings: Settings, callback: Callback
 ) -> None:
-    """The same guard as for fetches and webhooks."""
+    """The guard is the one that fetches and webhooks have."""
     guarded = settings.model_copy(update={"allowed_networks": ()})
     async with hub(store, guarded) as client:
         await ask(client, callback)
@@ -218,7 +218,7 @@ async def test_callbacks_inside_are_not_reached(
 
 
 async def heard(store: Store) -> None:
-    """Wait until the worker listens to what changes."""
+    """Wait until server and worker listen to the announcements of changes."""
 
     async def listens() -> bool:
         ((_, count),) = await store.client.pubsub_numsub(keys.CHANGED)

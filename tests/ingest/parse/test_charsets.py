@@ -46,7 +46,7 @@ def test_decode(body: bytes, labels: list[str], expected: str) -> None:
     ],
 )
 def test_absolute(base: str, link: str, expected: str) -> None:
-    """A link that cannot be read is as none: the base it is."""
+    """A link that cannot be read counts as absent: the result is the base."""
     assert expected == absolute(base, link)
 
 
@@ -54,5 +54,5 @@ def test_absolute(base: str, link: str, expected: str) -> None:
     ("link", "expected"), [("d", "http://a.example/d"), ("", ""), ("//[x", "")]
 )
 def test_resolved(link: str, expected: str) -> None:
-    """Where no link is, none is made."""
+    """Without a link the result is empty."""
     assert expected == resolved("http://a.example/", link)

@@ -88,5 +88,5 @@ def test_understood(text: str, expected: str) -> None:
      "Fri, 31 Nov 2017 16:41:07 GMT", "Fri Dec 32 16:41:07 2017", "2017-13-01T00:00:00Z"],
 )  # fmt: skip
 def test_no_date(text: str) -> None:
-    """No guess is better than a wrong one."""
+    """A text that is not clearly a date gives no date: a wrong one would be worse."""
     assert parse_date(text, zone=UTC) is None

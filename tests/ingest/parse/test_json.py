@@ -176,7 +176,7 @@ def test_records_of_any_editor(body: bytes) -> None:
 
 
 def test_a_date_out_of_range_costs_one_record() -> None:
-    """It is RFC 3339, and no moment that there is."""
+    """The date has the form of RFC 3339, but such a moment does not exist."""
     document = parse(b'[{"title": "a", "published": "0001-01-01T00:00:00+14:00"}, {"title": "b"}]')
     assert ["b"] == [entry.title for entry in document.entries]
     assert document.rejects[0].reason.startswith("published: ")

@@ -246,7 +246,7 @@ def test_feeds_of_our_own(extension: str) -> None:
 
 
 def test_tags_of_our_own_json() -> None:
-    """Which of them are categories, their items say."""
+    """Each item says which of its tags are categories."""
     item = '{"id": "1", "tags": ["Quay News", "Fog"], "_dateline": {"categories": ["a/quay-news"]}}'
     entry = one(f'{{"version": "https://jsonfeed.org/version/1.1", "items": [{item}]}}')
     assert (("a/Quay News",), ("Fog",)) == (entry.categories, entry.tags)
@@ -261,7 +261,7 @@ def test_tags_of_our_own_json() -> None:
     ],
 )
 def test_atom_by_those_who_did_not_read_it(entry: str, field: str, expected: object) -> None:
-    """And by those who read all of it."""
+    """Feeds that break RFC 4287 are read, and so are feeds that use all of it."""
     assert expected == getattr(one(atom(entry)), field)
 
 
@@ -289,7 +289,7 @@ def test_titles_of_atom(title: str, expected: str) -> None:
     ],
 )  # fmt: skip
 def test_kinds_of_broken_feeds(body: str, kind: str) -> None:
-    """The same as those of whole ones: polling goes by them."""
+    """A broken feed has the kind of a whole one: polling depends on it."""
     document = parse(body.encode(), url=URL, content_type="application/xml; charset=utf-8")
     assert (kind, ["T"], False) == (
         document.kind, [entry.title for entry in document.entries], document.is_whole,

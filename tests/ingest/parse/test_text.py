@@ -76,7 +76,7 @@ def test_text_that_looks_like_a_day_line(line: str) -> None:
 
 
 def test_a_day_that_is_none_keeps_its_article() -> None:
-    """Without a date, and with the words of it."""
+    """The article has no date, and keeps the words of the day line."""
     (entry,) = entries("31 February 2026 In News\n\nWords.")
     assert (None, "31 February 2026") == (entry.published, entry.raw_published)
 

@@ -1,4 +1,4 @@
-"""K2's list and item pages: every kind of list, and where on a page the category is told."""
+"""K2's list and item pages: every kind of list, and where on a page the category stands."""
 
 from __future__ import annotations
 
