@@ -65,7 +65,7 @@ async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
 
 @main.command()
 def demo() -> None:
-    """Load the demo archive, then publish an article now and then."""
+    """Load the demo archive, then publish an article from time to time."""
     _run(_demo)
 
 
@@ -81,9 +81,9 @@ async def _demo(settings: Settings) -> None:
 @click.option("--category", default="", help="File everything under this category.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
-    """Take in files, folders and URLs, once.
+    """Import articles or sources from files, folders and URLs, once.
 
-    Understands RSS, RDF, Atom, JSON Feed, K2 JSON, K2 and other HTML pages, pages saved as text,
+    Reads RSS, RDF, Atom, JSON Feed, K2 JSON, K2 and other HTML pages, pages saved as text,
     NDJSON of articles, and OPML (adds its feeds as sources). Exit status 1 if something was
     rejected.
     """

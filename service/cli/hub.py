@@ -1,4 +1,6 @@
-"""`dateline hub …`: who is pushed our feeds. As the API (service/web/handlers/hub.py)."""
+"""`dateline hub …`: subscriptions to our WebSub hub, as in the API
+(service/web/handlers/hub.py).
+"""
 
 from __future__ import annotations
 
@@ -11,20 +13,21 @@ from service.manage import hub
 
 @click.group("hub")
 def group() -> None:
-    """Who is pushed our feeds."""
+    """Manage the subscribers to which our WebSub hub pushes feeds."""
 
 
 @group.command("list")
 @AS_JSON
 def list_subscribers(as_json: bool) -> None:
-    """All subscriptions that their callbacks confirmed."""
-
+    """List the subscriptions that their callbacks have confirmed."""
     show(with_store(settings_from(), hub.all_public), as_json=as_json)
 
 
 @group.command("remove")
 @click.argument("subscription_id")
 def remove_subscriber(subscription_id: str) -> None:
-    """End one; its callback is not asked, but told."""
+    """End a subscription. Its callback is notified and need not agree.
 
+    `dateline hub list` shows the ids.
+    """
     with_store(settings_from(), lambda store: hub.remove(store, subscription_id))

@@ -23,26 +23,39 @@ ROLES = ("ingest", "aggregate", "deliver")
 @click.group(context_settings={"max_content_width": 100})
 @click.version_option(package_name="dateline")
 def main() -> None:
-    """Feeds per category and date, a Redis stream and webhooks, from articles of anywhere.
+    """Collect articles and publish them as feeds, an event stream and webhooks.
 
-    Settings are environment variables DATELINE_… or lines of a .env file: see docs/settings.md.
+    Start everything with `dateline up`; the other commands talk to the running service. Add a
+    first source with:
+
+    dateline sources add https://example.org/feed.xml
+
+    Settings are read from environment variables DATELINE_… or from a .env file in the working
+    directory: see docs/settings.md.
     """
 
 
 @main.command()
-@click.option("--demo", is_flag=True, help="Load a small archive, and publish now and then.")
-@click.option("--host", help="Address to listen on.")
-@click.option("--port", type=int, help="Port to listen on.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept.")
+@click.option(
+    "--demo", is_flag=True, help="Load a small archive and publish an article from time to time."
+)
+@click.option("--host", help="Address to listen on (DATELINE_HOST).")
+@click.option("--port", type=int, help="Port to listen on (DATELINE_PORT).")
+@click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Folder of all data (DATELINE_DATA_DIR)."
+)
 @click.option("--servers", default=1, show_default=True, type=click.IntRange(1, 64),
-              help="Server processes on the port.")  # fmt: skip
+              help="Number of server processes, which share the port.")  # fmt: skip
 @click.option("--redis-port", default=0, type=click.IntRange(0, 65535),
-              help="Open the embedded Redis on this loopback port, too.")  # fmt: skip
+              help="Also open the embedded Redis on this loopback port; 0 opens none.")  # fmt: skip
 def up(
     demo: bool, host: str | None, port: int | None, data_dir: Path | None, servers: int,
     redis_port: int,
 ) -> None:  # fmt: skip
-    """Run everything: an embedded Redis, the workers, the servers. Ctrl-C stops it."""
+    """Run everything: an embedded Redis, the workers and the servers. Ctrl-C stops it.
+
+    With DATELINE_REDIS_URL set, that Redis is used and no embedded one is started.
+    """
     from service.cli import up as everything
 
     settings = settings_from(host=host, port=port, data_dir=data_dir)
@@ -82,7 +95,10 @@ async def _greet(settings: Settings, ready: asyncio.Event, redis_port: int) -> N
 
 @main.command()
 def serve() -> None:
-    """Run one server. Several may share a port."""
+    """Run one server process. Several of them may share a port.
+
+    It needs a Redis: that of a running `dateline up` on the same data dir, or DATELINE_REDIS_URL.
+    """
     from service.web.server import serve as serve_until_stopped
 
     settings = settings_from()
@@ -96,14 +112,14 @@ def serve() -> None:
 @main.command(context_settings=_PASSED_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def work(arguments: tuple[str, ...]) -> None:
-    """Run worker roles: ingest, aggregate, deliver; all if none is named."""
+    """Run worker roles: ingest, aggregate, deliver; all three if none is named."""
     pass_on("work", arguments)
 
 
 @main.command("import", context_settings=_PASSED_ON)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def import_(arguments: tuple[str, ...]) -> None:
-    """Take in files, folders and URLs, once."""
+    """Import articles or sources from files, folders and URLs, once."""
     pass_on("import", arguments)
 
 
@@ -121,5 +137,5 @@ for command in (
 
 
 def start() -> None:
-    """Run the command line; its name in help and errors is `dateline`, however it was started."""
+    """Run the command line. Help and errors call it `dateline`, however it was started."""
     main(prog_name="dateline")

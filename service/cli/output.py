@@ -1,4 +1,4 @@
-"""How commands print what they found."""
+"""Output of commands: JSON, or one `name value` line for each field."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Any
 import click
 import orjson
 
-AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def show(value: Any, *, as_json: bool) -> None:
-    """Print a list of objects or one: JSON, or `name value` lines."""
+    """Print one object, or a list of them with an empty line between two.
+
+    As JSON it is one line; as text, None is an empty value and a list is joined by commas.
+    """
     if as_json:
         click.echo(orjson.dumps(value).decode())
         return

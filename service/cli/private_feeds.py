@@ -1,5 +1,6 @@
-"""`dateline private …`: addresses for one subscriber. As the API
-(web/handlers/private_feeds.py)."""
+"""`dateline private …`: feed addresses for one subscriber each, as in the API
+(service/web/handlers/private_feeds.py).
+"""
 
 from __future__ import annotations
 
@@ -16,16 +17,19 @@ from service.storage.store import Store
 
 @click.group("private")
 def group() -> None:
-    """Feeds at addresses that only one subscriber knows."""
+    """Manage private feeds: each has an address that only its subscriber knows."""
 
 
 @group.command("add")
-@click.option("--category", default="", help="Of this category; of everything if not given.")
-@click.option("--view", default="", help="Of this view.")
-@click.option("--label", default="", help="Whose it is.")
+@click.option("--category", default="", help="Feed of this category; all articles if omitted.")
+@click.option("--view", default="", help="Feed of this view, instead of a category.")
+@click.option("--label", default="", help="Name of the subscriber, for your own lists.")
 @AS_JSON
 def add_private(category: str, view: str, label: str, as_json: bool) -> None:
-    """Make an address. It is shown this once."""
+    """Create a private feed. Its address is shown only this once.
+
+    For example: dateline private add --category news --label "Reading room"
+    """
     settings, now = settings_from(), datetime.now(UTC)
     fields = {"category": category, "view": view, "label": label}
 
@@ -38,14 +42,17 @@ def add_private(category: str, view: str, label: str, as_json: bool) -> None:
 @group.command("list")
 @AS_JSON
 def list_private(as_json: bool) -> None:
-    """All of them, without their addresses."""
+    """List all private feeds, without their addresses."""
     show(with_store(settings_from(), private_feeds.all_public), as_json=as_json)
 
 
 @group.command("revoke")
 @click.argument("feed_id")
 def revoke_private(feed_id: str) -> None:
-    """From now on its address leads nowhere."""
+    """Revoke a private feed: its address answers 404 from now on.
+
+    `dateline private list` shows the ids.
+    """
 
     async def work(store: Store) -> None:
         await private_feeds.revoke(store, feed_id)

@@ -1,5 +1,4 @@
-"""How a command reaches a running dateline: its settings, its Redis, and errors as lines on
-stderr."""
+"""Connection of a command to a running dateline: settings, Redis, and errors as lines on stderr."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ T = TypeVar("T")
 
 
 def fail(exc: DatelineError) -> None:
-    """End with the error's own lines."""
+    """Print the error, one line for each fault, and exit with status 1."""
     lines = exc.faults if isinstance(exc, InvalidSettings) else (str(exc),)
     for line in lines:
         click.echo(f"dateline: {line}", err=True)
@@ -30,14 +29,17 @@ def fail(exc: DatelineError) -> None:
 
 
 def settings_from(**options: object) -> Settings:
-    """Settings of the environment, with command line options over them; ends on a wrong one."""
-    given = {
+    """Read the settings of the environment, which command line options override.
+
+    A wrong setting ends the process with status 1. Configures the logs.
+    """
+    overrides = {
         f"{PREFIX}{name.upper()}": str(value)
         for name, value in options.items()
         if value is not None
     }
     try:
-        settings = Settings.from_env({**os.environ, **given})
+        settings = Settings.from_env({**os.environ, **overrides})
     except InvalidSettings as exc:
         fail(exc)
         raise
@@ -46,7 +48,7 @@ def settings_from(**options: object) -> Settings:
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine; errors of ours are lines, not tracebacks."""
+    """Run a coroutine. A DatelineError is printed without a traceback and ends the process."""
     try:
         with redis_errors_as_unavailable():
             return uvloop.run(work)
@@ -62,12 +64,12 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _first(group: BaseExceptionGroup[Any]) -> DatelineError:
-    found = group.exceptions[0]
-    return _first(found) if isinstance(found, BaseExceptionGroup) else found
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Run something on the store of a running dateline."""
+    """Run `work` on the store of a running dateline, and close the store."""
 
     async def opened() -> T:
         async with open_store(reachable(settings)) as store:
@@ -77,7 +79,11 @@ def with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T
 
 
 def reachable(settings: Settings) -> Settings:
-    """The settings with the Redis of the `dateline up` on the data dir, if none is set."""
+    """The settings; without a Redis URL, that of the `dateline up` on the data dir is filled in.
+
+    Raises:
+        DatelineError: no Redis URL is set, and nothing runs on the data dir.
+    """
     if settings.redis_url:
         return settings
     url = embedded_redis.url_in(settings.data_dir / "redis")
@@ -90,7 +96,7 @@ def reachable(settings: Settings) -> Settings:
 
 
 def pass_on(command: str, arguments: tuple[str, ...]) -> None:
-    """Become `python -m workers`, on the Redis that this command line would use."""
+    """Replace this process by `python -m workers`, with the same Redis as this command line."""
     environ = dict(os.environ)
     if not {"--help", "-h"} & set(arguments):
         settings = settings_from()

@@ -1,4 +1,6 @@
-"""`dateline sources …`: what is polled. As the API (service/web/handlers/sources.py)."""
+"""`dateline sources …`: feeds and pages that are polled, as in the API
+(service/web/handlers/sources.py).
+"""
 
 from __future__ import annotations
 
@@ -19,37 +21,40 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 @click.group("sources")
 def group() -> None:
-    """What is polled. A source is named by its id or its URL."""
+    """Manage sources: the feeds and pages that are polled. SOURCE is an id or a URL."""
 
 
 class Duration(click.ParamType[float]):
-    """`90`, `15m`, `2h`, `1d`: seconds."""
+    """A duration such as `90` (seconds), `15m`, `2h` or `1d`."""
 
     name = "duration"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Seconds of a text."""
+        """Convert it to seconds; anything else is a usage error."""
         text = str(value).strip().lower()
         number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
         try:
             return float(number) * _UNITS[unit]
         except ValueError:
-            self.fail(f"{value!r} is no duration such as 90, 15m, 2h or 1d", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 90, 15m, 2h or 1d", param, ctx)
 
 
 def settings_of_source(command: Any) -> Any:
-    """The options that `add` and `set` have in common."""
+    """Add the options that `add` and `set` have in common to a command."""
     for option in reversed(
         (
-            click.option("--category", help="File its articles here, whatever they say."),
+            click.option("--category", help="File all its articles under this category."),
             click.option("--map", "rules", multiple=True, metavar="THEIRS=OURS",
-                         help="File its category THEIRS (* and ? stand for anything) under OURS; "
-                              "nothing after = drops it. May be repeated; then --category is for "
-                              "what no rule names."),
-            click.option("--every", type=Duration(), help="Poll so often: 90, 15m, 2h, 1d."),
+                         help="File the source's category THEIRS under OURS, e.g. 'Port*=Harbour' "
+                              "(* is any text, ? any character); 'Ads=' drops it. May be "
+                              "repeated; --category then applies to articles that no rule "
+                              "matches."),
+            click.option("--every", type=Duration(), metavar="TIME",
+                         help="Poll at this interval: 90 (seconds), 15m, 2h, 1d."),
             click.option("--header", "headers", multiple=True, metavar="NAME:VALUE",
-                         help="Send this to its host. May be repeated."),
-            click.option("--user", metavar="NAME:PASSWORD", help="HTTP Basic, for its host."),
+                         help="Header to send with requests to the source. May be repeated."),
+            click.option("--user", metavar="NAME:PASSWORD",
+                         help="User name and password for HTTP Basic authentication."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -75,8 +80,8 @@ def _fields(
 
 
 def _pair(option: str, text: str, mark: str) -> tuple[str, str]:
-    name, found, value = text.partition(mark)
-    if not found or not name.strip():
+    name, separator, value = text.partition(mark)
+    if not separator or not name.strip():
         raise click.BadParameter(f"needs a {mark!r}, as in NAME{mark}VALUE", param_hint=option)
     return name.strip(), value.strip()
 
@@ -86,7 +91,12 @@ def _pair(option: str, text: str, mark: str) -> tuple[str, str]:
 @settings_of_source
 @AS_JSON
 def add_source(url: str, as_json: bool, **options: Any) -> None:
-    """Poll a feed or page from now on. For a site's address, the first poll looks for its feed."""
+    """Add a source: poll a feed or page from now on.
+
+    URL may be the address of a site; the first poll then looks for its feed. For example:
+
+    dateline sources add https://example.org/feed.xml --every 30m
+    """
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -103,7 +113,7 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
 @settings_of_source
 @AS_JSON
 def set_source(source: str, as_json: bool, **options: Any) -> None:
-    """Change settings of a source; those not named stay."""
+    """Change settings of a source. Settings that are not named stay as they are."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -115,7 +125,10 @@ def set_source(source: str, as_json: bool, **options: Any) -> None:
 @group.command("list")
 @AS_JSON
 def list_sources(as_json: bool) -> None:
-    """All sources, one a line: id, state, when it is due, URL."""
+    """List all sources, one a line: id, state, time of the next poll, URL.
+
+    States: new (not polled yet), ok, live (its hub pushes to us), failing, paused.
+    """
     now = datetime.now(UTC)
 
     async def work(store: Store) -> list[dict[str, Any]]:
@@ -123,11 +136,11 @@ def list_sources(as_json: bool) -> None:
             await manage_sources.to_public(store, s, now=now) for s in await store.sources.all()
         ]
 
-    found = with_store(settings_from(), work)
+    sources = with_store(settings_from(), work)
     if as_json:
-        show(found, as_json=True)
+        show(sources, as_json=True)
         return
-    for source in found:
+    for source in sources:
         due = (source["due"] or "-")[:19]
         click.echo(f"{source['id']}  {_state(source):<8}  {due:<19}  {source['url']}")
 
@@ -146,7 +159,7 @@ def _state(source: dict[str, Any]) -> str:
 @click.argument("source")
 @AS_JSON
 def show_source(source: str, as_json: bool) -> None:
-    """One source and its last poll."""
+    """Show a source, its settings and the result of its last poll."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -160,14 +173,14 @@ def show_source(source: str, as_json: bool) -> None:
 @group.command("pause")
 @click.argument("source")
 def pause_source(source: str) -> None:
-    """Poll it no more until it is resumed."""
+    """Stop polling a source until it is resumed."""
     _set_paused(source, paused=True)
 
 
 @group.command("resume")
 @click.argument("source")
 def resume_source(source: str) -> None:
-    """Poll it again, now."""
+    """Resume a paused source and poll it at once."""
     _set_paused(source, paused=False)
 
 
@@ -183,7 +196,7 @@ def _set_paused(source: str, *, paused: bool) -> None:
 @group.command("refresh")
 @click.argument("source")
 def refresh_source(source: str) -> None:
-    """Have a source polled at once, unless it is paused."""
+    """Poll a source at once. A paused source is refused."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> None:
@@ -195,7 +208,7 @@ def refresh_source(source: str) -> None:
 @group.command("remove")
 @click.argument("source")
 def remove_source(source: str) -> None:
-    """Forget a source; its articles stay."""
+    """Remove a source. Its articles stay."""
 
     async def work(store: Store) -> None:
         await manage_sources.remove(store, source)
@@ -205,7 +218,10 @@ def remove_source(source: str) -> None:
 
 @group.command("export")
 def export_sources() -> None:
-    """Write all sources as OPML, which `dateline import` takes back."""
+    """Write all sources as OPML to stdout; `dateline import` reads it again.
+
+    Headers and passwords are secret and are left out.
+    """
     sys.stdout.buffer.write(with_store(settings_from(), manage_sources.exported))
 
 
@@ -213,5 +229,5 @@ def export_sources() -> None:
 @click.argument("url")
 @AS_JSON
 def discover_feeds(url: str, as_json: bool) -> None:
-    """List the feeds of a site, without adding any."""
+    """List the feeds of a site without adding any of them."""
     pass_on("discover", (url, *(["--json"] if as_json else [])))

@@ -1,7 +1,4 @@
-"""`dateline views …` and `dateline private …`: saved selections, and addresses for one subscriber.
-
-As the API (service/web/handlers/views.py).
-"""
+"""`dateline views …`: saved selections, as in the API (service/web/handlers/views.py)."""
 
 from __future__ import annotations
 
@@ -18,23 +15,32 @@ from service.storage.store import Store
 
 @click.group("views")
 def group() -> None:
-    """Saved selections, served as feeds of their own."""
+    """Manage views: saved selections of articles, each served as a feed."""
 
 
 @group.command("add")
 @click.argument("name")
 @click.argument("query")
-@click.option("--title", default="", help="As readers see it; made of the name if not given.")
-@click.option("--category", default="all", help="Select of this category only.")
-@click.option("--private", is_flag=True, help="No public address; see `dateline private`.")
-@click.option("--replace", is_flag=True, help="Replace the view of this name.")
+@click.option("--title", default="", help="Title of the feed; derived from NAME if omitted.")
+@click.option(
+    "--category",
+    default="all",
+    show_default=True,
+    help="Select from this category and those below it.",
+)
+@click.option(
+    "--private", is_flag=True, help="Serve it only at private addresses; see `dateline private`."
+)
+@click.option("--replace", is_flag=True, help="Replace an existing view of this name.")
 @AS_JSON
 def add_view(
     name: str, query: str, title: str, category: str, private: bool, replace: bool, as_json: bool
 ) -> None:
-    """Serve what QUERY selects at /feeds/views/NAME.rss.
+    """Add a view: serve what QUERY selects at /feeds/views/NAME.rss.
 
-    QUERY is what a feed's URL takes, e.g. 'any=fog,storm&lang=en'; try it there first.
+    QUERY has the parameters of a feed's URL, so you can test it there first. For example:
+
+    dateline views add weather 'any=fog,storm&lang=en'
     """
     settings, now = settings_from(), datetime.now(UTC)
     fields = {
@@ -64,7 +70,7 @@ def list_views(as_json: bool) -> None:
 @click.argument("name")
 @AS_JSON
 def show_view(name: str, as_json: bool) -> None:
-    """Show a view, its URL, and how far its index has come."""
+    """Show a view, its URL, and the progress of its index."""
     settings = settings_from()
 
     async def work(store: Store) -> dict[str, Any]:
@@ -76,7 +82,10 @@ def show_view(name: str, as_json: bool) -> None:
 @group.command("remove")
 @click.argument("name")
 def remove_view(name: str) -> None:
-    """Remove a view and its index."""
+    """Remove a view, its index and its private feeds.
+
+    A view that webhooks follow is refused.
+    """
 
     async def work(store: Store) -> None:
         await views.remove(store, name)

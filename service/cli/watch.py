@@ -1,4 +1,4 @@
-"""`dateline tail`, `status`, `export`: look at a running dateline."""
+"""`dateline tail`, `status`, `export`: what a running dateline holds and does."""
 
 from __future__ import annotations
 
@@ -19,14 +19,23 @@ TAIL_COUNT = 10
 
 
 @click.command()
-@click.option("--category", default="", help="Only this category and those below it.")
+@click.option("--category", default="", help="Show only this category and those below it.")
 @click.option(
-    "-n", "count", default=TAIL_COUNT, show_default=True, help="Old events to print first."
+    "-n",
+    "count",
+    default=TAIL_COUNT,
+    show_default=True,
+    help="Print this many of the newest events first.",
 )
-@click.option("--follow/--no-follow", default=True, help="Wait for new events.")
+@click.option(
+    "--follow/--no-follow",
+    default=True,
+    show_default=True,
+    help="Go on printing new events until Ctrl-C.",
+)
 @AS_JSON
 def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
-    """Print events of the stream as they come, one a line."""
+    """Print the events of the stream as they arrive, one a line."""
     path = categories.parse(category).path if category else ""
 
     async def work(store: Store) -> None:
@@ -68,7 +77,10 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
 @click.command()
 @AS_JSON
 def status(as_json: bool) -> None:
-    """Show what the archive holds, and how far consumer groups are behind."""
+    """Show what the archive holds, and how far the consumer groups are behind.
+
+    Of each group: pending events were read but not acknowledged yet, the others were not read yet.
+    """
 
     async def work(store: Store) -> dict[str, Any]:
         shards = range(store.event_stream.shards)
@@ -90,7 +102,10 @@ def status(as_json: bool) -> None:
 
 @click.command()
 def export() -> None:
-    """Write every live article as NDJSON, which `dateline import` takes back."""
+    """Write every live article as NDJSON to stdout; `dateline import` reads it again.
+
+    For example: dateline export > archive.ndjson
+    """
 
     async def work(store: Store) -> None:
         titles = await store.articles.category_titles()
@@ -108,6 +123,6 @@ def export() -> None:
 
 def _exported(article: Article, titles: dict[str, str]) -> bytes:
     fields = orjson.loads(article.to_json())
-    # Titles, not slugs: their spelling is to come back, too.
+    # Titles, not slugs: an import must restore their spelling.
     fields["categories"] = [categories.title_path(path, titles) for path in article.categories]
     return orjson.dumps(fields) + b"\n"

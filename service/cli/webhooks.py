@@ -1,5 +1,6 @@
-"""`dateline webhooks …`: who is notified of new articles. The same as the API
-(service/web/handlers/webhooks.py)."""
+"""`dateline webhooks …`: URLs that are notified of articles, as in the API
+(service/web/handlers/webhooks.py).
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _SIGNATURE = click.option(
     type=click.Choice(("", *signing.VERSIONS)),
     default="",
     show_default="v1, or as before",
-    help="v1: HMAC with a shared secret; v1a: ed25519, verified by a public key.",
+    help="v1: HMAC with a shared secret; v1a: ed25519, verified with a public key.",
 )
 _LIMIT = click.option(
     "--limit",
@@ -30,24 +31,42 @@ _LIMIT = click.option(
 )
 _SETTINGS = (
     click.option(
-        "--category", "categories", multiple=True, help="Only this and below; may be repeated."
+        "--category",
+        "categories",
+        multiple=True,
+        help="Send only this category and those below it; may be repeated.",
     ),
-    click.option("--type", "types", multiple=True, help="Only this event type; may be repeated."),
-    click.option("--query", help="Only what matches, as in a feed's URL: 'lang=en&tag=ferries'."),
-    click.option("--view", help="Only what is in this view."),
-    click.option("--payload", type=click.Choice(payloads.PAYLOADS), help="How much of an article."),
-    click.option("--format", type=click.Choice(payloads.FORMATS), help="Of the messages."),
-    click.option("--batch", type=int, help="At most so many events in a request; 1 unless set."),
-    click.option("--linger-ms", type=int, help="How long a batch that is not full waits."),
-    click.option("--max-bytes", type=int, help="Of a batch."),
     click.option(
-        "--header", "headers", multiple=True, help="'Name: value' to send; may be repeated."
+        "--type",
+        "types",
+        multiple=True,
+        help="Send only this event type, e.g. dateline.article.published.v1; may be repeated.",
     ),
-    click.option("--rate-per-s", type=float, help="Requests a second at most; 0 for no limit."),
+    click.option(
+        "--query", help="Send only matching articles, as in a feed's URL: 'lang=en&tag=ferries'."
+    ),
+    click.option("--view", help="Send only articles of this view."),
+    click.option(
+        "--payload",
+        type=click.Choice(payloads.PAYLOADS),
+        help="full: the whole article; summary: without its text; id: id, URL, revision, status.",
+    ),
+    click.option("--format", type=click.Choice(payloads.FORMATS), help="Format of the messages."),
+    click.option("--batch", type=int, help="Most events in one request; 1 if not set."),
+    click.option("--linger-ms", type=int, help="Milliseconds that a batch waits to fill."),
+    click.option("--max-bytes", type=int, help="Largest size of a batch in bytes."),
+    click.option(
+        "--header",
+        "headers",
+        multiple=True,
+        help="Header 'Name: value' to send with each request; may be repeated.",
+    ),
+    click.option("--rate-per-s", type=float, help="Most requests per second; 0 for no limit."),
     click.option(
         "--on-failure",
         type=click.Choice(webhook.ON_FAILURE),
-        help="block keeps the order, skip goes on after all retries.",
+        help="block: wait until the failed event is delivered, so that the order is kept; "
+        "skip: give it up after all retries and send the next.",
     ),
 )
 
@@ -58,8 +77,8 @@ def _with_settings(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """Of the options those that were given, as the API has them."""
+def _set_fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that the user set, as fields of the API."""
     fields = {name: value for name, value in options.items() if value not in (None, ())}
     if "headers" in fields:
         pairs = (header.partition(":") for header in fields["headers"])
@@ -69,7 +88,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 @click.group("webhooks")
 def group() -> None:
-    """Notify URLs of new articles."""
+    """Manage webhooks: URLs that are notified of articles."""
 
 
 @group.command("add")
@@ -78,11 +97,16 @@ def group() -> None:
 @_SIGNATURE
 @AS_JSON
 def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None:
-    """Notify a URL of everything from now on. The secret is shown only this once."""
+    """Add a webhook: notify URL of events from now on. The secret is shown only this once.
+
+    Without options, every event is sent. For example:
+
+    dateline webhooks add https://example.org/hook --category news
+    """
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        fields = {"url": url, "signature": signature, **_given(options)}
+        fields = {"url": url, "signature": signature, **_set_fields(options)}
         return await webhooks.add(store, fields, now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
@@ -90,17 +114,28 @@ def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None
 
 @group.command("set")
 @click.argument("webhook_id")
-@click.option("--url", help="Where to send.")
+@click.option("--url", help="URL to send to.")
 @_with_settings
-@click.option("--paused/--not-paused", default=None, help="Send nothing meanwhile, or go on.")
-@click.option("--reset", multiple=True, help="Put a setting back to its default: its name.")
+@click.option(
+    "--paused/--not-paused",
+    default=None,
+    help="Stop sending, or continue from the same position.",
+)
+@click.option(
+    "--reset",
+    multiple=True,
+    metavar="SETTING",
+    help="Reset a setting to its default, e.g. --reset rate-per-s; may be repeated.",
+)
 @AS_JSON
 def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Change settings; it goes on from where it is."""
+    """Change settings of a webhook. It continues from its present position."""
 
     async def work(store: Store) -> dict[str, Any]:
         names = (name.replace("-", "_") for name in reset)
-        return await webhooks.change(store, webhook_id, {**dict.fromkeys(names), **_given(options)})
+        return await webhooks.change(
+            store, webhook_id, {**dict.fromkeys(names), **_set_fields(options)}
+        )
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -108,7 +143,7 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
 @group.command("list")
 @AS_JSON
 def list_webhooks(as_json: bool) -> None:
-    """All webhooks and their states."""
+    """List all webhooks and their states."""
     show(with_store(settings_from(), webhooks.all_public), as_json=as_json)
 
 
@@ -116,7 +151,7 @@ def list_webhooks(as_json: bool) -> None:
 @click.argument("webhook_id")
 @AS_JSON
 def show_webhook(webhook_id: str, as_json: bool) -> None:
-    """One webhook: settings, state, how far it is behind."""
+    """Show a webhook: its settings, its state and how many events wait for it."""
 
     async def work(store: Store) -> dict[str, Any]:
         return (await webhooks.to_public(store, [await webhooks.find(store, webhook_id)]))[0]
@@ -129,7 +164,7 @@ def show_webhook(webhook_id: str, as_json: bool) -> None:
 @_LIMIT
 @AS_JSON
 def list_attempts(webhook_id: str, limit: int, as_json: bool) -> None:
-    """The newest attempts at delivery, newest first."""
+    """List the latest delivery attempts, newest first."""
 
     async def work(store: Store) -> list[dict[str, str | int]]:
         await webhooks.find(store, webhook_id)
@@ -143,7 +178,7 @@ def list_attempts(webhook_id: str, limit: int, as_json: bool) -> None:
 @_LIMIT
 @AS_JSON
 def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
-    """Events that were given up (--on-failure skip), newest first."""
+    """List the events that were given up (--on-failure skip), newest first."""
 
     async def work(store: Store) -> list[dict[str, str | int]]:
         await webhooks.find(store, webhook_id)
@@ -156,7 +191,7 @@ def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
 @_LIMIT
 @AS_JSON
 def list_operations(limit: int, as_json: bool) -> None:
-    """Events for operators: disabled, failing, recovered, gap; newest first."""
+    """List what happened to webhooks: disabled, failing, recovered, gap; newest first."""
 
     async def work(store: Store) -> list[dict[str, Any]]:
         return await store.webhooks.operations(limit=limit)
@@ -182,11 +217,15 @@ def test_webhook(webhook_id: str) -> None:
     "start",
     default=webhooks.CURSOR,
     show_default=True,
-    help="cursor: where it stood; now; a time (RFC 3339); or the id of the event to go on after.",
+    help="Where to continue: cursor (where it stopped), now, a time (RFC 3339), or the id of an "
+    "event (continue after it).",
 )
 @AS_JSON
 def resume_webhook(webhook_id: str, start: str, as_json: bool) -> None:
-    """Go on with a webhook that was disabled, or from another place."""
+    """Resume a disabled webhook, or move a webhook to another position.
+
+    For example: dateline webhooks resume WEBHOOK_ID --from 2026-01-05T12:00:00Z
+    """
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -197,16 +236,21 @@ def resume_webhook(webhook_id: str, start: str, as_json: bool) -> None:
 
 @group.command("replay")
 @click.argument("webhook_id")
-@click.option("--event", help="This one, by its id.")
-@click.option("--since", help="All from this time on (RFC 3339).")
-@click.option("--until", help="With --since: those before this time.")
-@click.option("--failures-since", help="Those given up since this time.")
+@click.option("--event", help="Send this event, by its id.")
+@click.option("--since", help="Send all events from this time on (RFC 3339).")
+@click.option("--until", help="With --since: send only events before this time.")
+@click.option("--failures-since", help="Send the events that were given up since this time.")
 @AS_JSON
 def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> None:
-    """Send events again, under the same ids, beside what comes."""
+    """Send events again, with the same ids, while new events are sent as usual.
+
+    Choose one of --event, --since and --failures-since. For example:
+
+    dateline webhooks replay WEBHOOK_ID --since 2026-01-05T12:00:00Z
+    """
 
     async def work(store: Store) -> dict[str, Any]:
-        return await webhooks.replay(store, webhook_id, _given(options))
+        return await webhooks.replay(store, webhook_id, _set_fields(options))
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -218,12 +262,12 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
     type=click.FloatRange(0, webhook.MAX_OVERLAP_S),
     default=webhook.DEFAULT_OVERLAP_S,
     show_default=True,
-    help="How long the old key goes on signing beside the new one.",
+    help="Seconds for which the old key also signs each message.",
 )
 @_SIGNATURE
 @AS_JSON
 def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: bool) -> None:
-    """Replace the signing key. The secret is shown only this once."""
+    """Replace the signing key of a webhook. The new secret is shown only this once."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
@@ -236,7 +280,7 @@ def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: b
 @group.command("remove")
 @click.argument("webhook_id")
 def remove_webhook(webhook_id: str) -> None:
-    """Remove a webhook and everything about it."""
+    """Remove a webhook with its logs and dead letters."""
 
     async def work(store: Store) -> None:
         await webhooks.remove(store, webhook_id)
