@@ -72,7 +72,7 @@ def _identity() -> _Coding:
 def _gzip() -> _Coding:
     # 32: gzip or zlib, whichever it begins with; `deflate` is the second by its definition.
     inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
-    held, members = b"", 1
+    pending, members = b"", 1
 
     def steps(chunk: bytes) -> Iterator[bytes]:
         for at in range(0, len(chunk), _SLICE_BYTES):
@@ -82,12 +82,12 @@ def _gzip() -> _Coding:
                 raise Undecodable(f"has broken gzip data: {exc}") from exc
 
     def slice_steps(part: bytes) -> Iterator[bytes]:
-        nonlocal inflater, held, members
-        part, held = held + part, b""
+        nonlocal inflater, pending, members
+        part, pending = pending + part, b""
         while part:
             if inflater.eof:
                 if part == _MEMBER[:1]:
-                    held = part  # Its second byte is still to come.
+                    pending = part  # Its second byte is still to come.
                     return
                 if not part.startswith(_MEMBER):
                     return  # Padding.

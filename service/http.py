@@ -97,12 +97,12 @@ def retry_after_s(header: str, now: datetime) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """A date of HTTP (RFC 9110 5.6.7) in any form that occurs; None if it is none."""
+    """A date of HTTP (RFC 9110 5.6.7) in any form that occurs; None if it is not a date."""
     try:
-        found = parsedate_to_datetime(text)
+        moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
         return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _LINK = re.compile(r"<([^<>]*)>((?:\s*;\s*[\w*]+\s*(?:=\s*(?:\"[^\"]*\"|[^\s;,\"]*))?)*)")
@@ -127,9 +127,9 @@ def whole_number(name: str, text: str, *, low: int, high: int) -> int:
 
 def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
     """(hub, topic) that Link headers name (RFC 8288), absolute; empty if they do not."""
-    found: dict[str, str] = {}
+    targets: dict[str, str] = {}
     for target, parameters in (match for value in headers for match in _LINK.findall(value)):
         rel = _REL.search(parameters)
         for name in (rel.group(1) or rel.group(2) or "").lower().split() if rel else ():
-            found.setdefault(name, urljoin(base_url, target.strip()))
-    return found.get("hub", ""), found.get("self", "")
+            targets.setdefault(name, urljoin(base_url, target.strip()))
+    return targets.get("hub", ""), targets.get("self", "")

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_SHARE = 0.8
 """Of DRAIN_S: what work in flight gets to end by itself. Then it is cancelled, and has the rest."""
-TELL_S = 1.0
+REPORT_S = 1.0
 """For the log line and the traceback of a process that is ended hard."""
 MAX_OPEN_FILES = 1_048_576
 """The largest number that Linux allows without further settings (fs.nr_open)."""
@@ -106,13 +106,13 @@ def end_within(seconds: float) -> threading.Timer:
 
 def _end_now(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
     # Whatever hangs may hold a lock of logging, or fill the pipe that is written to.
-    teller = threading.Thread(target=_tell_why, args=(seconds, loop), daemon=True)
-    teller.start()
-    teller.join(TELL_S)
+    reporter = threading.Thread(target=_report_why, args=(seconds, loop), daemon=True)
+    reporter.start()
+    reporter.join(REPORT_S)
     os._exit(1)
 
 
-def _tell_why(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
+def _report_why(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
     tasks = asyncio.all_tasks(loop) if loop else ()
     waits = "; ".join(sorted({_place_of(task) for task in tasks}))
     extra = {"after_s": seconds, "waits": waits[:2_000]}

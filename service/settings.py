@@ -91,15 +91,15 @@ class Settings(BaseModel):
         if env_file is not None and env_file.is_file():
             values.update({k: v for k, v in dotenv_values(env_file).items() if v is not None})
         values.update(environ)
-        given = {
+        fields = {
             name.removeprefix(PREFIX).lower(): value
             for name, value in values.items()
             if name.startswith(PREFIX) and not name.startswith(NOT_SETTINGS) and value.strip()
         }
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(fields)
         except ValidationError as exc:
-            faults = dict.fromkeys(_fault(error, given) for error in exc.errors())
+            faults = dict.fromkeys(_fault(error, fields) for error in exc.errors())
             raise InvalidSettings(list(faults)) from exc
 
     @field_validator("timezone", mode="before")
@@ -172,7 +172,7 @@ class Settings(BaseModel):
         return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _fault(error: ErrorDetails, given: Mapping[str, str]) -> str:
+def _fault(error: ErrorDetails, fields: Mapping[str, str]) -> str:
     field = str(error["loc"][0])
     name = PREFIX + field.upper()
     if field in REMOVED:
@@ -182,7 +182,7 @@ def _fault(error: ErrorDetails, given: Mapping[str, str]) -> str:
         hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see docs/settings.md"
         return f"{name}: no such setting{hint}"
     reason = error["msg"].removeprefix("Value error, ")
-    shown = "***" if field in ("api_token", "redis_url") else repr(given.get(field, ""))
+    shown = "***" if field in ("api_token", "redis_url") else repr(fields.get(field, ""))
     return f"{name}={shown}: {reason[0].lower()}{reason[1:]}"
 
 

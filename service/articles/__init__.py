@@ -1,1 +1,1 @@
-"""Articles: from what was found (Entry) to what is kept (Article) and announced (Event). Pure."""
+"""Articles: parsed input (Entry), stored articles (Article) and their events (Event). Pure."""

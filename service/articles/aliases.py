@@ -1,12 +1,12 @@
-"""Aliases: by what else an article of one source is known, when its guid changes. Pure.
+"""Aliases: other names by which an article of a source is known when its guid changes. Pure.
 
 Publishers change guids (a new CMS, a corrected slug, http to https), and an edited headline must
-not become a second article. What stays then is the link, or the number in a K2 link. A link alone
-is not enough, for some pages are rewritten in place every day: the date must be the old one, too,
-or the title where there is no date. A guid that is no URI ("N/A", "1") may turn out to be used for
-several entries only when the second one comes: link, title and date together are an alias then.
+not become a second article. What remains is the link, or the number in a K2 link. A link
+alone is not enough, because some pages are rewritten in place every day: the date must be the same,
+too, or the title where there is no date. Only the second entry shows that a guid that is not a URI
+("N/A", "1") is used for several entries; then link, title and date together are the alias.
 
-An alias only ever joins articles of one `source`; no feed can take over another's articles by it.
+An alias joins only articles of one `source`: no feed can take over another's articles with it.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from service.http import without_default_port
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
 _TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid|xtor|at_.*")
-# A piece of text to be shown marked (https://wicg.github.io/scroll-to-text-fragment/).
+# A piece of text that the browser highlights (https://wicg.github.io/scroll-to-text-fragment/).
 _TEXT_FRAGMENT = ":~:"
 EXACT = b"="
-"""Likeness of an alias of link, title and date: what has a poor guid is sought by it first."""
+"""Fingerprint of an alias of link, title and date; an article with a poor guid is looked up by it
+first."""
 ALIAS_BYTES = 10
-"""Two of the source, so that all of its aliases are kept together, and eight of the alias."""
+"""Two of the source, so that its aliases are stored together, and eight of the alias."""
 
 
 @lru_cache(maxsize=4_096)
 def canonical(url: str) -> str:
-    """The URL without what does not tell one article from another.
+    """The URL without the parts that do not distinguish articles.
 
-    What stands after `#` does: a changelog or a live report has its entries there.
+    The fragment is kept: the entries of a changelog or a live report differ only in it.
     """
     try:
         parts = urlsplit(url)
@@ -43,15 +44,15 @@ def canonical(url: str) -> str:
         return url
     host = without_default_port(parts.netloc).removeprefix("www.")
     path = parts.path.rstrip("/")
-    query = f"?{found}" if parts.query and (found := _untracked(parts.query)) else ""
-    place = parts.fragment.partition(_TEXT_FRAGMENT)[0]
-    if "=" in place:
-        place = _untracked(place)
-    return f"{host}{path}{query}" + (f"#{place}" if place else "")
+    query = _untracked(parts.query) if parts.query else ""
+    fragment = parts.fragment.partition(_TEXT_FRAGMENT)[0]
+    if "=" in fragment:
+        fragment = _untracked(fragment)
+    return host + path + (f"?{query}" if query else "") + (f"#{fragment}" if fragment else "")
 
 
 def _untracked(query: str) -> str:
-    """The parameters in one order, without those that tell where a reader came from."""
+    """The parameters in sorted order, without those that track where a visitor came from."""
     return urlencode(
         sorted(
             (name, value)
@@ -64,28 +65,29 @@ def _untracked(query: str) -> str:
 def aliases_of(
     draft: Draft, *, is_own_link: bool, exact: str = ""
 ) -> tuple[tuple[bytes, bytes], ...]:
-    """(alias, fingerprint) of a draft, the surest first. With an empty fingerprint, or EXACT, the
-    alias is enough.
+    """(alias, fingerprint) of a draft, the most certain first.
+
+    With an empty fingerprint, or EXACT, the alias is enough.
 
     Args:
         is_own_link: whether no other entry of its document has the same link.
         exact: guid, link, title and date, if they may have to identify it together once other
             entries have its guid, and no other entry of its document has the same.
     """
-    found = []
+    aliases = []
     if exact:
-        found.append((_digest(draft.source, "exact", exact), EXACT))
+        aliases.append((_digest(draft.source, "exact", exact), EXACT))
     number = _K2_ITEM.search(draft.url) if "#" not in draft.url else None
     if number and "/" not in draft.source:
-        # Its source is a host, so the link is on it (see identify).
-        found.append((_digest(draft.source, "k2", number.group(1)), b""))
+        # Its source is a host, so the link is on that host (see identify).
+        aliases.append((_digest(draft.source, "k2", number.group(1)), b""))
     if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
-        found.append((_digest(draft.source, "link", canonical(draft.url)), _fingerprint(draft)))
-    return tuple(found)
+        aliases.append((_digest(draft.source, "link", canonical(draft.url)), _fingerprint(draft)))
+    return tuple(aliases)
 
 
 def is_poor(guid: str) -> bool:
-    """Whether a guid may well be one of several entries: "N/A", a number, the site's address."""
+    """Whether several entries may share this guid: "N/A", a number, the site's address."""
     try:
         parts = urlsplit(guid)
     except ValueError:

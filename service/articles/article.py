@@ -2,13 +2,13 @@
 
 Three shapes, in the order in which an article passes through them:
 
-    Entry     as found by a parser or pushed by a client: nothing cleaned, nothing decided
+    Entry     as parsed or as pushed by a client: nothing cleaned, nothing decided
     Draft     cleaned, identified, hashed (`service.articles.compose`): what storage appends
-    Article   as kept: with revision, first_seen and status, which only storage can give
+    Article   as stored: with revision, first_seen and status, which only storage can give
 
-Rules. Every string of a Draft has passed one gate (`service.articles.text`), because a Draft cannot
-be made otherwise. `id` is UUIDv5 of (source, guid) and never changes. A changed title, text, date
-or category makes a new revision; anything else does not.
+Rules. A Draft normalises each of its strings when it is created (`service.articles.text`), so no
+Draft can contain a forbidden character. `id` is UUIDv5 of (source, guid) and never changes. A
+changed title, text, date or category makes a new revision; anything else does not.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ MAX_TITLE_CHARS = 500
 MAX_SUMMARY_CHARS = 500
 MAX_NAME_CHARS = 200
 MAX_URL_CHARS = 12_000
-"""Of 4,000 characters, percent-encoded; identifiers are URLs, more often than not."""
+"""A URL of 4,000 characters, percent-encoded. Most identifiers are URLs."""
 MAX_LENGTH_BYTES = 2**53 - 1
-"""The largest integer that every reader of JSON has (RFC 8259 6)."""
+"""The largest integer that every JSON parser represents exactly (RFC 8259 6)."""
 _IDENTIFIERS = ("source", "guid")
 _TEXTS: dict[str, int | None] = {
     "url": MAX_URL_CHARS,
     "title": MAX_TITLE_CHARS,
     "summary": MAX_SUMMARY_CHARS,
-    "content_html": None,  # Cut markup would be other markup; `compose` refuses what is too long.
+    "content_html": None,  # Cutting would break the markup; `compose` refuses what is too long.
     "image": MAX_URL_CHARS,
     "attribution": MAX_NAME_CHARS,
     "raw_published": MAX_NAME_CHARS,
@@ -54,14 +54,14 @@ _TEXTS: dict[str, int | None] = {
 
 
 class Detail(IntEnum):
-    """How much of an article its carrier gives; a richer form is never replaced by a poorer one."""
+    """How much of an article its document contains. Less detail never replaces more detail."""
 
     TEASER = 0
     """An entry of a list page: the text may be cut."""
     FEED = 1
     """An entry of a feed or of a site's JSON."""
     RECORD = 2
-    """A push or an export: the publisher's own words on the whole article."""
+    """A push or an export: the whole article, as its publisher describes it."""
     PAGE = 3
     """The article's own page."""
 
@@ -79,7 +79,7 @@ class Enclosure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One article as found. Strings may hold anything; URLs may be relative to `base_url`."""
+    """An uncleaned article. Strings may hold anything; URLs may be relative to `base_url`."""
 
     source: str = ""
     """The source that a record names as its own; feeds and pages have none."""
@@ -99,10 +99,10 @@ class Entry:
     image: str = ""
     enclosures: tuple[Enclosure, ...] = ()
     attribution: str = ""
-    """Whom the text itself names as its source; read from a closing "(Source: …)" if empty."""
+    """The source that the text names; if empty, `compose` reads a closing "(Source: …)"."""
     published: datetime | None = None
     raw_published: str = ""
-    """The date as it stood there, readable or not."""
+    """The date as written in the document, readable or not."""
     updated: datetime | None = None
     base_url: str = ""
     """What relative URLs in this entry are relative to."""
@@ -113,13 +113,13 @@ class Entry:
 class Draft:
     """A cleaned and identified article that storage has not judged yet.
 
-    Its strings are made fit for XML and JSON here, so that none can pass by the gate: in NFC, and
-    cut to their bounds. Source and guid keep their Unicode form, for they are compared by it.
+    Its strings are made valid for XML and JSON when it is created: in NFC, and cut to their bounds.
+    Source and guid keep their Unicode form, because they are compared by it.
     """
 
     id: str = field(init=False)
     source: str
-    """URI of the feed or site it came from."""
+    """URI of the feed or site that published it."""
     guid: str
     url: str
     title: str
@@ -135,15 +135,15 @@ class Draft:
     enclosures: tuple[Enclosure, ...]
     attribution: str
     published: datetime | None
-    """As the source says it, not clamped; None if it says nothing readable."""
+    """The date of the source, not clamped; None if there is no readable one."""
     raw_published: str
     updated: datetime | None
-    """As the source says it."""
+    """The date of the source; None if there is no readable one."""
     content_hash: str
     detail: Detail
 
     def __post_init__(self) -> None:
-        """Pass every string through the gate, then derive the id."""
+        """Normalise every string, then derive the id."""
         put = partial(object.__setattr__, self)
         for name in _IDENTIFIERS:
             put(name, _identifier(getattr(self, name)))
@@ -156,7 +156,7 @@ class Draft:
         put("id", article_id(self.source, self.guid))
 
     def to_doc(self) -> bytes:
-        """The JSON object of an article less the STORED_FIELDS, which storage adds at its end."""
+        """The JSON object of an article without the STORED_FIELDS, which storage appends to it."""
         return orjson.dumps(
             {
                 "id": self.id,
@@ -179,7 +179,7 @@ class Draft:
 
 
 def _identifier(text: str) -> str:
-    """One that is too long is hashed: cut, it could be another's."""
+    """Hash an identifier that is too long: two cut ones could be equal."""
     text = without_forbidden(text)
     if len(text) <= MAX_URL_CHARS:
         return text
@@ -194,7 +194,7 @@ def _sanitized(enclosure: Enclosure) -> Enclosure:
     )
 
 
-# What storage decides: the end of an article's JSON, written by article.lua in this order.
+# What storage decides: the last fields of an article's JSON, written by article.lua in this order.
 STORED_FIELDS = (
     "published", "updated", "first_seen", "revision", "content_hash", "status",
     "duplicate_of", "hidden_in", "duplicate_revision",
@@ -203,7 +203,7 @@ STORED_FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Article:
-    """An article as kept; its JSON is the `data` of events and of /articles/{id}.json."""
+    """An article as stored; its JSON is the `data` of events and of /articles/{id}.json."""
 
     id: str
     source: str
@@ -214,7 +214,7 @@ class Article:
     content_html: str
     authors: tuple[str, ...]
     categories: tuple[str, ...]
-    """Paths."""
+    """Category paths."""
     tags: tuple[str, ...]
     language: str
     image: str
@@ -224,7 +224,7 @@ class Article:
     published: datetime
     """Never later than first_seen."""
     updated: datetime
-    """Last change: what the source says if that is news, else when the change was seen."""
+    """Last change: the date of the source if it is a new one, else when the change was seen."""
     first_seen: datetime
     revision: int
     """1 at first, one more at each change."""
@@ -232,20 +232,20 @@ class Article:
     status: str
     """LIVE or WITHDRAWN."""
     duplicate_of: str = ""
-    """Id of the article that another source published first; empty if it is no duplicate."""
+    """Id of the article that another source published first; empty if it is not a duplicate."""
     hidden_in: tuple[str, ...] = ()
-    """Category paths (with `all`) that show that one instead."""
+    """Category paths (and `all`) that show the original instead."""
     duplicate_revision: int = 0
-    """How often these two changed; they make no revision."""
+    """How often these two fields changed; such a change makes no revision."""
 
     @classmethod
     def from_json(cls, data: bytes) -> Article:
-        """Read the wire form; fields that this version does not know are ignored."""
+        """Decode the wire form; fields that this version does not know are ignored."""
         return cls.from_dict(orjson.loads(data))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Article:
-        """The same from a decoded object."""
+        """Build the article from the decoded wire form."""
         return cls(
             id=fields["id"],
             source=without_forbidden(fields["source"]),
@@ -257,7 +257,7 @@ class Article:
             authors=tuple(fields["authors"]),
             categories=tuple(fields["categories"]),
             tags=tuple(fields["tags"]),
-            # What was kept before there was a gate passes it here.
+            # Older versions stored language tags that were not checked.
             language=language_tag(fields["language"]),
             image=fields["image"],
             enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
@@ -271,18 +271,18 @@ class Article:
             status=fields["status"],
             duplicate_of=fields.get("duplicate_of", ""),
             hidden_in=tuple(fields.get("hidden_in", ())),
-            # `marks` in what was kept, and on the stream until November 2026.
+            # Named `marks` in storage, and on the stream until November 2026.
             duplicate_revision=fields.get("duplicate_revision", fields.get("marks", 0)),
         )
 
     def to_json(self) -> bytes:
         """The wire form: `from_json(a.to_json()) == a`."""
         data = orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        # As events have it: only articles that are or were duplicates say so.
+        # As in events: only articles that are or were duplicates have these fields.
         return data if self.duplicate_revision else data.removesuffix(_UNMARKED) + b"}"
 
     def is_of(self, head: bytes) -> bool:
-        """Whether this is the article that storage keeps with this head."""
+        """Whether this is the revision that a stored head describes."""
         decided = orjson.loads(head or b"{}")
         return (decided.get("revision"), decided.get("marks", 0)) == (
             self.revision,
@@ -290,7 +290,7 @@ class Article:
         )
 
     def withdrawn(self) -> Article:
-        """The same article as withdrawn."""
+        """The same article with the status WITHDRAWN."""
         return replace(self, status=WITHDRAWN)
 
 
@@ -309,11 +309,10 @@ def article_id(source: str, guid: str) -> str:
 
 
 def content_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:
-    """128 bits in hex over what makes a revision. Breaks of lines and the order of categories do
-    not.
+    """128 bits in hex over what makes a revision; line breaks and the order of categories do not.
 
     Args:
-        title, text: cleaned (`clean.line`, `clean.plain_text`): one space at most between words.
+        title, text: cleaned (`text.line`, `text.plain_text`): one space at most between words.
     """
     parts = [
         title,

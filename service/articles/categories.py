@@ -1,11 +1,11 @@
 """Categories: paths of slugs, and how titles become them.
 
-A category is a path such as `media-center/coalition-news`. What comes in spells it as a path of
-titles or slugs joined by `/` (`Media Center/Coalition News`); the spelling is kept as the title of
-each step. An article in a category is in all categories above it, and `all` is everything.
+A category is a path such as `media-center/coalition-news`. Input spells it as a path of titles or
+slugs joined by `/` (`Media Center/Coalition News`); the spelling is stored as the title of each
+step. An article in a category is in all categories above it, and `all` is everything.
 
 Rules of a slug: Unicode letters, marks and digits, joined by single hyphens, case-folded, NFC. Two
-kinds of slugs would read as something else in a feed's path and get a prefix: numbers (a date
+kinds of slugs would mean something else in a feed's path and get a prefix: numbers (a date
 follows a category in the path) and the reserved first steps.
 """
 
@@ -31,7 +31,7 @@ MAX_TITLE_CHARS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
-    """A place in the category tree, as one article names it."""
+    """A category as one article names it."""
 
     path: str
     """Slugs joined by `/`, one at least."""
@@ -46,8 +46,8 @@ class Category:
 
 def slugify(title: str) -> str:
     """The slug of one step; empty if the title has no letter and no digit."""
-    kept = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in fold(title))
-    slug = "-".join(kept.split())
+    letters = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in fold(title))
+    slug = "-".join(letters.split())
     while len(slug.encode()) > MAX_SLUG_BYTES:
         slug = slug[:-1].rstrip("-")
     return f"no-{slug}" if slug.isdigit() else slug
@@ -60,7 +60,7 @@ def fold(text: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def parse(spelling: str) -> Category:
-    """Read `Media Center/Coalition News`, or the same in slugs.
+    """Parse `Media Center/Coalition News`, or the same path in slugs.
 
     Raises:
         InvalidInput: no step has a letter or digit, or there are more than MAX_DEPTH steps.
@@ -80,7 +80,7 @@ def parse(spelling: str) -> Category:
 
 
 def is_path(text: str) -> bool:
-    """Whether the text is a category path in its one true spelling (`all` is not: it is a page)."""
+    """Whether the text is a category path in canonical spelling (`all` is not: it is a page)."""
     try:
         return parse(text).path == text
     except InvalidInput:
@@ -89,11 +89,11 @@ def is_path(text: str) -> bool:
 
 def with_ancestors(paths: tuple[str, ...]) -> list[str]:
     """The paths and all above them, each once, sorted, without `all`."""
-    found: set[str] = set()
+    lineage: set[str] = set()
     for path in paths:
         steps = path.split("/")
-        found.update("/".join(steps[: i + 1]) for i in range(len(steps)))
-    return sorted(found)
+        lineage.update("/".join(steps[: i + 1]) for i in range(len(steps)))
+    return sorted(lineage)
 
 
 def with_ancestors_and_all(paths: tuple[str, ...]) -> list[str]:
@@ -102,12 +102,12 @@ def with_ancestors_and_all(paths: tuple[str, ...]) -> list[str]:
 
 
 def is_within(wanted: str, paths: Sequence[str]) -> bool:
-    """Whether one of the category paths is the wanted one or below it."""
+    """Whether one of the category paths is `wanted` or below it."""
     return any(path == wanted or path.startswith(f"{wanted}/") for path in paths)
 
 
 def title_of(path: str) -> str:
-    """A readable guess at the last step's title, for when only the slug is known."""
+    """A title guessed from the last slug, for categories whose title is not known."""
     return path.rsplit("/", 1)[-1].replace("-", " ").title()
 
 

@@ -27,23 +27,23 @@ def placed(names: Sequence[str], *, category: str, mapping: Mapping[str, str]) -
     """
     if not mapping:
         return (category,) if category else tuple(names)
-    found: list[str] = []
+    spellings: list[str] = []
     for name in names:
         ours = _ruled(name, mapping)
         if ours is None:
-            found += [] if category else [name]
+            spellings += [] if category else [name]
         elif ours:
-            found.append(ours)
-    if not found and category:
-        found = [category]
-    return tuple(dict.fromkeys(found))
+            spellings.append(ours)
+    if not spellings and category:
+        spellings = [category]
+    return tuple(dict.fromkeys(spellings))
 
 
 def _ruled(name: str, mapping: Mapping[str, str]) -> str | None:
-    """What the first rule that matches says; None if none does."""
+    """The category of the first rule that matches; None if no rule matches."""
     folded = fold(" ".join(name.split()))
     for pattern, ours in mapping.items():
-        # Brackets are letters here.
+        # Brackets have no special meaning here, as they have in fnmatch.
         if fnmatchcase(folded, fold(pattern).replace("[", "[[]")):
             return ours
     return None

@@ -1,7 +1,7 @@
-"""From an Entry as found to a Draft that storage can append: clean, identify, hash.
+"""From an Entry to a Draft that storage can append: clean, identify, hash.
 
-Every way in ends here: files, feeds, pages and pushes. Pure, and total on hostile input: what
-cannot be kept is dropped or refused with the field's name, never passed on.
+Files, feeds, pages and pushes all pass through it. Pure, and total on hostile input: what cannot be
+stored is dropped, or refused with the name of the field.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     """The draft of an entry.
 
     Args:
-        entry: as found.
+        entry: not cleaned.
         source: URI of the feed or site that the guid belongs to.
         guid: identity within the source, if the caller knows better than the entry.
 
@@ -55,7 +55,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
             "content_html", f"{len(entry.content_html)} characters", f"over {MAX_CONTENT_CHARS}"
         )
     if len(source) > MAX_SOURCE_CHARS:
-        # Cut, it would be another source.
+        # If it were cut, it would name another source.
         raise InvalidInput("source", source, f"over {MAX_SOURCE_CHARS} characters")
     content = sanitize.html(entry.content_html, base_url=entry.base_url)
     text = plain_text(content)
@@ -109,7 +109,7 @@ def first_sentence(text: str) -> str:
 
 def shorten(text: str, max_chars: int) -> str:
     """The text on one line, cut at a word and ended with an ellipsis if it is longer."""
-    # Cut first: nobody needs the spaces of a whole book.
+    # Cut first, so that a long text is not processed in full.
     text = spaces(text[: 2 * max_chars])
     if len(text) <= max_chars:
         return text
@@ -118,15 +118,15 @@ def shorten(text: str, max_chars: int) -> str:
 
 
 def attribution(text: str) -> str:
-    """What a closing "(Source: …)" names; empty if there is none."""
-    found = _ATTRIBUTION.search(text.strip())
-    return found.group(1) if found else ""
+    """The source that a closing "(Source: …)" names; empty if there is none."""
+    match = _ATTRIBUTION.search(text.strip())
+    return match.group(1) if match else ""
 
 
 def _categories(entry: Entry) -> tuple[Category, ...]:
-    """Each once. A name that cannot be a category is dropped from a feed's entry; for a record it
-    is an error, so that its publisher sees it."""
-    found: dict[str, Category] = {}
+    """The categories, each once. A name that cannot be a category is dropped from a feed's entry;
+    for a record it is an error, so that its publisher sees it."""
+    by_path: dict[str, Category] = {}
     for spelling in entry.categories[:MAX_LIST_ITEMS]:
         try:
             category = categories.parse(line(spelling))
@@ -134,8 +134,8 @@ def _categories(entry: Entry) -> tuple[Category, ...]:
             if entry.detail is Detail.RECORD:
                 raise
             continue
-        found.setdefault(category.path, category)
-    return tuple(found.values())
+        by_path.setdefault(category.path, category)
+    return tuple(by_path.values())
 
 
 def _names(values: tuple[str, ...]) -> tuple[str, ...]:
@@ -144,13 +144,13 @@ def _names(values: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
-    found = []
+    enclosures = []
     for enclosure in entry.enclosures[:MAX_LIST_ITEMS]:
         url = urls.url(enclosure.url, base_url=entry.base_url)
         if url:
             media_type = line(enclosure.type) or "application/octet-stream"
-            found.append(Enclosure(url=url, type=media_type, length=enclosure.length))
-    return tuple(found)
+            enclosures.append(Enclosure(url=url, type=media_type, length=enclosure.length))
+    return tuple(enclosures)
 
 
 def _plausible(moment: datetime | None) -> datetime | None:

@@ -1,7 +1,8 @@
-"""Duplicates: when two sources published one article. Pure.
+"""Duplicates: articles that two sources have published. Pure.
 
-The same link is the surest sign; nearly the same words are the other (a typo, a paragraph more,
-half of it). The original is the one on its publisher's own host, else the one that was seen first.
+The same link is the most certain sign; the other is nearly the same words (a typo, one paragraph
+more, one half of the text). The original is the one on its publisher's own host, else the one that
+was seen first.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _SEED = 42
 
 
 def shingles(article: Article) -> frozenset[str]:
-    """Runs of words at the start of title and text; empty if there are too few to tell."""
+    """Runs of words at the start of title and text; empty if there are too few words to compare."""
     text = f"{article.title} {plain_text(article.content_html)}"
     words = re.findall(r"\w+", text[: MAX_WORDS * 20].casefold())[:MAX_WORDS]
     if len(words) < MIN_WORDS:
@@ -36,12 +37,15 @@ def shingles(article: Article) -> frozenset[str]:
     return frozenset(" ".join(words[at : at + SHINGLE_WORDS]) for at in runs)
 
 
-def bands(found: frozenset[str]) -> list[bytes]:
-    """What similar texts probably have in common: BANDS of 9 bytes; none for a text too short."""
-    if not found:
+def bands(words: frozenset[str]) -> list[bytes]:
+    """BANDS values of 9 bytes for the shingles of a text; similar texts probably share one.
+
+    Empty if there are no shingles.
+    """
+    if not words:
         return []
     sketch = RMinHash(num_perm=BANDS * ROWS, seed=_SEED)
-    sketch.update(sorted(found))
+    sketch.update(sorted(words))
     hashes = sketch.digest()
     return [
         struct.pack(">BII", band, *hashes[band * ROWS : (band + 1) * ROWS]) for band in range(BANDS)
@@ -61,7 +65,7 @@ def are_alike(a: Article, b: Article) -> bool:
 
 
 def outranks(a: Article, b: Article) -> bool:
-    """Whether the first is the original of the two."""
+    """Whether `a` is the original of the two."""
     return _rank(a) < _rank(b)
 
 

@@ -1,7 +1,7 @@
-"""Packing: a Draft as the bytes that storage appends, made where the CPU is to spare. Pure.
+"""Encoding: a Draft as the bytes that storage appends. Pure.
 
-Reader processes pack what they read, so that the loop which appends it only hands bytes on. The
-detail between processes is plain values (`to_wire`), never code: readers meet hostile input.
+Parser processes encode their articles, so that the event loop which appends them only passes bytes
+on. Processes exchange plain values (`to_wire`), never code: parsers read hostile input.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class EncodedArticle:
 
     id: str
     detail: int
-    """Of `Detail`."""
+    """A value of `Detail`."""
     content_hash: str
     doc: bytes
-    """`Draft.to_doc`."""
+    """The result of `Draft.to_doc`."""
     published: str
-    """RFC 3339; empty if the source does not say."""
+    """RFC 3339; empty if the source has no date."""
     updated: str
     titles: tuple[tuple[str, str], ...]
     """(path, title) of its categories and all above them."""
     aliases: tuple[tuple[bytes, bytes], ...] = ()
-    """(alias, fingerprint), see `aliases`; for articles that may be known by another guid."""
+    """(alias, fingerprint) pairs, see `aliases`; for articles that may have had another guid."""
 
     def with_id(self, article_id: str) -> EncodedArticle:
         """The same article under another id."""
@@ -49,7 +49,7 @@ class EncodedArticle:
         )
 
     def to_wire(self) -> tuple[Any, ...]:
-        """Strings, bytes, integers and tuples of them."""
+        """The fields in a fixed order: strings, bytes, integers and tuples of them."""
         return (
             self.id, self.detail, self.content_hash, self.doc, self.published, self.updated,
             self.titles, self.aliases,
@@ -57,7 +57,7 @@ class EncodedArticle:
 
     @classmethod
     def from_wire(cls, values: tuple[Any, ...]) -> EncodedArticle:
-        """The inverse of `to_wire`."""
+        """Rebuild the article from the result of `to_wire`."""
         article_id, detail, content_hash, doc, published, updated, titles, aliases = values
         return cls(
             id=article_id,
@@ -72,7 +72,7 @@ class EncodedArticle:
 
 
 def encode(draft: Draft, *, aliases: tuple[tuple[bytes, bytes], ...] = ()) -> EncodedArticle:
-    """The bytes of a draft."""
+    """Encode a draft and the titles of its categories and their ancestors."""
     titles = (pair for category in draft.categories for pair in category.lineage())
     return EncodedArticle(
         id=draft.id,

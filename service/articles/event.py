@@ -1,8 +1,8 @@
-"""Events: what is announced of an article, and positions in the event stream. Pure.
+"""Events: announcements of articles, and positions in the event stream. Pure.
 
 Each event is a CloudEvent 1.0; docs/stream.md is the contract. A position is the id of a stream
-entry, `ms-seq`, which rises within a shard. It tells where an event stands, not which event it is:
-that is the event's own id.
+entry, `ms-seq`, which increases within a shard. It says where an event is, not which event
+it is: the event's own id says that.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ EVENT_TYPES = (
 SOURCE = "/articles"
 JSON = "application/json"
 FIRST = "0-0"
-"""Before every entry of a stream."""
+"""The position before every stream entry."""
 _LAST_OF_MS = 2**64 - 1
 
 
 @dataclass(kw_only=True)
 class Event:
-    """A CloudEvent as it lies on the stream, read once for all who are sent it."""
+    """A CloudEvent of the stream, decoded once for all its receivers."""
 
     entry_id: str
     """Redis stream id, `ms-seq`."""
@@ -44,7 +44,7 @@ class Event:
     data: bytes
     """The article as JSON."""
     payloads: dict[object, bytes] = field(default_factory=dict, repr=False, compare=False)
-    """Its forms in webhook payloads (`webhooks.payloads`), each written once."""
+    """Its encodings for webhook payloads (`webhooks.payloads`), each made once."""
 
     @cached_property
     def position(self) -> tuple[int, int]:
@@ -53,7 +53,7 @@ class Event:
 
     @cached_property
     def article(self) -> Article | None:
-        """None for an event that somebody else put on the stream and nobody can read."""
+        """The decoded article; None if the event was written by another program and is invalid."""
         try:
             return Article.from_json(self.data) if self.type else None
         except (ValueError, KeyError, TypeError):
@@ -61,7 +61,7 @@ class Event:
 
     @cached_property
     def categories(self) -> frozenset[str]:
-        """The article's categories and those above them."""
+        """The article's category paths and all above them; empty if there is no article."""
         paths = self.article.categories if self.article else ()
         return frozenset(categories.with_ancestors(paths))
 

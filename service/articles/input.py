@@ -27,7 +27,7 @@ MAX_LIST_ITEMS = 50
 
 
 def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD) -> Entry:
-    """Check and take each field.
+    """Check each field of a JSON object and build an entry.
 
     Raises:
         InvalidInput: naming the field and its value.
@@ -58,7 +58,7 @@ def _string(name: str, value: object) -> str:
 
 def _moment(name: str, value: object) -> datetime:
     try:
-        # RFC 3339 5.6: `t` and `z` may be small.
+        # RFC 3339 5.6: `t` and `z` may be lower case.
         return from_rfc3339(_string(name, value).upper())
     except (ValueError, OverflowError) as exc:  # The year 0 or 10000, once it is in UTC.
         raise InvalidInput(
@@ -83,21 +83,21 @@ def _names(name: str, value: object) -> tuple[str, ...]:
 
 
 def _enclosures(name: str, value: object) -> tuple[Enclosure, ...]:
-    found = []
+    enclosures = []
     for i, item in enumerate(_list(name, value)):
         if not isinstance(item, dict) or item.keys() - {"url", "type", "length"}:
             raise InvalidInput(f"{name}[{i}]", item, "must be an object with url, type, length")
         length = item.get("length", 0)
         if not isinstance(length, int) or isinstance(length, bool) or length < 0:
             raise InvalidInput(f"{name}[{i}].length", length, "must be a number of bytes")
-        found.append(
+        enclosures.append(
             Enclosure(
                 url=_string(f"{name}[{i}].url", item.get("url")),
                 type=_string(f"{name}[{i}].type", item.get("type", "")),
                 length=length,
             )
         )
-    return tuple(found)
+    return tuple(enclosures)
 
 
 _TAKE: dict[str, Callable[[str, object], Any]] = {

@@ -1,4 +1,4 @@
-"""Sanitize: markup of others, made fit to be kept and shown. Pure, and total on hostile input.
+"""Sanitize: make markup of others safe to store and show. Pure, and total on hostile input.
 
 nh3 does the work, after a guard: nh3 is quadratic in depth, in attributes and in ampersands
 (50,000 nested divs take it 4 s, 100,000 attributes 2 s, a million `&` 6 s).
@@ -80,13 +80,13 @@ def html(text: str, *, base_url: str = "") -> str:
     if not text.strip():
         return ""
     tamed = _tamed(text)
-    made = _cleaner(base_url).clean(tamed) if tamed else ""
-    if tamed is None or (len(made) > MAX_CHARS_MADE and len(made) > 8 * len(text)):
+    clean = _cleaner(base_url).clean(tamed) if tamed else ""
+    if tamed is None or (len(clean) > MAX_CHARS_MADE and len(clean) > 8 * len(text)):
         return paragraphs(plain_text(without_scripts(text)))
-    # References have become characters, and what a dropped tag kept apart may compose now.
-    made = normalized(made)
-    made = (_PIXEL.sub("", made) if "<img" in made else made).strip()
-    return "" if _EMPTY.fullmatch(made) else made
+    # Character references are resolved now; characters that a dropped tag separated may compose.
+    clean = normalized(clean)
+    clean = (_PIXEL.sub("", clean) if "<img" in clean else clean).strip()
+    return "" if _EMPTY.fullmatch(clean) else clean
 
 
 def _closed(text: str) -> str:

@@ -1,10 +1,10 @@
-"""`dateline up`: everything in one go, each part a process of its own.
+"""`dateline up`: run all parts of the service, each in a separate process.
 
 Order: embedded Redis (unless DATELINE_REDIS_URL is set), workers, servers; backwards at the end. A
-part that dies is started again, at once the first time and then ever later, and never given up
-while the others live; nothing is lost by that, because every part can be killed at any moment. What
-cannot start at all (settings, port, data dir, Redis) is found before any part is started. On Linux
-the parts end with us even if we are killed.
+part that dies is restarted, at once the first time and then after growing delays, for as long as
+`up` runs; no data is lost, because every part can be killed at any moment. Faults that prevent any
+start (settings, port, data dir, Redis) are reported before the first part starts. On Linux the
+parts end with this process even if it is killed.
 """
 
 from __future__ import annotations
@@ -51,23 +51,23 @@ class Part:
 def parts(*, servers: int, demo: bool) -> list[Part]:
     """The processes besides Redis, in the order of their start."""
     python = sys.executable
-    found = [
+    processes = [
         Part(name=role, command=(python, "-m", "workers", "work", role))
         for role in ("aggregate", "deliver", "ingest")
     ]
-    found += [
+    processes += [
         Part(name=f"server-{number}", command=(python, "-m", "service", "serve"))
         for number in range(servers)
     ]
     if demo:
-        found.append(Part(name="demo", command=(python, "-m", "workers", "demo")))
-    return found
+        processes.append(Part(name="demo", command=(python, "-m", "workers", "demo")))
+    return processes
 
 
 async def up(
     settings: Settings, *, servers: int, demo: bool, redis_port: int, ready: asyncio.Event
 ) -> None:
-    """Run everything until SIGTERM or SIGINT; sets `ready` when the first page can be had.
+    """Run everything until SIGTERM or SIGINT; sets `ready` when a server accepts connections.
 
     Raises:
         StartFailed, InvalidSettings: something cannot start; the rest is stopped again.
@@ -78,7 +78,7 @@ async def up(
     check_free(settings)
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.data_dir))
-        # Whatever would end every server is found before the first is started.
+        # A fault that would end every server is reported before the first one starts.
         api_token(settings)
         if not settings.redis_url:
             settings = await stack.enter_async_context(_embedded(settings, redis_port, stop))
@@ -88,12 +88,12 @@ async def up(
         async with asyncio.TaskGroup() as group:
             for part in parts(servers=servers, demo=demo):
                 group.create_task(_keep_running(part, environ, stop))
-            group.create_task(_tell_when_ready(settings, ready, stop))
+            group.create_task(_notify_when_ready(settings, ready, stop))
 
 
 @asynccontextmanager
 async def _embedded(settings: Settings, port: int, stop: asyncio.Event) -> AsyncIterator[Settings]:
-    """Redis of our own, restarted if it dies; gives the settings that lead to it."""
+    """Run an embedded Redis, restarted if it dies; yields the settings with its URL."""
     binary = embedded_redis.find_binary(settings.redis_server)
     server = Embedded(
         binary=binary,
@@ -123,7 +123,7 @@ async def _keep_redis(
             try:
                 process = await server.start(stopping)
             except StartFailed as exc:
-                # What is to be mended is outside (a full disk); the servers show what they hold.
+                # The cause is outside (a full disk); the servers go on serving their caches.
                 failures += 1
                 logger.error("redis cannot start, trying again", extra={"reason": exc})
             else:
@@ -184,7 +184,7 @@ async def _sleep(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _tell_when_ready(settings: Settings, ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def _notify_when_ready(settings: Settings, ready: asyncio.Event, stop: asyncio.Event) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not stop.is_set() and time.monotonic() < deadline:
         if await _answers(settings):
@@ -205,7 +205,7 @@ async def _answers(settings: Settings) -> bool:
 
 
 def _locked(data_dir: Path) -> IO[str]:
-    """The data dir, made if need be, for us alone; closing the file gives it up.
+    """Create the data dir if it is missing and lock it; closing the file releases the lock.
 
     Raises:
         StartFailed: it cannot be written, or another `dateline up` has it.

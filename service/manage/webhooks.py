@@ -65,9 +65,9 @@ async def all_public(store: Store) -> list[dict[str, Any]]:
     return await to_public(store, await store.webhooks.all())
 
 
-async def to_public(store: Store, found: Sequence[Webhook]) -> list[dict[str, Any]]:
+async def to_public(store: Store, webhooks: Sequence[Webhook]) -> list[dict[str, Any]]:
     """Webhooks with their states and how far they are behind, without their secrets."""
-    states = await store.webhooks.states([webhook.id for webhook in found])
+    states = await store.webhooks.states([webhook.id for webhook in webhooks])
     recent = {
         shard: await store.event_stream.newest(shard, count=MAX_COUNTED)
         for shard in range(store.event_stream.shards)
@@ -75,7 +75,7 @@ async def to_public(store: Store, found: Sequence[Webhook]) -> list[dict[str, An
     waiting = _Waiting(recent, {view.name: view for view in await store.views.all()})
     return [
         {**webhook.to_public(), **_state_shown(webhook, state), **waiting.to_public(webhook, state)}
-        for webhook, state in zip(found, states, strict=True)
+        for webhook, state in zip(webhooks, states, strict=True)
     ]
 
 
@@ -204,18 +204,18 @@ async def replay(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
 
 
 async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) -> list[Range]:
-    given = [name for name in ("event", "since", "failures_since") if fields.get(name)]
-    if len(given) != 1 or ("until" in fields and given != ["since"]):
+    chosen = [name for name in ("event", "since", "failures_since") if fields.get(name)]
+    if len(chosen) != 1 or ("until" in fields and chosen != ["since"]):
         reason = "give one of event, since (with until, if you like) and failures_since"
         raise InvalidInput("replay", dict(fields), reason)
-    if given == ["event"]:
+    if chosen == ["event"]:
         event = await _event(store, "event", fields["event"])
         views = {view.name: view for view in await store.views.all()}
         if not webhook.selection.matches(event, views):
             raise InvalidInput("event", event.id, "is not what this webhook gets")
         return [Range(event.shard, before(event.entry_id), event.entry_id)]
-    since = _needed_moment(given[0], fields[given[0]])
-    if given == ["failures_since"]:
+    since = _needed_moment(chosen[0], fields[chosen[0]])
+    if chosen == ["failures_since"]:
         letters = await store.webhooks.dead_letters(webhook.id, limit=keys.DEAD_LETTERS_MAX)
         return [
             Range(int(letter["shard"]), before(str(letter["first"])), str(letter["last"]))
@@ -240,9 +240,9 @@ async def rotate(
     """
     while True:
         webhook = await find(store, webhook_id)
-        made = rotate_webhook(webhook, fields, now=now)
-        if await store.webhooks.replace(webhook, made):
-            return made.to_public_once()
+        rotated = rotate_webhook(webhook, fields, now=now)
+        if await store.webhooks.replace(webhook, rotated):
+            return rotated.to_public_once()
 
 
 async def remove(store: Store, webhook_id: str) -> None:
@@ -264,10 +264,10 @@ async def _ends(store: Store) -> dict[int, str]:
 
 
 async def _event(store: Store, field: str, event_id: object) -> Event:
-    found = await store.event_stream.find(event_id) if isinstance(event_id, str) else None
-    if found is None:
+    event = await store.event_stream.find(event_id) if isinstance(event_id, str) else None
+    if event is None:
         raise InvalidInput(field, event_id, "is no event that is still on the stream")
-    return found
+    return event
 
 
 def _before(moment: datetime) -> str:
@@ -283,10 +283,10 @@ def _moment(text: str) -> datetime | None:
 
 
 def _needed_moment(field: str, value: object) -> datetime:
-    found = _moment(value) if isinstance(value, str) else None
-    if found is None or found.tzinfo is None:
+    moment = _moment(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
         raise InvalidInput(field, value, "must be a time such as 2026-01-05T12:00:00Z")
-    return found
+    return moment
 
 
 def _new_id(prefix: str) -> str:

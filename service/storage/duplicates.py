@@ -79,8 +79,8 @@ class Duplicates:
 
     async def twins(self, article_id: str) -> list[str]:
         """Ids of the articles that were marked as duplicates of this one."""
-        found = await self._client.smembers(keys.twins(article_id))
-        return sorted(member.decode() for member in found)
+        members = await self._client.smembers(keys.twins(article_id))
+        return sorted(member.decode() for member in members)
 
     async def forget_twins(self, article_id: str) -> None:
         """Forget the duplicates of an article that is no longer an original."""

@@ -3,7 +3,7 @@ reading files.
 
 A server that cannot read what is there must never start on it. Some say so and advise a repair tool
 that would do harm; redis 6.2 does not even look into `appendonlydir`, and shows an empty archive.
-Two things tell who wrote: a note that is left after each start, and the files themselves (a base
+Two things name the writer: a note that is left after each start, and the files themselves (a base
 file names its writer; the layout of one file is redis 6.2's). The note knows more, the files cannot
 be wrong.
 
@@ -51,8 +51,8 @@ class Writer:
 
 def writers(folder: Path) -> list[Writer]:
     """Who wrote the files, as far as they and the note tell; empty where there is nothing."""
-    found = [_noted(folder), _of_files(folder)]
-    return [writer for writer in found if writer]
+    candidates = [_noted(folder), _of_files(folder)]
+    return [writer for writer in candidates if writer]
 
 
 def note(folder: Path, writer: Writer) -> None:
@@ -63,9 +63,9 @@ def note(folder: Path, writer: Writer) -> None:
         "format": FOLDER if (folder / FOLDER).is_dir() else SINGLE_FILE,
     }
     path = folder / NOTE
-    made = path.with_suffix(".new")
-    made.write_bytes(orjson.dumps(fields) + b"\n")
-    made.replace(path)
+    new = path.with_suffix(".new")
+    new.write_bytes(orjson.dumps(fields) + b"\n")
+    new.replace(path)
 
 
 def data_bytes(folder: Path) -> int:

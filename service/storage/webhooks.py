@@ -79,9 +79,9 @@ class State:
     """Of these the first, where many were read."""
 
     @classmethod
-    def from_fields(cls, found: Mapping[bytes, bytes], replays: Sequence[bytes] = ()) -> State:
+    def from_fields(cls, fields: Mapping[bytes, bytes], replays: Sequence[bytes] = ()) -> State:
         """Read the endpoint hash."""
-        text = {name.decode(): value.decode() for name, value in found.items()}
+        text = {name.decode(): value.decode() for name, value in fields.items()}
         return cls(
             cursors={
                 int(name.removeprefix(_CURSOR)): value
@@ -163,23 +163,23 @@ class Webhooks:
 
     async def replace(self, before: Webhook, after: Webhook) -> bool:
         """Change a webhook's settings; False if somebody else did meanwhile, or removed it."""
-        kept = await self._client.hget(keys.ENDPOINTS, before.id)
-        if kept is None or Webhook.from_json(kept) != before:
+        stored = await self._client.hget(keys.ENDPOINTS, before.id)
+        if stored is None or Webhook.from_json(stored) != before:
             return False
-        args: list[Value] = [before.id, kept, after.to_json()]
+        args: list[Value] = [before.id, stored, after.to_json()]
         is_done = await self._replace(keys=[keys.ENDPOINTS], args=args) == 1
         await self._changed(before.id)
         return is_done
 
     async def get(self, webhook_id: str) -> Webhook | None:
         """The webhook of this id; None if there is none."""
-        kept = await self._client.hget(keys.ENDPOINTS, webhook_id)
-        return Webhook.from_json(kept) if kept else None
+        stored = await self._client.hget(keys.ENDPOINTS, webhook_id)
+        return Webhook.from_json(stored) if stored else None
 
     async def all(self) -> list[Webhook]:
         """Every webhook, oldest first."""
-        kept = await self._client.hvals(keys.ENDPOINTS)
-        return sorted((Webhook.from_json(data) for data in kept), key=lambda w: (w.created, w.id))
+        stored = await self._client.hvals(keys.ENDPOINTS)
+        return sorted((Webhook.from_json(data) for data in stored), key=lambda w: (w.created, w.id))
 
     async def state(self, webhook_id: str) -> State:
         """The delivery state of a webhook now."""
@@ -263,18 +263,18 @@ class Webhooks:
 
     async def attempts(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
         """The newest attempts, newest first."""
-        found = await self._client.xrevrange(keys.attempts(webhook_id), count=limit)
-        return [_record(entry_id, fields) for entry_id, fields in found]
+        entries = await self._client.xrevrange(keys.attempts(webhook_id), count=limit)
+        return [_record(entry_id, fields) for entry_id, fields in entries]
 
     async def dead_letters(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
         """The newest ranges of events that were given up, newest first."""
-        found = await self._client.xrevrange(keys.dead_letters(webhook_id), count=limit)
-        return [_record(entry_id, fields) for entry_id, fields in found]
+        entries = await self._client.xrevrange(keys.dead_letters(webhook_id), count=limit)
+        return [_record(entry_id, fields) for entry_id, fields in entries]
 
     async def operations(self, *, limit: int) -> list[dict[str, Any]]:
         """The newest events for operators, newest first."""
-        found = await self._client.xrevrange(keys.OPERATIONS, count=limit)
-        events = [_texts(fields) for _, fields in found]
+        entries = await self._client.xrevrange(keys.OPERATIONS, count=limit)
+        events = [_texts(fields) for _, fields in entries]
         return [{**event, "data": orjson.loads(event["data"])} for event in events]
 
     async def _changed(self, endpoint_id: str) -> None:
