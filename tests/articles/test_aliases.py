@@ -13,7 +13,7 @@ from service.articles.compose import compose
 from service.storage.articles import Receipt
 from service.storage.store import Store
 from tests.conftest import NOON
-from workers.ingest.documents import ParseJob, drafts_of, packer
+from workers.ingest.documents import ParseJob, drafts_of, encoder
 from workers.ingest.identify import identify, shared_in
 from workers.ingest.parse import Document
 
@@ -30,9 +30,9 @@ FIRST = Entry(
 async def append(store: Store, *entries: Entry, kind: str = "rss") -> list[Receipt]:
     """As the poller does with a document."""
     document = Document(kind=kind, url=URL, entries=entries)
-    packed = packer(document)
-    found = drafts_of(document, ParseJob(url=URL, added_url=URL), name="")
-    articles = [packed(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
+    encoded = encoder(document)
+    results = drafts_of(document, ParseJob(url=URL, added_url=URL), name="")
+    articles = [encoded(entry, draft) for entry, draft in results if isinstance(draft, Draft)]
     return await store.articles.append(articles, now=NOON)
 
 

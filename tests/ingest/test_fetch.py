@@ -143,8 +143,8 @@ async def test_retry_after_is_passed_on(
 
 @pytest.mark.parametrize(
     ("location", "reason"),
-    [("/loop", "in a circle"), ("/1", "more than 8 redirects"), ("ftp://x.example/", "no http"),
-     ("", "no http"), ("http://user@x.example/", "no http")],
+    [("/loop", "in a circle"), ("/1", "more than 8 redirects"), ("ftp://x.example/", "not an http"),
+     ("", "not an http"), ("http://user@x.example/", "no http")],
 )  # fmt: skip
 async def test_redirects_that_lead_nowhere(
     site: FakeSite,
@@ -173,7 +173,7 @@ async def test_a_server_that_hangs_is_left(
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     quick = settings.model_copy(update={"fetch_timeout_s": 0.1})
-    with pytest.raises(FetchFailed, match=r"no whole answer in 0\.1 s"):
+    with pytest.raises(FetchFailed, match=r"no complete answer in 0\.1 s"):
         await fetch(outbound, f"http://127.0.0.1:{port}/", quick)
     server.close()
 

@@ -1,4 +1,4 @@
-"""Reader processes: what they answer, and that nothing that they read can hurt the worker."""
+"""Parser processes: what they answer, and that no document can hurt the worker."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ URL = "http://x.example/f"
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ParserPool]:
-    """A pool with one parser process."""
+    """A pool of one parser process."""
     async with open_parser_pool(1) as opened:
         yield opened
 
@@ -184,8 +184,8 @@ def test_the_wire() -> None:
         rejected=3,
     )
     assert report == ParseReport.from_wire(report.to_wire())
-    packed = encode(draft(), aliases=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
-    assert packed == EncodedArticle.from_wire(packed.to_wire())
+    encoded = encode(draft(), aliases=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
+    assert encoded == EncodedArticle.from_wire(encoded.to_wire())
 
 
 def draft() -> Draft:
@@ -198,17 +198,17 @@ def draft() -> Draft:
 
 def test_another_id_is_in_the_document_too() -> None:
     """An article that is known by another guid."""
-    packed = encode(draft())
+    encoded = encode(draft())
     other = "00000000-0000-5000-8000-000000000000"
-    moved = packed.with_id(other)
+    moved = encoded.with_id(other)
     assert other == moved.id
-    assert packed.doc.replace(packed.id.encode(), other.encode()) == moved.doc
+    assert encoded.doc.replace(encoded.id.encode(), other.encode()) == moved.doc
 
 
 def test_an_error_of_ours_costs_one_document(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The reader says so, with a traceback for the log, and lives."""
+    """The process reports it, with a traceback for the log, and goes on."""
 
     def broken(*_: object) -> None:
         raise KeyError("bug")

@@ -1,7 +1,7 @@
 """Discover: where the feed of a site may be. Pure.
 
-Somebody adds the address of a site; its feed is what the page names (link rel=alternate, or K2's
-machine forms of a list), else where feeds usually are.
+Users add the address of a site. Its feed is the one that the page names (link rel=alternate, or
+K2's feed and JSON of a list), else it is looked for under the paths that feeds usually have.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _USUAL_PATHS = (
 
 
 def candidates(page_url: str, alternates: Sequence[FeedLink]) -> list[str]:
-    """URLs to try in this order; those of the page's own naming first."""
+    """URLs to try in this order, at most MAX_CANDIDATES; those that the page names come first."""
     named = [link.url for link in alternates if link.url.startswith(("http://", "https://"))]
     base = page_url.partition("?")[0]
     directory = base if base.endswith("/") else f"{base}/"
@@ -28,5 +28,5 @@ def candidates(page_url: str, alternates: Sequence[FeedLink]) -> list[str]:
         base + path if path.startswith("?") else urljoin(directory, path) for path in _USUAL_PATHS
     ]
     host = urlsplit(page_url).netloc
-    found = [url for url in dict.fromkeys([*named, *usual]) if url != page_url]
-    return [url for url in found if host or url in named][:MAX_CANDIDATES]
+    urls = [url for url in dict.fromkeys([*named, *usual]) if url != page_url]
+    return [url for url in urls if host or url in named][:MAX_CANDIDATES]

@@ -1,4 +1,4 @@
-"""Discover: the first feed that a page names, or that stands where feeds usually are.
+"""Discover: the first feed that a page names, or that has one of the usual paths of feeds.
 
 Done once, at the first poll of a source whose URL is a page without articles. Which URLs are tried
 is decided in candidates.py.
@@ -28,7 +28,7 @@ class DiscoveredFeed:
     """A feed that was found in place of a page, and appended."""
 
     url: str
-    """Where it is polled from now on."""
+    """The URL to poll from now on."""
     fetched: Fetched
     appended: AppendedDocument
 

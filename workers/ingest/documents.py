@@ -1,7 +1,7 @@
-"""Reading: bytes in, packed articles out: parse → place → identify → compose → pack. Pure.
+"""Documents: bytes in, encoded articles out: parse → identify → map categories → compose → encode.
 
-The whole of what is done with a document between fetching and appending it. Reader processes run it
-(reader.py); so does `dateline import`, in a thread.
+Pure. Everything that is done with a document between fetching and appending it. Parser processes
+run it (parser_process.py); so does `dateline import`, in a thread.
 """
 
 from __future__ import annotations
@@ -24,27 +24,26 @@ from service.sources.outcome import Hints
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, parse
 
-# What the loop of a worker unpacks and appends at a time.
+# What the loop of a worker decodes and appends at a time.
 BATCH = 100
 BATCH_BYTES = 262_144
-MAX_SHOWN_REJECTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseJob:
-    """A document to read."""
+    """How to parse one document; its body is sent apart."""
 
     url: str
     """Where it came from after redirects; empty for a file."""
     content_type: str = ""
     zone: str = "UTC"
-    """IANA name; of times that name none."""
+    """IANA name, for times that do not name their zone."""
     added_url: str = ""
-    """Of its source; makes the identity of its articles."""
+    """The URL that its source was added with; part of the identity of its articles."""
     source_url: str = ""
-    """Of its source now; it speaks for this host, too."""
+    """The URL of its source now; the document speaks for this host, too."""
     category: str = ""
-    """With `mapping`, see `mapping.placed`."""
+    """With `mapping`, see `category_mapping.placed`."""
     mapping: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
@@ -62,7 +61,7 @@ class ParseJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseReport:
-    """What a document turned out to be."""
+    """What a document is; everything that a parser finds except its articles."""
 
     kind: str = ""
     title: str = ""
@@ -70,9 +69,9 @@ class ParseReport:
     hints: Hints = field(default_factory=Hints)
     alternates: tuple[FeedLink, ...] = ()
     rejected: int = 0
-    """Entries that are no articles, as far as parsing could tell."""
+    """Number of feed entries that parsing rejected; composing may reject more."""
     error: str = ""
-    """Why nothing can be made of it; empty if something can."""
+    """Why the document cannot be used; empty if it can."""
 
     def to_wire(self) -> bytes:
         """JSON."""
@@ -92,8 +91,8 @@ class ParseReport:
 def read_document(
     job: ParseJob, body: bytes
 ) -> Iterator[ParseReport | list[EncodedArticle] | list[str]]:
-    """A Report; then, unless it has an error, batches of articles, and last the reasons of rejects
-    (the first MAX_SHOWN_REJECTS, each a line)."""
+    """A ParseReport; then, unless it has an error, batches of articles, and last the reasons of
+    all rejects, a line each."""
     try:
         document = parse(body, url=job.url, content_type=job.content_type, zone=ZoneInfo(job.zone))
     except ParseFailed as exc:
@@ -105,12 +104,12 @@ def read_document(
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
     batch: list[EncodedArticle] = []
     size = 0
-    for found in packed_all(document, job):
-        if isinstance(found, InvalidInput):
-            reasons.append(str(found))
+    for article in encoded_articles(document, job):
+        if isinstance(article, InvalidInput):
+            reasons.append(str(article))
             continue
-        batch.append(found)
-        size += len(found.doc)
+        batch.append(article)
+        size += len(article.doc)
         if len(batch) == BATCH or size > BATCH_BYTES:
             yield batch
             batch, size = [], 0
@@ -139,45 +138,47 @@ def _refusal(document: Document, job: ParseJob) -> str:
     return ""
 
 
-def packed_all(document: Document, job: ParseJob) -> Iterator[EncodedArticle | InvalidInput]:
-    """Each article of a document, or why an entry is none."""
-    packed = packer(document)
-    for entry, found in drafts_of(document, job, name=job.added_url):
-        yield found if isinstance(found, InvalidInput) else packed(entry, found)
+def encoded_articles(document: Document, job: ParseJob) -> Iterator[EncodedArticle | InvalidInput]:
+    """Each entry of a document as an article, or why it cannot be one, in their order."""
+    encoded = encoder(document)
+    for entry, draft in drafts_of(document, job, name=job.added_url):
+        yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
 
 
-def packer(document: Document) -> Callable[[Entry, Draft], EncodedArticle]:
-    """What packs the drafts of a document's entries."""
+def encoder(document: Document) -> Callable[[Entry, Draft], EncodedArticle]:
+    """A function that encodes the draft of an entry, with the aliases that are the entry's alone in
+    this document."""
     links = Counter(canonical(entry.url) for entry in document.entries)
     exact = Counter(map(_exact, document.entries))
 
-    def packed(entry: Entry, draft: Draft) -> EncodedArticle:
+    def encoded(entry: Entry, draft: Draft) -> EncodedArticle:
         words = _exact(entry)
-        # A link to the site's front page in every item says nothing of any.
+        # A link to the site's front page in every item identifies none of them.
         is_own_link = entry.url != document.url and links[canonical(entry.url)] == 1
         aliases = aliases_of(
             draft, is_own_link=is_own_link, exact=words if exact[words] == 1 else ""
         )
         return encode(draft, aliases=aliases)
 
-    return packed
+    return encoded
 
 
 def _exact(entry: Entry) -> str:
-    """What a poor guid needs to identify an entry; nothing for a better one."""
+    """The guid, link, title and date of an entry with a poor guid; empty for a better guid."""
     return f"{entry.guid}\0{link_title_date(entry)}" if is_poor(entry.guid) else ""
 
 
 def drafts_of(
     document: Document, job: ParseJob, *, name: str
 ) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
-    """Each entry with its draft, or why it is none.
+    """Each entry with its draft, or why it cannot be an article.
 
     Args:
-        name: of the file or URL, for pages without a link.
+        name: name of the file or URL; it identifies pages without a link.
     """
     shared = shared_in(document)
-    # Where the document was asked for decides for whom it may speak, not what it calls itself.
+    # The URL that was requested decides for which host the document may speak, not the URL that
+    # it names itself.
     document = replace(document, url=job.added_url or document.url)
     for entry in document.entries:
         source, guid = identify(document, entry, name=name, also=job.source_url, shared=shared)

@@ -1,9 +1,9 @@
-"""Fetch: one document over HTTP, bounded in everything. I/O only: what it means is for others.
+"""Fetch: one document over HTTP, within bounds. I/O only: callers decide what it means.
 
-Bounds: FETCH_TIMEOUT_S for all of it, FETCH_MAX_BYTES as sent and as decompressed, MAX_REDIRECTS,
-and the caller's on how many bodies over LARGE_BYTES there may be at once. A body that is cut, too
-large or wrongly coded is a failure, never a shorter document: validators of such a body must not be
-kept, or its end is never seen (facts on pollers).
+Bounds: FETCH_TIMEOUT_S for the whole fetch, FETCH_MAX_BYTES as sent and as decompressed,
+MAX_REDIRECTS, and the caller's bound on bodies over LARGE_BYTES at once. A body that is cut off,
+too large or wrongly encoded is a failure, never a shorter document: if the validators of such a
+body were stored, its end would never be fetched.
 """
 
 from __future__ import annotations
@@ -26,35 +26,37 @@ ACCEPT = (
     "application/xml;q=0.8, text/xml;q=0.8, application/json;q=0.8, text/html;q=0.7, */*;q=0.5"
 )
 MAX_REDIRECTS = 8
-# From here on a body needs its caller's leave (`on_large`), which bounds what all of them hold.
+# A larger body needs its caller's permit (`on_large`), which bounds the memory of all bodies.
 LARGE_BYTES = 1_000_000
 CHUNK_BYTES = 65_536
-# The loop gets a turn after so much was unpacked.
+# The event loop gets a turn after so many bytes were decompressed.
 TURN_BYTES = 1_000_000
 # RFC 3229 as feeds use it: the answer may hold only what is new since the ETag.
 A_IM = "feed"
 _PERMANENT = frozenset({301, 308})
 _REDIRECTS = _PERMANENT | {302, 303, 307}
-# Statuses that say "come back later", by themselves no fault of the URL.
+# Statuses that ask the client to try again later: they do not mean that the URL is wrong.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 OnLarge = Callable[[], Awaitable[None]]
 
 
 def user_agent(base_url: str, *, subscribers: int) -> str:
-    """Who asks, where to complain, and for how many; publishers count readers by that."""
+    """The User-Agent header: name, where to complain, and the number of subscribers, which
+    publishers add up."""
     return f"dateline/{version('dateline')} (+{base_url}; {subscribers} subscribers)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetched:
-    """What came back."""
+    """The answer to a fetch: a document, or that it has not changed."""
 
     status: int
     """200, 226 (only what is new, RFC 3229) or 304."""
     url: str
     """Where it came from after redirects."""
     moved_to: str = ""
-    """Where permanent redirects alone lead from the URL asked for; empty if the first was none."""
+    """Where permanent redirects alone lead from the requested URL; empty if the first redirect was
+    not permanent."""
     body: bytes
     """Decompressed; empty for 304."""
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -81,9 +83,9 @@ class Refused(FetchFailed):
     """An answer that is neither a document nor a redirect."""
 
     def __init__(self, url: str, status: int, retry_after: str) -> None:
-        asked = f", Retry-After: {retry_after[:80]}" if retry_after else ""
+        wait = f", Retry-After: {retry_after[:80]}" if retry_after else ""
         lasting = 400 <= status < 500 and status not in _PASSING
-        super().__init__(url, f"answered {status}{asked}", permanent=lasting)
+        super().__init__(url, f"answered {status}{wait}", permanent=lasting)
         self.status = status
         self.retry_after = retry_after if status in (429, 503) else ""
 
@@ -105,7 +107,7 @@ async def fetch(
         on_large: awaited once before a body grows over LARGE_BYTES.
 
     Raises:
-        FetchFailed: with the reason; `permanent` if asking again is no use. Refused is one.
+        FetchFailed: with the reason; `permanent` if another attempt cannot help. Refused is one.
     """
     headers = {"Accept": ACCEPT, "Accept-Encoding": ACCEPTED}
     if etag:
@@ -119,7 +121,7 @@ async def fetch(
                 client, _without_fragment(url), headers, private or {}, settings, on_large
             )
     except TimeoutError as exc:
-        raise FetchFailed(url, f"no whole answer in {settings.fetch_timeout_s:g} s") from exc
+        raise FetchFailed(url, f"no complete answer in {settings.fetch_timeout_s:g} s") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         raise FetchFailed(url, str(exc) or type(exc).__name__) from exc
 
@@ -153,7 +155,7 @@ def _target(url: str, location: str) -> str:
     target = _without_fragment(urljoin(url, location))
     parts = urlsplit(target)
     if parts.scheme not in ("http", "https") or not location or "@" in parts.netloc:
-        raise FetchFailed(url, f"redirects to {location[:200]!r}, which is no http(s) URL")
+        raise FetchFailed(url, f"redirects to {location[:200]!r}, which is not an http(s) URL")
     return target
 
 
@@ -180,7 +182,7 @@ async def _take(
 
 def _sendable(validator: str) -> str:
     """A validator that can be sent back as it came, byte for byte; empty if it cannot."""
-    # Bytes that are no UTF-8 come as lone surrogates, which neither headers nor JSON can carry.
+    # Bytes that are not UTF-8 come as lone surrogates, which neither headers nor JSON can carry.
     return validator if validator.isprintable() else ""
 
 

@@ -1,8 +1,8 @@
 """Hub client: subscribes to hubs, so that sources need not be polled often (WebSub section 5).
 
 A source whose document or headers name a hub and a topic is subscribed to after its polls; when a
-lease is about to end, the source becomes due for that alone. Without PUBLIC_URL no hub could reach
-us, and no hub is asked.
+lease is about to end, the source becomes due for the renewal alone. Without PUBLIC_URL no hub could
+reach us, and no request is sent to hubs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_REDIRECTS = 3
 
 
 class HubClient:
-    """Makes and renews the subscriptions of sources."""
+    """Subscribes sources to their hubs, and renews the subscriptions."""
 
     def __init__(
         self, store: Store, settings: Settings, client: aiohttp.ClientSession, *, now: Clock
@@ -73,7 +73,7 @@ class HubClient:
         return await self._outcome(subscription_id)
 
     async def _renewed(self, source: Source, poll: Poll) -> str:
-        """The id of the subscription, after the hub was asked if that was due."""
+        """The id of the subscription, after a request to the hub if that was due."""
         now_ms = to_ms(self._now())
         before = await self._get(poll.subscription)
         if before and (before.hub, before.topic) == (poll.hub, poll.topic):
@@ -98,7 +98,7 @@ class HubClient:
         return after.id
 
     async def _outcome(self, subscription_id: str) -> SubscriptionOutcome | None:
-        """Read again: a hub may have verified while it was asked."""
+        """The state of a subscription, read again: the hub may have verified it meanwhile."""
         now_ms = to_ms(self._now())
         subscription = await self._get(subscription_id)
         if subscription is None:
@@ -140,9 +140,9 @@ class HubClient:
         try:
             status = await self._post(subscription.hub, form)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError, FetchFailed) as exc:
-            logger.warning("a hub cannot be asked", extra={**extra, "reason": repr(exc)})
+            logger.warning("a request to a hub failed", extra={**extra, "reason": repr(exc)})
         else:
-            logger.info("a hub was asked", extra={**extra, "mode": mode, "status": status})
+            logger.info("a hub answered", extra={**extra, "mode": mode, "status": status})
 
     async def _post(self, url: str, form: Mapping[str, str]) -> int:
         async with asyncio.timeout(TIMEOUT_S):

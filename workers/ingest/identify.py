@@ -1,14 +1,14 @@
 """Identify: which source an entry belongs to, and its identity there. Pure.
 
-An id is made of (source, guid), so both must be the same for all forms of one article, and never
-the same for two. The rule is that of a browser's same origin: a guid that is a URL on the
-document's own host is unique on that host, and the host is its source; the site's feeds, lists and
-pages then agree on it. Any other guid is only unique within its feed, and the feed's URL is its
-source; so no feed can speak for another host.
+An id is made of (source, guid), so both must be the same in all documents that contain one
+article, and never the same for two. The rule is that of a browser's same origin: a guid that is a
+URL on the document's own host is unique on that host, and the host is its source; the site's feeds,
+lists and pages then agree on it. Any other guid is only unique within its feed, and the feed's URL
+is its source; so no feed can speak for another host.
 
-What one document uses for several entries identifies nothing (Shared): "N/A" as the guid of all,
-one link for every line of a changelog. Then the next thing decides, too: the link, and after it
-title and date.
+A value that several entries of one document share identifies none of them (Shared): "N/A" as the
+guid of all, one link for every line of a changelog. Then the next value is added: the link, and
+after it title and date.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 # RFC 3986 3.2, without a user name; what is in brackets must look like an IPv6 address.
 _ORIGIN = re.compile(r"https?://((?:[^\s/?#@:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::\d*)?)(?=[/?#]|$)", re.I)
-# Where a document says nothing of its origin: a file that somebody saved.
+# The source of a document that does not name its origin: a file that somebody saved.
 FILE_SOURCE = "urn:dateline:file"
 
 
@@ -38,19 +38,20 @@ class Shared:
     """What several entries of one document have in common, so that it identifies none of them."""
 
     guids: frozenset[str] = frozenset()
-    """Those of entries with different links; the guid and the link decide together."""
+    """Guids of entries with different links; the guid and the link together identify."""
     links: frozenset[tuple[str, str]] = frozenset()
-    """(guid or nothing, link) of entries with different titles or dates; these decide, too."""
+    """(guid or empty, link) of entries with different titles or dates, which are then added."""
     words: frozenset[tuple[str, str]] = frozenset()
-    """(guid or nothing, link_title_date) of entries with different texts; these decide, too."""
+    """(guid or empty, link_title_date) of entries with different texts, which are then added."""
 
 
 NOTHING_SHARED = Shared()
 
 
 def shared_in(document: Document) -> Shared:
-    """What is shared in a document. An entry that stands there twice shares nothing with itself;
-    nor does one of an Atom document that gives several of its states (RFC 4287 4.1.1)."""
+    """The values that entries of a document share. An entry that appears twice does not share with
+    itself; nor does one of an Atom document that contains several of its versions (RFC 4287 4.1.1).
+    """
     links: dict[str, set[str]] = defaultdict(set)
     words: dict[tuple[str, str], set[str]] = defaultdict(set)
     texts: dict[tuple[str, str], set[str]] = defaultdict(set)
@@ -64,13 +65,13 @@ def shared_in(document: Document) -> Shared:
     return Shared(_several(links), _several(words), _several(texts))
 
 
-def _several(found: dict[T, set[str]]) -> frozenset[T]:
-    return frozenset(key for key, values in found.items() if len(values) > 1)
+def _several(values_by_key: dict[T, set[str]]) -> frozenset[T]:
+    return frozenset(key for key, values in values_by_key.items() if len(values) > 1)
 
 
 def link_title_date(entry: Entry) -> str:
-    """The three in one, without what does not tell one entry from another; the text for a title,
-    where there is none."""
+    """Canonical link, title and date in one string; of an entry without a title, the start of its
+    text in place of it."""
     date = entry.published.isoformat() if entry.published else entry.raw_published
     title = text.line(entry.title) or text.line((entry.summary or entry.content_html)[:1_000])
     return f"{canonical(entry.url)}\0{title}\0{date}"
@@ -88,15 +89,15 @@ def identify(
     also: str = "",
     shared: Shared = NOTHING_SHARED,
 ) -> tuple[str, str]:
-    """(source, guid) of an entry; an empty guid leaves it to the text.
+    """(source, guid) of an entry; with an empty guid, its text identifies it.
 
     Args:
-        name: of the file or URL that the document came from; identity of pages without a link.
+        name: name of the file or URL that the document came from; identifies pages without a link.
         also: another URL that the document speaks for: where its source has moved to.
         shared: see `shared_in`.
     """
     if entry.source and not document.url:
-        # A record from a file, such as an export; what comes over the network cannot choose.
+        # A record from a file, such as an export. Documents from the network cannot name a source.
         return entry.source, entry.guid
     host = _origin(entry.guid or entry.url)
     guid = _guid(entry, shared)
@@ -126,15 +127,15 @@ def _hashed(*parts: str) -> str:
 
 
 def _origin(url: str) -> str:
-    found = _ORIGIN.match(url)
+    match = _ORIGIN.match(url)
     # Ids must survive a change from http to https.
-    return without_default_port(found.group(1)) if found else ""
+    return without_default_port(match.group(1)) if match else ""
 
 
 def _guid_of_file(document: Document, entry: Entry, name: str) -> str:
-    """A page that somebody saved as text has no link: it is known by its file, category and day, so
-    that an edited file is an update. Of several articles of one day on a page, the last is 1: new
-    ones are added on top.
+    """The guid of a page that somebody saved as text and that has no link: a hash of its file,
+    category and day, so that an edited file is an update. Of several articles of one day on a page,
+    the last is number 1, because new ones are added on top.
     """
     same_day = [
         e

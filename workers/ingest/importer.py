@@ -1,7 +1,7 @@
-"""Import: files, folders and URLs, once. What `dateline import` does.
+"""Import: read files, folders and URLs once, for `dateline import`.
 
-Each article is kept or rejected by itself, and a file that cannot be read is one reject: nothing is
-left half-done, and importing again changes nothing.
+Each article is appended or rejected by itself, and a file that cannot be read is one reject. An
+import that breaks off can be repeated: importing again changes nothing.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from service.errors import DatelineError, InvalidInput, Unavailable
 from service.settings import Settings
 from service.sources.source import make_source as make_source
 from service.storage.store import Store
-from workers.ingest.documents import ParseJob, drafts_of, packer
+from workers.ingest.documents import ParseJob, drafts_of, encoder
 from workers.ingest.fetch import fetch
 from workers.ingest.identify import FILE_SOURCE
 from workers.ingest.parse import Document, parse
 from workers.runtime import Clock
 
 CHUNK = 500
-# Of NDJSON that are parsed at a time; under parse.document.MAX_ENTRIES.
+# Lines of NDJSON that are parsed at a time; under parse.document.MAX_ENTRIES.
 LINES = 5_000
 Drafts = list[tuple[Entry, Draft]]
 _PARAGRAPH = re.compile(r"</p>\s*")
@@ -37,7 +37,7 @@ _PARAGRAPH = re.compile(r"</p>\s*")
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What became of everything."""
+    """What an import has done so far."""
 
     counts: Counter[str] = field(default_factory=Counter)
     """new, updated, unchanged, rejected, sources → how many."""
@@ -45,27 +45,27 @@ class Summary:
     """where and reason of each reject."""
 
     def reject(self, where: str, reason: str) -> None:
-        """Note one."""
+        """Count one reject and note where and why."""
         self.counts["rejected"] += 1
         self.rejects.append({"where": where, "reason": reason})
 
 
 def expand(targets: Sequence[str]) -> Iterator[str]:
-    """URLs as they are, files, and every file in folders, in the order of their names."""
+    """URLs and files as they are; of a folder every file that is not hidden, sorted by path."""
     for target in targets:
         path = Path(target)
         if _is_url(target) or not path.is_dir():
             yield target
         else:
             yield from (
-                str(found)
-                for found in sorted(path.rglob("*"))
-                if found.is_file() and not _is_hidden(found.relative_to(path))
+                str(file)
+                for file in sorted(path.rglob("*"))
+                if file.is_file() and not _is_hidden(file.relative_to(path))
             )
 
 
 class Importer:
-    """Imports into a store."""
+    """Imports files and URLs into a store, and sums up what it did."""
 
     def __init__(
         self,
@@ -84,18 +84,24 @@ class Importer:
         self.summary = Summary()
 
     async def take(self, target: str, *, progress: Callable[[float], None]) -> None:
-        """Import one file or URL; `progress` gets the share of it that was done since
-        its last call."""
+        """Import one file or URL. What cannot be read becomes a reject in the summary.
+
+        Args:
+            progress: is called with the share of the target that was done since its last call.
+
+        Raises:
+            Unavailable: Redis cannot be reached.
+        """
         try:
             body, url, content_type = await self._read(target)
-            parts, name = _parts(body), target if url else Path(target).name
-            for number, part in enumerate(parts):
+            pieces, name = _pieces(body), target if url else Path(target).name
+            for number, piece in enumerate(pieces):
                 document = await asyncio.to_thread(
-                    parse, part, url=url, content_type=content_type, zone=self._settings.timezone
+                    parse, piece, url=url, content_type=content_type, zone=self._settings.timezone
                 )
                 where = f"{target}, after line {number * LINES}" if number else target
-                await self._keep(
-                    document, where, name, url, lambda done: progress(done / len(parts))
+                await self._append(
+                    document, where, name, url, lambda done: progress(done / len(pieces))
                 )
         except Unavailable:
             raise
@@ -110,7 +116,7 @@ class Importer:
             return fetched.body, fetched.url, fetched.content_type
         return await asyncio.to_thread(Path(target).read_bytes), "", ""
 
-    async def _keep(
+    async def _append(
         self,
         document: Document,
         target: str,
@@ -126,16 +132,16 @@ class Importer:
         for link in document.feeds:
             await self._add_source(target, {"url": link.url, "category": link.category})
         job = ParseJob(url=url, added_url=url, category=self._category)
-        found = await asyncio.to_thread(list, drafts_of(document, job, name=name))
-        for _, exc in found:
+        results = await asyncio.to_thread(list, drafts_of(document, job, name=name))
+        for _, exc in results:
             if isinstance(exc, InvalidInput):
                 self.summary.reject(target, str(exc))
-        drafts = [(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
+        drafts = [(entry, draft) for entry, draft in results if isinstance(draft, Draft)]
         if drafts and drafts[0][1].source == FILE_SOURCE:
             drafts = await self._apart(document, drafts, name)
-        packed = packer(document)
+        encoded = encoder(document)
         for at in range(0, len(drafts), CHUNK):
-            chunk = [packed(entry, draft) for entry, draft in drafts[at : at + CHUNK]]
+            chunk = [encoded(entry, draft) for entry, draft in drafts[at : at + CHUNK]]
             for receipt in await self._store.articles.append(chunk, now=self._now()):
                 self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
             progress(len(chunk) / len(drafts))
@@ -151,18 +157,19 @@ class Importer:
         self.summary.counts["sources" if added else "unchanged"] += 1
 
     async def _apart(self, document: Document, drafts: Drafts, name: str) -> Drafts:
-        """Two pages of one name, category and day that share nothing are two articles, not an
-        edit: the second is then known by its title, too."""
+        """The drafts; with other ids if articles with these ids are stored that are not earlier
+        versions: two pages of one name, category and day that share no paragraph are two articles,
+        and the title then becomes part of the second one's identity."""
         stored = await self._store.articles.get([draft.id for _, draft in drafts])
         if not any(map(_is_another, stored, (draft for _, draft in drafts))):
             return drafts
         job = ParseJob(url="", category=self._category)
-        found = drafts_of(document, job, name=f"{name}\0{drafts[0][1].title}")
-        return [(entry, draft) for entry, draft in found if isinstance(draft, Draft)]
+        results = drafts_of(document, job, name=f"{name}\0{drafts[0][1].title}")
+        return [(entry, draft) for entry, draft in results if isinstance(draft, Draft)]
 
 
-def _parts(body: bytes) -> list[bytes]:
-    """NDJSON in pieces of LINES, for an exported archive has no largest size; others whole."""
+def _pieces(body: bytes) -> list[bytes]:
+    """NDJSON in pieces of LINES, because an export may be of any size; other documents whole."""
     if not body.startswith(b"{") or body.count(b"\n") <= LINES:
         return [body]
     lines = body.splitlines(keepends=True)
@@ -174,7 +181,7 @@ def _parts(body: bytes) -> list[bytes]:
 
 
 def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+    return any(name.startswith(".") for name in path.parts)
 
 
 def _is_another(stored: Article | None, draft: Draft) -> bool:
@@ -184,7 +191,7 @@ def _is_another(stored: Article | None, draft: Draft) -> bool:
 
 
 def _paragraphs(content: str) -> set[str]:
-    return {part.strip() for part in _PARAGRAPH.split(content) if part.strip()}
+    return {text.strip() for text in _PARAGRAPH.split(content) if text.strip()}
 
 
 def _is_url(target: str) -> bool:

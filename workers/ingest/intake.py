@@ -44,7 +44,7 @@ class Intake:
         """Parse a document and append its articles, batch by batch.
 
         Args:
-            refused: kinds of documents that cannot be what was meant.
+            refused: kinds of documents that cannot be the one that was meant.
 
         Raises:
             ParseFailed: the parser process broke off; articles before that were appended.

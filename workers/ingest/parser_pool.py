@@ -1,7 +1,7 @@
 """The pool of parser processes (parser_process.py), as the poller sees it.
 
 A parser process that does not answer in FRAME_TIMEOUT_S is killed; one that died, by its own limits
-or by ours, costs the document that it held and is replaced.
+or by ours, costs the document that it was parsing and is replaced.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ParserPool:
         """Run `documents.read_document` in a parser process.
 
         Args:
-            append: is awaited with each batch of articles, in their order, one at a time.
+            append: awaited with each batch of articles, in their order, one at a time.
 
         Returns:
             The report, and why feed entries were rejected (one line each).
@@ -150,7 +150,7 @@ async def _listen(
         else:
             break
     if kind == b"!":
-        # It ends by itself: this document made it too large for the next one.
+        # The process ends by itself: after this document it is too large for the next one.
         await process.wait()
     if failure:
         raise _Reported(failure)

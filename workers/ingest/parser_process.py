@@ -1,13 +1,14 @@
-"""A reader: the process that does what hostile documents can hurt, and nothing else.
+"""A parser process: it parses documents, which may be hostile, and does nothing else.
 
 It reads jobs from its standard input and writes frames to its standard output, one job at a time,
-until its input ends. It has no secrets, no network and no store; each document gets CPU_S seconds
-and the process MEMORY_BYTES. When it dies, its pool (readers.py) starts another.
+until its input ends. It has no secrets, no network and no store. Each document may use CPU_S
+seconds of CPU time and the process MEMORY_BYTES. When it dies, its pool
+(parser_pool.py) starts another.
 
 Wire, both ways: frames of 4 bytes of length (big endian) and as many bytes. A job is two frames,
 `ParseJob` and body. An answer is a `ParseReport` (`r` and JSON), then articles in batches (`a` and
-msgpack of `Packed.to_wire`), then the reasons of rejects (`z` and JSON), or why it broke off (`e`);
-and last `.`, or `!` from a reader that ends now.
+msgpack of `EncodedArticle.to_wire`), then the reasons of rejects (`z` and JSON), or why the process
+broke off (`e`). Its last frame is `.`, or `!` from a process that ends now.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from workers.ingest.documents import ParseJob, ParseReport, read_document
 
 CPU_S = 10
 MEMORY_BYTES = 1_000_000_000
-# A leak in a library ends with its process; and what one document made it grow by must not be what
-# the next one lacks.
+# A leak in a library ends with its process, and memory that one document used must not be missing
+# for the next one.
 MAX_DOCUMENTS = 5_000
 MAX_RESIDENT_BYTES = 300_000_000
 HEADER = struct.Struct(">I")
 
 
 def main() -> None:
-    """Read documents until there are no more."""
+    """Parse documents from standard input until it ends, or until the process is used up."""
     _bound_process()
     jobs, answers = sys.stdin.buffer, sys.stdout.buffer
     for number in range(1, MAX_DOCUMENTS + 1):
@@ -55,24 +56,29 @@ def main() -> None:
 
 
 def answer(job: bytes, body: bytes) -> Iterator[bytes]:
-    """The frames that answer a job."""
+    """The frames that answer a job, without their lengths and without the last frame.
+
+    Args:
+        job: `ParseJob.to_wire`.
+        body: the document.
+    """
     try:
-        for part in read_document(ParseJob.from_wire(job), body):
-            yield _wire(part)
+        for result in read_document(ParseJob.from_wire(job), body):
+            yield _wire(result)
     except MemoryError:
-        yield b"e" + f"needs more than {MEMORY_BYTES} bytes of memory to be read".encode()
-    except Exception as exc:  # noqa: BLE001 -- the border: one document, not the reader
+        yield b"e" + f"needs more than {MEMORY_BYTES} bytes of memory to be parsed".encode()
+    except Exception as exc:  # noqa: BLE001 -- the border: one document, not the process
         traceback.print_exc()
         yield b"e" + f"an error of ours: {exc!r}".encode("utf-8", "replace")
 
 
-def _wire(part: ParseReport | list[EncodedArticle] | list[str]) -> bytes:
-    if isinstance(part, ParseReport):
-        return b"r" + part.to_wire()
-    if part and isinstance(part[0], EncodedArticle):
-        packed: bytes = msgpack.packb([p.to_wire() for p in part if isinstance(p, EncodedArticle)])
-        return b"a" + packed
-    return b"z" + orjson.dumps(part)
+def _wire(result: ParseReport | list[EncodedArticle] | list[str]) -> bytes:
+    if isinstance(result, ParseReport):
+        return b"r" + result.to_wire()
+    if result and isinstance(result[0], EncodedArticle):
+        batch = [item.to_wire() for item in result if isinstance(item, EncodedArticle)]
+        return b"a" + bytes(msgpack.packb(batch))
+    return b"z" + orjson.dumps(result)
 
 
 def _frame(stream: BinaryIO) -> bytes | None:
@@ -80,8 +86,8 @@ def _frame(stream: BinaryIO) -> bytes | None:
     if len(header) < HEADER.size:
         return None
     (size,) = HEADER.unpack(header)
-    found = stream.read(size)
-    return found if len(found) == size else None
+    content = stream.read(size)
+    return content if len(content) == size else None
 
 
 def _write(stream: BinaryIO, frame: bytes) -> None:
@@ -91,7 +97,7 @@ def _write(stream: BinaryIO, frame: bytes) -> None:
 
 
 def _resident_bytes() -> int:
-    """What this process has in memory; 0 where there is no /proc. (ru_maxrss would also tell of the
+    """Resident memory of this process; 0 where there is no /proc. (ru_maxrss would include the
     process that started this one.)"""
     try:
         pages = Path("/proc/self/statm").read_text().split()[1]
@@ -101,19 +107,19 @@ def _resident_bytes() -> int:
 
 
 def _bound_process() -> None:
-    # The terminal's Ctrl-C is for the worker, which ends its readers.
+    # The terminal's Ctrl-C is for the worker, which ends its parser processes.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Behind the loops that others wait for.
+    # A lower priority than the event loops, which others wait for.
     os.nice(5)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    # No files are written, and no core of somebody's articles.
+    # The process writes no files, and no core dump that would contain articles.
     for limit in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         resource.setrlimit(limit, (0, 0))
 
 
 def _bound_cpu() -> None:
-    """The limit counts from the start of the process: it is moved on with each document. What goes
-    over it is ended by the kernel, in whatever C code it hangs."""
+    """Move the CPU limit on: it counts from the start of the process. The kernel ends a process
+    that goes over it, even one that hangs in C code."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     used_s = int(usage.ru_utime + usage.ru_stime) + 1
     _, hard = resource.getrlimit(resource.RLIMIT_CPU)

@@ -35,7 +35,7 @@ TICK_S = 1.0
 COUNT_SUBSCRIBERS_S = 600.0
 AT_ONCE = 256
 CLAIM = 64
-"""The loop waits up to MOMENT_S for so many free slots before it claims more."""
+"""The loop waits up to MOMENT_S for this many free slots before it claims more."""
 MOMENT_S = 0.02
 FINISH = 500
 POSTPONE_S = 5.0

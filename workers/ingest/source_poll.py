@@ -34,7 +34,7 @@ from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
 
-# Bodies over fetch.LARGE_BYTES that are in memory at once, until they were parsed.
+# Bodies over fetch.LARGE_BYTES that may be in memory at once, each until it is parsed.
 LARGE_AT_ONCE = 6
 
 
@@ -77,7 +77,7 @@ class LargeBodyPermit:
 
 
 class SourcePoller:
-    """Polls sources that were claimed."""
+    """Polls claimed sources, one call per claim; several may run at once."""
 
     def __init__(
         self, store: Store, settings: Settings, client: aiohttp.ClientSession, intake: Intake,
@@ -91,7 +91,7 @@ class SourcePoller:
         self._hub_client = HubClient(store, settings, client, now=now)
 
     async def poll_once(self, claim: Claim) -> Polled:
-        """Poll a claimed source. A failure is an outcome like any other.
+        """Poll a claimed source. A failed poll returns an outcome, too.
 
         Raises:
             Unavailable: Redis cannot be reached; nothing was decided.
@@ -117,7 +117,7 @@ class SourcePoller:
             digest = _digest(fetched)
             if fetched.status == 304 or (digest and digest == poll.body_hash):
                 return PollOutcome(result=_answer_of(fetched, received))
-            # A login page, a parked domain: not what used to be here.
+            # A login page or a parked domain must not replace the document that was here before.
             refused = PAGE_KINDS if poll.kind in FEED_KINDS else GUESSED_KINDS
             appended = await self._intake.append_document(source, fetched, refused=refused)
             discovered_url = ""
@@ -164,12 +164,12 @@ class SourcePoller:
     def _failure(self, claim: Claim, exc: Exception) -> Failure:
         """Raises Unavailable if the exception is Redis's."""
         if isinstance(exc, Refused):
-            asked_s = retry_after_s(exc.retry_after, self._now()) or 0.0
+            retry_s = retry_after_s(exc.retry_after, self._now()) or 0.0
             return Failure(
                 reason=str(exc),
                 status=exc.status,
                 is_lasting=exc.permanent,
-                retry_after_s=asked_s,
+                retry_after_s=retry_s,
             )
         if isinstance(exc, DatelineError):
             is_lasting = isinstance(exc, FetchFailed) and exc.permanent
@@ -206,7 +206,7 @@ class SourcePoller:
 
 
 def _digest(fetched: Fetched) -> str:
-    """Of a whole document; empty for a 304, and for a 226, which holds only what is new."""
+    """Hash of a whole document; empty for a 304, and for a 226, which contains only new entries."""
     if fetched.status != 200:
         return ""
     return hashlib.blake2b(fetched.body, digest_size=8).hexdigest()
