@@ -144,7 +144,7 @@ async def test_retry_after_is_passed_on(
 @pytest.mark.parametrize(
     ("location", "reason"),
     [("/loop", "in a circle"), ("/1", "more than 8 redirects"), ("ftp://x.example/", "not an http"),
-     ("", "not an http"), ("http://user@x.example/", "no http")],
+     ("", "not an http"), ("http://user@x.example/", "not an http")],
 )  # fmt: skip
 async def test_redirects_that_lead_nowhere(
     site: FakeSite,

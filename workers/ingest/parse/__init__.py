@@ -1,7 +1,7 @@
 """Parse: bytes in, a Document out. Pure.
 
-Two tables tell which parser reads a document: by its first byte, and for XML by its root. What its
-sender calls it is wrong too often (RSS as text/html, JSON as text/plain) and only helps with the
+Two tables define which parser reads a document: by its first byte, and for XML by its root. The
+Content-Type is wrong too often (RSS as text/html, JSON as text/plain) and is only used for the
 charset. To add an input format, write a module beside the others and add its row, and its kind if
 it is a feed.
 """
@@ -41,7 +41,7 @@ __all__ = [
     "parse",
 ]
 
-# The first tag after declaration, comments and DOCTYPE.
+# The first element after declaration, comments and DOCTYPE.
 _ROOT = re.compile(rb"<\s*([A-Za-z][\w:.-]*)")
 _PROLOGUE = re.compile(
     rb"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE
@@ -60,23 +60,23 @@ XML_ROOTS: dict[str, Dialect] = {
     "urlset": parse_sitemap,
     "sitemapindex": parse_sitemap_index,
 }
-"""Name of the root, in small letters and without namespace → what reads its tree."""
-# Kinds of documents (`Document.kind`): feeds, and pages in the place of one.
+"""Name of the root, in lower case and without namespace → the function that reads its tree."""
+# Kinds of documents (`Document.kind`): feeds, and pages that may be served in place of a feed.
 FEED_KINDS = frozenset({"rss", "atom", "rdf", "json-feed", "k2-json", "sitemap"})
 GUESSED_KINDS = ("html-guess",)
 PAGE_KINDS = ("html-guess", "html")
 
 
 def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = UTC) -> Document:
-    """The document, whatever kind it is.
+    """Parse a document of any supported kind.
 
     Args:
         url: where it came from; empty if it came from a file.
         content_type: the header, if there was one.
-        zone: of times that name none.
+        zone: for times that do not name their zone.
 
     Raises:
-        ParseFailed: it is empty, unknown, or broken beyond reading.
+        ParseFailed: it is empty, of an unknown kind, or too broken to be parsed.
     """
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         body = body.decode("utf-16", "replace").encode()
@@ -92,12 +92,12 @@ def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = 
 
 
 def _embedded(body: bytes) -> bytes:
-    """The feed in a document that is something else; empty if there is none."""
-    found = _EMBEDDED.search(body[:_SNIFFED])
-    if found is None:
+    """The feed inside a document of another kind; empty if there is none."""
+    match = _EMBEDDED.search(body[:_SNIFFED])
+    if match is None:
         return b""
-    end = b"</%b>" % (found.group(1) or found.group(2))
-    return body[found.start() : body.rfind(end) + len(end)] if end in body else b""
+    end = b"</%b>" % (match.group(1) or match.group(2))
+    return body[match.start() : body.rfind(end) + len(end)] if end in body else b""
 
 
 def _parser(body: bytes) -> Parser:
@@ -120,19 +120,19 @@ def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Do
     """JSON Feed, K2's JSON of a list, or records. Raises ParseFailed."""
     del content_type
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         if b"\n" in body.strip():
             return parse_lines(body, url)
-        raise ParseFailed(f"no JSON: {exc}") from exc
-    if isinstance(found, dict) and isinstance(found.get("items"), list):
-        if isinstance(found.get("site"), dict) and not is_json_feed(found):
-            return parse_k2_json(found, url)
-        # Whatever version it names: an article of ours has no items.
-        return parse_json_feed(found, url, zone)
-    return parse_records(found, url)
+        raise ParseFailed(f"is not JSON: {exc}") from exc
+    if isinstance(value, dict) and isinstance(value.get("items"), list):
+        if isinstance(value.get("site"), dict) and not is_json_feed(value):
+            return parse_k2_json(value, url)
+        # Its version does not matter: a record of an article has no items.
+        return parse_json_feed(value, url, zone)
+    return parse_records(value, url)
 
 
 FIRST_BYTES: dict[bytes, Parser] = {b"{": _parse_json, b"[": _parse_json}
-"""First byte that is not white space → parser. What begins with `<` is read by its root: as XML if
-XML_ROOTS has it, else as a page; everything else is read as text."""
+"""First byte that is not white space → parser. A document that begins with `<` is read by its root:
+as XML if XML_ROOTS has it, else as a page; all other documents are read as text."""

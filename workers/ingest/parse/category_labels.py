@@ -1,4 +1,4 @@
-"""Labels: a category's path and the title of its last step, which feeds write apart. Pure."""
+"""Labels: a category's path and its title, which feeds write in separate attributes. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from service.errors import InvalidInput
 
 def labelled(path: str, label: str) -> str:
     """`Media Center/Harbour News` of `Media Center/harbour-news` and `Harbour News`; empty if the
-    label is no title of the path's last step."""
+    label is not the title of the path's last step."""
     try:
         above, _, last = categories.parse(path).path.rpartition("/")
         same = categories.parse(label).path == last
@@ -16,5 +16,5 @@ def labelled(path: str, label: str) -> str:
         return ""
     if not same:
         return ""
-    # A slash in the label would be one more step.
+    # A slash in the label would add a step to the path.
     return f"{path.rpartition('/')[0]}/{label}" if above and "/" not in label else label

@@ -1,8 +1,8 @@
-"""Charsets: bytes to text, when what they call themselves is as often wrong as right. Pure.
+"""Charsets: bytes to text, although the declared charset is wrong as often as right. Pure.
 
-UTF-8 is believed before any label: other charsets hardly ever come out as valid UTF-8, and servers
-put `charset=iso-8859-1` on everything. The labels decide about the rest, and Windows-1252 is what
-Latin-1 means (https://encoding.spec.whatwg.org/#names-and-labels).
+UTF-8 is tried before any label: text in other charsets is hardly ever valid UTF-8, and servers send
+`charset=iso-8859-1` with everything. The labels decide about the rest, and Latin-1 is decoded as
+Windows-1252 (https://encoding.spec.whatwg.org/#names-and-labels).
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 import codecs
 import re
 
-# They look like ASCII, and so like UTF-8.
 _CHARSET = re.compile(r"charset=\"?([\w-]+)", re.IGNORECASE)
+# Text in these looks like ASCII, and so like UTF-8.
 _SEVEN_BIT = ("iso-2022", "iso2022", "hz")
 _MEANT = {"iso-8859-1": "cp1252", "latin-1": "cp1252", "latin1": "cp1252", "us-ascii": "cp1252"}
 
 
 def charset_of(content_type: str) -> str:
-    """What a Content-Type header calls the charset; empty if it does not."""
+    """The charset that a Content-Type header names; empty if it names none."""
     match = _CHARSET.search(content_type)
     return match.group(1) if match else ""
 
 
 def decode(body: bytes, *labels: str) -> str:
-    """The text.
+    """Decode a document; bytes that cannot be decoded are replaced.
 
     Args:
-        labels: what header and document call the charset; the first that works is taken, empty and
-            unknown ones are passed over.
+        labels: charsets that header and document name; the first that works is used, empty and
+            unknown ones are ignored.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     for name in _order(body, [label.strip().lower() for label in labels]):
@@ -35,7 +35,7 @@ def decode(body: bytes, *labels: str) -> str:
             return body.decode(_MEANT.get(name, name))
         except (LookupError, UnicodeError):
             continue
-    # One character cut in half is no reason to misread all the others.
+    # One character that is cut in half must not make all others wrong.
     text = body.decode("utf-8", "replace")
     wrong = text.count("\ufffd")
     right = sum(not character.isascii() for character in text) - wrong

@@ -1,7 +1,7 @@
 """Dates as feeds and pages write them, by tables. Pure.
 
-Never fuzzy: what is not understood in full is no date, and the caller keeps the text. Understood
-are ISO 8601 / RFC 3339, RFC 822 / 2822 with the zones that occur, and day-month-year or
+Never fuzzy: a text that is not understood in full is not a date, and the caller keeps the text.
+Understood are ISO 8601 / RFC 3339, RFC 822 / 2822 with the zones that occur, and day-month-year or
 month-day-year in words, in the languages of the table, with an optional time.
 """
 
@@ -78,7 +78,7 @@ _TIME = (
     r"\s*(am|pm|a\.m\.|p\.m\.|ص|م)?)?"
 )
 _ZONE = r"\s*(?:\(?([a-z]{1,5})\)?)?\s*([+-]\d{1,2}:?\d{2})?(?:\s*\([a-z ]{1,40}\))?"
-# Nine of ten dates are spelt in one of these ways, and need none of the others tried.
+# Nine of ten dates are written in one of these ways; they are tried first.
 _RFC_822 = re.compile(
     r"(?:[A-Z][a-z]{2}, )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):([0-5]\d) "
     r"(?:GMT|([+-])([01]\d|2[0-3])([0-5]\d))",
@@ -87,7 +87,7 @@ _RFC_822 = re.compile(
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
 )
-# Ignored, whatever its language: Friday, sexta-feira.
+# Ignored in every language: Friday, sexta-feira.
 _WEEKDAY = r"(?:[^\W\d]+(?:-[^\W\d]+)?\.?\s+)?"
 _DAY_FIRST = re.compile(
     _WEEKDAY + r"(\d{1,2})(?:st|nd|rd|th|er|\.|º)?[\s-]+(?:de |of )?"
@@ -107,17 +107,17 @@ MAX_CHARS = 80
 
 
 def parse_date(text: str, *, zone: tzinfo) -> datetime | None:
-    """The moment in UTC, or None.
+    """The moment in UTC, or None if the text is not understood in full.
 
     Args:
-        zone: of texts that name none; a text without a time is the start of its day there.
+        zone: for texts that do not name one; a text without a time is the start of its day there.
     """
     if not text or len(text) > MAX_CHARS:
         return None
     try:
         return _usual(text.strip()) or _any(text, zone)
     except (ValueError, OverflowError):
-        # 31 April, 25:61, a year 0: it looks like a date and is none.
+        # 31 April, 25:61, a year 0: it looks like a date and is not one.
         return None
 
 
@@ -202,7 +202,7 @@ def _hour(hour: int, half: str | None) -> int:
 
 
 def _zone(abbreviation: str | None, offset: str | None, zone: tzinfo) -> tzinfo | None:
-    """None for a name that we do not know: an hour's error is worse than no date."""
+    """None for an unknown name: a date that is an hour wrong is worse than none."""
     if offset:
         return _offset(offset)
     if not abbreviation:

@@ -1,4 +1,4 @@
-"""What a parser gives."""
+"""Document: what every parser returns, and how its entries are bounded and collected. Pure."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from service.articles.article import Entry
 from service.feeds.opml import FeedLink
 from service.sources.outcome import Hints
 
-# No honest feed is longer; the rest is a reject, not silence.
+# No honest feed is longer. The rest is reported as one reject.
 MAX_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """A part of a document that nothing can be made of."""
+    """An item of a document that cannot become an entry."""
 
     where: str
     """`item 3`, `line 12`."""
@@ -26,24 +26,24 @@ class Reject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """A parsed document: entries in their order there."""
+    """A parsed document, with its entries in their original order."""
 
     kind: str
     """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, sitemap, html (a page that says
     that it is an article), html-guess (one that does not), text, records, opml."""
     url: str = ""
-    """Its own idea of its address, else where it came from; empty if neither is known."""
+    """The URL that it names as its own, else where it came from; empty if neither is known."""
     title: str = ""
     language: str = ""
     entries: tuple[Entry, ...] = ()
     rejects: tuple[Reject, ...] = ()
     feeds: tuple[FeedLink, ...] = ()
-    """Of an OPML document."""
+    """The feeds that an OPML document lists."""
     alternates: tuple[FeedLink, ...] = ()
     """Feeds that a page names as its own (link rel=alternate), in its order."""
     hints: Hints = field(default_factory=Hints)
     is_whole: bool = True
-    """False if it is so broken that its end may be missing: its validators must not be kept."""
+    """False if it is so broken that its end may be missing: its validators must not be stored."""
 
 
 def bounded(
@@ -59,13 +59,20 @@ def bounded(
 def collected(
     kind: str, items: list[Any], take: Callable[[Any], Entry], *, title: str = "", **fields: Any
 ) -> Document:
-    """A document of the items that `take` can make entries of; a ValueError is a reject."""
+    """A document of the entries that `take` returns; an item for which it raises ValueError becomes
+    a reject."""
     entries, rejects = [], []
     for number, item in enumerate(items, 1):
         try:
             entries.append(take(item))
         except ValueError as exc:
             rejects.append(Reject(where=f"item {number}", reason=str(exc)))
-    kept, refused = bounded(entries, rejects)
+    bounded_entries, bounded_rejects = bounded(entries, rejects)
     fields["language"] = fields.get("language", "").replace("_", "-")
-    return Document(kind=kind, title=text.line(title), entries=kept, rejects=refused, **fields)
+    return Document(
+        kind=kind,
+        title=text.line(title),
+        entries=bounded_entries,
+        rejects=bounded_rejects,
+        **fields,
+    )

@@ -25,15 +25,15 @@ from workers.ingest.parse.links import absolute, web_url
 _JSON_FEED = "https://jsonfeed.org/version/1"
 
 
-def is_json_feed(found: dict[str, Any]) -> bool:
-    """Whether a document says that it is one."""
-    return str(found.get("version", "")).startswith(_JSON_FEED)
+def is_json_feed(document: dict[str, Any]) -> bool:
+    """Whether a document names a version of JSON Feed."""
+    return str(document.get("version", "")).startswith(_JSON_FEED)
 
 
 def parse_json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
     """The document of a decoded JSON Feed, of whatever version."""
     own = absolute(url or string_of(feed, "home_page_url"), string_of(feed, "feed_url"))
-    # What we say of our site is of no article.
+    # The author of one of our own feeds is the site, not the author of its articles.
     is_ours = any("_dateline" in item for item in feed["items"] if isinstance(item, dict))
     by = () if is_ours else _authors(feed)
     language = string_of(feed, "language")
@@ -90,14 +90,14 @@ def _json_item(
 
 
 def _authors(fields: dict[str, Any]) -> tuple[str, ...]:
-    """Names; `author` is version 1.0."""
-    given = list_of(fields, "authors") or list_of(fields, "author")
-    found = (string_of(one, "name") if isinstance(one, dict) else one for one in given)
-    return tuple(name for name in found if isinstance(name, str) and name)
+    """Names; JSON Feed 1.0 has `author`, 1.1 `authors`."""
+    authors = list_of(fields, "authors") or list_of(fields, "author")
+    names = (string_of(one, "name") if isinstance(one, dict) else one for one in authors)
+    return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def _tags(item: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(categories, tags): tags are categories, but for items of ours, which say which are which."""
+    """(categories, tags): tags are read as categories, except in our own items, which mark both."""
     tags = tuple(tag for tag in list_of(item, "tags") if isinstance(tag, str))
     ours = object_of(item, "_dateline")
     paths = [path for path in list_of(ours, "categories") if isinstance(path, str)]

@@ -1,4 +1,4 @@
-"""Values in JSON documents: a wrong one costs itself, not the article that it stands in. Pure."""
+"""Values in JSON documents: a wrong value is ignored, and its article is still read. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ def collect(
     kind: str, items: list[Any], take: Callable[[dict[str, Any]], Entry], where: str = "item",
     **fields: Any,
 ) -> Document:  # fmt: skip
-    """A document of the items that `take` makes entries of; the others are rejects."""
+    """A document of the entries that `take` returns; items that it cannot read become rejects.
+
+    Args:
+        items: a ValueError among them is the reason of a reject.
+        where: what an item is called in the position of a reject.
+    """
     entries, rejects = [], []
     for number, item in enumerate(items, 1):
         try:
@@ -25,12 +30,12 @@ def collect(
             entries.append(take(item))
         except (InvalidInput, ValueError) as exc:
             rejects.append(Reject(where=f"{where} {number}", reason=str(exc)))
-    kept, refused = bounded(entries, rejects)
-    return Document(kind=kind, entries=kept, rejects=refused, **fields)
+    bounded_entries, bounded_rejects = bounded(entries, rejects)
+    return Document(kind=kind, entries=bounded_entries, rejects=bounded_rejects, **fields)
 
 
 def string_of(fields: dict[str, Any], name: str) -> str:
-    """A string; empty for anything else: one wrong value is no reason to lose an article."""
+    """A string; empty for anything else: one wrong value must not cost the whole article."""
     value = fields.get(name)
     return value if isinstance(value, str) else ""
 
@@ -44,23 +49,23 @@ def identifier_of(fields: dict[str, Any], name: str) -> str:
 
 
 def list_of(fields: dict[str, Any], name: str) -> list[Any]:
-    """A list; of one, where its writer forgot the brackets."""
+    """A list; a single value becomes a list of one, and a missing value an empty list."""
     value = fields.get(name) or []
     return value if isinstance(value, list) else [value]
 
 
 def objects_of(fields: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """The objects in a list."""
+    """The objects in a list; other values in it are ignored."""
     return [value for value in list_of(fields, name) if isinstance(value, dict)]
 
 
 def object_of(fields: dict[str, Any], name: str) -> dict[str, Any]:
     """An object; empty for anything else."""
-    # PHP writes an empty object as [], and one that it does not have as false.
+    # PHP writes an empty object as [], and a missing one as false.
     value = fields.get(name)
     return value if isinstance(value, dict) else {}
 
 
 def size_of(value: object) -> int:
-    """Bytes; 0 for what is no size."""
+    """A number of bytes; 0 for a value that is not a size."""
     return int(value) if isinstance(value, int | float) and 0 <= value < 2**53 else 0

@@ -1,4 +1,4 @@
-"""Links: a bad one costs itself, not the entry or the page that it stands in. Pure."""
+"""Links: a bad link is ignored, and its entry or page is still read. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def resolved(base: str, link: str) -> str:
     if not link:
         return ""
     try:
-        # `http://[x`: brackets that hold no IPv6 address. `urljoin` does not look without a base.
+        # `http://[x`: brackets without an IPv6 address, which `urljoin` ignores without a base.
         urlsplit(link)
         return urljoin(base, link)
     except ValueError:
@@ -24,11 +24,11 @@ def resolved(base: str, link: str) -> str:
 
 
 def web_url(base: str, link: str) -> str:
-    """The link, resolved against the base; empty if that is no http(s) URL."""
-    found = resolved(base, link)
-    return found if is_web(found) else ""
+    """The link, resolved against the base; empty if that is not an http(s) URL."""
+    target = resolved(base, link)
+    return target if is_web(target) else ""
 
 
 def is_web(link: str) -> bool:
-    """Whether it is an http(s) URL."""
+    """Whether a link is an absolute http(s) URL."""
     return link.startswith(("http://", "https://"))

@@ -1,4 +1,4 @@
-"""Records: articles as we write them, as JSON or lines of JSON. Pure."""
+"""Records: articles in dateline's own JSON, alone, in a list or one a line. Pure."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from workers.ingest.parse.document import Document
 from workers.ingest.parse.json_values import collect
 
 
-def parse_records(found: object, url: str) -> Document:
-    """One record, or a list of them."""
-    items = found if isinstance(found, list) else [found]
+def parse_records(value: object, url: str) -> Document:
+    """The document of one decoded record, or of a list of them."""
+    items = value if isinstance(value, list) else [value]
     return collect("records", items, entry_from_json, url=url)
 
 
 def parse_lines(body: bytes, url: str) -> Document:
-    """NDJSON: a line that is not JSON is one reject. Raises ParseFailed if none is JSON."""
+    """The document of NDJSON; a line that is not JSON is one reject.
+
+    Raises:
+        ParseFailed: no line is JSON.
+    """
     items: list[Any] = []
     for line in body.splitlines():
         if line.strip():
             try:
                 items.append(orjson.loads(line))
             except orjson.JSONDecodeError as exc:
-                items.append(ValueError(f"no JSON: {exc}"))
+                items.append(ValueError(f"is not JSON: {exc}"))
     if all(isinstance(item, ValueError) for item in items):
         raise ParseFailed(f"neither JSON nor lines of JSON: {items[0]}")
     return collect("records", items, entry_from_json, "line", url=url)

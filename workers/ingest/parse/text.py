@@ -5,8 +5,8 @@
     First paragraph …                                   paragraphs, blank lines between them
     Home Media Center Coalition News Items filtered by date: Friday, 22 December 2017
 
-A page can hold several articles, each with its day line. The breadcrumb has no separators: what the
-page says its category is splits it.
+A page can contain several articles, each with its day line. The breadcrumb has no separators: it is
+split by the category that the page names.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_text(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
     blocks = list(_blocks(lines))
     if not blocks:
         raise ParseFailed(
-            "neither a feed nor a page that we know: as text it needs a line such as "
+            "neither a feed nor a page of a known kind: as text it needs a line such as "
             "'22 December 2017 In Coalition News' above each article"
         )
     entries = tuple(_entry(block, crumbs, zone) for block in blocks)
@@ -51,8 +51,8 @@ def parse_text(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
 def _split_breadcrumb(lines: list[str]) -> tuple[str, list[str]]:
     """(the breadcrumb between Home and the date, the other lines)."""
     for number, line in enumerate(lines):
-        before, found, _ = line.partition(FILTERED)
-        if found and (_HOME.match(line.strip()) or not before.strip()):
+        before, separator, _ = line.partition(FILTERED)
+        if separator and (_HOME.match(line.strip()) or not before.strip()):
             return _HOME.sub("", before.strip()).strip(_DIVIDERS), lines[:number] + lines[
                 number + 1 :
             ]
@@ -65,13 +65,13 @@ Block = tuple[str, str, str, list[str]]
 
 def _blocks(lines: list[str]) -> Iterator[Block]:
     starts = [(n, match) for n, line in enumerate(lines) if (match := _day_line(line))]
-    for place, (number, match) in enumerate(starts):
-        end = starts[place + 1][0] if place + 1 < len(starts) else len(lines)
+    for index, (number, match) in enumerate(starts):
+        end = starts[index + 1][0] if index + 1 < len(starts) else len(lines)
         category = " ".join(match.group(2).split())
-        if place + 1 < len(starts):
+        if index + 1 < len(starts):
             end -= len(_heading(lines[number + 1 : end])[1])
         title = _heading(
-            lines[:number] if place == 0 else lines[starts[place - 1][0] + 1 : number]
+            lines[:number] if index == 0 else lines[starts[index - 1][0] + 1 : number]
         )[0]
         yield match.group(1), category, "" if title == category else title, lines[number + 1 : end]
 
@@ -81,8 +81,8 @@ def _day_line(line: str) -> re.Match[str] | None:
 
 
 def _heading(lines: list[str]) -> tuple[str, list[str]]:
-    """(the heading that ends these lines, its lines): the last one, if it stands right above and
-    short, as the page's category or a title does."""
+    """(the heading at the end of these lines, its lines): the last line, if it is short and follows
+    an empty line, as the page's category or a title does."""
     if lines and lines[-1].strip() and len(lines[-1]) <= MAX_HEADING_CHARS:
         above = lines[-2].strip() if len(lines) > 1 else ""
         if not above:
@@ -103,6 +103,6 @@ def _entry(block: Block, crumbs: str, zone: tzinfo) -> Entry:
 
 
 def _path(crumbs: str, category: str) -> str:
-    """`Media Center/Coalition News` of `Media Center Coalition News` and `Coalition News`."""
+    """`Media Center/Coalition News` for `Media Center Coalition News` and `Coalition News`."""
     above = crumbs.removesuffix(category).strip(_DIVIDERS) if crumbs.endswith(category) else ""
     return f"{above}/{category}" if above else category

@@ -75,5 +75,5 @@ def test_too_large_to_be_guessed_at(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_feed_at_all() -> None:
     """What feedparser finds nothing in is refused."""
-    with pytest.raises(ParseFailed, match="no feed"):
+    with pytest.raises(ParseFailed, match="nor a feed"):
         parse(b"<rss><channel><title>x</channel>")

@@ -14,9 +14,9 @@ from workers.ingest.parse.links import web_url
 _FEED_TYPES = frozenset(
     {"application/rss+xml", "application/atom+xml", "application/feed+json", "application/rdf+xml"}
 )
-# Also the type of anything else; these must say that they are feeds.
+# Other documents have these types, too: such a link must call itself a feed.
 _OTHER_TYPES = frozenset({"application/json", "application/xml", "text/xml"})
-# Themes leave one or the other out.
+# Themes omit one or the other of these.
 _K2_MARK = (
     "//*[@id='k2Container' or starts-with(@class, 'itemListView') or "
     + " or ".join(f"contains(@class, '{kind}View')" for kind in LIST_KINDS)
@@ -25,22 +25,22 @@ _K2_MARK = (
 
 
 def alternates_of(root: Any, *, base: str, url: str) -> tuple[FeedLink, ...]:
-    """Feeds of a page, in its order; feeds of comments last; of K2 its machine forms after them.
+    """Feeds of a page in their order, feeds of comments last, then the feed and JSON of a K2 list.
 
     Args:
-        base: what links on the page are relative to.
-        url: of the page; empty if it is not known.
+        base: URL that links on the page are relative to.
+        url: URL of the page; empty if it is not known.
     """
     named = [
-        FeedLink(url=found, title=(link.get("title") or "").strip())
+        FeedLink(url=target, title=(link.get("title") or "").strip())
         for link in root.xpath("//link[@rel and @href]")
-        if _is_feed(link) and (found := web_url(base, link.get("href")))
+        if _is_feed(link) and (target := web_url(base, link.get("href")))
     ]
     named.sort(key=lambda link: "comment" in f"{link.title} {link.url}".lower())
-    found_first: dict[str, FeedLink] = {}
-    for feed in (*named, *(FeedLink(url=made) for made in _of_k2(root, url))):
-        found_first.setdefault(feed.url, feed)
-    return tuple(found_first.values())
+    feeds: dict[str, FeedLink] = {}
+    for feed in (*named, *(FeedLink(url=k2_url) for k2_url in _of_k2(root, url))):
+        feeds.setdefault(feed.url, feed)
+    return tuple(feeds.values())
 
 
 def _is_feed(link: Any) -> bool:
@@ -55,7 +55,7 @@ def _is_feed(link: Any) -> bool:
 
 
 def _of_k2(root: Any, url: str) -> Iterator[str]:
-    """Every K2 list can be had as JSON and as RSS."""
+    """URLs of a K2 list as RSS and as JSON; none if the page is not K2's."""
     if not url.startswith(("http://", "https://")) or not root.xpath(_K2_MARK):
         return
     parts = urlsplit(url)
@@ -64,15 +64,15 @@ def _of_k2(root: Any, url: str) -> Iterator[str]:
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
         if name not in ("start", "page", "format", "limitstart")
     ]
-    for form in ("feed", "json"):
-        made = urlencode([*query, ("format", form)], safe=":,")
-        yield urlunsplit((parts.scheme, parts.netloc, parts.path, made, ""))
+    for name in ("feed", "json"):
+        with_format = urlencode([*query, ("format", name)], safe=":,")
+        yield urlunsplit((parts.scheme, parts.netloc, parts.path, with_format, ""))
 
 
 def hints_of_page(root: Any, *, base: str) -> Hints:
-    """Its hub and topic (WebSub section 4: link elements of HTML pages)."""
-    found: dict[str, str] = {}
+    """The hub and topic of a page (WebSub section 4: link elements of HTML pages)."""
+    links: dict[str, str] = {}
     for link in root.xpath("//link[@rel and @href]"):
         for name in link.get("rel").lower().split():
-            found.setdefault(name, web_url(base, link.get("href")))
-    return Hints(hub=found.get("hub", ""), topic=found.get("self", ""))
+            links.setdefault(name, web_url(base, link.get("href")))
+    return Hints(hub=links.get("hub", ""), topic=links.get("self", ""))

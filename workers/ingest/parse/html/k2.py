@@ -1,8 +1,8 @@
 """K2 for Joomla: list and item pages, by the class names of its templates. Pure.
 
 Lists have items of one of a few kinds (`genericItemView` for dates and searches, `catItemView` for
-categories, and so on); the page of one item is `itemView`. All name their parts alike: kind + part,
-as in `catItemTitle`. Sites theme the markup, but keep the classes.
+categories, and so on); the page of one item is `itemView`. All name their elements alike: kind +
+element, as in `catItemTitle`. Sites theme the markup, but keep the classes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _WITH_CLASS = ".//*[contains(concat(' ', normalize-space(@class), ' '), $name)]"
 def parse_k2(
     root: Any, *, base: str, url: str, facts: dict[str, Any], zone: tzinfo
 ) -> Document | None:
-    """The items of a K2 page; None if it is none.
+    """The items of a K2 page; None if it is not a K2 page.
 
     Args:
-        facts: what JSON-LD on the page says of its article.
+        facts: the article's fields in JSON-LD on the page.
     """
     items = _by_class(root, f"{_ITEM}View")
     if items:
@@ -64,15 +64,15 @@ def _list(
 def _document(
     kind: str, root: Any, url: str, entries: list[Entry], rejects: list[Reject]
 ) -> Document:
-    kept, refused = bounded(entries, rejects)
+    bounded_entries, bounded_rejects = bounded(entries, rejects)
     titles = root.xpath("//title/text()")
     return Document(
         kind=kind,
         url=url,
         title=" ".join(titles[0].split()) if titles else "",
         language=root.get("lang", ""),
-        entries=kept,
-        rejects=refused,
+        entries=bounded_entries,
+        rejects=bounded_rejects,
     )
 
 
@@ -81,7 +81,7 @@ def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: t
     url = url or resolved(base, link)
     shown = _words(item, f"{kind}DateCreated")
     modified = _words(item, f"{kind}DateModified").partition(" on ")[2]
-    parts = [*_by_class(item, f"{kind}IntroText")[:1], *_by_class(item, f"{kind}FullText")[:1]]
+    texts = [*_by_class(item, f"{kind}IntroText")[:1], *_by_class(item, f"{kind}FullText")[:1]]
     images = [image for block in _by_class(item, f"{kind}Image") for image in block.iter("img")]
     category = _link_words(item, f"{kind}Category")
     # The path of an item page may end with the item itself.
@@ -90,7 +90,7 @@ def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: t
         guid=url,
         url=url,
         title=title,
-        content_html="\n".join(inner_html(part) for part in parts),
+        content_html="\n".join(inner_html(text) for text in texts),
         authors=tuple(filter(None, [_link_words(item, f"{kind}Author")])),
         categories=tuple(filter(None, [_path(above, category)])),
         tags=tuple(_words_of(a) for tags in _by_class(item, f"{kind}Tags") for a in tags.iter("a")),
@@ -104,7 +104,7 @@ def _entry(item: Any, kind: str, base: str, url: str, crumbs: list[str], zone: t
 
 
 def _exact(entry: Entry, facts: dict[str, Any], zone: tzinfo) -> Entry:
-    """The page shows minutes in the site's own zone; JSON-LD has the moment."""
+    """The entry with the dates of JSON-LD: the page shows minutes in the site's own zone."""
     dates = (facts.get("datePublished"), facts.get("dateModified"))
     published, updated = (
         parse_date(date, zone=zone) if isinstance(date, str) else None for date in dates
@@ -113,12 +113,12 @@ def _exact(entry: Entry, facts: dict[str, Any], zone: tzinfo) -> Entry:
 
 
 def _title(item: Any, kind: str) -> tuple[str, str]:
-    """(title, link): without the "Featured" that K2 puts behind it."""
+    """(title, link), without the "Featured" that K2 adds to the title."""
     for heading in _by_class(item, f"{kind}Title"):
         for link in heading.iter("a"):
             return _words_of(link), str(link.get("href") or "")
-        for mark in heading.xpath("./span/sup"):
-            mark.drop_tree()
+        for featured in heading.xpath("./span/sup"):
+            featured.drop_tree()
         return _words_of(heading), _read_more(item)
     return "", _read_more(item)
 
@@ -135,10 +135,10 @@ def _crumbs(root: Any, kind: str) -> list[str]:
             step for step in trail.xpath(".//li") or trail.xpath("./a|./span") if _first_words(step)
         ]
         # Before Home there may be a "You are here:".
-        home = next((place for place, step in enumerate(steps) if _is_home(step)), -1)
+        home = next((index for index, step in enumerate(steps) if _is_home(step)), -1)
         steps = steps[home + 1 :]
-        # Its last step, without a link, is the list's own title: a day, a tag, an author, and so no
-        # category, in whatever language.
+        # The last step, without a link, is the title of the list itself: a day, a tag, an author.
+        # In no language is it a category.
         if kind not in (_ITEM, "catItem") and steps and not steps[-1].xpath(".//a|self::a"):
             steps = steps[:-1]
         titles = map(_first_words, steps)
@@ -147,10 +147,10 @@ def _crumbs(root: Any, kind: str) -> list[str]:
 
 
 def _first_words(step: Any) -> str:
-    """A step's own words, not those of the divider after it."""
-    for part in step.xpath(".//a|.//span"):
-        if "divider" not in (part.get("class") or ""):
-            return _words_of(part)
+    """The words of a step, without those of the divider after it."""
+    for element in step.xpath(".//a|.//span"):
+        if "divider" not in (element.get("class") or ""):
+            return _words_of(element)
     return _words_of(step)
 
 
@@ -162,7 +162,7 @@ def _is_home(step: Any) -> bool:
 
 
 def _path(crumbs: list[str], category: str) -> str:
-    """`Media Center/Harbour News`: the breadcrumb down to the category, which it may end with."""
+    """`Media Center/Harbour News`: the breadcrumb down to the category, if it contains it."""
     if not category:
         return "/".join(_step(crumb) for crumb in crumbs)
     above = crumbs[: crumbs.index(category)] if category in crumbs else crumbs
@@ -174,19 +174,20 @@ def _step(title: str) -> str:
 
 
 def _by_class(element: Any, name: str) -> list[Any]:
-    found: list[Any] = element.xpath(_WITH_CLASS, name=f" {name} ")
-    return found
+    elements: list[Any] = element.xpath(_WITH_CLASS, name=f" {name} ")
+    return elements
 
 
 def _words(element: Any, name: str) -> str:
-    found = _by_class(element, name)
-    return _words_of(found[0]) if found else ""
+    elements = _by_class(element, name)
+    return _words_of(elements[0]) if elements else ""
 
 
 def _link_words(element: Any, name: str) -> str:
-    """The words of the first link in a part, which stands behind a label ("Published in")."""
-    for part in _by_class(element, name):
-        for link in part.iter("a"):
+    """The words of the first link in an element of this class, without the label before it
+    ("Published in")."""
+    for labelled in _by_class(element, name):
+        for link in labelled.iter("a"):
             return _words_of(link)
     return ""
 
@@ -196,7 +197,7 @@ def _words_of(element: Any) -> str:
 
 
 def inner_html(element: Any) -> str:
-    """Markup of what an element holds."""
+    """The markup inside an element, without its own start and end tag."""
     pieces = [escape(element.text or "", quote=False)]
     pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
     return "".join(pieces).strip()

@@ -1,8 +1,8 @@
 """HTML pages: K2 lists and items by their classes (k2.py), any other page as one article. Pure.
 
-A page that is no K2 page is read by what it says of itself: JSON-LD and OpenGraph for the facts,
-`<article>` or `<main>` for the text, and an extractor (extract.py) where there is neither. Whatever
-it is, it may name the feeds of its site (alternates.py).
+A page that is not a K2 page is read by its own markup: JSON-LD and OpenGraph for the facts,
+`<article>` or `<main>` for the text, and an extractor (readability.py) where there is neither. Any
+page may name the feeds of its site (alternates.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MIN_TEXT_CHARS = 80
 
 
 def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
-    """The articles of a page. Raises ParseFailed if there is none."""
+    """The articles and the feeds of a page. Raises ParseFailed if it has neither."""
     text = _decoded(body, content_type)
     root = _tree(text)
     base = absolute(url, _attribute(root, "//base[@href]", "href"))
@@ -49,10 +49,10 @@ def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
         document = _single(root, text, base or own, own, facts, zone)
     if document is None and not alternates:
         raise ParseFailed(
-            "HTML without an article: no K2 list or item, and no text of its own that stands out"
+            "HTML without an article: no K2 list or item, and no text that stands out"
         )
     document = document or Document(kind="html-guess", title=line(_title(root)))
-    # Where a page does not say which one it is, its <base> still says whose.
+    # If a page does not name its own URL, its <base> still names its site.
     return replace(document, url=own or base, alternates=alternates, hints=hints)
 
 
@@ -79,15 +79,15 @@ def _tree(text: str) -> Any:
 
 
 def _attribute(root: Any, path: str, name: str) -> str:
-    found = root.xpath(path)
-    return str(found[0].get(name) or "").strip() if found else ""
+    elements = root.xpath(path)
+    return str(elements[0].get(name) or "").strip() if elements else ""
 
 
 def _meta(root: Any, *names: str) -> str:
     for name in names:
-        found = root.xpath("//meta[@property=$name or @name=$name]/@content", name=name)
-        if found and found[0].strip():
-            return str(found[0]).strip()
+        values = root.xpath("//meta[@property=$name or @name=$name]/@content", name=name)
+        if values and values[0].strip():
+            return str(values[0]).strip()
     return ""
 
 
@@ -95,10 +95,10 @@ def _json_ld(root: Any) -> dict[str, Any]:
     """The first schema.org article on the page; empty if there is none."""
     for script in root.xpath("//script[@type='application/ld+json']"):
         try:
-            found = orjson.loads(script.text or "")
+            value = orjson.loads(script.text or "")
         except orjson.JSONDecodeError:
             continue
-        graph = found.get("@graph", [found]) if isinstance(found, dict) else found
+        graph = value.get("@graph", [value]) if isinstance(value, dict) else value
         for item in graph if isinstance(graph, list) else []:
             if isinstance(item, dict) and any(
                 kind in _TYPES for kind in _listed(item.get("@type")) if isinstance(kind, str)
@@ -167,12 +167,12 @@ def _title(root: Any) -> str:
 
 
 def _authors(facts: dict[str, Any]) -> list[str]:
-    found = (a.get("name") if isinstance(a, dict) else a for a in _listed(facts.get("author")))
-    return [name for name in found if isinstance(name, str) and name]
+    names = (a.get("name") if isinstance(a, dict) else a for a in _listed(facts.get("author")))
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def _main_content(root: Any) -> str | None:
-    """Markup of the first of `<article>`, itemprop=articleBody, `<main>` that holds a text."""
+    """Markup of the first itemprop=articleBody, `<article>` or `<main>` that contains a text."""
     for path in ("//*[@itemprop='articleBody']", "//article", "//main"):
         for element in root.xpath(path):
             for noise in element.xpath(

@@ -1,6 +1,6 @@
 """Extract: the article on a page that does not mark it, by trafilatura. Pure.
 
-The last resort, as feedparser is for feeds: pages that say what they are do not come here.
+The last resort, as feedparser is for feeds: pages that mark their article do not need it.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import warnings
 
 MAX_CHARS = 3_000_000
 MAX_TAGS = 40_000
-"""A second, in trafilatura; long pages have 10,000."""
-# Less is a menu, a cookie banner, a login form.
+"""They take trafilatura a second; long pages have 10,000."""
+# A shorter text is a menu, a cookie banner or a login form.
 MIN_TEXT_CHARS = 200
 _BODY = re.compile(r"<body[^>]*>(.*)</body>", re.DOTALL)
 _TAG = re.compile(r"<[^<>]*>")
@@ -26,7 +26,7 @@ def extracted(text: str, *, url: str) -> str:
         # Imported here: it costs half a second and 40 MB, and few documents need it.
         import trafilatura
 
-        found = trafilatura.extract(
+        page = trafilatura.extract(
             text,
             url=url or None,
             output_format="html",
@@ -35,6 +35,6 @@ def extracted(text: str, *, url: str) -> str:
             include_images=True,
             include_links=True,
         )
-    body = _BODY.search(found or "")
+    body = _BODY.search(page or "")
     markup = body.group(1).strip() if body else ""
     return markup if len(_TAG.sub("", markup).strip()) >= MIN_TEXT_CHARS else ""

@@ -1,2 +1,1 @@
-"""XML documents: a tree of them, whatever is wrong with it, and the dialects that read the tree.
-Pure."""
+"""XML documents: their tree, repaired if necessary, and the dialects that read it. Pure."""

@@ -46,7 +46,7 @@ _DATES = (
 
 
 def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
-    """The entries of a feed; an entry can be a document of its own (RFC 4287 2)."""
+    """The entries of a feed, or a single entry as the root of a document (RFC 4287 2)."""
     _make_atom(root)
     if etree.QName(root).localname == "entry":
         root, alone = root.makeelement(f"{_ATOM}feed"), root
@@ -73,8 +73,7 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
 
 
 def _make_atom(root: Any) -> None:
-    """A feed without a namespace, or in one of those that Atom had before it had a name, is Atom
-    all the same."""
+    """Move the elements of a feed without a namespace, or in an unknown one, into Atom's."""
     namespace = etree.QName(root).namespace or ""
     if is_atom(namespace):
         return
@@ -120,7 +119,7 @@ def _link(fields: Fields, links: list[Any], base: str) -> str:
 
 
 def _authors_of_source(fields: Fields) -> tuple[str, ...]:
-    """Of the feed that an entry was taken over from (RFC 4287 4.2.1)."""
+    """Authors of the feed that an entry was copied from (RFC 4287 4.2.1)."""
     for source in fields.get("atom:source", ()):
         return authors(fields_of(source))
     return ()
@@ -134,25 +133,26 @@ def _base_of_link(links: list[Any], base: str) -> str:
 
 
 def category(element: Any) -> str:
-    """The label, which is for people; of a term that is a path, such as ours, the path with it."""
+    """The label of a category, which is for people; if its term is a path, as in our own feeds, the
+    path that ends with the label; empty if it has neither."""
     term, label = (element.get("term") or "").strip(), (element.get("label") or "").strip()
     if not label or "/" not in term:
-        # RSS's way, by those who did not read RFC 4287.
+        # Text in the element is RSS's way, which RFC 4287 does not allow.
         return label or term or inner_text(element)
     return labelled(term, label) or label
 
 
 def plain(fields: Fields, name: str) -> str:
-    """A text construct for `clean.line`, which takes markup out. Of type=text there should be none
-    (RFC 4287 3.1), and there often is."""
+    """A text construct as a string that may contain markup, for `text.line` to remove: type=text
+    must not contain it (RFC 4287 3.1), and often does."""
     elements = fields.get(name)
     if not elements:
         return ""
     element = elements[0]
     if len(element):
         return markup(element)
-    found = inner_text(element)
-    return _unpacked(found) if is_base64(element) else found
+    content = inner_text(element)
+    return _from_base64(content) if is_base64(element) else content
 
 
 def markup(element: Any) -> str:
@@ -161,38 +161,38 @@ def markup(element: Any) -> str:
     if element.get("mode") == "xml" or "xhtml" in kind or len(element):
         is_wrapped = len(element) == 1 and not (element.text or "").strip()
         return inner_markup(element[0] if is_wrapped else element)
-    found = inner_text(element)
+    content = inner_text(element)
     if is_base64(element):
-        return _unpacked(found)
+        return _from_base64(content)
     if kind in ("text", "text/plain") and element.get("mode") != "escaped":
-        return paragraphs(found)
-    return found
+        return paragraphs(content)
+    return content
 
 
 def is_base64(element: Any) -> bool:
-    """Whether the text is coded: by its mode in Atom 0.3, by its media type in RFC 4287 4.1.3.3."""
+    """Whether the text is base64: by its mode in Atom 0.3, else by its type (RFC 4287 4.1.3.3)."""
     kind = element.get("type", "text").lower()
     is_text = kind.startswith("text") or kind.endswith(("+xml", "/xml")) or "/" not in kind
     return element.get("mode") == "base64" or (not is_text and not len(element))
 
 
-def _unpacked(text: str) -> str:
-    """Coded text; empty if it is something else, a picture perhaps; text that is not coded at all
-    as it is."""
+def _from_base64(text: str) -> str:
+    """The text in base64; empty if the content is not text, such as a picture. A text that is not
+    base64 is returned as paragraphs."""
     try:
-        packed = base64.b64decode("".join(text.split()), validate=True)
+        content = base64.b64decode("".join(text.split()), validate=True)
     except ValueError:
         return paragraphs(text)
     try:
-        return packed.decode()
+        return content.decode()
     except ValueError:
         return ""
 
 
 def inner_markup(element: Any) -> str:
-    """What is in an element of XHTML, as HTML."""
-    for part in element.iter(f"{_XHTML}*"):
-        part.tag = part.tag.removeprefix(_XHTML)
+    """The content of an XHTML element, as HTML."""
+    for child in element.iter(f"{_XHTML}*"):
+        child.tag = child.tag.removeprefix(_XHTML)
     pieces = [escape(element.text or "", quote=False)]
     pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
     return "".join(pieces)

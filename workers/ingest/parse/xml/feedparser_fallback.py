@@ -1,6 +1,6 @@
-"""The last resort for XML that is beyond one repair: feedparser, which reads anything. Pure.
+"""feedparser: the last resort for XML that one repair does not make well-formed. Pure.
 
-feedparser's own sanitizer and date guesses are not used: what it finds passes ours.
+feedparser's own sanitizer and date guesses are not used: dateline's own are applied to its results.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, bounded
 
-# Its time grows with the square of some broken input: a small document is all it gets.
+# Its time grows with the square of some broken input: it only gets small documents.
 MAX_BYTES = 2_000_000
 MAX_TAGS = 100_000
-"""2.5 s, if they are nested."""
+"""They take 2.5 s if they are nested."""
 
 
 def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
-    """What feedparser finds. Raises ParseFailed if that is nothing."""
+    """The entries that feedparser finds. Raises ParseFailed if there are none."""
     if reason := refusal(body):
-        raise ParseFailed(f"no well-formed XML, and {reason}")
+        raise ParseFailed(f"is not well-formed XML, and {reason}")
     headers = {"content-location": url} if url else {}
     if content_type:
         headers["content-type"] = content_type
-    found = feedparser.parse(
+    result = feedparser.parse(
         io.BytesIO(body), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
     )
-    if not found.entries:
+    if not result.entries:
         raise ParseFailed(
-            f"no well-formed XML and no feed: {found.get('bozo_exception', 'no reason')}"
+            f"is neither well-formed XML nor a feed: {result.get('bozo_exception', 'no reason')}"
         )
-    feed = found.feed
-    entries, rejects = bounded([_entry(e, feed, url, zone) for e in found.entries], [])
+    feed = result.feed
+    entries, rejects = bounded([_entry(e, feed, url, zone) for e in result.entries], [])
     return Document(
-        kind=_kind(found.version),
+        kind=_kind(result.version),
         url=url or feed.get("link", ""),
         title=text.line(feed.get("title", "")),
         language=feed.get("language", ""),
@@ -51,18 +51,18 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
 
 
 def refusal(body: bytes) -> str:
-    """Why a document is not to be guessed at; empty if it may be."""
+    """Why feedparser must not parse a document; empty if it may."""
     if len(body) > MAX_BYTES:
-        return f"with {len(body)} bytes too large to be guessed at"
+        return f"{len(body)} bytes are too many to repair"
     if body.count(b"<") > MAX_TAGS:
-        return f"over {MAX_TAGS} tags are too many to guess at"
+        return f"over {MAX_TAGS} tags are too many to repair"
     if sanitize.has_huge_tag(body.decode("latin-1")):
-        return f"a tag of over {sanitize.MAX_ATTRIBUTES} attributes"
+        return f"a tag has over {sanitize.MAX_ATTRIBUTES} attributes"
     return ""
 
 
 def _kind(version: str) -> str:
-    """As `Document.kind` calls it."""
+    """The value of `Document.kind`."""
     if version in ("rss090", "rss10"):
         return "rdf"
     return "atom" if version.startswith("atom") else "rss"
@@ -71,7 +71,7 @@ def _kind(version: str) -> str:
 def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
     contents = entry.get("content") or []
     content = contents[0].get("value", "") if contents else ""
-    # `get("updated")` would answer with `published` where there is none, and warn.
+    # `get("updated")` would return `published` where there is none, and warn.
     updated = entry["updated"] if "updated" in entry else ""  # noqa: SIM401 -- see above
     raw = entry.get("published") or updated
     return Entry(

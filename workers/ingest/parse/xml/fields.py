@@ -11,8 +11,8 @@ from service.articles.article import Enclosure
 
 BASE = "{http://www.w3.org/XML/1998/namespace}base"
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-# Namespaces by the prefix that everybody knows; RSS's own are "". Others (georss, creativeCommons,
-# slash, …) say nothing that an article has a place for, and are passed over.
+# Namespace → its usual prefix, "" for RSS's own. Other namespaces (georss, slash, creativeCommons,
+# …) contain nothing that an article has a field for, and are ignored.
 _PREFIXES = {
     "": "", "http://www.w3.org/2005/Atom": "atom", "http://purl.org/atom/ns#": "atom",
     "https://www.w3.org/2005/Atom": "atom", "http://blogs.law.harvard.edu/tech/rss": "",
@@ -32,14 +32,14 @@ _PREFIXES = {
     "http://rssnamespace.org/feedburner/ext/1.0": "feedburner",
     "http://www.google.com/schemas/play-podcasts/1.0": "googleplay",
 }  # fmt: skip
-# The other way round, the first of each: what a prefix means in a feed that does not declare it.
+# Prefix → its first namespace above: what a prefix means in a feed that does not declare it.
 NAMESPACES = {prefix: uri for uri, prefix in reversed(_PREFIXES.items()) if prefix} | {
     "rss": "http://backend.userland.com/rss2",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
 }
 _CARRIERS = ("enclosure", "media:content", "media:group")
 # `desk@x.example (A. Tern)`, `A. Tern (desk@x.example)`, `A. Tern <desk@x.example>`.
-_AUTHOR_FORMS = (
+_AUTHOR_PATTERNS = (
     re.compile(r"\S+@\S+\s+\((.+)\)"),
     re.compile(r"([^<(]+?)\s*[<(]\S+@\S+[>)]"),
 )
@@ -47,22 +47,22 @@ Fields: TypeAlias = dict[str, list[Any]]
 
 
 def fields_of(element: Any) -> Fields:
-    """The children; names of RSS in lower case."""
-    found: Fields = {}
+    """The children of an element by `prefix:name`, in their order; RSS names in lower case."""
+    fields: Fields = {}
     for child in element:
         name = _name(child.tag)
         if not name:
             continue
-        if name in found:
-            found[name].append(child)
+        if name in fields:
+            fields[name].append(child)
         else:
-            found[name] = [child]
-    return found
+            fields[name] = [child]
+    return fields
 
 
 @lru_cache(maxsize=1_024)
 def _name(tag: Any) -> str:
-    """`prefix:name` of a tag, empty for what is not ours."""
+    """`prefix:name` of a tag; empty if its namespace is unknown."""
     if not isinstance(tag, str):
         return ""
     namespace, _, local = tag.rpartition("}")
@@ -84,22 +84,22 @@ def inner_text(element: Any) -> str:
 
 
 def text(fields: Fields, name: str) -> str:
-    """Of the first element of this name; empty if there is none."""
+    """The text of the first element of this name; empty if there is none."""
     elements = fields.get(name)
     return inner_text(elements[0]) if elements else ""
 
 
 def texts(fields: Fields, name: str) -> list[str]:
-    """Of every element of this name that has one."""
-    return [found for element in fields.get(name, ()) if (found := inner_text(element))]
+    """The text of every element of this name that is not empty."""
+    return [content for element in fields.get(name, ()) if (content := inner_text(element))]
 
 
 def first(fields: Fields, *names: str) -> str:
     """The first text under any of the names, in their order."""
     for name in names:
         for element in _media(fields, name) if name.startswith("media:") else fields.get(name, ()):
-            if found := inner_text(element):
-                return found
+            if content := inner_text(element):
+                return content
     return ""
 
 
@@ -113,48 +113,48 @@ def linked(links: list[Any], rel: str) -> str:
 
 
 def relations(link: Any) -> list[str]:
-    """Names of a link's relations; those of IANA may be spelt as URLs."""
-    found = (link.get("rel") or "alternate").lower().split()
-    return [name.rpartition("/relation/")[2] for name in found]
+    """Names of a link's relations; IANA's names may be written as URLs."""
+    names = (link.get("rel") or "alternate").lower().split()
+    return [name.rpartition("/relation/")[2] for name in names]
 
 
 def authors(fields: Fields) -> tuple[str, ...]:
-    """Names, each once."""
-    given = [*texts(fields, "dc:creator"), *texts(fields, "dc:author"), *texts(fields, "author")]
-    found = [_author(name) for name in given]
+    """Names of an entry's or feed's authors, each once; empty if there are none."""
+    contents = [*texts(fields, "dc:creator"), *texts(fields, "dc:author"), *texts(fields, "author")]
+    names = [_author(name) for name in contents]
     for person in fields.get("atom:author", ()):
-        found += list(_person(person))
-    for name in ("itunes:author", "googleplay:author", "dc:contributor"):
-        found = found or texts(fields, name)
-    return tuple(dict.fromkeys(filter(None, found)))
+        names += list(_person(person))
+    for field in ("itunes:author", "googleplay:author", "dc:contributor"):
+        names = names or texts(fields, field)
+    return tuple(dict.fromkeys(filter(None, names)))
 
 
-def _author(given: str) -> str:
-    for form in _AUTHOR_FORMS:
-        if match := form.fullmatch(given):
+def _author(content: str) -> str:
+    for pattern in _AUTHOR_PATTERNS:
+        if match := pattern.fullmatch(content):
             return match.group(1).strip()
-    return given
+    return content
 
 
 def _person(person: Any) -> Iterator[str]:
-    for part in ("{*}name", "{*}email"):
-        found = person.find(part)
-        if found is not None and (name := inner_text(found)):
+    for tag in ("{*}name", "{*}email"):
+        element = person.find(tag)
+        if element is not None and (name := inner_text(element)):
             yield name
             return
     if not len(person):
-        # In RSS, and in Atom by those who did not read it, a bare name.
+        # A bare name, as in RSS; in Atom it is an error that occurs.
         yield _author(inner_text(person))
 
 
 def image(fields: Fields) -> str:
-    """URL of the picture that stands for an entry; empty if there is none."""
+    """URL of the picture that represents an entry; empty if there is none."""
     for name in ("media:thumbnail", "media:content", "itunes:image"):
         for element in _media(fields, name):
             is_image = "image" in (element.get("medium") or element.get("type") or "image")
-            found = element.get("url") or element.get("href")
-            if found and is_image:
-                return str(found)
+            url = element.get("url") or element.get("href")
+            if url and is_image:
+                return str(url)
     for element in fields.get("enclosure", ()):
         if (element.get("type") or "").startswith("image/"):
             return str(element.get("url") or "")
@@ -162,39 +162,39 @@ def image(fields: Fields) -> str:
 
 
 def _media(fields: Fields, name: str) -> list[Any]:
-    """Elements of Media RSS, which may stand in a group."""
-    found = fields.get(name, [])
+    """Elements of Media RSS of this name, including those in a group."""
+    elements = fields.get(name, [])
     for group in fields.get("media:group", ()):
-        found = [*found, *fields_of(group).get(name, ())]
-    return found
+        elements = [*elements, *fields_of(group).get(name, ())]
+    return elements
 
 
 def enclosures(fields: Fields) -> tuple[Enclosure, ...]:
-    """Of RSS, and of Media RSS what is no picture."""
+    """Enclosures of RSS, and contents of Media RSS except pictures; each URL once."""
     if fields.keys().isdisjoint(_CARRIERS):
         return ()
-    found = [*fields.get("enclosure", ())]
-    found += [
+    elements = [*fields.get("enclosure", ())]
+    elements += [
         element
         for element in _media(fields, "media:content")
         if (element.get("medium") or element.get("type") or "image").partition("/")[0]
         in ("audio", "video", "application")
     ]
-    # FeedBurner counts downloads by links of its own, and says what was there before.
+    # FeedBurner counts downloads by its own links, and names the original link of the first file.
     origin = text(fields, "feedburner:origEnclosureLink")
-    urls = [origin or element.get("url") or "" for element in found[:1]]
-    urls += [element.get("url") or "" for element in found[1:]]
-    made = map(enclosure, found, urls)
-    return tuple({made.url: made for made in made if made.url}.values())
+    urls = [origin or element.get("url") or "" for element in elements[:1]]
+    urls += [element.get("url") or "" for element in elements[1:]]
+    files = map(enclosure, elements, urls)
+    return tuple({file.url: file for file in files if file.url}.values())
 
 
 def enclosure(element: Any, url: str) -> Enclosure:
-    """One file; a length that is no number is 0."""
+    """One file; a length that is not a number is 0."""
     length = element.get("length") or element.get("fileSize")
     return Enclosure(url=url, type=element.get("type", ""), length=number(length))
 
 
-def number(given: str | None) -> int:
-    """A number of bytes, minutes, …; 0 if it is none."""
-    given = (given or "").strip()
-    return int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0
+def number(text: str | None) -> int:
+    """A whole number of bytes, minutes, …; 0 if the text is not one."""
+    digits = (text or "").strip()
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else 0

@@ -1,7 +1,7 @@
 """Hints: how often a feed says it may be polled, and who its hub is. Pure.
 
 RSS 2.0 (`ttl`, `skipHours`, `skipDays`), the syndication module of RSS 1.0 (`sy:`), WebSub links.
-Nonsense is no hint.
+Values that make no sense are ignored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "su
 
 
 def hints_of(fields: Fields, *, base: str) -> Hints:
-    """Of a channel's or a feed's fields."""
+    """The hints in the fields of a channel or feed.
+
+    Args:
+        base: URL that links are relative to.
+    """
     links = fields.get("atom:link", [])
     return Hints(
         interval_s=max(number(text(fields, "ttl")) * 60, _syndication_s(fields)),
@@ -30,21 +34,21 @@ def hints_of(fields: Fields, *, base: str) -> Hints:
 
 
 def _syndication_s(fields: Fields) -> int:
-    """So many times a period; once if it does not say."""
+    """The period divided by the frequency, which is 1 if the feed does not name it."""
     period_s = _PERIODS_S.get(text(fields, "sy:updatePeriod").lower(), 0)
     frequency = number(text(fields, "sy:updateFrequency")) or 1
     return period_s // frequency
 
 
 def _skip_hours(fields: Fields) -> tuple[int, ...]:
-    found = set()
+    hours = set()
     for element in fields.get("skiphours", ()):
         for hour in element:
             # "7 GMT"; the first specification counted from 1 to 24.
-            given = inner_text(hour).split(" ")[0]
-            if given.isascii() and given.isdigit() and int(given[:3]) <= 24:
-                found.add(int(given) % 24)
-    return tuple(sorted(found))
+            digits = inner_text(hour).split(" ")[0]
+            if digits.isascii() and digits.isdigit() and int(digits[:3]) <= 24:
+                hours.add(int(digits) % 24)
+    return tuple(sorted(hours))
 
 
 def _skip_days(fields: Fields) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""OPML: feeds to be added as sources, the folders above them as their category. Pure."""
+"""OPML: feeds to be added as sources, with the folders above them as their category. Pure."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from workers.ingest.parse.document import Document
 
 
 def parse_opml(root: Any, url: str) -> Document:
-    """The outlines that have an xmlUrl."""
+    """A document without entries, whose `feeds` are the outlines that have an xmlUrl."""
     return Document(kind="opml", url=url, feeds=tuple(opml.outlines(root)))

@@ -1,4 +1,4 @@
-"""RSS 0.9x, 1.0 (RDF) and 2.0, with what other namespaces add to them. Pure."""
+"""RSS 0.9x, 1.0 (RDF) and 2.0, with their extensions in other namespaces. Pure."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
         *(root.iterfind("{*}item") if root is not channel else []),
     ]
     if channel is root and not items:
-        # A channel of early RSS, or of something else that calls its root so (CDF).
-        raise ParseFailed("XML with the root <channel> and no items is not a feed that we know")
+        # A channel of early RSS, or of another format with this root (CDF).
+        raise ParseFailed("XML with the root <channel> and no items is not a feed of a known kind")
     base = absolute(absolute(document_url, own), root.get(BASE, ""))
     base = absolute(base, channel.get(BASE, ""))
     language = text(fields, "language") or text(fields, "dc:language")
@@ -105,14 +105,14 @@ def _item(item: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo
 
 
 def _categories(fields: Fields) -> list[str]:
-    found = [*texts(fields, "category"), *texts(fields, "dc:subject")]
-    return found + list(filter(None, map(atom.category, fields.get("atom:category", ()))))
+    names = [*texts(fields, "category"), *texts(fields, "dc:subject")]
+    return names + list(filter(None, map(atom.category, fields.get("atom:category", ()))))
 
 
 def _content(fields: Fields) -> str:
-    found = _markup(fields, "content:encoded") or _atom_text(fields, "content")
-    if found:
-        return found
+    content = _markup(fields, "content:encoded") or _atom_text(fields, "content")
+    if content:
+        return content
     # <xhtml:body> or <xhtml:div>, once a way to avoid escaping.
     for element in (*fields.get("xhtml:body", ()), *fields.get("xhtml:div", ())):
         return atom.inner_markup(element)
@@ -120,13 +120,13 @@ def _content(fields: Fields) -> str:
 
 
 def _markup(fields: Fields, *names: str) -> str:
-    """The first text under any of the names; of elements in it too, where somebody forgot to
-    escape them."""
+    """The first text or markup of any of these names; elements in it are markup that was not
+    escaped."""
     for name in names:
         for element in fields.get(name, ()):
-            found = atom.inner_markup(element).strip() if len(element) else inner_text(element)
-            if found:
-                return found
+            content = atom.inner_markup(element).strip() if len(element) else inner_text(element)
+            if content:
+                return content
     return ""
 
 
@@ -143,13 +143,14 @@ def _is_permalink(fields: Fields) -> bool:
 
 
 def _without_k2(markup: str) -> str:
-    """K2's feeds wrap intro and full text in blocks of their own; their JSON and pages do not."""
+    """Intro and full text without the blocks around them, which only K2's feeds have, not its JSON
+    and pages."""
     if _K2_BLOCK not in markup:
         return markup
     blocks = (block.partition('">') for block in markup.split(_K2_BLOCK)[1:])
-    kept = [
+    texts = [
         inner.rstrip().removesuffix("</div>")
         for name, _, inner in blocks
         if name in ("IntroText", "FullText")
     ]
-    return "\n".join(kept) or markup
+    return "\n".join(texts) or markup

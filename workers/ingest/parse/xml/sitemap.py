@@ -1,6 +1,6 @@
 """Sitemaps with the news extension (sitemaps.org; Google's sitemap-news 0.9). Pure.
 
-A sitemap names pages; only what its news extension says of a page makes an article, without text.
+A sitemap lists pages; a page becomes an article, without text, if it has the news extension.
 """
 
 from __future__ import annotations
@@ -20,23 +20,27 @@ MAX_NAMED = 3
 
 
 def parse_sitemap(root: Any, url: str, zone: tzinfo) -> Document:
-    """The pages that are news. Raises ParseFailed if none is."""
+    """The pages with the news extension. Raises ParseFailed if there are none."""
     pages = root.findall("{*}url")
-    found = [(page, page.find("{*}news")) for page in pages]
-    entries = [_entry(page, news, url, zone) for page, news in found if news is not None]
+    pairs = [(page, page.find("{*}news")) for page in pages]
+    entries = [_entry(page, news, url, zone) for page, news in pairs if news is not None]
     if not entries:
         raise ParseFailed(f"a sitemap of {len(pages)} pages, of which none is news (news:news)")
     others = len(pages) - len(entries)
     rejects = [Reject(where="others", reason=f"{others} pages without news:news")] if others else []
-    kept, refused = bounded(entries, rejects)
-    return Document(kind="sitemap", url=url, entries=kept, rejects=refused)
+    bounded_entries, bounded_rejects = bounded(entries, rejects)
+    return Document(kind="sitemap", url=url, entries=bounded_entries, rejects=bounded_rejects)
 
 
 def parse_sitemap_index(root: Any, url: str, zone: tzinfo) -> Document:
-    """No article, but the news sitemaps in it are where a source may look. Raises ParseFailed."""
+    """A document without entries, whose alternates are the news sitemaps of an index.
+
+    Raises:
+        ParseFailed: the index names none.
+    """
     del zone
     named = [resolved(url, _child(sitemap, "loc")) for sitemap in root.findall("{*}sitemap")]
-    news = tuple(FeedLink(url=found) for found in named if "news" in found.lower())
+    news = tuple(FeedLink(url=link) for link in named if "news" in link.lower())
     if not news:
         shown = ", ".join(named[:MAX_NAMED])
         raise ParseFailed(f"an index of {len(named)} sitemaps, none of news, first {shown}")
@@ -63,5 +67,5 @@ def _entry(page: Any, news: Any, url: str, zone: tzinfo) -> Entry:
 
 
 def _child(element: Any, name: str) -> str:
-    found = None if element is None else element.find(f"{{*}}{name}")
-    return "" if found is None else inner_text(found)
+    child = None if element is None else element.find(f"{{*}}{name}")
+    return "" if child is None else inner_text(child)

@@ -1,8 +1,8 @@
-"""XML: a tree of it, whatever is wrong with it, and the dialect that reads the tree. Pure.
+"""XML: parse a document that may be broken, and read its tree with its dialect. Pure.
 
 Four ways, in this order: lxml on the bytes as they are (193 of 200 real feeds), lxml once more
-after one repair pass, feedparser, and what lxml can recover. Entities of our own tables only,
-nothing from outside, no huge trees.
+after one repair pass, feedparser, and what lxml can recover. Only entities of known tables are
+resolved, nothing external is loaded, and huge trees are refused.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from workers.ingest.parse.xml import feedparser_fallback
 from workers.ingest.parse.xml.fields import NAMESPACES
 
 Dialect: TypeAlias = Callable[[Any, str, tzinfo], Document]
-"""(root, URL, zone of times that name none) → the document."""
+"""(root, URL, zone for times that do not name theirs) → the document."""
 
 _DOCTYPE = re.compile(rb"<!DOCTYPE[^>\[]*(?:\[.*?\]\s*)?>", re.DOTALL | re.IGNORECASE)
 _MAX_PROLOGUE = 8_192
-# Declarations and comments, in whatever order and number; atomic, for each has one end only.
+# Declarations and comments in any order and number; atomic, because each has only one end.
 _PROLOGUE = re.compile(r"(?>[\s\ufeff]+|<\?.*?\?>|<!--.*?-->)*+", re.DOTALL)
 _ROOT = re.compile(r"(<[A-Za-z][\w:.-]*)([^<>]*)")
 _BARE_VALUE = re.compile(r"""("[^"]*"|'[^']*')|=\s*([^\s"'=/]+)""")
@@ -47,13 +47,14 @@ _PREDEFINED = frozenset({"amp;", "lt;", "gt;", "quot;", "apos;"})
 def parse_xml(
     body: bytes, *, dialects: Mapping[str, Dialect], url: str, content_type: str, zone: tzinfo
 ) -> Document:
-    """A feed, whatever its dialect.
+    """Parse a feed or sitemap, even if it is not well-formed.
 
     Args:
-        dialects: name of the root, in small letters and without namespace → what reads its tree.
+        dialects: name of the root, in lower case and without namespace → the function that reads
+            its tree.
 
     Raises:
-        ParseFailed.
+        ParseFailed: no way of parsing finds a document of a known dialect.
     """
     root = _tree(body, url)
     repaired = b""
@@ -64,7 +65,7 @@ def parse_xml(
         document = _document(root, dialects, url, zone)
         if not document.entries or any(map(_says_something, document.entries)):
             return document
-        # All of it is in a namespace that we do not know, or in none.
+        # All elements are in an unknown namespace, or in none.
     try:
         return feedparser_fallback.parse(body, url=url, content_type=content_type, zone=zone)
     except ParseFailed:
@@ -80,7 +81,7 @@ def parse_xml(
 def _document(root: Any, dialects: Mapping[str, Dialect], url: str, zone: tzinfo) -> Document:
     name = etree.QName(root).localname.lower()
     if name not in dialects:
-        raise ParseFailed(f"XML with the root <{name}> is no feed that we know")
+        raise ParseFailed(f"XML with the root <{name}> is not a feed of a known kind")
     return dialects[name](root, url, zone)
 
 
@@ -95,9 +96,9 @@ def _tree(body: bytes, url: str, *, recover: bool = False) -> Any:
     """The root, or None if the document is not well-formed.
 
     Args:
-        recover: make something of one that is not, if possible.
+        recover: return what can be read of a document that is not well-formed.
     """
-    # A DOCTYPE can only declare entities or point elsewhere; undeclared ones are for the repair.
+    # A DOCTYPE can only declare entities or name other documents; entities are left to the repair.
     body = _without_doctype(body)
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=recover,
@@ -110,15 +111,15 @@ def _tree(body: bytes, url: str, *, recover: bool = False) -> Any:
 
 
 def _without_doctype(body: bytes) -> bytes:
-    # Looked for in one place only: from each of many, the pattern would take quadratic time.
+    # Matched at one position only: searched from every position, it would take quadratic time.
     start = body[:_MAX_PROLOGUE].upper().find(b"<!DOCTYPE")
-    found = _DOCTYPE.match(body, start) if start >= 0 else None
-    return body[: found.start()] + body[found.end() :] if found else body
+    doctype = _DOCTYPE.match(body, start) if start >= 0 else None
+    return body[: doctype.start()] + body[doctype.end() :] if doctype else body
 
 
 def _repair(body: bytes, content_type: str) -> bytes:
-    """Charset, named HTML entities, bare ampersands, control characters, a declaration that is not
-    the first thing, prefixes that are not declared: the faults that occur."""
+    """Repair the faults that occur: charset, named HTML entities, bare ampersands, control
+    characters, text before the declaration, prefixes that are not declared."""
     declared = _ENCODING.match(body)
     text = decode(
         _without_doctype(body),
@@ -132,8 +133,8 @@ def _repair(body: bytes, content_type: str) -> bytes:
 
 
 def _with_root(text: str) -> str:
-    """A root with quotes around its values, in which prefixes that the document does not declare
-    mean what they mean everywhere else."""
+    """The text with quotes around the values of its root, and with declarations of the prefixes
+    that it uses without declaring them."""
     root = _ROOT.match(text)
     if root is None:
         return text
@@ -147,17 +148,17 @@ def _with_root(text: str) -> str:
 
 
 def _declared(body: bytes) -> dict[str, str]:
-    """Entities that the document declares itself, if they are short and plain: nothing that could
-    grow, and nothing from outside."""
+    """Entities that the document declares itself, if they are short and plain: none that can expand
+    and none that is external."""
     head = body[:_MAX_PROLOGUE].decode("utf-8", "replace")
-    found = _DECLARED.findall(head)[:MAX_DECLARED]
-    return {f"{name};": value for name, value in found}
+    entities = _DECLARED.findall(head)[:MAX_DECLARED]
+    return {f"{name};": value for name, value in entities}
 
 
 def _with_entities(piece: str, replaced: Callable[[re.Match[str]], str]) -> str:
-    """Markup, and the CDATA section that follows it: in there an ampersand is an ampersand."""
-    outside, mark, inside = piece.partition("<![CDATA[")
-    return _ENTITY.sub(replaced, outside) + mark + inside
+    """Replace entities in markup, but not in the CDATA section that follows it."""
+    outside, start, inside = piece.partition("<![CDATA[")
+    return _ENTITY.sub(replaced, outside) + start + inside
 
 
 def _entity(match: re.Match[str], *, declared: Mapping[str, str]) -> str:
@@ -170,12 +171,12 @@ def _entity(match: re.Match[str], *, declared: Mapping[str, str]) -> str:
         number = int(name[2:-1], 16) if name[1] in "xX" else int(name[1:-1])
         # A reference to a character that XML forbids ends the parse.
         return f"&{name}" if _is_allowed(number) else ""
-    found = declared.get(name) or html5.get(name)
-    return f"&amp;{name}" if found is None else found.replace("&", "&amp;").replace("<", "&lt;")
+    value = declared.get(name) or html5.get(name)
+    return f"&amp;{name}" if value is None else value.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def _is_allowed(number: int) -> bool:
-    """XML 1.0 2.2, Char."""
+    """Whether XML allows the character (XML 1.0 2.2, Char)."""
     return (
         number in (9, 10, 13)
         or 0x20 <= number < 0xD800
