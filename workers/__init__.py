@@ -1,1 +1,1 @@
-"""What happens: the loops that take in, aggregate and deliver."""
+"""Workers: the loops that ingest, aggregate and deliver."""

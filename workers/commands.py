@@ -33,9 +33,9 @@ from workers.ingest.parse import FEED_KINDS, Document, parse
 from workers.ingest.poller import Poller
 
 MAX_SHOWN_REJECTS = 20
-# Of the progress bar, for each file or URL.
+# Steps of the progress bar for each file or URL.
 STEPS = 100
-# Role → what makes its loops.
+# Role → the classes of its loops.
 ROLES: dict[str, tuple[Callable[..., Any], ...]] = {
     "ingest": (Poller,),
     "aggregate": (Aggregator, DuplicateFinder),
@@ -81,7 +81,7 @@ async def _demo(settings: Settings) -> None:
 @click.option("--category", default="", help="File everything under this category.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
-    """Import articles or sources from files, folders and URLs, once.
+    """Import files, folders and URLs, once.
 
     Reads RSS, RDF, Atom, JSON Feed, K2 JSON, K2 and other HTML pages, pages saved as text,
     NDJSON of articles, and OPML (adds its feeds as sources). Exit status 1 if something was
@@ -107,7 +107,7 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
         ) as bar:
             for done, name in enumerate(names, 1):
                 with redis_errors_as_unavailable():
-                    await importer.take(name, progress=lambda part: bar.update(int(part * STEPS)))
+                    await importer.take(name, progress=lambda share: bar.update(int(share * STEPS)))
                 bar.update(done * STEPS - bar.pos)
         return importer.summary
 
@@ -117,21 +117,21 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def discover(url: str, as_json: bool) -> None:
     """List the feeds of a site."""
-    found = _run(lambda settings: _discover(settings, url))
+    feeds = _run(lambda settings: _discover(settings, url))
     if as_json:
-        click.echo(orjson.dumps(found).decode())
-    for feed in () if as_json else found:
+        click.echo(orjson.dumps(feeds).decode())
+    for feed in () if as_json else feeds:
         click.echo(
             f"{feed['kind']:<10} {feed['entries']:>4} entries  {feed['url']}  {feed['title']}"
         )
-    if not found:
+    if not feeds:
         sys.exit(f"dateline: {url}: no feed found")
 
 
 async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
-    """Every candidate that is a feed; the URL itself, if it is one."""
+    """The feeds among the URL itself and, if it has no articles, its candidates."""
     agent = user_agent(settings.base_url, subscribers=1)
-    found = []
+    feeds = []
     async with open_client(settings, user_agent=agent) as client:
         page = await fetch(client, url, settings)
         document = await asyncio.to_thread(_parsed, page)
@@ -143,7 +143,7 @@ async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
                 document = await asyncio.to_thread(_parsed, page)
                 if document and document.kind in FEED_KINDS:
                     entries = len(document.entries)
-                    found.append(
+                    feeds.append(
                         {
                             "url": page.url,
                             "kind": document.kind,
@@ -151,7 +151,7 @@ async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
                             "entries": entries,
                         }
                     )
-    return found
+    return feeds
 
 
 def _parsed(page: Fetched) -> Document | None:
@@ -182,7 +182,7 @@ def _show(summary: Summary) -> None:
 
 
 def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a root's coroutine with the settings; faults that are not ours to debug are one line."""
+    """Run the coroutine of a command; expected errors end the process with one line."""
     try:
         settings = load()
         logs.configure(settings.log_level)

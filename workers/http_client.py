@@ -1,7 +1,7 @@
-"""The HTTP client for all that goes out, and its guard against reaching inside (SSRF).
+"""The HTTP client for all outgoing requests, with a guard against SSRF.
 
-The guard sits where the socket is made, so that it sees every address just before it is connected
-to: of names, of literals in any spelling, of redirects, and of names that change their answer.
+The guard is called when a socket is created, so that it checks every address just before the
+connection: of names, of literals in any spelling, of redirects, and of names that change.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ logger = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10
 MAX_CONNECTIONS = 512
-# Node and uvicorn close idle connections after 5 s: who is about to be closed is not written to.
+# Node and uvicorn close idle connections after 5 s: none that is about to be closed is used.
 KEEPALIVE_S = 4
 _RETRY = "_retry_connection"
-# `ipaddress` calls these global; they lead inside, to relays, or nowhere.
+# `ipaddress` calls these global; they lead to private networks, to relays, or nowhere.
 _DENIED = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -62,7 +62,7 @@ async def open_client(
     Args:
         max_connections: more requests wait; 0 for no limit.
         repeats: whether a request may be sent again on a new connection if the server closed the
-            one that was kept.
+            idle one.
     """
 
     def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
@@ -95,7 +95,7 @@ async def open_client(
 
 
 def forbid_repeats(session: aiohttp.ClientSession) -> None:
-    """Have a session send each request once; a warning if this aiohttp cannot be told to.
+    """Make a session send each request once; log a warning if this aiohttp has no such setting.
 
     aiohttp repeats idempotent requests, and has no public setting against that.
     """

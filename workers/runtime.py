@@ -1,6 +1,6 @@
-"""What every worker process does around its loops: signals, one task a loop, waiting out Redis.
+"""Runtime of a worker process: signals, one task per loop, waiting while Redis is away.
 
-A loop is `async def loop(stop)`: it blocks for about two seconds at most, looks at `stop` between
+A loop is `async def loop(stop)`: it blocks for about two seconds at most, checks `stop` between
 units of work, finishes the unit and returns. The first loop that fails, or returns unasked, ends
 the process within DRAIN_S (service/process.py), and its supervisor starts it again: nothing is
 lost by that, because effects come before acks.
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 Loop = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 Unit = Callable[[], Awaitable[None]]
 Clock = Callable[[], datetime]
-# Redis gone: first wait, and the longest one. Its restart takes a second or two.
+# While Redis is away: first wait, and the longest one. Its restart takes a second or two.
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.1, 5.0
 
 
@@ -38,11 +38,11 @@ def now() -> datetime:
 
 
 class LoopsFailed(ExceptionGroup[Exception]):
-    """What the loops of a process raised."""
+    """The exceptions that ended loops of a process, at least one."""
 
 
 def stop_at_signals() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM and SIGINT set from now on."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -136,7 +136,7 @@ async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
 
 
 class Stopwatch:
-    """Milliseconds since it was made, for log lines."""
+    """Milliseconds since its creation, for log lines."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Ticks: the one place that knows apscheduler.
+"""Ticks: the only module that imports apscheduler.
 
 apscheduler logs and swallows what a job raises, runs plain functions in a thread, and skips runs
 after a stall; so a job here only sets an event, and the loop that waits for it does the work.
@@ -16,7 +16,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 @asynccontextmanager
 async def ticking(intervals_s: Mapping[str, float]) -> AsyncIterator[dict[str, asyncio.Event]]:
-    """An event for each name, set every so many seconds; clear it when it was seen to."""
+    """An event for each name, set at each interval; the loop that handles it clears it."""
     events = {name: asyncio.Event() for name in intervals_s}
     scheduler = AsyncIOScheduler(timezone=UTC)
     for name, seconds in intervals_s.items():

@@ -123,7 +123,7 @@ class DuplicateFinder:
             await self._store.count({"articles_duplicate": 1})
 
     async def _renew(self, article: Article) -> None:
-        """Mark its duplicates again: they are hidden in its categories, which may have changed."""
+        """Mark an article's duplicates again: its categories, which hide them, may have changed."""
         for twin in await self._twins(article):
             await self._mark(twin, article)
 

@@ -1,7 +1,7 @@
 """Deliver: events → webhooks and hub subscriptions, in order for each endpoint, at least once.
 
-endpoint     what the others share: the Endpoint protocol, requests, partitions; imports none
-slots        which endpoints may send now; those whose last request failed have a pool of their own
+endpoint     shared by the others: the Endpoint protocol, requests, partitions; imports none
+slots        which endpoints may send now; those whose last request failed have a separate pool
 send         one request and its answer
 ack_writer   acks that ended at about the same time, written together under their leases
 dispatcher   one endpoint from being woken to its ack: send → judge → write

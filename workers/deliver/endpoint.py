@@ -33,16 +33,16 @@ class Request:
     url: URL | str
     headers: Mapping[str, str]
     body: bytes | None
-    """Of a POST; None makes the request a GET."""
+    """The body of a POST; None makes the request a GET."""
     judge: Callable[[Answer], Ack | None]
     """Decides what is written after the answer; None if nothing is written."""
     events: int
-    """Number of events that a success delivers, for the counters; 0 for all but contents."""
+    """Number of events that a success delivers, for the counters; 0 for requests without events."""
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """What slots and dispatcher note about one endpoint; nobody else changes it."""
+    """The notes of slots and dispatcher about one endpoint; only they change it."""
 
     is_queued: bool = False
     """It waits for a slot."""

@@ -12,7 +12,7 @@ from yarl import URL
 from service.webhooks.retry import Answer
 from workers.runtime import Stopwatch
 
-# Bytes of an answer that are kept for the attempt log.
+# Bytes of an answer that are stored in the attempt log.
 MAX_ANSWER_BYTES = 2_000
 MAX_ERROR_CHARS = 300
 # RFC 3986 2.2 and 2.3, and what escapes begin with.

@@ -14,7 +14,7 @@ from workers.deliver.endpoint import Endpoint
 
 HEALTHY_SLOTS, SUSPECT_SLOTS = 512, 64
 STUCK_AFTER_S = 1.0
-# Of all requests in flight, counted or not.
+# Limit on all requests in flight, counted or not.
 MAX_IN_FLIGHT = 4_096
 MAX_SUSPECTS_IN_FLIGHT = 512
 

@@ -114,7 +114,7 @@ class DeliverWorker:
             await self._share_now()
 
     async def _share_now(self) -> None:
-        asked_at = self._dispatcher.time
+        requested_at = self._dispatcher.time
         leases_held = {name: partition.lease for name, partition in self._partitions.items()}
         fair, leases = await self._store.leases.share(
             LEASES, token=self._token, ttl_ms=int(LEASE_TTL_S * 1000), held=leases_held
@@ -127,7 +127,7 @@ class DeliverWorker:
         for name, lease in leases.items():
             if name in new:
                 await self._load(lease)
-            self._partitions[name].valid_until = asked_at + LEASE_TTL_S
+            self._partitions[name].valid_until = requested_at + LEASE_TTL_S
         if new:
             count = sum(len(self._partitions[name].endpoints) for name in new)
             logger.info("took endpoints", extra={"leases": len(new), "count": count})
@@ -144,7 +144,7 @@ class DeliverWorker:
             for registry in (self._webhooks, self._subscriptions):
                 await registry.load(partition)
         except BaseException:
-            # Otherwise it would count as loaded.
+            # Otherwise the partition would count as loaded.
             self._drop(lease.name)
             raise
 

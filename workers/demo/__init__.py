@@ -1,7 +1,7 @@
-"""The demo: a small archive of a made-up harbour town, and its newsroom at work.
+"""The demo: a small archive of a fictional harbour town, and news that is published regularly.
 
-The archive is read through the same import as anybody's files. After that a story of `wire.json` is
-published every few seconds, each as new, so that feeds, stream and pages visibly live.
+The archive is imported like any other files. Then a story of `wire.json` is published every
+EVERY_S, each as a new article, so that feeds, stream and pages visibly change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EVERY_S = 20.0
 
 
 class Demo:
-    """Loads the archive and goes on publishing."""
+    """Imports the archive, then publishes a story every `every_s`."""
 
     def __init__(
         self, store: Store, settings: Settings, *, now: Clock, every_s: float = EVERY_S
@@ -48,7 +48,7 @@ class Demo:
         stories = orjson.loads((FOLDER / "wire.json").read_bytes())
         await runtime.sleep(stop, self._every_s)
         while not stop.is_set():
-            # By the clock, so that a restart goes on instead of beginning again.
+            # The clock selects the story, so that a restart does not begin with the first again.
             story = stories[int(self._now().timestamp() / self._every_s) % len(stories)]
             await runtime.attempt(partial(self._publish, story), stop, what="demo")
             await runtime.sleep(stop, self._every_s)

@@ -1,4 +1,4 @@
-"""A subscription to our hub: confirmed by its callback, sent what its topic is, ended."""
+"""A subscription to our hub: confirmed by its callback, sent the content of its topic, ended."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class SubscriptionEndpoint:
         self.topic: Topic = topics.join(known.topic, self.wake)
         self.state = PushState.of(stored)
         self.writes = 0
-        """How often it was written here: what was read before the last one is old."""
+        """Number of writes of this worker: what was read before the last one is outdated."""
         self._refusals = 0
         self._ask_ms = 0
-        """When the callback is asked again; pushes that fail have a time of their own."""
+        """When the callback is asked again; failed pushes have a separate time."""
         self._after_ack: Callable[[], Awaitable[None]] | None = None
         """What follows from the answer, once the ack is written."""
 
@@ -106,8 +106,8 @@ class SubscriptionEndpoint:
             await follow_up()
 
     async def _push(self, subscription: TopicSubscription, now_ms: int) -> Request | None:
-        """Return the push of what its callback has not got, or of the topic's end; None while a
-        failed one waits."""
+        """Return the push of content that its callback does not have, or the denial of a topic that
+        is gone; None if there is neither, or while a failed push waits."""
         if self.state.next_ms > now_ms:
             return None
         if self.topic.is_gone:
@@ -130,7 +130,7 @@ class SubscriptionEndpoint:
         is_confirmed = answer.verdict is Verdict.DELIVERED and answer.text == challenge
         is_away = answer.status in (0, *range(500, 600))
         if is_confirmed and request.mode == SUBSCRIBE:
-            # A renewal is owed what was not sent yet.
+            # After a renewal, content that was not sent yet is still due.
             sent = self.state.sent if self.subscription else etag
             self._after_ack = partial(self._begin, request, request.confirmed(now_ms), sent)
         elif is_confirmed:
@@ -191,7 +191,7 @@ class SubscriptionEndpoint:
 
     def _denial(self, denied: SubscriptionRequest) -> Request:
         """Notify the callback once, and end the subscription whatever it answers."""
-        # A request that comes meanwhile is another matter.
+        # A request that arrives meanwhile is not ended by this denial.
         ended, request = self.subscription or denied.confirmed(0), self.request
 
         def judge(answer: Answer) -> Ack:

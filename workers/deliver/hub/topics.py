@@ -25,13 +25,13 @@ from workers.deliver.endpoint import DeliveryContext
 logger = logging.getLogger(__name__)
 Wake = Callable[[], None]
 
-# Of topics that were sent lately, so that many subscribers take one load.
+# Contents of topics that were sent recently, so that many subscribers cause one load.
 MAX_CONTENT_BYTES = 32_000_000
 AFTER_OUTAGE_S = 2.0
 
 
 class Topic:
-    """One feed that somebody subscribed to."""
+    """One feed with at least one subscription."""
 
     def __init__(self, url: str, page: Page | None, extension: str) -> None:
         self.url = url
@@ -39,7 +39,7 @@ class Topic:
         """None if the URL is not a feed of this site: such a topic is gone."""
         self.extension = extension
         self.etag = ""
-        """Of its present content; empty until it was rendered."""
+        """ETag of its present content; empty until it was rendered."""
         self.version = ""
         """State of the page that this content was rendered from."""
         self.is_gone = page is None

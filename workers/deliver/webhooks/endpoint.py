@@ -1,6 +1,6 @@
-"""A webhook as the worker that holds it knows it: how far it has come, and its next request.
+"""A webhook in the worker that holds its lease: its cursors, its state, and its next request.
 
-What changes is written to Redis first (`Ack`) and applied when it is written, so that this and
+A change is written to Redis first (`Ack`) and applied when it is written, so that this and
 Redis never differ by more than the one request in flight.
 """
 
@@ -26,10 +26,10 @@ from workers.deliver.webhooks.outcome import DeliveryState, webhook_ack
 from workers.deliver.webhooks.selection_groups import SelectionGroup
 
 REPLAY = "replay"
-# One that is behind the log in memory looks at so many events at once; at more, up to the second,
+# A webhook that is behind the log in memory looks at READ events at once; at more, up to MOST_READ,
 # while it wants none of them.
 READ, MOST_READ = 32, 512
-# A batch that waits for more looks so often whether it is full.
+# Number of times that a batch checks whether it is full while it waits for more events.
 LINGER_STEPS = 4
 
 
@@ -138,11 +138,11 @@ class WebhookEndpoint:
             self._context.scheduler.later(self, wait_s)
             return None
         try:
-            # Before the look: what comes during a read must wake it.
+            # Before the look: an event that arrives during a read must wake it.
             self.group.waiting.add(self.wake)
             action = await self._look()
         except BaseException:
-            # One that has not looked at everything does not wait: cursors of those that do move on.
+            # It has not looked at everything and must not wait: cursors of waiting ones move on.
             self.stop_waiting()
             raise
         if action or self.turn.timer:
@@ -160,7 +160,7 @@ class WebhookEndpoint:
             if self._orders[name] == order:
                 self._orders[name] = ""
         if ack.replayed:
-            # There may be another.
+            # There may be another replay.
             self.replay = None
             self._is_stale = True
 
@@ -179,7 +179,7 @@ class WebhookEndpoint:
         burst_s = (max(rate, 1) - 1) / rate
         now = self._context.scheduler.time
         if not self._full_at:
-            # The worker that had it before may have sent all that the limit allows.
+            # The worker that held it before may have sent all that the limit allows.
             self._full_at = now + burst_s + 1 / rate
         return self._full_at - burst_s - now
 
@@ -193,7 +193,7 @@ class WebhookEndpoint:
                     return action
             if self.state.until == until:
                 return None
-            # What had failed is not wanted any more; only its cursor was looked at.
+            # The failed events are not wanted any more; only their cursor was looked at.
 
     def _cursors_in_order(self) -> list[Cursor]:
         """Return the cursors in turn; the one with a failed range comes alone."""

@@ -12,7 +12,7 @@ from service.storage.event_stream import EventStream
 
 MAX_EVENTS = 5_000
 MAX_BYTES = 16_000_000
-# Of a shard, for webhooks that are behind the log.
+# Limit for one shard, for webhooks that are behind the log.
 MAX_BACKLOG_BYTES = 32_000_000
 
 
@@ -20,7 +20,7 @@ class Backlog:
     """Events of one shard that are older than its log, read from Redis in pieces that all webhooks
     share.
 
-    Webhooks that are behind keep nothing for themselves: what they use is bounded by this.
+    Webhooks that are behind store no events themselves: this bounds their memory.
     """
 
     def __init__(self, shard: int, stream: EventStream) -> None:
@@ -37,7 +37,7 @@ class Backlog:
         """Return (events after an entry, ""): at least one if there is any, at most `count` if
         they are not known here; or, if events after it were dropped from the stream, ([], id of
         the newest of those)."""
-        # Thousands come at once, for the same: the first reads it.
+        # Thousands of webhooks may need the same events at once: only the first reads them.
         async with self._reading:
             known = self._known(entry_id)
             if known:
@@ -118,7 +118,7 @@ class EventLog:
         self._bytes = 0
 
     def _forget(self) -> None:
-        # A quarter at once: the list is moved as a whole.
+        # A quarter at once, because the whole list is moved.
         count = 0
         while count < len(self._events) - 1 and (
             self._bytes > MAX_BYTES * 0.75 or len(self._events) - count > MAX_EVENTS * 0.75

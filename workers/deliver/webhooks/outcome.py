@@ -21,7 +21,7 @@ from service.webhooks.retry import Answer, Verdict
 from service.webhooks.webhook import SKIP, Webhook
 from workers.deliver.webhooks.cursor import Cursor
 
-# Operators are notified of so many failures in a row.
+# Operators are notified after this many failures in a row.
 FAILING_AT = 3
 DISABLED, FAILING, RECOVERED, GAP = (
     f"dateline.webhook.{what}.v1" for what in ("disabled", "failing", "recovered", "gap")
@@ -45,7 +45,7 @@ class DeliveryState:
     first_failure_ms: int = 0
     """When the present row of failures began; 0 if the last attempt succeeded."""
     until: str = ""
-    """What failed is sent again unchanged: name of its cursor and id of its last entry."""
+    """The range that failed and is sent again unchanged: cursor name and last stream entry id."""
     disabled: str = ""
     """Why nothing is sent any more; empty while active."""
     gaps: int = 0
@@ -78,7 +78,7 @@ _CONVERT: Mapping[str, type[int] | type[str]] = {
 
 
 def resume(webhook: Webhook, order: str) -> Ack:
-    """Continue from where an order says, whatever failed before.
+    """Continue from where an order says, regardless of earlier failures.
 
     Args:
         order: JSON object, shard → entry id; shards that are not a number are ignored.
@@ -170,7 +170,7 @@ def _delivered(
 def _after_failure(
     state: DeliveryState, answer: Answer, delay_s: float, *, settings: Settings, now: datetime
 ) -> DeliveryState:
-    """Return the state after one more failure, without what is sent again."""
+    """Return the state after one more failure; `until` is unchanged."""
     now_ms = to_ms(now)
     first_ms = state.first_failure_ms or now_ms
     return replace(
@@ -203,7 +203,7 @@ def _failed(
     dead_letter: dict[str, str | int] = {}
     is_given_up = failed.failures > len(settings.webhook_retry_schedule_s) and not failed.disabled
     if webhook.on_failure == SKIP and is_given_up:
-        # The next one is tried at once and has the whole schedule; only time disables now.
+        # The next batch is tried at once and has the whole schedule; only time disables now.
         fields |= {cursor.name: last_id, "failures": 0, "next_ms": 0, "until": ""}
         dead_letter = {
             "shard": cursor.shard, "first": payload.events[0].entry_id, "last": last_id,

@@ -1,4 +1,4 @@
-"""All webhooks, the events, and what API and CLI change."""
+"""The webhooks of a worker: load, refresh, follow the events, save cursors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from workers.deliver.webhooks.selection_groups import SelectionGroups
 READ = 500
 # Groups that are matched with events before other tasks have a turn, summed over the events.
 MATCHED_AT_ONCE = 2_000
-# Cursors that have moved though nothing was sent.
+# Webhooks whose moved cursors are written at once.
 SAVED_AT_ONCE = 32
 
 
@@ -167,7 +167,7 @@ class WebhookRegistry:
                 for cursor in endpoint.cursors:
                     cursor.advance(self._logs[cursor.shard].last_id)
                 if endpoint.replay:
-                    # Its end may be after what was known when it was looked at.
+                    # Its end may be after the events that were known at its last look.
                     self._dispatcher.wake(endpoint)
             passed = endpoint.passed()
             if passed:
