@@ -97,7 +97,7 @@ def request_of(coding: str) -> bytes:
 
 async def latencies(port: int, seconds: float) -> list[float]:
     """Of polls on a few connections, each with a pause after it."""
-    found: list[float] = []
+    waits_s: list[float] = []
     until = time.perf_counter() + seconds
 
     async def one() -> None:
@@ -106,14 +106,14 @@ async def latencies(port: int, seconds: float) -> list[float]:
         while time.perf_counter() < until:
             start = time.perf_counter()
             await poll_once(reader, writer, request)
-            found.append(time.perf_counter() - start)
+            waits_s.append(time.perf_counter() - start)
             await asyncio.sleep(PAUSE_S)
         writer.close()
 
     async with asyncio.TaskGroup() as group:
         for _ in range(CONNECTIONS):
             group.create_task(one())
-    return found
+    return waits_s
 
 
 async def arrive(side: Side, rate: float, seconds: float, sent: dict[bytes, float]) -> None:
@@ -150,7 +150,7 @@ async def write_for(url: str, seconds: float) -> None:
 async def visible(side: Side, rate: float, seconds: float) -> list[float]:
     """Seconds until each was in an answer."""
     sent: dict[bytes, float] = {}
-    found: list[float] = []
+    waits_s: list[float] = []
     done = asyncio.Event()
 
     async def watch() -> None:
@@ -159,8 +159,8 @@ async def visible(side: Side, rate: float, seconds: float) -> list[float]:
         while not (done.is_set() and not sent):
             body = await poll_once(reader, writer, request)
             now = time.perf_counter()
-            found.extend(now - sent.pop(token) for token in list(sent) if token in body)
-            # Between polls there is time for whoever shares the machine.
+            waits_s.extend(now - sent.pop(token) for token in list(sent) if token in body)
+            # A pause between polls, for the other processes of the machine.
             await asyncio.sleep(0.0005)
         writer.close()
 
@@ -174,7 +174,7 @@ async def visible(side: Side, rate: float, seconds: float) -> list[float]:
                 await asyncio.shield(task)
         if sent:
             raise SystemExit(f"{len(sent)} articles were never there")
-    return found
+    return waits_s
 
 
 @asynccontextmanager
@@ -240,14 +240,14 @@ async def measure_polls(
     Args:
         side: to which the articles come.
     """
-    found = []
+    waits_s = []
     for _ in range(rounds):
         quiet = await latencies(polled.port, seconds)
         async with arriving(side, seconds + 1):
             busy = await latencies(polled.port, seconds)
-        found.append((at(quiet, 0.5), at(quiet, 0.99), at(busy, 0.5), at(busy, 0.99)))
+        waits_s.append((at(quiet, 0.5), at(quiet, 0.99), at(busy, 0.5), at(busy, 0.99)))
         await asyncio.sleep(1)
-    return found
+    return waits_s
 
 
 async def show_polls(both: dict[str, Side], rounds: int, seconds: float) -> dict[str, list[float]]:
@@ -274,8 +274,8 @@ async def run(rounds: int, seconds: float) -> dict[str, object]:
         figures["polls"] = await show_polls(both, rounds, seconds)
         print("\nvisible      ours p50     p99    bare p50     p99   p50 ratio")
         for rate in RATES:
-            found = {name: await visible(side, rate, seconds * 2) for name, side in both.items()}
-            row = [at(found[name], share) for name in ("ours", "bare") for share in (0.5, 0.99)]
+            waits_s = {name: await visible(side, rate, seconds * 2) for name, side in both.items()}
+            row = [at(waits_s[name], share) for name in ("ours", "bare") for share in (0.5, 0.99)]
             judged = "met" if row[0] / row[2] <= VISIBLE_AIM else "MISSED"
             print(
                 f"{rate:4}/s    {row[0]:9.2f}{row[1]:9.2f}{row[2]:11.2f}{row[3]:9.2f}"

@@ -112,9 +112,9 @@ def main() -> None:
     """Measure and print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=30)
-    given = options.parse_args()
+    arguments = options.parse_args()
     hostile = attacks()
-    # Each attack is told of, which is not what is measured.
+    # Each attack is logged, which is not measured.
     logging.disable(logging.ERROR)
     print(header(f"attacks   {len(hostile)} documents, {sum(len(b) for b, _ in hostile)} bytes"))
     with ExitStack() as stack:
@@ -142,7 +142,7 @@ def main() -> None:
         print(f"{'worker polls':<24}{'worst ms':>10}{'p99.9':>8}{'p99':>8}{'p50':>8}")
         worst = 0.0
         for name, urls in (("nothing", []), ("feeds", normal), ("feeds and attacks", normal + bad)):
-            late = sorted(uvloop.run(measure(settings, urls, given.seconds)))
+            late = sorted(uvloop.run(measure(settings, urls, arguments.seconds)))
             worst = late[-1]
             p50, p99, p999 = (late[int(len(late) * share)] for share in (0.5, 0.99, 0.999))
             print(f"{name:<24}{worst:>10.1f}{p999:>8.1f}{p99:>8.1f}{p50:>8.1f}")

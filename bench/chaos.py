@@ -63,49 +63,49 @@ class Outcome:
         return not (self.lost or self.judgement.disordered or self.worst > self.kills.total())
 
 
-async def _append(made: Rig, stop: asyncio.Event) -> None:
+async def _append(bench_rig: Rig, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        await made.append([random.randrange(CATEGORIES)])
+        await bench_rig.append([random.randrange(CATEGORIES)])
         await asyncio.sleep(1 / ARTICLES_PER_S)
 
 
 class Killer:
     """Ends processes by their pid, and starts them again."""
 
-    def __init__(self, made: Rig, kills: Counter[str]) -> None:
-        self._made = made
+    def __init__(self, bench_rig: Rig, kills: Counter[str]) -> None:
+        self._rig = bench_rig
         self._kills = kills
-        self._workers = [made.start_worker(n, **SETTINGS) for n in range(2)]
+        self._workers = [bench_rig.start_worker(n, **SETTINGS) for n in range(2)]
         self._receivers: subprocess.Popen[bytes]
 
     async def begin(self) -> None:
         """The receivers are up after this."""
-        self._receivers = await self._made.start_receivers()
+        self._receivers = await self._rig.start_receivers()
 
     async def strike(self, victim: str) -> None:
         """One of them."""
         away_s = random.uniform(*AWAY_S)
         self._kills[victim] += 1
         if victim == "redis":
-            await self._made.kill_redis()
+            await self._rig.kill_redis()
             await asyncio.sleep(away_s)
-            await self._made.start_redis()
+            await self._rig.start_redis()
         elif victim == "receivers":
-            await self._made.kill(self._receivers)
+            await self._rig.kill(self._receivers)
             await asyncio.sleep(away_s)
             await self.begin()
         else:
             number = random.randrange(2)
-            await self._made.kill(self._workers[number])
+            await self._rig.kill(self._workers[number])
             await asyncio.sleep(away_s)
-            self._workers[number] = self._made.start_worker(number, **SETTINGS)
+            self._workers[number] = self._rig.start_worker(number, **SETTINGS)
 
 
-async def _settled(made: Rig, expected: int) -> Judgement:
+async def _settled(bench_rig: Rig, expected: int) -> Judgement:
     """What came, once all is there, or nothing more is to be waited for."""
     until = time.monotonic() + SETTLE_S
     while True:
-        found = made.judge()
+        found = bench_rig.judge()
         if found.events >= expected or time.monotonic() > until:
             return found
         await asyncio.sleep(0.5)
@@ -118,22 +118,22 @@ async def run(seconds: float, *, endpoints: int = ENDPOINTS, first: Sequence[str
         first: victims before those that chance chooses.
     """
     outcome, stop = Outcome(), asyncio.Event()
-    async with rig() as made:
+    async with rig() as bench_rig:
         half = ["ok"] * (endpoints // 2)
-        await made.add(half, categories=CATEGORIES)
-        await made.add(half, len(half), categories=CATEGORIES, batch=BATCH)
-        killer = Killer(made, outcome.kills)
+        await bench_rig.add(half, categories=CATEGORIES)
+        await bench_rig.add(half, len(half), categories=CATEGORIES, batch=BATCH)
+        killer = Killer(bench_rig, outcome.kills)
         await killer.begin()
         async with asyncio.TaskGroup() as group:
-            group.create_task(_append(made, stop))
+            group.create_task(_append(bench_rig, stop))
             until = time.monotonic() + seconds
             sure = iter(first)
             while time.monotonic() < until:
                 await asyncio.sleep(random.uniform(*PAUSE_S))
                 await killer.strike(next(sure, None) or random.choice(VICTIMS))
             stop.set()
-        outcome.expected = sum(made.appended.values()) * endpoints // CATEGORIES
-        outcome.judgement = await _settled(made, outcome.expected)
+        outcome.expected = sum(bench_rig.appended.values()) * endpoints // CATEGORIES
+        outcome.judgement = await _settled(bench_rig, outcome.expected)
     return outcome
 
 

@@ -67,32 +67,32 @@ def held(share: float, *children: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def workers(made: Rig, count: int) -> AsyncIterator[list[subprocess.Popen[bytes]]]:
+async def workers(bench_rig: Rig, count: int) -> AsyncIterator[list[subprocess.Popen[bytes]]]:
     """Deliver workers that have shared the endpoints and wait for events."""
-    started = [made.start_worker(n) for n in range(count)]
+    started = [bench_rig.start_worker(n) for n in range(count)]
     try:
         # Leases are dealt out once a second, and a new worker waits for those of the one before.
         await asyncio.sleep(4 + 2 * count)
         yield started
     finally:
-        await made.end(*started)
+        await bench_rig.end(*started)
 
 
 async def deliver(
-    made: Rig, children: list[subprocess.Popen[bytes]], *, articles: int = ARTICLES
+    bench_rig: Rig, children: list[subprocess.Popen[bytes]], *, articles: int = ARTICLES
 ) -> tuple[float, float]:
     """Have the articles delivered to all: requests a second, and a second of the workers' CPU."""
-    made.file.write_bytes(b"")
+    bench_rig.file.write_bytes(b"")
     used = sum(cpu_s(child.pid) for child in children)
-    await made.append([0] * articles, text=TEXT)
-    await made.received(articles * ENDPOINTS, timeout_s=180)
-    found = made.judge()
+    await bench_rig.append([0] * articles, text=TEXT)
+    await bench_rig.received(articles * ENDPOINTS, timeout_s=180)
+    judgement = bench_rig.judge()
     used = sum(cpu_s(child.pid) for child in children) - used
-    return found.requests / found.seconds, found.requests / used
+    return judgement.requests / judgement.seconds, judgement.requests / used
 
 
 async def post_bare(port: int) -> None:
-    """The loop to compare with, in a process of its own: prints CPU seconds."""
+    """The loop to compare with, in a separate process: prints CPU seconds."""
     bodies = [f'{{"data":{{"title":"{title(0, n)}","x":"{"x" * 640}"}}}}' for n in range(ARTICLES)]
     headers = {"Content-Type": "application/json", "webhook-id": "bare"}
     todo = ((body, n) for body in bodies for n in range(ENDPOINTS))
@@ -110,25 +110,25 @@ async def post_bare(port: int) -> None:
         print(time.process_time() - used)
 
 
-async def deliver_bare(made: Rig) -> tuple[float, float]:
+async def deliver_bare(bench_rig: Rig) -> tuple[float, float]:
     """As `deliver`, by that loop."""
-    made.file.write_bytes(b"")
-    command = [sys.executable, "-m", "bench.deliver", "--bare", str(made.port)]
+    bench_rig.file.write_bytes(b"")
+    command = [sys.executable, "-m", "bench.deliver", "--bare", str(bench_rig.port)]
     child = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await child.communicate()
-    found = made.judge()
-    return found.requests / found.seconds, found.requests / float(out)
+    judgement = bench_rig.judge()
+    return judgement.requests / judgement.seconds, judgement.requests / float(out)
 
 
-async def measure_rate(made: Rig, rounds: int) -> None:
+async def measure_rate(bench_rig: Rig, rounds: int) -> None:
     """Ours and the bare loop in turn."""
-    await made.add(["ok"] * ENDPOINTS, categories=1)
+    await bench_rig.add(["ok"] * ENDPOINTS, categories=1)
     ours, theirs = [], []
-    async with workers(made, 1) as children:
+    async with workers(bench_rig, 1) as children:
         for _ in range(rounds):
-            ours.append(await deliver(made, children))
+            ours.append(await deliver(bench_rig, children))
             await asyncio.sleep(1)
-            theirs.append(await deliver_bare(made))
+            theirs.append(await deliver_bare(bench_rig))
     print("rate         requests/s   of a core of its own")
     for name, rows in (("ours", ours), ("bare", theirs)):
         print(
@@ -138,16 +138,16 @@ async def measure_rate(made: Rig, rounds: int) -> None:
     print(f"ratio    {wall:14.2f}{core:14.2f}   {verdict(core, RATE_AIM)}\n")
 
 
-async def measure_workers(made: Rig, rounds: int) -> None:
+async def measure_workers(bench_rig: Rig, rounds: int) -> None:
     """One and two: each with its share of a core, then as fast as they can."""
     rates: dict[tuple[bool, int], list[float]] = {}
     for _ in range(rounds):
         for is_held, count in ((True, 1), (True, 2), (False, 1), (False, 2)):
-            async with workers(made, count) as children:
+            async with workers(bench_rig, count) as children:
                 with held(WORKER_SHARE, *(children if is_held else ())):
                     # The first time they connect.
-                    await deliver(made, children, articles=2)
-                    rate, _ = await deliver(made, children)
+                    await deliver(bench_rig, children, articles=2)
+                    rate, _ = await deliver(bench_rig, children)
             rates.setdefault((is_held, count), []).append(rate)
     print("workers        one       two   ratio")
     for is_held, name in ((True, f"{WORKER_SHARE:g} cores"), (False, "any")):
@@ -157,33 +157,33 @@ async def measure_workers(made: Rig, rounds: int) -> None:
     print()
 
 
-async def deliver_steadily(made: Rig, seconds: float, *, is_well: bool) -> Judgement:
+async def deliver_steadily(bench_rig: Rig, seconds: float, *, is_well: bool) -> Judgement:
     """A thousand deliveries a second to 10,000 endpoints; of those that are well."""
-    await made.forget()
+    await bench_rig.forget()
     # Every category has one that hangs, one that fails, and eight that are well.
-    await made.add(["hang"] * 1_000 + ["fail"] * 1_000 + ["ok"] * 8_000, categories=1_000)
-    receivers = await made.start_receivers(is_well=is_well)
-    async with workers(made, 1):
+    await bench_rig.add(["hang"] * 1_000 + ["fail"] * 1_000 + ["ok"] * 8_000, categories=1_000)
+    receivers = await bench_rig.start_receivers(is_well=is_well)
+    async with workers(bench_rig, 1):
         start = time.monotonic()
         for number in range(int(100 * (WARM_S + seconds))):
             await asyncio.sleep(max(0.0, start + number / 100 - time.monotonic()))
-            await made.append([number % 1_000], text=TEXT)
+            await bench_rig.append([number % 1_000], text=TEXT)
         await asyncio.sleep(3)
-    await made.end(receivers)
-    found = made.judge(only="/ok/")
-    found.waits_s = found.waits_s[int(800 * WARM_S) :]
-    return found
+    await bench_rig.end(receivers)
+    judgement = bench_rig.judge(only="/ok/")
+    judgement.waits_s = judgement.waits_s[int(800 * WARM_S) :]
+    return judgement
 
 
-async def measure_sick(made: Rig, rounds: int, seconds: float) -> None:
+async def measure_sick(bench_rig: Rig, rounds: int, seconds: float) -> None:
     """Without and with sick ones, in turn."""
     rows: dict[str, list[tuple[float, float]]] = {"none": [], "a fifth": []}
     missing = 0
     for _ in range(rounds):
         for name, row in rows.items():
-            found = await deliver_steadily(made, seconds, is_well=name == "none")
-            missing += int(800 * (WARM_S + seconds)) - found.events
-            row.append((found.wait_ms(0.5), found.wait_ms(0.99)))
+            judgement = await deliver_steadily(bench_rig, seconds, is_well=name == "none")
+            missing += int(800 * (WARM_S + seconds)) - judgement.events
+            row.append((judgement.wait_ms(0.5), judgement.wait_ms(0.99)))
     print("sick        p50 ms    p99 ms   of those that are well")
     for name, row in rows.items():
         p50, p99 = (median([each[i] for each in row]) for i in (0, 1))
@@ -193,57 +193,57 @@ async def measure_sick(made: Rig, rounds: int, seconds: float) -> None:
     print(f"missing {missing:20}\n")
 
 
-async def measure_batches(made: Rig, seconds: float) -> None:
+async def measure_batches(bench_rig: Rig, seconds: float) -> None:
     """Everything to 2,000 that take it in batches as large as they come."""
-    await made.add(["ok"] * ENDPOINTS, categories=1, batch=1_000, payload="summary")
-    made.file.write_bytes(b"")
-    async with workers(made, 1) as (child,):
+    await bench_rig.add(["ok"] * ENDPOINTS, categories=1, batch=1_000, payload="summary")
+    bench_rig.file.write_bytes(b"")
+    async with workers(bench_rig, 1) as (child,):
         used, start = cpu_s(child.pid), time.monotonic()
         for number in range(int(100 * seconds)):
             await asyncio.sleep(max(0.0, start + number / 100 - time.monotonic()))
-            await made.append([0])
-        await everywhere(made, int(100 * seconds) - 1)
+            await bench_rig.append([0])
+        await everywhere(bench_rig, int(100 * seconds) - 1)
         share = (cpu_s(child.pid) - used) / (time.monotonic() - start)
-    found = made.judge()
-    lost = int(100 * seconds) * ENDPOINTS - found.events
+    judgement = bench_rig.judge()
+    lost = int(100 * seconds) * ENDPOINTS - judgement.events
     print("batches     events  requests   lost  disordered  doubled    p50 s    p99 s")
     print(
-        f"{found.events:18}{found.requests:10}{lost:7}{found.disordered:12}{found.doubled:9}"
-        f"{found.wait_ms(0.5) / 1e3:9.2f}{found.wait_ms(0.99) / 1e3:9.2f}"
+        f"{judgement.events:18}{judgement.requests:10}{lost:7}{judgement.disordered:12}{judgement.doubled:9}"
+        f"{judgement.wait_ms(0.5) / 1e3:9.2f}{judgement.wait_ms(0.99) / 1e3:9.2f}"
     )
-    print(f"{share:.0%} of a core; {found.events / found.seconds:.0f} events/s in all\n")
+    print(f"{share:.0%} of a core; {judgement.events / judgement.seconds:.0f} events/s in all\n")
 
 
-async def everywhere(made: Rig, last: int) -> None:
+async def everywhere(bench_rig: Rig, last: int) -> None:
     """Wait until the last event is at every endpoint."""
     for _ in range(60):
-        ended = made.judge().ended.values()
+        ended = bench_rig.judge().ended.values()
         if len(ended) == ENDPOINTS and min(ended) == last:
             return
         await asyncio.sleep(1)
 
 
-async def measure_memory(made: Rig) -> None:
+async def measure_memory(bench_rig: Rig) -> None:
     """What Redis has more, in bytes."""
 
     async def used() -> int:
-        return int((await made.store.client.info("memory"))["used_memory"])
+        return int((await bench_rig.store.client.info("memory"))["used_memory"])
 
     rows: dict[str, float] = {}
     fresh, event = "an endpoint that was sent nothing yet", "an article with its event"
     empty = await used()
-    await made.append([0] * EVENTS, text=TEXT)
+    await bench_rig.append([0] * EVENTS, text=TEXT)
     rows[f"{event}, no endpoints"] = (await used() - empty) / EVENTS
-    await made.forget()
+    await bench_rig.forget()
     empty = await used()
-    await made.add(["ok"] * ENDPOINTS, categories=1)
+    await bench_rig.add(["ok"] * ENDPOINTS, categories=1)
     added = await used()
     rows[fresh] = (added - empty) / ENDPOINTS
-    await made.append([0] * EVENTS, text=TEXT)
+    await bench_rig.append([0] * EVENTS, text=TEXT)
     rows[f"{event}, unsent to {ENDPOINTS} endpoints"] = (await used() - added) / EVENTS
     unsent = await used()
-    async with workers(made, 1):
-        await made.received(2 * keys.ATTEMPTS_MAX * ENDPOINTS, timeout_s=300)
+    async with workers(bench_rig, 1):
+        await bench_rig.received(2 * keys.ATTEMPTS_MAX * ENDPOINTS, timeout_s=300)
     rows["an endpoint with a full log of attempts"] = (
         rows[fresh] + (await used() - unsent) / ENDPOINTS
     )
@@ -258,23 +258,23 @@ SECTIONS = ("rate", "workers", "sick", "batches", "memory")
 
 async def run(options: argparse.Namespace) -> None:
     """What was asked for, each on an empty Redis, printed as it comes."""
-    async with rig() as made:
-        receivers = await made.start_receivers()
+    async with rig() as bench_rig:
+        receivers = await bench_rig.start_receivers()
         for name in options.only or SECTIONS:
-            await made.forget()
+            await bench_rig.forget()
             if name == "rate":
-                await measure_rate(made, options.rounds)
+                await measure_rate(bench_rig, options.rounds)
             elif name == "workers":
-                await made.add(["ok"] * ENDPOINTS, categories=1)
-                await measure_workers(made, options.rounds)
+                await bench_rig.add(["ok"] * ENDPOINTS, categories=1)
+                await measure_workers(bench_rig, options.rounds)
             elif name == "batches":
-                await measure_batches(made, options.seconds)
+                await measure_batches(bench_rig, options.seconds)
             elif name == "memory":
-                await measure_memory(made)
+                await measure_memory(bench_rig)
             else:
-                await made.end(receivers)
-                await measure_sick(made, options.rounds, options.seconds)
-                receivers = await made.start_receivers()
+                await bench_rig.end(receivers)
+                await measure_sick(bench_rig, options.rounds, options.seconds)
+                receivers = await bench_rig.start_receivers()
 
 
 def main() -> None:

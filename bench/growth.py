@@ -127,12 +127,12 @@ async def gets(port: int, size: int) -> tuple[float, float, float]:
 
 async def appends(store: Store, number: int) -> float:
     """Milliseconds of an append of one article, median."""
-    found = []
+    times_ms = []
     for draft in drafts(number, number + 200):
         start = time.perf_counter()
         await store.articles.append([draft], now=datetime.now(UTC))
-        found.append((time.perf_counter() - start) * 1000)
-    return median(found)
+        times_ms.append((time.perf_counter() - start) * 1000)
+    return median(times_ms)
 
 
 async def measure(folder: Path, sizes: tuple[int, ...]) -> list[dict[str, float]]:

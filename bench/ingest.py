@@ -3,7 +3,7 @@
 Sides, in one run, each on an embedded Redis of its own that begins empty:
 
     ours, 1 process        reading and appending in one process
-    ours, as shipped       one ingest worker: its loop appends, PARSE_PROCESSES=2 readers read
+    ours, as shipped       one ingest worker: its loop appends, PARSE_PROCESSES=2 parse
     ours, 2 processes      two of the first, sharing the feeds
     feedparser, 1 and 2    the same processes with feedparser (with its sanitiser, as it comes) for
                            the parser, and everything after it the same
@@ -43,7 +43,7 @@ from workers.ingest.documents import ParseJob, read_document
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parser_pool import open_parser_pool
 
-READERS = 2
+PARSER_PROCESSES = 2
 AIM_RATIO, AIM_RATE, AIM_BYTES = 10.0, 10_000, 300_000_000
 _PEAK = re.compile(r"VmHWM:\s+(\d+) kB")
 
@@ -116,7 +116,7 @@ async def alone(store: Store, side: str, bodies: list[tuple[str, bytes]]) -> int
 
 
 async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> int:
-    """Read in reader processes, append in this one."""
+    """Parse in parser processes, append in this one."""
     count = 0
 
     async def append(batch: list[EncodedArticle]) -> None:
@@ -124,10 +124,10 @@ async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> i
         count += len(await store.articles.append(batch, now=datetime.now(UTC)))
 
     waiting = iter(bodies)
-    async with open_parser_pool(READERS) as parser_pool:
-        # A worker that has been running: its readers are there.
+    async with open_parser_pool(PARSER_PROCESSES) as parser_pool:
+        # As in a worker that has been running: its parser processes are started.
         async with asyncio.TaskGroup() as group:
-            for _ in range(READERS):
+            for _ in range(PARSER_PROCESSES):
                 group.create_task(
                     parser_pool.read_document(ParseJob(url=""), b"Not yet.", append=append)
                 )
@@ -140,10 +140,10 @@ async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> i
                 )
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(2 * READERS):
+            for _ in range(2 * PARSER_PROCESSES):
                 group.create_task(take())
-        # The readers are this process's children as long as the pool is open.
-        _RESIDENT["readers"] = sum(map(peak, children()))
+        # The parser processes are this process's children as long as the pool is open.
+        _RESIDENT["parsers"] = sum(map(peak, children()))
     return count
 
 
@@ -167,7 +167,7 @@ def peak(pid: int) -> int:
 
 
 def process(
-    url: str, side: str, way: str, bodies: list[tuple[str, bytes]], start: Any, told: Any
+    url: str, side: str, way: str, bodies: list[tuple[str, bytes]], start: Any, results: Any
 ) -> None:
     """The body of one measured process: (articles, seconds, peak bytes) to `told`."""
 
@@ -184,8 +184,13 @@ def process(
             began = time.monotonic()
             ways = {"alone": alone, "as shipped": as_shipped}
             count = await ways[way](store, side, bodies)
-            told.put(
-                (count, began, time.monotonic(), peak(os.getpid()) + _RESIDENT.get("readers", 0))
+            results.put(
+                (
+                    count,
+                    began,
+                    time.monotonic(),
+                    peak(os.getpid()) + _RESIDENT.get("parsers", 0),
+                )
             )
 
     uvloop.run(work())
@@ -225,8 +230,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--feeds", type=int, default=600, help="of ours; feedparser gets a tenth")
-    given = options.parse_args()
-    bodies = feeds(given.feeds, xml_only=True)
+    arguments = options.parse_args()
+    bodies = feeds(arguments.feeds, xml_only=True)
     made = [(f"https://f{n}.example/feed", body) for n, body in enumerate(bodies)]
     size = sum(map(len, bodies)) / len(made) / ENTRIES
     print(header(f"feeds     {len(made)} of {ENTRIES} entries, {size:.0f} bytes an entry"))
@@ -235,7 +240,7 @@ def main() -> None:
         ("feedparser", "alone", 1, made[::10]), ("feedparser", "alone", 2, made[::10]),
     ]  # fmt: skip
     runs: dict[tuple[str, str, int], list[Run]] = {}
-    for _ in range(given.rounds):
+    for _ in range(arguments.rounds):
         for side, way, count, bodies in sides:
             runs.setdefault((side, way, count), []).append(measure(side, way, count, bodies))
     print(f"{'side':<24}{'articles/s':>12}{'MB':>8}   each round")

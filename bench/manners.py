@@ -43,9 +43,9 @@ def feed(n: int = 0) -> bytes:
 def answer(status: int = 200, body: bytes | None = None, **headers: str) -> bytes:
     """Raw HTTP; underscores in header names are hyphens; no Content-Length if one is given."""
     body = (b"" if status in (304,) else feed()) if body is None else body
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    given.setdefault("Content-Length", str(len(body)))
-    lines = [f"HTTP/1.1 {status} X", *(f"{k}: {v}" for k, v in given.items()), "", ""]
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    fields.setdefault("Content-Length", str(len(body)))
+    lines = [f"HTTP/1.1 {status} X", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
     return "\r\n".join(lines).encode("utf-8", "surrogateescape") + body
 
 
@@ -101,11 +101,13 @@ def never_kept(name: str, bad: bytes) -> Scenario:
     )  # fmt: skip
 
 
-def fresh(name: str, least_s: float, most_s: float, *, status: int = 200, **given: str) -> Scenario:
+def fresh(
+    name: str, least_s: float, most_s: float, *, status: int = 200, **headers: str
+) -> Scenario:
     """An answer that holds for so long."""
     return Scenario(
         f"fresh: {name}",
-        lambda n, h, u: answer(304 if n and status == 304 else 200, ETag='"e"', **given),
+        lambda n, h, u: answer(304 if n and status == 304 else 200, ETag='"e"', **headers),
         every(least_s, most_s),
     )
 
@@ -335,9 +337,9 @@ def main() -> None:
     """Play and print."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=90)
-    given = options.parse_args()
-    print(header(f"seconds   {given.seconds:.0f}"))
-    played = uvloop.run(run(given.seconds))
+    arguments = options.parse_args()
+    print(header(f"seconds   {arguments.seconds:.0f}"))
+    played = uvloop.run(run(arguments.seconds))
     held = [scenario.judge(scenario.requests) for scenario in played]
     for scenario, ok in zip(played, held, strict=True):
         if not ok:

@@ -18,10 +18,10 @@ FOLDER = DOCS / "plots"
 
 def table(text: str, module: str) -> list[list[str]]:
     """Rows of the output of a benchmark, as words."""
-    found = re.search(rf"```\ncommand   python -m bench\.{module}\b(.*?)```", text, re.DOTALL)
-    if not found:
+    match = re.search(rf"```\ncommand   python -m bench\.{module}\b(.*?)```", text, re.DOTALL)
+    if not match:
         raise SystemExit(f"docs/performance.md: no output of bench.{module}")
-    return [line.split() for line in found[1].splitlines()]
+    return [line.split() for line in match[1].splitlines()]
 
 
 def chart(kind: Any, title: str, **options: Any) -> Any:

@@ -118,7 +118,7 @@ SIDES: dict[str, Side] = {"ours": ours, "bare": bare}
 
 
 def run_side(name: str, settings: Settings, wanted: list[str]) -> float:
-    """In a process of its own, so that neither inherits the other's heap."""
+    """In a separate process, so that neither inherits the other's heap."""
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
@@ -139,9 +139,9 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--polls", type=int, default=20_000)
-    given = options.parse_args()
+    arguments = options.parse_args()
     logging.disable(logging.ERROR)
-    print(header(f"polls     {given.polls} on {HOSTS} hosts, {AT_ONCE} at once"))
+    print(header(f"polls     {arguments.polls} on {HOSTS} hosts, {AT_ONCE} at once"))
     print(f"{'connections':<14}{'ours/s':>10}{'bare/s':>10}{'ratio':>8}   each round")
     for connections, option in (("kept", []), ("new", ["--close"])):
         rates: dict[str, list[float]] = {name: [] for name in SIDES}
@@ -164,10 +164,10 @@ def main() -> None:
                 },
                 env_file=None,
             )
-            wanted = urls(port, given.polls)
+            wanted = urls(port, arguments.polls)
             # As Redis hands them out: in no order.
             random.shuffle(wanted)
-            for _ in range(given.rounds):
+            for _ in range(arguments.rounds):
                 for name in random.sample(list(SIDES), len(SIDES)):
                     rates[name].append(run_side(name, settings, wanted))
         ratios = [a / b for a, b in zip(rates["ours"], rates["bare"], strict=True)]

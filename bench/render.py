@@ -85,8 +85,8 @@ def plain_feedgen(articles: list[Article], extension: str) -> bytes:
             entry.enclosure(enclosure.url, str(enclosure.length), enclosure.type)
         entry.published(item.published)
         entry.updated(item.updated)
-    made: bytes = feed.rss_str() if extension == "rss" else feed.atom_str()
-    return made
+    rendered: bytes = feed.rss_str() if extension == "rss" else feed.atom_str()
+    return rendered
 
 
 def plain_json(articles: list[Article]) -> bytes:
@@ -118,7 +118,7 @@ def measure(extension: str, rounds: int) -> list[tuple[float, float, float]]:
     renderer = Renderer(site_title="Site", base_url=BASE, language="en", zone=UTC)
     renderer.render(PAGE, extension, articles, TITLES)
     plain = plain_json if extension == "json" else partial(plain_feedgen, extension=extension)
-    found = []
+    rounds_ms = []
     for number in range(rounds):
         pages = []
         for step in range(PAGES):
@@ -128,8 +128,8 @@ def measure(extension: str, rounds: int) -> list[tuple[float, float, float]]:
         ours = timed(pages, lambda page: renderer.render(PAGE, extension, page, TITLES))
         theirs = timed(pages, plain)
         ready = [[item.content_html.encode() + b" " * 600 for item in page] for page in pages]
-        found.append((ours, theirs, timed(ready, b"".join)))
-    return found
+        rounds_ms.append((ours, theirs, timed(ready, b"".join)))
+    return rounds_ms
 
 
 def main() -> None:

@@ -51,14 +51,14 @@ class Rig:
 
     def environ(self, **settings: object) -> dict[str, str]:
         """Of a worker."""
-        given = {
+        values = {
             "REDIS_URL": self.server.url,
             "DATA_DIR": self.folder,
             "ALLOWED_NETWORKS": "127.0.0.0/8",
             "LOG_LEVEL": "error",
             **settings,
         }
-        return {**os.environ, **{f"DATELINE_{name}": str(value) for name, value in given.items()}}
+        return {**os.environ, **{f"DATELINE_{name}": str(value) for name, value in values.items()}}
 
     async def start_redis(self) -> None:
         """Anew, with what it had."""
@@ -117,8 +117,8 @@ class Rig:
         """Endpoints of these kinds, spread over categories; numbered from the first on."""
         for number, kind in enumerate(kinds, first):
             category = f"k{number % categories}"
-            given = {"url": url(kind, number, self.port), "categories": [category], **fields}
-            await webhooks.add(self.store, given, now=datetime.now(UTC))
+            webhook = {"url": url(kind, number, self.port), "categories": [category], **fields}
+            await webhooks.add(self.store, webhook, now=datetime.now(UTC))
 
     async def append(self, categories: Sequence[int], *, text: str = "") -> None:
         """An article for each, the next of its category; waits while Redis is away."""
@@ -156,7 +156,7 @@ class Rig:
             return Judgement().take(lines, only=only)
 
     async def received(self, count: int, *, timeout_s: float) -> None:
-        """Wait until there are so many lines in the file."""
+        """Wait until the file has this many lines."""
         seen = at = 0
         async with asyncio.timeout(timeout_s):
             while seen < count:
@@ -172,12 +172,12 @@ async def rig(**options: str) -> AsyncIterator[Rig]:
     """One with Redis up, ended at the end."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="db-"))
-        made = Rig(Path(folder), **options)
-        await made.start_redis()
-        stack.push_async_callback(made.close)
-        settings = Settings.from_env({"DATELINE_REDIS_URL": made.server.url}, env_file=None)
-        made.store = await stack.enter_async_context(open_store(settings))
-        yield made
+        bench_rig = Rig(Path(folder), **options)
+        await bench_rig.start_redis()
+        stack.push_async_callback(bench_rig.close)
+        settings = Settings.from_env({"DATELINE_REDIS_URL": bench_rig.server.url}, env_file=None)
+        bench_rig.store = await stack.enter_async_context(open_store(settings))
+        yield bench_rig
 
 
 async def _answers(host: str, port: int) -> bool:

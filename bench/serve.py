@@ -212,9 +212,9 @@ class Side:
 
     def load(self, seconds: int, *, conditional: bool) -> tuple[float, float]:
         """(requests a second, CPU microseconds a request)."""
-        asked = {"Accept_Encoding": self.coding}
-        asked |= {"If_None_Match": self.tag} if conditional else {}
-        status, _, _ = fetch(self.port, **asked)
+        conditions = {"Accept_Encoding": self.coding}
+        conditions |= {"If_None_Match": self.tag} if conditional else {}
+        status, _, _ = fetch(self.port, **conditions)
         assert status == (304 if conditional else 200), self
         command = [sys.executable, "-m", "bench.load", str(self.port), str(seconds)]
         command += [self.tag] if conditional else []

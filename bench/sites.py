@@ -89,8 +89,8 @@ def main() -> None:
     options.add_argument("port", type=int)
     options.add_argument("--close", action="store_true")
     options.add_argument("--attacks", action="store_true", help="know /bad and /feed, too")
-    given = options.parse_args()
-    uvloop.run(serve(given.port, close=given.close, attacks=given.attacks))
+    arguments = options.parse_args()
+    uvloop.run(serve(arguments.port, close=arguments.close, attacks=arguments.attacks))
 
 
 if __name__ == "__main__":

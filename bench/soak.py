@@ -248,7 +248,7 @@ async def start(folder: Path, port: int) -> Any:
 
 
 def complaints(folder: Path) -> list[str]:
-    """The first lines of the log that are no mere information."""
+    """The first lines of the log that are above INFO."""
     lines = (folder / LOG).read_text("utf-8", "replace").splitlines()
     return [line for line in lines if '"info"' not in line and " info " not in line][:MAX_LOG_LINES]
 

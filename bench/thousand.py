@@ -67,17 +67,17 @@ class Sites:
 
 def judge(asked: dict[str, list[tuple[float, float, float]]], *, end: float) -> Counter[str]:
     """What was wrong, and how many polls there were."""
-    found: Counter[str] = Counter(polls=sum(map(len, asked.values())), hosts=len(asked))
+    counts: Counter[str] = Counter(polls=sum(map(len, asked.values())), hosts=len(asked))
     for times in asked.values():
         for (at, least_s, most_s), (again, *_) in pairwise(times):
             waited_s = again - at
-            found["double"] += waited_s < 0.5
-            found["early"] += waited_s < least_s - 0.05
-            found["late"] += waited_s > most_s
-            found["missing"] += waited_s > most_s + INTERVAL_S
+            counts["double"] += waited_s < 0.5
+            counts["early"] += waited_s < least_s - 0.05
+            counts["late"] += waited_s > most_s
+            counts["missing"] += waited_s > most_s + INTERVAL_S
         last, _, most_s = times[-1]
-        found["missing"] += end - last > most_s + INTERVAL_S
-    return found
+        counts["missing"] += end - last > most_s + INTERVAL_S
+    return counts
 
 
 async def add_sources(base: str, token: str, port: int) -> None:
@@ -151,12 +151,12 @@ def main() -> None:
     options.add_argument(
         "--workers", type=int, default=2, help="ingest workers that share the work"
     )
-    given = options.parse_args()
-    print(header(f"sources   {SOURCES}, {given.workers} ingest workers, {given.seconds:.0f} s"))
-    found = uvloop.run(run(given.seconds, given.workers))
+    args = options.parse_args()
+    print(header(f"sources   {SOURCES}, {args.workers} ingest workers, {args.seconds:.0f} s"))
+    counts = uvloop.run(run(args.seconds, args.workers))
     for name in ("hosts", "polls", "early", "double", "late", "missing"):
-        print(f"{name:<10}{found[name]:>8}")
-    wrong = found["early"] + found["double"] + found["missing"]
+        print(f"{name:<10}{counts[name]:>8}")
+    wrong = counts["early"] + counts["double"] + counts["missing"]
     print(f"aim: none early, double or missing: {'met' if not wrong else 'MISSED'}")
 
 

@@ -59,8 +59,8 @@ class Client:
         body = b""
         if status != "304" and length:
             body = await self._reader.readexactly(int(length[1]))
-        if found := _TAG.search(head):
-            self._tag = found[1].decode()
+        if match := _TAG.search(head):
+            self._tag = match[1].decode()
         self.bytes += len(head) + len(body)
         self.statuses[status] = self.statuses.get(status, 0) + 1
         return body
