@@ -11,7 +11,7 @@ from service.settings import Settings
 
 
 def token_path(settings: Settings) -> Path:
-    """Where a token that we made is kept."""
+    """Path of the file with the generated token."""
     return settings.data_dir / "api-token"
 
 

@@ -56,7 +56,7 @@ def create_app(
     app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
     app[STOP] = stop or asyncio.Event()
     app.cleanup_ctx.append(_resources)
-    app.cleanup_ctx.append(_told_of_changes)
+    app.cleanup_ctx.append(_listening_to_changes)
     app.on_response_prepare.append(_sign)
     app.on_shutdown.append(_end_events)
     invited = {"expect_handler": problems.handle_expect}
@@ -101,20 +101,20 @@ def serve_hot(
 async def _resources(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with open_store(settings, check=False) as store:
-        documents = PageLoader(store, settings, now=app[CLOCK])
-        app[STORE], app[PAGE_LOADER] = store, documents
+        page_loader = PageLoader(store, settings, now=app[CLOCK])
+        app[STORE], app[PAGE_LOADER] = store, page_loader
         app[CACHE] = PageCache(
-            documents.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
+            page_loader.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
         )
         app[EVENTS] = Broadcast(store.event_stream)
         yield
         app[CACHE].close()
-        documents.close()
+        page_loader.close()
 
 
 @asynccontextmanager
-async def _told_of_changes(app: web.Application) -> AsyncIterator[None]:
-    """Listen to the aggregate workers, and tell them what is read."""
+async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
+    """Apply the changes that aggregate workers announce; report to them what is read."""
     # Told to stop rather than cancelled: a cancellation can get lost inside the Redis client.
     stop = asyncio.Event()
     async with stopping_group(app[STOP]) as group:

@@ -40,8 +40,10 @@ async def publish(request: web.Request) -> web.StreamResponse:
     drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
     if single and isinstance(drafts[0], InvalidInput):
         raise drafts[0]
-    kept = [draft for draft in drafts if isinstance(draft, Draft)]
-    receipts = await request.app[STORE].articles.append(kept, now=request.app[CLOCK](), revive=True)
+    accepted = [draft for draft in drafts if isinstance(draft, Draft)]
+    receipts = await request.app[STORE].articles.append(
+        accepted, now=request.app[CLOCK](), revive=True
+    )
     if single:
         status = 201 if receipts[0].status == "created" else 200
         location = {"Location": f"{request.app[SETTINGS].base_url}/articles/{receipts[0].id}"}
@@ -58,10 +60,10 @@ def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
         lines = [line for line in body.splitlines() if line.strip()]
         return _bounded([_line(number, line) for number, line in enumerate(lines, 1)]), False
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise InvalidInput("body", body[:80].decode("utf-8", "replace"), f"no JSON: {exc}") from exc
-    return (_bounded(found), False) if isinstance(found, list) else ([found], True)
+    return (_bounded(value), False) if isinstance(value, list) else ([value], True)
 
 
 def _bounded(items: list[Any]) -> list[Any]:
@@ -96,34 +98,34 @@ def _rejected(exc: InvalidInput) -> dict[str, Any]:
 
 async def list_articles(request: web.Request) -> web.StreamResponse:
     """GET: newest first. `next` is the URL of the older ones; null at the end."""
-    given = request.query
-    unknown = next((name for name in given if name not in _LIST_PARAMETERS), None)
+    query = request.query
+    unknown = next((name for name in query if name not in _LIST_PARAMETERS), None)
     if unknown:
         known = ", ".join(_LIST_PARAMETERS)
-        raise InvalidInput(unknown, given[unknown], f"no such parameter; known: {known}")
-    category = given.get("category", categories.ALL)
+        raise InvalidInput(unknown, query[unknown], f"no such parameter; known: {known}")
+    category = query.get("category", categories.ALL)
     if category != categories.ALL:
         category = categories.parse(category).path
-    limit = whole_number("limit", given.get("limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST)
+    limit = whole_number("limit", query.get("limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST)
     store = request.app[STORE]
     ids = await store.category_index.between(
         category,
-        since=_moment(given, "since"),
-        until=_moment(given, "until"),
+        since=_moment(query, "since"),
+        until=_moment(query, "until"),
         limit=limit,
     )
-    found = [article for article in await store.articles.get(ids) if article]
+    articles = [article for article in await store.articles.get(ids) if article]
     following = None
-    if len(ids) == limit and found:
+    if len(ids) == limit and articles:
         # Ties at the border come again on the next page rather than never.
-        until = times.from_ms(times.to_ms(found[-1].published) + 1)
-        following = str(request.rel_url.with_query({**given, "until": times.to_rfc3339(until)}))
-    items = [orjson.Fragment(article.to_json()) for article in found]
+        until = times.from_ms(times.to_ms(articles[-1].published) + 1)
+        following = str(request.rel_url.with_query({**query, "until": times.to_rfc3339(until)}))
+    items = [orjson.Fragment(article.to_json()) for article in articles]
     return json_response({"articles": items, "next": following})
 
 
-def _moment(given: Mapping[str, str], name: str) -> datetime | None:
-    text = given.get(name)
+def _moment(query: Mapping[str, str], name: str) -> datetime | None:
+    text = query.get(name)
     if text is None:
         return None
     try:

@@ -14,7 +14,7 @@ from service.web.serving.page_cache import PageCache
 
 
 async def livez(_: web.Request) -> web.StreamResponse:
-    """This process answers; touches nothing."""
+    """Answer 200 while this process runs; contacts no other service."""
     return web.Response(text="ok\n")
 
 

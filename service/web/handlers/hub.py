@@ -38,19 +38,19 @@ async def take(request: web.Request) -> web.StreamResponse:
     return await _ask(request, hub.parse_request(fields, settings=request.app[SETTINGS]))
 
 
-async def _ask(request: web.Request, asked: hub.SubscriptionRequest) -> web.StreamResponse:
+async def _ask(request: web.Request, wanted: hub.SubscriptionRequest) -> web.StreamResponse:
     store, settings = request.app[STORE].hub_subscriptions, request.app[SETTINGS]
-    if asked.mode == hub.UNSUBSCRIBE:
-        if await store.get(asked.id) == (None, None):
+    if wanted.mode == hub.UNSUBSCRIBE:
+        if await store.get(wanted.id) == (None, None):
             raise NotFound("there is no such subscription")
     else:
-        ours = hub.topic_of(asked.topic, settings)
+        ours = hub.topic_of(wanted.topic, settings)
         if ours and not await request.app[PAGE_LOADER].feeds.is_known(ours[0].category):
-            raise NotFound(f"hub.topic: {asked.topic} is not a feed of this site")
+            raise NotFound(f"hub.topic: {wanted.topic} is not a feed of this site")
     refusal = await store.ask(
-        asked, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
+        wanted, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
     )
-    if refusal is Refusal.ENDING and asked.mode == hub.SUBSCRIBE:
+    if refusal is Refusal.ENDING and wanted.mode == hub.SUBSCRIBE:
         return _said(503, "this subscription is being ended; try again later")
     if refusal in (Refusal.NO, Refusal.ENDING):
         return _said(202, "accepted; the callback will be asked to confirm it")

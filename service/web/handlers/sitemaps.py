@@ -81,7 +81,7 @@ async def show_news(request: web.Request) -> web.StreamResponse:
 
 
 async def show_robots(request: web.Request) -> web.StreamResponse:
-    """What may be visited."""
+    """`/robots.txt`: which paths crawlers may visit."""
     body = sitemap.robots(request.app[SETTINGS].base_url)
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _cache_control()}
     return PreparedPage(body, headers=headers).made(request)

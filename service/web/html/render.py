@@ -311,13 +311,13 @@ def _calendar(page: Page, month: tuple[int, int], days: frozenset[int]) -> _Cale
 def _forest(tree: Sequence[tuple[str, str]]) -> list[_Branch]:
     """The tree, nested. A category whose parent is missing stands at the top."""
     roots: list[_Branch] = []
-    found: dict[str, _Branch] = {}
+    branches: dict[str, _Branch] = {}
     for path, title in tree:
         page = Page(path)
         branch = _Branch(
             link=Link(href=page.news_path(), text=title), feeds=_feeds(page, {path: title})
         )
-        found[path] = branch
-        parent = found.get(path.rpartition("/")[0])
+        branches[path] = branch
+        parent = branches.get(path.rpartition("/")[0])
         (parent.children if parent else roots).append(branch)
     return roots

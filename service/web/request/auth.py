@@ -19,8 +19,8 @@ def authorized(handler: Authorized, *, scheme: str = "Bearer") -> Authorized:
 
     async def check(request: web.Request) -> web.StreamResponse:
         # Headers are decoded so that bytes which are not UTF-8 become surrogates.
-        given = _token(request, scheme).encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(given, request.app[TOKEN].encode()):
+        token = _token(request, scheme).encode("utf-8", "surrogateescape")
+        if not hmac.compare_digest(token, request.app[TOKEN].encode()):
             raise web.HTTPUnauthorized(
                 text=f"this needs the header Authorization: {scheme} with the API token",
                 headers={"WWW-Authenticate": f'{scheme} realm="dateline"'},
@@ -32,12 +32,12 @@ def authorized(handler: Authorized, *, scheme: str = "Bearer") -> Authorized:
 
 def _token(request: web.Request, scheme: str) -> str:
     """What the header gives as the token; nothing if it is of another scheme."""
-    found, _, given = request.headers.get("Authorization", "").partition(" ")
-    if found.lower() != scheme.lower():
+    named_scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if named_scheme.lower() != scheme.lower():
         return ""
     if scheme == "Bearer":
-        return given.strip()
+        return credentials.strip()
     try:
-        return base64.b64decode(given, validate=True).decode().partition(":")[2]
+        return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
     except ValueError:
         return ""

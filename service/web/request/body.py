@@ -91,9 +91,9 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidInput."""
     body = await read_body(request)
     try:
-        found = orjson.loads(body)
+        value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise InvalidInput("body", body[:80].decode("utf-8", "replace"), f"no JSON: {exc}") from exc
-    if not isinstance(found, dict):
-        raise InvalidInput("body", found, "must be a JSON object")
-    return found
+    if not isinstance(value, dict):
+        raise InvalidInput("body", value, "must be a JSON object")
+    return value

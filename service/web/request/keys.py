@@ -16,7 +16,7 @@ from service.web.serving.page_loader import PageLoader
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
-PAGE_LOADER = web.AppKey("documents", PageLoader)
+PAGE_LOADER = web.AppKey("page_loader", PageLoader)
 CACHE = web.AppKey("cache", PageCache)
 STOP = web.AppKey("stop", asyncio.Event)
 EVENTS = web.AppKey("events", Broadcast)

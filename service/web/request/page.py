@@ -27,10 +27,10 @@ async def answer_page(
 ) -> web.StreamResponse:
     """The page in this format, from the cache; a redirect for another spelling of its path."""
     # One URL for each page: near misses (case, a missing zero, another order) are sent there.
-    asked = request.path_qs if extension in FORMATS else request.path
-    if unquote_plus(asked) != unquote_plus(true_path):
+    requested_path = request.path_qs if extension in FORMATS else request.path
+    if unquote_plus(requested_path) != unquote_plus(true_path):
         raise web.HTTPPermanentRedirect(true_path)
     # Percent-encoding spells one path in thousands of ways: only ours is remembered.
     hot_path = true_path if request.raw_path == true_path else ""
-    document = await request.app[CACHE].get(page, extension, hot_path=hot_path)
-    return await request.app[PAGE_LOADER].answer(document, request)
+    prepared = await request.app[CACHE].get(page, extension, hot_path=hot_path)
+    return await request.app[PAGE_LOADER].answer(prepared, request)

@@ -110,7 +110,7 @@ class Listener:
         return self._transport.get_write_buffer_size() < MAX_BEHIND_BYTES // 2
 
     def send(self, data: bytes) -> None:
-        """Write something else."""
+        """Write bytes that are not an event."""
         if not self._transport.is_closing():
             self._transport.write(chunk(data))
 
@@ -191,7 +191,7 @@ class Broadcast:
 
     @property
     def listeners(self) -> int:
-        """Open connections."""
+        """Number of open connections."""
         return len(self._listeners)
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class Broadcast:
         self._followed.set()
 
     async def run(self, shard: int, stop: asyncio.Event) -> None:
-        """Read one shard while anybody listens, until told to stop, waiting while Redis is away."""
+        """Read one shard while anybody listens, until `stop` is set; wait while Redis is away."""
         last: str | None = None
         while not stop.is_set():
             if not self._listeners:

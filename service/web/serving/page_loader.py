@@ -1,4 +1,4 @@
-"""Documents: pages made ready to be sent, feeds and pages for people alike."""
+"""Load pages and prepare them for sending: feeds and pages for people alike."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class PageLoader:
         self._settings = settings
         self._now = now
         # Compressing and templates; feedgen has its own thread in FeedRenderer.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="documents")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="page_loader")
 
     def close(self) -> None:
         """End the threads."""
@@ -90,16 +90,16 @@ class PageLoader:
         headers = self._feed_headers(page, extension, state.archive_links)
         has_twin = FORMATS[extension].is_xml and not page.token
         twin_url = self._settings.base_url + page.news_path() if has_twin else ""
-        document = await self._document(
+        prepared = await self._document(
             rendered.body, headers, held, rendered=rendered, twin_url=twin_url
         )
 
         async def difference(base: str) -> PreparedPage | None:
             return await self._difference(page, extension, state, rendered, base)
 
-        document.difference = difference
+        prepared.difference = difference
         kept = None if page.is_shared else rendered
-        return Held(document=document, version=version, rendered=kept)
+        return Held(document=prepared, version=version, rendered=kept)
 
     async def _check_token(self, page: Page) -> None:
         """Also of what is held: an address can be revoked. Raises NotFound."""
@@ -113,8 +113,8 @@ class PageLoader:
         if held is not None and held.version == version:
             return held
         body = await self._news(page, extension)
-        document = await self._document(body, self._html_headers(page), held)
-        return Held(document=document, version=version)
+        prepared = await self._document(body, self._html_headers(page), held)
+        return Held(document=prepared, version=version)
 
     async def _document(
         self,
@@ -128,7 +128,7 @@ class PageLoader:
         wanted = held.document.made_codings if held else ()
 
         def made() -> PreparedPage:
-            document = PreparedPage(
+            prepared = PreparedPage(
                 body,
                 headers=headers,
                 changed_ms=rendered.changed_ms if rendered else 0,
@@ -137,8 +137,8 @@ class PageLoader:
                 twin_url=twin_url,
             )
             for coding in wanted:
-                document.make(coding)
-            return document
+                prepared.make(coding)
+            return prepared
 
         return await self._in_thread(made)
 
@@ -173,15 +173,15 @@ class PageLoader:
             )
         )
 
-    async def answer(self, document: PreparedPage, request: web.Request) -> web.StreamResponse:
+    async def answer(self, prepared: PreparedPage, request: web.Request) -> web.StreamResponse:
         """The document's answer, made now if it must be."""
-        answer = document.answer(request)
+        answer = prepared.answer(request)
         if answer is not None:
             return answer
-        base = document.delta_base(request)
-        if base and base not in document.deltas and document.difference:
-            document.deltas[base] = await document.difference(base) or document
-        return await self._in_thread(lambda: document.made(request))
+        base = prepared.delta_base(request)
+        if base and base not in prepared.deltas and prepared.difference:
+            prepared.deltas[base] = await prepared.difference(base) or prepared
+        return await self._in_thread(lambda: prepared.made(request))
 
     def _feed_headers(
         self, page: Page, extension: str, archive_links: ArchiveLinks

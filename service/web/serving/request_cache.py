@@ -68,7 +68,7 @@ class RequestCache:
         return found[1]
 
     def remember(self, request: bytes, hot: Hot, answer: PreparedResponse) -> None:
-        """From now on, this is what is answered to it."""
+        """Give this answer to the same request while its page is hot."""
         self._drop(request)
         self._answers[request] = hot, answer
         hot.requests.add(request)
@@ -76,12 +76,12 @@ class RequestCache:
             self._drop(next(iter(self._answers)))
 
     def forget(self, hot: Hot) -> None:
-        """The page is not hot any more."""
+        """Drop the answers of a page that is no longer hot."""
         for request in list(hot.requests):
             self._drop(request)
 
     def forget_all(self) -> None:
-        """Nothing is."""
+        """Drop all answers: no page is hot any more."""
         self._answers.clear()
 
     def _drop(self, request: bytes) -> None:

@@ -82,7 +82,7 @@ class PreparedResponse(web.StreamResponse):
         return self._bytes
 
     def whole(self) -> bytes:
-        """All of it, as it goes out now."""
+        """Head and body as bytes, with the current Date."""
         second = int(time.time())
         if second != self._second:
             changed = "".join(f"{n}: {v}\r\n" for n, v in self.changed(second).items())
@@ -97,7 +97,7 @@ class PreparedResponse(web.StreamResponse):
         return {"Last-Modified": formatdate(self._changed_s, usegmt=True)}
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send all of it."""
+        """Send head and body at once."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
@@ -106,7 +106,7 @@ class PreparedResponse(web.StreamResponse):
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to send."""
+        """Do nothing: `prepare` has sent the whole response."""
 
 
 class PreparedPage:
