@@ -81,7 +81,7 @@ async def _demo(settings: Settings) -> None:
 @click.option("--category", default="", help="File everything under this category.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
-    """Import files, folders and URLs, once.
+    """Import articles or sources from files, folders and URLs, once.
 
     Reads RSS, RDF, Atom, JSON Feed, K2 JSON, K2 and other HTML pages, pages saved as text,
     NDJSON of articles, and OPML (adds its feeds as sources). Exit status 1 if something was
