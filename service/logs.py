@@ -22,6 +22,10 @@ REPEAT_S = 60.0
 """Seconds between two log lines about the same lasting fault."""
 
 
+MAX_REPEATS = 1_000
+"""Different tracebacks that are remembered."""
+
+
 class Throttle:
     """Lets one of many equal log lines pass per REPEAT_S."""
 
@@ -35,6 +39,44 @@ class Throttle:
             return False
         self._due = now + REPEAT_S
         return True
+
+
+class RepeatFilter(logging.Filter):
+    """Lets one of many equal tracebacks pass per REPEAT_S; the next one says how many there were.
+
+    Equal are tracebacks of one event that end at the same line with the same type of exception.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[tuple[object, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to write the record; adds `repeated` to one that stands for several."""
+        if not record.exc_info or record.exc_info[1] is None:
+            return True
+        key = _origin(record.exc_info[1], record.getMessage())
+        now = time.monotonic()
+        due, count = self._counts.get(key, (0.0, 0))
+        if now < due:
+            self._counts[key] = due, count + 1
+            return False
+        if len(self._counts) >= MAX_REPEATS:
+            self._counts.clear()
+        self._counts[key] = now + REPEAT_S, 0
+        if count:
+            record.repeated = count
+        return True
+
+
+def _origin(exc: BaseException, message: str) -> tuple[object, ...]:
+    while isinstance(exc, BaseExceptionGroup):
+        exc = exc.exceptions[0]
+    traceback = exc.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    where = (traceback.tb_frame.f_code.co_filename, traceback.tb_lineno) if traceback else ()
+    return message, type(exc), where
 
 
 class KeyValueFormatter(logging.Formatter):
@@ -62,6 +104,7 @@ def configure(level: str) -> None:
     """Send everything to stdout from this level up."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(KeyValueFormatter())
+    handler.addFilter(RepeatFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # One line for each tick and each request says nothing that our own lines do not say.
     logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -8,6 +8,8 @@ from typing import Any
 # Pattern → whether the key must have a TTL.
 KNOWN = {
     r"dateline:\{0\}:(layout|counters|endpoints|asked|subscriptions|pushes|private)": False,
+    r"dateline:\{0\}:(probe|faults)": True,
+    r"dateline:\{\d+\}:events:(dead|tries)": False,
     r"dateline:\{0\}:(operations|deliverers|endpoints:changes)": False,
     r"dateline:\{0\}:(subscribers|hub:(asked|host:.+))": False,
     r"dateline:\{0\}:views(:(changes|built))?": False,

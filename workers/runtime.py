@@ -22,6 +22,7 @@ from service import process
 from service.errors import Unavailable
 from service.logs import Throttle
 from service.storage.client import redis_errors_as_unavailable
+from service.storage.faults import Faults
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +112,32 @@ async def woken(event: asyncio.Event, stop: asyncio.Event, *, timeout_s: float) 
 
 
 async def repeat(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
-    """Do one unit of work after another until stopped, waiting while Redis is away."""
+    """Do one unit of work after another until stopped, waiting while Redis is away. What fails for
+    another reason fails the loop, and ends the process."""
     while not stop.is_set():
         await attempt(unit, stop, what=what)
+
+
+async def repeat_safely(unit: Unit, stop: asyncio.Event, *, what: str, faults: Faults) -> None:
+    """The same for work beside a process's main loops: a failure is reported, and the unit is done
+    again after a pause."""
+    failures = 0
+    while not stop.is_set():
+        try:
+            await attempt(unit, stop, what=what)
+        except Exception as exc:  # noqa: BLE001 -- reported
+            failures += 1
+            await faults.report("loop", what, exc, now=now())
+            await sleep(stop, _pause_s(failures))
+        else:
+            failures = 0
+            await faults.clear("loop", what)
+
+
+def _pause_s(failures: int) -> float:
+    """Return the seconds to wait after so many failures in a row, with jitter."""
+    delay_s: float = min(FIRST_WAIT_S * 2 ** min(failures, 10), LONGEST_WAIT_S)
+    return delay_s * random.uniform(0.5, 1)  # noqa: S311 -- only spreads load
 
 
 async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
@@ -127,8 +151,7 @@ async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
             failures += 1
             if (failures == 1 or exc.advice) and throttle.is_due():
                 logger.warning("waiting for Redis", extra={"loop": what, "reason": str(exc)})
-            delay_s = min(FIRST_WAIT_S * 2 ** min(failures, 10), LONGEST_WAIT_S)
-            await sleep(stop, delay_s * random.uniform(0.5, 1))  # noqa: S311 -- only spreads load
+            await sleep(stop, _pause_s(failures))
         else:
             if failures:
                 logger.info("Redis is back", extra={"loop": what})

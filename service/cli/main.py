@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from service.cli import hub, private_feeds, sources, views, watch, webhooks
+from service.cli import faults, hub, private_feeds, sources, views, watch, webhooks
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
 from service.web.api_token import api_token, token_path
@@ -124,6 +124,7 @@ def import_(arguments: tuple[str, ...]) -> None:
 
 
 for command in (
+    faults.group,
     hub.group,
     private_feeds.group,
     sources.group,

@@ -24,4 +24,17 @@ def show(value: Any, *, as_json: bool) -> None:
             click.echo()
         for name, field in item.items():
             text = ", ".join(map(str, field)) if isinstance(field, (list, tuple)) else field
-            click.echo(f"{name:<14} {'' if text is None else text}".rstrip())
+            click.echo(printable(f"{name:<14} {'' if text is None else text}".rstrip()))
+
+
+def printable(text: str) -> str:
+    """Return the text with escapes in place of control characters, of those that change the
+    direction of text, and of other invisible ones: feeds and receivers write them, and a terminal
+    would obey them."""
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

@@ -17,8 +17,9 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +28,7 @@ from service.process import die_with_parent
 from service.settings import Settings
 from service.storage import embedded_redis
 from service.storage.embedded_redis import Embedded
+from service.storage.faults import Faults
 from service.storage.store import open_store
 from service.web.api_token import api_token
 from service.web.server import check_free
@@ -38,6 +40,7 @@ HEALTHY_AFTER_S = 30.0
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
+REPORT_TIMEOUT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,12 +85,11 @@ async def up(
         api_token(settings)
         if not settings.redis_url:
             settings = await stack.enter_async_context(_embedded(settings, redis_port, stop))
-        async with open_store(settings, stop=stop):
-            pass
+        store = await stack.enter_async_context(open_store(settings, stop=stop))
         environ = {**os.environ, **settings.to_env()}
         async with asyncio.TaskGroup() as group:
             for part in parts(servers=servers, demo=demo):
-                group.create_task(_keep_running(part, environ, stop))
+                group.create_task(_keep_running(part, environ, stop, store.faults))
             group.create_task(_notify_when_ready(settings, ready, stop))
 
 
@@ -136,21 +138,39 @@ def _delay_s(failures: int) -> float:
     return min(FIRST_DELAY_S * 2.0 ** min(failures, 10), LONGEST_DELAY_S)
 
 
-async def _keep_running(part: Part, environ: dict[str, str], stop: asyncio.Event) -> None:
+async def _keep_running(
+    part: Part, environ: dict[str, str], stop: asyncio.Event, faults: Faults
+) -> None:
     deaths = 0
-    while not stop.is_set():
-        started = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
-        )
-        if await _ended(process, stop):
-            await _terminate(part, process)
-            return
-        deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
-        delay_s = _delay_s(deaths - 1)
-        shown = {"part": part.name, "status": process.returncode, "in_s": delay_s}
-        logger.error("a part ended, starting it again", extra={**shown, "in_a_row": deaths})
-        await _sleep(stop, delay_s)
+    async with asyncio.TaskGroup() as reports:
+        while not stop.is_set():
+            started = time.monotonic()
+            process = await asyncio.create_subprocess_exec(
+                *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
+            )
+            healthy = asyncio.get_running_loop().call_later(
+                HEALTHY_AFTER_S, lambda: reports.create_task(faults.clear("part", part.name))
+            )
+            try:
+                if await _ended(process, stop):
+                    await _terminate(part, process)
+                    return
+            finally:
+                healthy.cancel()
+            deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
+            delay_s = _delay_s(deaths - 1)
+            shown = {"part": part.name, "status": process.returncode, "in_s": delay_s}
+            logger.error("a part ended, starting it again", extra={**shown, "in_a_row": deaths})
+            # Redis may be what it died of: the next start does not wait for the report.
+            reports.create_task(_report(part, process.returncode, deaths, faults))
+            await _sleep(stop, delay_s)
+
+
+async def _report(part: Part, status: int | None, deaths: int, faults: Faults) -> None:
+    reason = ChildProcessError(f"ended with status {status}, {deaths} times in a row")
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REPORT_TIMEOUT_S):
+            await faults.report("part", part.name, reason, now=datetime.now(UTC))
 
 
 async def _ended(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:

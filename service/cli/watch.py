@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -11,7 +12,7 @@ import orjson
 
 from service.articles import categories
 from service.articles.article import LIVE, Article
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, printable, show
 from service.cli.running import settings_from, with_store
 from service.storage.store import Store
 
@@ -47,7 +48,8 @@ def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
                 click.echo(orjson.dumps({**event.envelope(), "data": data}))
             else:
                 kind = event.type.split(".")[2]
-                click.echo(f"{event.time}  {kind:<9}  {', '.join(paths)}  {data['title']}")
+                line = f"{event.time}  {kind:<9}  {', '.join(paths)}  {data['title']}"
+                click.echo(printable(line))
             sys.stdout.flush()
 
     try:
@@ -77,7 +79,7 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
 @click.command()
 @AS_JSON
 def status(as_json: bool) -> None:
-    """Show what the archive holds, and how far the consumer groups are behind.
+    """Show what the archive holds, how far the consumer groups are behind, and what is at fault.
 
     Of each group: pending events were read but not acknowledged yet, the others were not read yet.
     """
@@ -94,6 +96,11 @@ def status(as_json: bool) -> None:
             ],
             "sources": await store.sources.count(),
             "webhooks": len(await store.webhooks.all()),
+            "dead_events": await store.dead_events.count(),
+            "faults": [
+                f"{f.kind} {f.name}: {f.reason} ({f.count} times, last {f.last})"
+                for f in await store.faults.all(now=datetime.now(UTC))
+            ],
             "counters": [f"{n} {v}" for n, v in sorted((await store.counters()).items())],
         }
 

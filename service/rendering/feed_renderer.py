@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from service.articles import categories
 from service.articles.article import LIVE, Article
@@ -24,8 +26,11 @@ from service.feeds.writer import REVISION, Renderer
 from service.rendering.article_cache import ArticleCache
 from service.settings import Settings
 from service.storage.category_index import Entries, State
+from service.storage.faults import each_alone
 from service.storage.rendered_pages import Change, Rendered
 from service.storage.store import Store
+
+logger = logging.getLogger(__name__)
 
 # Versions of a page that a client can get the difference to, and the longest page, in articles,
 # for which differences are computed.
@@ -167,7 +172,18 @@ class FeedRenderer:
         The number of round trips does not grow with the number of pages: servers keep serving the
         old versions until the notification at the end.
         """
-        renderings = await self._render_outdated(wanted) if wanted else []
+        renderings: list[tuple[Page, str, Rendered]] = []
+
+        async def render(some: Sequence[tuple[Page, str]]) -> None:
+            renderings.extend(await self._render_outdated(some))
+
+        async def failed(pair: tuple[Page, str], exc: Exception) -> None:
+            # It is not announced later than others; servers render it when it is requested.
+            name = f"{pair[0]}.{pair[1]}"
+            await self._store.faults.report("page", name, exc, now=self._now())
+
+        if wanted:
+            await each_alone(wanted, render, failed)
         await self._store.rendered_pages.save(renderings, changes=changes)
 
     async def _render_outdated(
@@ -299,14 +315,40 @@ class FeedRenderer:
         *,
         only: Collection[str] | None = None,
     ) -> bytes:
-        def render() -> bytes:
+        def render(articles: Sequence[Article]) -> bytes:
             return self._renderer.render(
-                page, extension, content.articles, content.titles,
+                page, extension, articles, content.titles,
                 archive_links=archive_links, deleted=content.deleted, only=only,
                 older=content.older, is_brief=content.is_brief,
             )  # fmt: skip
 
-        return await asyncio.get_running_loop().run_in_executor(self._thread, render)
+        try:
+            return await self._in_thread(lambda: render(content.articles))
+        except Exception as exc:
+            # If it fails without articles, too, the page is at fault, not one of them.
+            await self._in_thread(lambda: render(()))
+            articles = await self._without_faulty(content.articles, render)
+            if len(articles) == len(content.articles):
+                raise
+            logger.warning("rendered without some articles", extra={"page": page, "reason": exc})
+            return await self._in_thread(lambda: render(articles))
+
+    async def _in_thread(self, work: Callable[[], bytes]) -> bytes:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _without_faulty(
+        self, articles: Sequence[Article], render: Callable[[Sequence[Article]], bytes]
+    ) -> list[Article]:
+        """Return the articles that can be rendered, each tried alone, and report the others."""
+        good = []
+        for article in articles:
+            try:
+                await self._in_thread(partial(render, [article]))
+            except Exception as exc:  # noqa: BLE001 -- reported
+                await self._store.faults.report("article", article.id, exc, now=self._now())
+            else:
+                good.append(article)
+        return good
 
 
 def _hash_of(settings: Settings) -> str:

@@ -22,6 +22,7 @@ from service.storage.aliases import Aliases
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
+from service.storage.stored import decoded
 
 # A script stops everybody else: 100 articles take about 5 ms.
 MAX_BATCH = 100
@@ -115,7 +116,10 @@ class Articles:
     async def get(self, article_ids: Sequence[str]) -> list[Article | None]:
         """The articles in the order of the ids, withdrawn ones too; None for unknown ids."""
         found = await self._read(article_ids, "doc", "head")
-        return [_article(doc, head) if doc and head else None for doc, head in found]
+        return [
+            decoded(_article, (doc, head), what=f"article {article_id}") if doc and head else None
+            for article_id, (doc, head) in zip(article_ids, found, strict=True)
+        ]
 
     async def heads(self, article_ids: Sequence[str]) -> list[bytes]:
         """What storage decided of each article (`head`); equal heads mean equal articles. Empty for
@@ -127,7 +131,12 @@ class Articles:
     ) -> list[tuple[bytes, Article] | None]:
         """The articles with their heads."""
         found = await self._read(article_ids, "doc", "head")
-        return [(head, _article(doc, head)) if doc and head else None for doc, head in found]
+        pairs: list[tuple[bytes, Article] | None] = []
+        for article_id, (doc, head) in zip(article_ids, found, strict=True):
+            stored = (doc, head) if doc and head else None
+            read = decoded(_article, stored, what=f"article {article_id}") if stored else None
+            pairs.append((head, read) if head and read else None)
+        return pairs
 
     async def indexed(self, article_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
         """What the indexes hold of each article (`idx`, see index.lua), and its head; empty if
@@ -271,7 +280,9 @@ def _receipt(article_id: str, answer: _Answer) -> Receipt:
     )
 
 
-def _article(doc: bytes, head: bytes) -> Article:
+def _article(stored: tuple[bytes, bytes]) -> Article:
+    """Decode (doc, head) as they are stored."""
+    doc, head = stored
     decided = orjson.loads(head)
     fields = orjson.loads(plain(doc))
     fields.update((name, decided[name]) for name in article.STORED_FIELDS if name in decided)

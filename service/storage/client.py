@@ -139,15 +139,38 @@ def lua_script(client: Client, *names: str) -> Script[Reply]:
 
 @contextmanager
 def redis_errors_as_unavailable() -> Iterator[None]:
-    """Raise Unavailable instead of what redis-py raises for faults of Redis."""
+    """Raise Unavailable instead of what redis-py raises for faults of Redis, also in the exception
+    group of a task group if it holds nothing else."""
     try:
         yield
     except RedisError as exc:
-        advice = advice_of(exc)
-        if advice is None:
+        unavailable = _unavailable(exc)
+        if unavailable is None:
             raise
-        what = str(exc) or type(exc).__name__
-        raise Unavailable(f"Redis cannot serve now: {what}", advice=advice) from exc
+        raise unavailable from exc
+    except ExceptionGroup as group:
+        found = [_unavailable(exc) for exc in leaves_of(group)]
+        if not all(found):
+            raise
+        raise next(filter(None, found)) from group
+
+
+def leaves_of(exc: BaseException) -> list[BaseException]:
+    """The exceptions of a group and of the groups in it; a plain exception alone."""
+    if isinstance(exc, BaseExceptionGroup):
+        return [leaf for each in exc.exceptions for leaf in leaves_of(each)]
+    return [exc]
+
+
+def _unavailable(exc: BaseException) -> Unavailable | None:
+    """None if the exception is not a fault of Redis."""
+    if isinstance(exc, Unavailable):
+        return exc
+    advice = advice_of(exc) if isinstance(exc, RedisError) else None
+    if advice is None:
+        return None
+    what = str(exc) or type(exc).__name__
+    return Unavailable(f"Redis cannot serve now: {what}", advice=advice)
 
 
 def advice_of(exc: RedisError) -> str | None:

@@ -29,6 +29,7 @@ CLAIM_IDLE_MS = 15_000
 # Of what is over the cap; Redis does nothing else meanwhile.
 TRIM_AT_ONCE = 500
 FIND_AT_ONCE = 200
+MAX_PENDING = 10_000
 _FIELDS = {b"id", b"type", b"subject", b"time", b"data"}
 
 
@@ -61,21 +62,26 @@ class EventStream:
                 if "BUSYGROUP" not in str(exc):
                     raise
 
-    async def read_group(
-        self, shard: int, group: str, consumer: str, *, count: int, pending: bool = False
-    ) -> list[Event]:
-        """Up to `count` events for this consumer, oldest first; waits up to BLOCK_MS for new ones.
+    async def read_group(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
+        """Up to `count` new events for this consumer, oldest first; waits up to BLOCK_MS for them.
 
-        `pending` reads again what this consumer was given and never acknowledged, without waiting.
         A group that is gone (the stream was deleted) is made anew.
         """
+        return await self._read_group(shard, group, consumer, ">", count=count, block=BLOCK_MS)
+
+    async def read_pending(
+        self, shard: int, group: str, consumer: str, *, after: str, count: int
+    ) -> list[Event]:
+        """Up to `count` events after a stream entry that this consumer read and did not
+        acknowledge, without waiting. Each read counts as a delivery."""
+        return await self._read_group(shard, group, consumer, after, count=count, block=None)
+
+    async def _read_group(
+        self, shard: int, group: str, consumer: str, after: str, *, count: int, block: int | None
+    ) -> list[Event]:
         try:
             reply = await self._client.xreadgroup(
-                group,
-                consumer,
-                {keys.stream(shard): "0" if pending else ">"},
-                count=count,
-                block=None if pending else BLOCK_MS,
+                group, consumer, {keys.stream(shard): after}, count=count, block=block
             )
         except ResponseError as exc:
             # The second is what a reader hears that was waiting when the stream was deleted.
@@ -85,6 +91,17 @@ class EventStream:
             return []
         entries: list[PendingEntry] = reply[0][1] if reply else []
         return await self._decode_group(shard, group, entries)
+
+    async def deliveries(self, shard: int, group: str, events: Sequence[Event]) -> dict[str, int]:
+        """Stream entry id → how often these events were delivered; without acknowledged ones."""
+        pending = await self._client.xpending_range(
+            keys.stream(shard),
+            group,
+            min=events[0].entry_id,
+            max=events[-1].entry_id,
+            count=MAX_PENDING,
+        )
+        return {entry["message_id"].decode(): entry["times_delivered"] for entry in pending}
 
     async def claim(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
         """Take over what other consumers were given CLAIM_IDLE_MS ago and never acknowledged."""

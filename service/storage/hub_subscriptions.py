@@ -13,6 +13,7 @@ import orjson
 from service.storage import keys
 from service.storage.client import Script
 from service.storage.commands import Client, Value
+from service.storage.stored import decoded
 from service.websub.hub import SubscriptionRequest, TopicSubscription, unescaped
 
 _ASK = """
@@ -155,18 +156,20 @@ class HubSubscriptions:
         kept, asked = await pipe.execute()
         return [
             (
-                TopicSubscription(**orjson.loads(k)) if k else None,
-                SubscriptionRequest(**orjson.loads(a)) if a else None,
+                decoded(_subscription, value, what=f"hub subscription {name}") if value else None,
+                decoded(_request, request, what=f"hub request {name}") if request else None,
             )
-            for k, a in zip(kept, asked, strict=True)
+            for name, value, request in zip(ids, kept, asked, strict=True)
         ]
 
     async def all(self) -> dict[str, TopicSubscription]:
         """Every confirmed subscription by its id; not those that wait for confirmation."""
         found = await self._client.hgetall(keys.SUBSCRIBERS)
-        return {
-            key.decode(): TopicSubscription(**orjson.loads(value)) for key, value in found.items()
+        subscriptions = {
+            name.decode(): decoded(_subscription, value, what=f"hub subscription {name!r}")
+            for name, value in found.items()
         }
+        return {name: value for name, value in subscriptions.items() if value}
 
     async def ids(self) -> list[str]:
         """Of all that are kept or asked for, each once."""
@@ -208,3 +211,11 @@ class HubSubscriptions:
 def _host(callback: str) -> str:
     # By the same rule that tells subscriptions apart, so that each is counted and discounted once.
     return urlsplit(unescaped(callback)).hostname or ""
+
+
+def _subscription(stored: bytes) -> TopicSubscription:
+    return TopicSubscription(**orjson.loads(stored))
+
+
+def _request(stored: bytes) -> SubscriptionRequest:
+    return SubscriptionRequest(**orjson.loads(stored))

@@ -20,6 +20,15 @@ CHANGED = "dateline:{0}:changed"
 # dateline:{0}:counters · hash · permanent, one field a counter · workers → /metrics.
 COUNTERS = "dateline:{0}:counters"
 
+# dateline:{0}:faults · hash · TTL FAULTS_TTL_S after the last, capped at FAULTS_MAX, one field a
+# thing that could not be done (faults.py) · all → status, /readyz.
+FAULTS = "dateline:{0}:faults"
+FAULTS_TTL_S, FAULTS_MAX = 86_400, 500
+
+# dateline:{0}:probe · string · TTL PROBE_TTL_MS · servers, to learn whether Redis takes writes.
+PROBE = "dateline:{0}:probe"
+PROBE_TTL_MS = 1_000
+
 # dateline:{0}:asked · sorted set · capped at ASKED_MAX · servers → aggregate. Member: page and
 # format, score: ms of the last request that missed or was re-checked.
 ASKED = "dateline:{0}:asked"
@@ -127,6 +136,18 @@ def dirty(n: int) -> str:
     The net under the stream: an event that was trimmed or deleted unread is found here.
     """
     return f"dateline:{{{n}}}:dirty"
+
+
+def dead_events(n: int) -> str:
+    """Hash, `group article-id` → an event that the group could not process, as JSON · removed when
+    it was processed · aggregate → aggregate, status."""
+    return f"dateline:{{{n}}}:events:dead"
+
+
+def event_tries(n: int) -> str:
+    """Hash, `group entry-id` → how many processes began to process this event and did not come to
+    an end; removed when one does, or when it becomes a dead letter · aggregate."""
+    return f"dateline:{{{n}}}:events:tries"
 
 
 ALIAS_BUCKETS = 65_536

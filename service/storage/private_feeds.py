@@ -7,6 +7,7 @@ import orjson
 from service.feeds.private_feed import PrivateFeed
 from service.storage import keys
 from service.storage.commands import Client
+from service.storage.stored import decoded
 
 
 class PrivateFeeds:
@@ -29,9 +30,16 @@ class PrivateFeeds:
     async def all(self) -> list[PrivateFeed]:
         """Every private feed, oldest first."""
         stored = await self._client.hgetall(keys.PRIVATE_FEEDS)
-        feeds = [PrivateFeed(token_hash=k.decode(), **orjson.loads(v)) for k, v in stored.items()]
-        return sorted(feeds, key=lambda feed: feed.created)
+        feeds = [
+            decoded(_private_feed, pair, what=f"private feed {pair[0]!r}") for pair in stored.items()
+        ]
+        return sorted((feed for feed in feeds if feed), key=lambda feed: feed.created)
 
     async def revoke(self, feed: PrivateFeed) -> None:
         """Remove a private feed: its address answers 404 from now on."""
         await self._client.hdel(keys.PRIVATE_FEEDS, feed.token_hash)
+
+
+def _private_feed(pair: tuple[bytes, bytes]) -> PrivateFeed:
+    token_hash, fields = pair
+    return PrivateFeed(token_hash=token_hash.decode(), **orjson.loads(fields))

@@ -19,6 +19,7 @@ from service.articles import times
 from service.feeds.page import Page
 from service.storage import event_stream, keys
 from service.storage.commands import Client
+from service.storage.stored import decoded
 
 _FIELDS = ("version", "changed_ms", "tag", "entries", "past")
 
@@ -53,7 +54,8 @@ class RenderedPages:
     async def load(self, page: Page, extension: str) -> Rendered | None:
         """The stored rendering of any version; None if no process stored one or it has expired."""
         fields = await self._client.hgetall(self._key(page, extension))
-        return _rendered({name.decode(): value for name, value in fields.items()})
+        named = {name.decode(): value for name, value in fields.items()}
+        return decoded(_rendered, named, what=f"rendered page {page}.{extension}")
 
     async def load_without_body(self, pairs: Sequence[tuple[Page, str]]) -> list[Rendered | None]:
         """Load many (page, extension) in one round trip, each with an empty body."""
@@ -61,7 +63,14 @@ class RenderedPages:
         for page, extension in pairs:
             pipe.hmget(self._key(page, extension), _FIELDS)
         replies: list[list[bytes | None]] = await pipe.execute()
-        return [_rendered({**dict(zip(_FIELDS, r, strict=True)), "body": b""}) for r in replies]
+        return [
+            decoded(
+                _rendered,
+                {**dict(zip(_FIELDS, values, strict=True)), "body": b""},
+                what=f"rendered page {page}.{extension}",
+            )
+            for (page, extension), values in zip(pairs, replies, strict=True)
+        ]
 
     async def save(
         self, rendered: Sequence[tuple[Page, str, Rendered]], *, changes: Sequence[Change] = ()
@@ -118,12 +127,17 @@ class RenderedPages:
         async def messages() -> AsyncIterator[list[Change]]:
             while True:
                 message = await pubsub.get_message(timeout=event_stream.BLOCK_MS / 1000)
-                yield [(c, p) for c, p in orjson.loads(message["data"])] if message else []
+                changes = decoded(_changes, message["data"], what="message") if message else []
+                yield changes or []
 
         try:
             yield messages()
         finally:
             await pubsub.aclose()
+
+
+def _changes(message: bytes) -> list[Change]:
+    return [(str(category), str(period)) for category, period in orjson.loads(message)]
 
 
 def _rendered(fields: Mapping[str, bytes | None]) -> Rendered | None:

@@ -18,6 +18,7 @@ from service.sources.source import Source
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.stored import decoded
 
 # Of one host (RFC 9112 9.4 says no number any more; browsers take 6, good pollers 2).
 AT_ONCE = 2
@@ -107,8 +108,11 @@ class Sources:
 
     async def all(self) -> list[Source]:
         """Every source, oldest first."""
-        found = map(_source, await self._client.hvals(keys.SOURCES))
-        return sorted(found, key=lambda s: (s.created, s.id))
+        stored: dict[bytes, bytes] = await self._client.hgetall(keys.SOURCES)
+        sources = [
+            decoded(_source, value, what=f"source {name!r}") for name, value in stored.items()
+        ]
+        return sorted((s for s in sources if s), key=lambda s: (s.created, s.id))
 
     async def poll(self, source_id: str) -> Poll:
         """What the last poll left; empty before the first."""
@@ -131,8 +135,15 @@ class Sources:
             keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE]
         )
         claims = [
-            Claim(source=_source(kept), poll=_poll(poll), lapse_ms=lapse_ms, kept=kept)
-            for _, kept, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            # What the last poll left may be lost; the source itself may not.
+            Claim(
+                source=source,
+                poll=decoded(_poll, poll, what=f"poll of {name!r}") or Poll(),
+                lapse_ms=lapse_ms,
+                kept=kept,
+            )
+            for name, kept, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            if (source := decoded(_source, kept, what=f"source {name!r}"))
         ]
         return claims, int(float(next_ms)) if next_ms else None
 

@@ -17,8 +17,10 @@ from service.storage.articles import Articles
 from service.storage.category_index import CategoryIndex
 from service.storage.client import check_server, connect
 from service.storage.commands import Client
+from service.storage.dead_events import DeadEvents
 from service.storage.duplicates import Duplicates
 from service.storage.event_stream import EventStream
+from service.storage.faults import Faults
 from service.storage.hub_subscriptions import HubSubscriptions
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
@@ -50,10 +52,16 @@ class Store:
     our_subscriptions: OurSubscriptions
     private_feeds: PrivateFeeds
     views: Views
+    dead_events: DeadEvents
+    faults: Faults
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
         await self.client.ping()
+
+    async def check_writable(self) -> None:
+        """Raise unless Redis takes writes now."""
+        await self.client.psetex(keys.PROBE, keys.PROBE_TTL_MS, b"1")
 
     async def count(self, counters: Mapping[str, int]) -> None:
         """Add to counters that /metrics shows; names are lower-case with underscores."""
@@ -129,4 +137,6 @@ def of_client(client: Client, *, shards: int) -> Store:
         our_subscriptions=OurSubscriptions(client),
         private_feeds=PrivateFeeds(client),
         views=Views(client, shards=shards),
+        dead_events=DeadEvents(client, shards=shards),
+        faults=Faults(client),
     )

@@ -9,6 +9,7 @@ import orjson
 from service.feeds.view import View
 from service.storage import keys
 from service.storage.commands import Client
+from service.storage.stored import decoded
 
 
 class Views:
@@ -45,12 +46,13 @@ class Views:
     async def get(self, name: str) -> View | None:
         """The view of this name; None if there is none."""
         stored = await self._client.hget(keys.VIEWS, name)
-        return View.from_json(orjson.loads(stored)) if stored else None
+        return _view(stored) if stored else None
 
     async def all(self) -> list[View]:
         """Every view, sorted by name."""
         stored = await self._client.hgetall(keys.VIEWS)
-        return [View.from_json(orjson.loads(stored[name])) for name in sorted(stored)]
+        views = [decoded(_view, stored[name], what=f"view {name!r}") for name in sorted(stored)]
+        return [view for view in views if view]
 
     async def changes(self) -> int:
         """How often views were changed; equal numbers mean equal views."""
@@ -66,3 +68,7 @@ class Views:
         """View name → `examined` articles, `done`; of those that were begun."""
         stored = await self._client.hgetall(keys.VIEWS_BUILT)
         return {name.decode(): orjson.loads(state) for name, state in stored.items()}
+
+
+def _view(stored: bytes) -> View:
+    return View.from_json(orjson.loads(stored))

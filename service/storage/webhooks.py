@@ -18,6 +18,7 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Pipeline, StreamEntry, Value
 from service.storage.leases import Lease
+from service.storage.stored import decoded
 from service.webhooks.webhook import Webhook
 
 _CURSOR = "cursor:"
@@ -178,8 +179,12 @@ class Webhooks:
 
     async def all(self) -> list[Webhook]:
         """Every webhook, oldest first."""
-        stored = await self._client.hvals(keys.ENDPOINTS)
-        return sorted((Webhook.from_json(data) for data in stored), key=lambda w: (w.created, w.id))
+        stored: dict[bytes, bytes] = await self._client.hgetall(keys.ENDPOINTS)
+        webhooks = [
+            decoded(Webhook.from_json, value, what=f"webhook {name!r}")
+            for name, value in stored.items()
+        ]
+        return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
 
     async def state(self, webhook_id: str) -> State:
         """The delivery state of a webhook now."""

@@ -17,11 +17,22 @@ from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
 from service.web.request import body, problems
-from service.web.request.keys import CACHE, CLOCK, EVENTS, PAGE_LOADER, SETTINGS, STOP, STORE, TOKEN
+from service.web.request.keys import (
+    CACHE,
+    CLOCK,
+    EVENTS,
+    PAGE_LOADER,
+    READINESS,
+    SETTINGS,
+    STOP,
+    STORE,
+    TOKEN,
+)
 from service.web.routes import ROUTES
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
+from service.web.serving.readiness import Readiness
 from service.web.serving.request_cache import CachingConnection
 from service.web.serving.response import SERVER, PreparedResponse
 
@@ -106,6 +117,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         app[CACHE] = PageCache(
             page_loader.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
         )
+        app[READINESS] = Readiness(store, now=app[CLOCK])
         app[EVENTS] = Broadcast(store.event_stream)
         yield
         app[CACHE].close()
@@ -127,19 +139,28 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
 
 async def _listen(app: web.Application, stop: asyncio.Event) -> None:
     while not stop.is_set():
-        with suppress(Unavailable), redis_errors_as_unavailable():
-            async with app[STORE].rendered_pages.announcements() as announcements:
-                # What was announced while nobody listened is unknown.
-                app[CACHE].forget_all()
-                async for changes in announcements:
-                    app[CACHE].changed(changes, FORMATS)
-                    await note_readers(app)
-                    if stop.is_set():
-                        return
+        try:
+            with redis_errors_as_unavailable():
+                await _follow_changes(app, stop)
+        except Unavailable:
+            pass
+        except Exception as exc:  # noqa: BLE001 -- reported, and followed again
+            await app[STORE].faults.report("loop", "server changes", exc, now=app[CLOCK]())
         app[CACHE].forget_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(RECONNECT_S):
                 await stop.wait()
+
+
+async def _follow_changes(app: web.Application, stop: asyncio.Event) -> None:
+    async with app[STORE].rendered_pages.announcements() as announcements:
+        # What was announced while nobody listened is unknown.
+        app[CACHE].forget_all()
+        async for changes in announcements:
+            app[CACHE].changed(changes, FORMATS)
+            await note_readers(app)
+            if stop.is_set():
+                return
 
 
 async def note_readers(app: web.Application) -> None:

@@ -25,6 +25,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("config_get", ("appendonly",), {}),
     ("info", ("persistence",), {}),
     ("get", (TEXT,), {}),
+    ("psetex", (TEXT, 10_000, b"1"), {}),
     ("hset", (HASH, "a", b"1"), {}),
     ("hsetnx", (HASH, "a", 1), {}),
     ("hincrby", (HASH, "a", 1), {}),

@@ -11,9 +11,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from service.errors import Unavailable
 from service.feeds.formats import FORMATS
 from service.feeds.page import Page, Period
+from service.web.serving import page_cache
 from service.web.serving.page_cache import Held, PageCache
 from service.web.serving.response import PreparedPage
-from tests.waiting import wait_until
+from tests.waiting import wait_until, within
 
 PAGE = Page("news")
 
@@ -51,6 +52,15 @@ def loads() -> Loads:
 def cache(loads: Loads) -> PageCache:
     """A cache on it, with room for a few pages."""
     return PageCache(loads, max_bytes=30_000, recheck_s=60)
+
+
+async def begun(loads: Loads, count: int = 1) -> None:
+    """Wait until so many loads have begun."""
+
+    async def enough() -> bool:
+        return loads.count >= count
+
+    await wait_until(enough)
 
 
 async def get(cache: PageCache, page: Page = PAGE, extension: str = "rss") -> PreparedPage:
@@ -98,7 +108,7 @@ async def test_a_change_during_a_load_is_not_missed(cache: PageCache, loads: Loa
     loads.gate.clear()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(get(cache))
-        await asyncio.sleep(0)
+        await begun(loads)
         cache.changed([("news", "live")], FORMATS)
         loads.version = "2"
         loads.gate.set()
@@ -155,26 +165,54 @@ async def test_without_a_path_nothing_is_remembered(cache: PageCache) -> None:
 async def test_a_cancelled_request_does_not_take_the_others_with_it(
     cache: PageCache, loads: Loads
 ) -> None:
-    """Requests that wait for its load fail with Unavailable and may be repeated."""
+    """Its load goes on for those who wait for it."""
     loads.gate.clear()
-
-    async def outcome() -> str:
-        try:
-            await get(cache)
-        except Unavailable:
-            return "try again"
-        return "served"
-
     async with asyncio.TaskGroup() as group:
-        first = group.create_task(outcome())
-        await asyncio.sleep(0)
-        second = group.create_task(outcome())
+        first = group.create_task(get(cache))
+        await begun(loads)
+        second = group.create_task(get(cache))
         await asyncio.sleep(0)
         first.cancel()
+        await asyncio.sleep(0)
+        loads.gate.set()
     assert first.cancelled()
-    assert "try again" == second.result()
+    assert b" 1 " in second.result().body
+    assert 1 == loads.count
+
+
+async def test_a_stalled_load_keeps_nobody_waiting_who_can_have_the_old_page(
+    cache: PageCache, loads: Loads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the budget the held page is served; the load goes on, and its page is served then."""
+    monkeypatch.setattr(page_cache, "RECHECK_BUDGET_S", 0.05)
+    held = await get(cache)
+    cache.forget_all()
+    loads.version = "2"
+    loads.gate.clear()
+    assert held is await get(cache)
+    assert 1 == cache.stale
     loads.gate.set()
-    await get(cache)
+
+    async def is_new() -> bool:
+        return b" 2 " in (await get(cache)).body
+
+    await wait_until(is_new)
+
+
+async def test_a_page_that_cannot_be_rendered_is_not_tried_at_each_request(
+    cache: PageCache, loads: Loads
+) -> None:
+    """One load in FAILED_S, and the old page in the meantime if there is one."""
+    loads.error = ValueError("a bug")
+    for _ in range(5):
+        with pytest.raises(ValueError, match="a bug"):
+            await get(cache)
+    assert 1 == loads.count
+    loads.error = None
+    held = await get(cache, Page("other"))
+    cache.forget_all()
+    loads.error = ValueError("a bug")
+    assert held is await get(cache, Page("other"))
 
 
 async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(

@@ -29,10 +29,13 @@ from service.process import stopping_group
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
+from service.storage.dead_events import dead_event
 from service.storage.event_stream import AGGREGATE
+from service.storage.faults import each_alone, reason_of
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
+from workers.aggregate.group_consumer import GroupConsumer
 from workers.aggregate.view_index import ViewIndex
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
@@ -64,7 +67,6 @@ class Aggregator:
         self._settings = settings
         self._now = now
         self._renderer = FeedRenderer(store, settings, now=now)
-        self._consumer = f"{AGGREGATE}-{settings.worker_ordinal}"
         self._recent_reads: frozenset[str] = frozenset()
         self._pending: set[Change] = set()
         self._has_pending = asyncio.Event()
@@ -78,6 +80,10 @@ class Aggregator:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume every shard and sweep at each tick, until stopped."""
+        consumer = GroupConsumer(
+            self._store, AGGREGATE, f"{AGGREGATE}-{self._settings.worker_ordinal}",
+            batch=BATCH, process=self._apply, process_articles=self._reindex, now=self._now,
+        )  # fmt: skip
         try:
             async with (
                 ticking(
@@ -85,70 +91,62 @@ class Aggregator:
                 ) as ticks,
                 stopping_group(stop) as group,
             ):
-                for shard in range(self._store.event_stream.shards):
-                    group.create_task(self._consume(shard, stop))
+                consumer.start(group, stop)
                 group.create_task(self._notify(stop))
-                group.create_task(self._tick(ticks["sweep"], self._sweep, stop))
-                group.create_task(self._tick(ticks["trim"], self._trim, stop))
+                group.create_task(self._tick(ticks["sweep"], self._sweep, stop, what="sweep"))
+                group.create_task(self._tick(ticks["trim"], self._trim, stop, what="trim"))
                 build = partial(self._view_index.build, self._publish, stop)
-                group.create_task(self._tick(ticks["views"], build, stop))
+                group.create_task(self._tick(ticks["views"], build, stop, what="views"))
         finally:
             self._renderer.close()
 
-    async def _consume(self, shard: int, stop: asyncio.Event) -> None:
-        await runtime.attempt(lambda: self._recover(shard), stop, what="recover")
-
-        async def unit() -> None:
-            await self._apply(
-                await self._store.event_stream.read_group(
-                    shard, AGGREGATE, self._consumer, count=BATCH
-                )
-            )
-
-        await runtime.repeat(unit, stop, what="aggregate")
-
-    async def _tick(self, tick: asyncio.Event, work: runtime.Unit, stop: asyncio.Event) -> None:
+    async def _tick(
+        self, tick: asyncio.Event, work: runtime.Unit, stop: asyncio.Event, *, what: str
+    ) -> None:
         async def unit() -> None:
             if await runtime.woken(tick, stop, timeout_s=TICK_TIMEOUT_S):
                 await work()
 
-        await runtime.repeat(unit, stop, what=getattr(work, "__name__", "views"))
-
-    async def _recover(self, shard: int) -> None:
-        """Create the group if need be, and apply the events this consumer read but did not ack."""
-        await self._store.event_stream.create_group(AGGREGATE)
-        while events := await self._store.event_stream.read_group(
-            shard, AGGREGATE, self._consumer, count=BATCH, pending=True
-        ):
-            await self._apply(events)
+        await runtime.repeat_safely(unit, stop, what=f"aggregate {what}", faults=self._store.faults)
 
     async def _sweep(self) -> None:
-        """Apply what no loop applied: events of dead consumers, lost replies, trimmed events."""
-        for shard in range(self._store.event_stream.shards):
-            await self._apply(
-                await self._store.event_stream.claim(shard, AGGREGATE, self._consumer, count=BATCH)
-            )
+        """Index what no event announced, and note which pages were read recently."""
         await self._index_dirty()
         now = self._now()
         self._recent_reads = await self._store.rendered_pages.recent_reads(since=now - READ_LATELY)
 
     async def _index_dirty(self) -> None:
-        now = self._now()
-        ids = await self._store.articles.dirty(before=now - DIRTY_AFTER)
-        if not ids:
-            return
-        by_id = dict(zip(ids, await self._store.articles.get(ids), strict=True))
-        await self._store.articles.forget_dirty([i for i, article in by_id.items() if not article])
-        articles = [article for article in by_id.values() if article]
-        await self._index(articles, {a.id: times.to_ms(now) for a in articles})
+        ids = await self._store.articles.dirty(before=self._now() - DIRTY_AFTER)
+        if ids:
+            await each_alone(ids, self._reindex_lost, self._give_up)
+
+    async def _reindex_lost(self, ids: Sequence[str]) -> None:
+        articles = await self._reindex(ids)
         lost = sum(not article.duplicate_revision for article in articles)
         if lost:
             logger.warning("indexed articles whose events did not arrive", extra={"count": lost})
             await self._store.count({"articles_swept": lost})
 
+    async def _reindex(self, ids: Sequence[str]) -> list[Article]:
+        """Index the present revisions of these articles, and return them."""
+        by_id = dict(zip(ids, await self._store.articles.get(ids), strict=True))
+        await self._store.articles.forget_dirty([i for i, article in by_id.items() if not article])
+        articles = [article for article in by_id.values() if article]
+        now_ms = times.to_ms(self._now())
+        await self._index(articles, {article.id: now_ms for article in articles})
+        return articles
+
+    async def _give_up(self, article_id: str, exc: Exception) -> None:
+        """Make a dead letter of an article that has no event and cannot be indexed."""
+        now = self._now()
+        await self._store.faults.report("event", f"{AGGREGATE} {article_id}", exc, now=now)
+        letter = dead_event(
+            group=AGGREGATE, article_id=article_id, entry_id="", reason=reason_of(exc), tries=1,
+            now=now,
+        )  # fmt: skip
+        await self._store.dead_events.bury(letter, is_dirty=True)
+
     async def _apply(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
         watch = Stopwatch()
         latest: dict[str, tuple[Article, int]] = {}
         for event in events:
@@ -160,7 +158,6 @@ class Aggregator:
             [article for article, _ in latest.values()],
             {article_id: stamp for article_id, (_, stamp) in latest.items()},
         )
-        await self._store.event_stream.ack(AGGREGATE, events)
         logger.info(
             "indexed events",
             extra={"events": len(events), "pages": len(changes), "ms": watch.ms},
@@ -215,7 +212,7 @@ class Aggregator:
                 await self._notify_now()
                 await runtime.sleep(stop, NOTIFY_EVERY_S)
 
-        await runtime.repeat(unit, stop, what="notify")
+        await runtime.repeat_safely(unit, stop, what="aggregate notify", faults=self._store.faults)
         with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
             await self._notify_now()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from service.articles.aliases import canonical
@@ -21,7 +22,7 @@ from service.process import stopping_group
 from service.settings import Settings
 from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
-from workers import runtime
+from workers.aggregate.group_consumer import GroupConsumer
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -35,39 +36,27 @@ class DuplicateFinder:
     def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
         self._store = store
         self._now = now
-        self._consumer = f"duplicates-{settings.worker_ordinal}"
+        self._consumer = f"{DUPLICATES}-{settings.worker_ordinal}"
 
     async def run(self, stop: asyncio.Event) -> None:
         """Find and mark the duplicate of each event's article, until stopped."""
+        consumer = GroupConsumer(
+            self._store, DUPLICATES, self._consumer, batch=BATCH,
+            process=self._judge_events, process_articles=self._judge_all, now=self._now,
+        )  # fmt: skip
         async with stopping_group(stop) as group:
-            for shard in range(self._store.event_stream.shards):
-                group.create_task(self._consume(shard, stop))
+            consumer.start(group, stop)
 
-    async def _consume(self, shard: int, stop: asyncio.Event) -> None:
-        stream = self._store.event_stream
-        is_behind = True
+    async def _judge_events(self, events: Sequence[Event]) -> None:
+        await self._judge_all([event.subject for event in events])
 
-        async def unit() -> None:
-            nonlocal is_behind
-            if is_behind:
-                # Events that this consumer read before it died, then those of dead consumers.
-                await stream.create_group(DUPLICATES)
-                events = await stream.read_group(
-                    shard, DUPLICATES, self._consumer, count=BATCH, pending=True
-                ) or await stream.claim(shard, DUPLICATES, self._consumer, count=BATCH)
-                is_behind = bool(events)
-            else:
-                events = await stream.read_group(shard, DUPLICATES, self._consumer, count=BATCH)
-                is_behind = not events
-            for event in events:
-                await self._judge(event)
-            await stream.ack(DUPLICATES, events)
+    async def _judge_all(self, article_ids: Sequence[str]) -> None:
+        for article_id in article_ids:
+            await self._judge(article_id)
 
-        await runtime.repeat(unit, stop, what="duplicates")
-
-    async def _judge(self, event: Event) -> None:
+    async def _judge(self, article_id: str) -> None:
         # The present revision: an older event of the same article is obsolete.
-        (article,) = await self._store.articles.get([event.subject])
+        (article,) = await self._store.articles.get([article_id])
         if article is None:
             return
         if article.status != LIVE:

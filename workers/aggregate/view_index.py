@@ -16,9 +16,11 @@ from datetime import timedelta, tzinfo
 from service.articles import times
 from service.articles.article import Article
 from service.articles.categories import with_ancestors_and_all
+from service.errors import Unavailable
 from service.feeds import query
 from service.feeds.index_step import IndexStep, reindex_step
 from service.feeds.view import View
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers.runtime import Clock
@@ -62,7 +64,16 @@ class ViewIndex:
 
     def of(self, article: Article) -> list[str]:
         """Paths of the views that contain an article, whether it is live or not."""
-        return [view.path for view in self._views if self._is_in(view, article)]
+        return [view.path for view in self._views if self._is_in_safely(view, article)]
+
+    def _is_in_safely(self, view: View, article: Article) -> bool:
+        """A view that cannot judge an article does not contain it, and costs no other view."""
+        try:
+            return self._is_in(view, article)
+        except Exception:
+            extra = {"view": view.name, "article": article.id}
+            logger.exception("a view cannot judge an article", extra=extra)
+            return False
 
     def _is_in(self, view: View, article: Article) -> bool:
         if view.category not in with_ancestors_and_all(article.categories):
@@ -80,7 +91,13 @@ class ViewIndex:
         for view in self._views:
             age = self._now() - times.from_rfc3339(view.created)
             if age >= BUILD_AFTER and not built.get(view.name, {}).get("done"):
-                await self._build(view, publish, stop)
+                try:
+                    with redis_errors_as_unavailable():
+                        await self._build(view, publish, stop)
+                except Unavailable:
+                    raise
+                except Exception as exc:  # noqa: BLE001 -- the other views are built
+                    await self._store.faults.report("view", view.name, exc, now=self._now())
 
     async def _build(self, view: View, publish: Publish, stop: asyncio.Event) -> None:
         name = f"view:{view.name}"

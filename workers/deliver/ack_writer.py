@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from service.storage.faults import each_alone
 from service.storage.leases import Lease
 from service.storage.webhooks import Ack, Settled, Webhooks
 from workers import runtime
@@ -65,17 +68,31 @@ class AckWriter:
             batch = self._waiting[:MAX_AT_ONCE]
             del self._waiting[: len(batch)]
             counters, self._counters = self._counters, Counter()
-            settled: list[Settled] = []
 
             async def unit(
-                batch: list[_PendingAck] = batch,
-                counters: Counter[str] = counters,
-                settled: list[Settled] = settled,
+                batch: list[_PendingAck] = batch, counters: Counter[str] = counters
             ) -> None:
-                acks = [(pending.lease, pending.ack) for pending in batch]
-                settled[:] = await self._webhooks.settle(acks, counters=counters)
+                await each_alone(batch, partial(self._settle, counters), _fail)
 
             await runtime.attempt(unit, stop, what="acks")
-            for pending, result in zip(batch, settled or [Settled.LOST] * len(batch), strict=True):
-                if not pending.written.done():
-                    pending.written.set_result(result)
+            for pending in batch:
+                _resolve(pending, Settled.LOST)
+
+    async def _settle(self, counters: Counter[str], batch: Sequence[_PendingAck]) -> None:
+        acks = [(pending.lease, pending.ack) for pending in batch]
+        results = await self._webhooks.settle(acks, counters=counters)
+        # Once is enough, if each ack of a batch must be written alone.
+        counters.clear()
+        for pending, result in zip(batch, results, strict=True):
+            _resolve(pending, result)
+
+
+async def _fail(pending: _PendingAck, exc: Exception) -> None:
+    """Raise the error to the one endpoint whose ack cannot be written."""
+    if not pending.written.done():
+        pending.written.set_exception(exc)
+
+
+def _resolve(pending: _PendingAck, result: Settled) -> None:
+    if not pending.written.done():
+        pending.written.set_result(result)

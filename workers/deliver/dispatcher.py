@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 
 import aiohttp
@@ -42,6 +42,7 @@ class Dispatcher:
         group: asyncio.TaskGroup,
         acks: AckWriter,
         partitions: Mapping[str, Partition],
+        report: Callable[[str, Exception], Awaitable[None]],
     ) -> None:
         self._limits = aiohttp.ClientTimeout(
             total=settings.webhook_timeout_s, sock_connect=CONNECT_TIMEOUT_S
@@ -50,6 +51,7 @@ class Dispatcher:
         self._group = group
         self._acks = acks
         self._partitions = partitions
+        self._report = report
         self._loop = asyncio.get_running_loop()
         self.slots = Slots()
         self._parked: set[Endpoint] = set()
@@ -140,8 +142,8 @@ class Dispatcher:
                 goes_on = await self._step(endpoint)
         except Unavailable:
             self.later(endpoint, AFTER_OUTAGE_S)
-        except Exception:
-            logger.exception("a delivery failed", extra={"endpoint": endpoint.id})
+        except Exception as exc:  # noqa: BLE001 -- reported
+            await self._report(endpoint.id, exc)
             self.later(endpoint, AFTER_BUG_S)
         finally:
             self.slots.leave(endpoint)

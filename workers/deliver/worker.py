@@ -12,12 +12,14 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Sequence
 
 from service import process
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
+from service.storage.faults import each_alone
 from service.storage.leases import Lease
 from service.storage.store import Store
 from workers import runtime
@@ -75,7 +77,7 @@ class DeliverWorker:
             stopping_group(stop) as group,
         ):
             self._dispatcher = Dispatcher(
-                self._settings, client, group, self._acks, self._partitions
+                self._settings, client, group, self._acks, self._partitions, self._report
             )
             context = DeliveryContext(self._store, self._settings, self._dispatcher, self._now)
             self._webhooks = WebhookRegistry(context, self._dispatcher, self._acks)
@@ -84,24 +86,31 @@ class DeliverWorker:
             group.create_task(self._subscriptions.run(stop))
             await runtime.attempt(self._begin, stop, what="deliver")
             await runtime.attempt(self._share, stop, what="deliver")
-            group.create_task(runtime.repeat(self._apply_changes, stop, what="changes"))
+            group.create_task(runtime.repeat(self._apply_changes, stop, what="deliver changes"))
             self._webhooks.run(group, stop)
             for name, work in (
                 ("share", self._share),
                 ("stuck", self._free_stuck),
                 ("save", self._save),
             ):
-                group.create_task(self._tick(ticks[name], work, stop))
+                group.create_task(self._tick(ticks[name], work, stop, what=name))
             await stop.wait()
             await self._end(ended)
 
-    async def _tick(self, tick: asyncio.Event, work: runtime.Unit, stop: asyncio.Event) -> None:
+    async def _tick(
+        self, tick: asyncio.Event, work: runtime.Unit, stop: asyncio.Event, *, what: str
+    ) -> None:
         async def unit() -> None:
             await runtime.woken(tick, stop, timeout_s=2 * SAVE_EVERY_S)
             if not stop.is_set():
                 await work()
 
-        await runtime.repeat(unit, stop, what="deliver")
+        if what == "share":
+            # A worker without leases is none.
+            await runtime.repeat(unit, stop, what="deliver share")
+        else:
+            what = f"deliver {what}"
+            await runtime.repeat_safely(unit, stop, what=what, faults=self._store.faults)
 
     async def _begin(self) -> None:
         """Read all webhooks, and note from where on to look for changes."""
@@ -178,13 +187,20 @@ class DeliverWorker:
         """Refresh the endpoints that were added, changed or removed, or have an order."""
         changes, ids = await self._store.webhooks.changes(self._changes, block_ms=CHANGES_BLOCK_MS)
         await self._webhooks.look()
-        for endpoint_id in dict.fromkeys(ids):
-            is_subscription = endpoint_id.startswith(PREFIX)
-            registry = self._subscriptions if is_subscription else self._webhooks
-            await registry.refresh(endpoint_id)
+        if ids:
+            await each_alone(list(dict.fromkeys(ids)), self._refresh, self._report)
         # Only now: changes that could not be applied are read again.
         self._changes = changes
         self._dispatcher.pump()
+
+    async def _refresh(self, ids: Sequence[str]) -> None:
+        for endpoint_id in ids:
+            is_subscription = endpoint_id.startswith(PREFIX)
+            registry = self._subscriptions if is_subscription else self._webhooks
+            await registry.refresh(endpoint_id)
+
+    async def _report(self, endpoint_id: str, exc: Exception) -> None:
+        await self._store.faults.report("endpoint", endpoint_id, exc, now=self._now())
 
     async def _free_stuck(self) -> None:
         self._dispatcher.slots.free_stuck(self._dispatcher.time)

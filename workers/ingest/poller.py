@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 
 from service.articles.times import to_ms
@@ -16,6 +17,7 @@ from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
+from service.storage.faults import each_alone
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers import runtime
@@ -133,6 +135,11 @@ class Poller:
             due_ms = to_ms(self._now()) + int(POSTPONE_S * 1000)
             self._finish(Finished(claim=claim, poll=claim.poll, due_ms=due_ms))
             return
+        except Exception as exc:  # noqa: BLE001 -- reported; a source costs no other
+            await self._store.faults.report("source", claim.source.url, exc, now=self._now())
+            due_ms = to_ms(self._now()) + int(self._settings.poll_default_s * 1000)
+            self._finish(Finished(claim=claim, poll=claim.poll, due_ms=due_ms))
+            return
         except asyncio.CancelledError:
             # The worker stops: another one may poll the source at once.
             self._finish(Finished(claim=claim, poll=claim.poll, due_ms=to_ms(self._now())))
@@ -170,7 +177,7 @@ class Poller:
             while batch := self._finished[:FINISH]:
 
                 async def write(batch: list[Finished] = batch) -> None:
-                    await self._store.sources.finish(batch, now_ms=to_ms(self._now()))
+                    await each_alone(batch, self._write_results, self._report)
 
                 await runtime.attempt(write, never, what="poll results")
                 del self._finished[: len(batch)]
@@ -178,6 +185,14 @@ class Poller:
                 # Only a figure for /metrics: not worth waiting for.
                 counts, self._counts = self._counts, Counter()
                 await self._store.count(counts)
+
+    async def _write_results(self, batch: Sequence[Finished]) -> None:
+        await self._store.sources.finish(batch, now_ms=to_ms(self._now()))
+
+    async def _report(self, finished: Finished, exc: Exception) -> None:
+        """The claim of this one lapses by itself, and the source is due again."""
+        url = finished.claim.source.url
+        await self._store.faults.report("source", url, exc, now=self._now())
 
     async def _drain(self) -> None:
         """Wait for polls that end soon, and give the other claims back."""

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from service.articles.times import to_ms
 from service.errors import ParseFailed
+from service.storage.faults import each_alone
 from service.storage.our_subscriptions import Push
 from service.storage.store import Store
 from workers import runtime
@@ -41,9 +43,19 @@ class PushConsumer:
         pushes = await self._store.our_subscriptions.pushes(
             self._consumer, count=AT_ONCE, block_ms=BLOCK_MS
         )
+        if pushes:
+            await each_alone(pushes, self._append_all, self._drop)
+
+    async def _append_all(self, pushes: Sequence[Push]) -> None:
         for push in pushes:
             await self._append(push)
             await self._store.our_subscriptions.taken(push)
+
+    async def _drop(self, push: Push, exc: Exception) -> None:
+        """Have the source polled in place of a push that our code cannot process."""
+        await self._store.faults.report("source", push.source_id, exc, now=self._now())
+        await self._store.sources.wake(push.source_id, due_ms=to_ms(self._now()))
+        await self._store.our_subscriptions.taken(push)
 
     async def _append(self, push: Push) -> None:
         source = await self._store.sources.get(push.source_id)

@@ -22,6 +22,14 @@ local function list()
 end
 
 local counters, epochs = list(), list()
+-- All types first: a script that fails midway leaves what it wrote before.
+for key = 3 + #epochs, #KEYS, 5 do
+  redis.call('HLEN', KEYS[key])
+  redis.call('HLEN', KEYS[key + 1])
+  redis.call('XLEN', KEYS[key + 2])
+  redis.call('XLEN', KEYS[key + 3])
+  redis.call('LLEN', KEYS[key + 4])
+end
 for i = 1, #counters, 2 do redis.call('HINCRBY', KEYS[2], counters[i], counters[i + 1]) end
 local holds = {}
 for i, epoch in ipairs(epochs) do holds[i] = redis.call('GET', KEYS[2 + i]) == epoch end

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from service.errors import Unavailable
 from service.storage.store import Store
 from service.web.request.body import json_response
-from service.web.request.keys import CACHE, STORE
+from service.web.request.keys import CACHE, CLOCK, READINESS, STORE
 from service.web.serving.page_cache import PageCache
 
 
@@ -19,16 +22,17 @@ async def livez(_: web.Request) -> web.StreamResponse:
 
 
 async def readyz(request: web.Request) -> web.StreamResponse:
-    """Redis answers, and how far our own readers of the stream are behind."""
-    store = request.app[STORE]
-    await store.ping()
-    backlogs = await store.event_stream.backlogs()
-    return json_response({"status": "ok", "groups": backlogs})
+    """Redis takes writes, how far the consumer groups are behind, and what is at fault."""
+    report = await request.app[READINESS].report()
+    if not report.is_ready:
+        raise Unavailable(report.reason)
+    return json_response({"status": "ok", **report.details})
 
 
 async def metrics(request: web.Request) -> web.StreamResponse:
     """Prometheus text: this server's figures, and those that the workers count in Redis."""
-    found = await _metrics(request.app[STORE], request.app[CACHE])
+    app = request.app
+    found = await _metrics(app[STORE], app[CACHE], now=app[CLOCK]())
     registry = CollectorRegistry()
     registry.register(_Fixed(found))
     return web.Response(
@@ -45,7 +49,7 @@ class _Fixed(Collector):
         return self._metrics
 
 
-async def _metrics(store: Store, cache: PageCache) -> list[Metric]:
+async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Metric]:
     found: list[Metric] = [
         CounterMetricFamily("dateline_hot", "Requests answered by one look-up.", cache.hits),
         CounterMetricFamily("dateline_loads", "Pages loaded or confirmed.", cache.misses),
@@ -54,6 +58,16 @@ async def _metrics(store: Store, cache: PageCache) -> list[Metric]:
             "dateline_articles", "Live articles.", await store.category_index.count("all")
         ),
     ]
+    found += [
+        GaugeMetricFamily(
+            "dateline_dead_events", "Events that no try could process.",
+            await store.dead_events.count(),
+        ),
+        GaugeMetricFamily(
+            "dateline_faults", "Things that failed in the last day; see `dateline faults`.",
+            len(await store.faults.all(now=now)),
+        ),
+    ]  # fmt: skip
     lengths = GaugeMetricFamily("dateline_stream_entries", "Events kept.", labels=["shard"])
     for shard in range(store.event_stream.shards):
         lengths.add_metric([str(shard)], await store.event_stream.length(shard))

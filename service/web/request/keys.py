@@ -13,11 +13,13 @@ from service.storage.store import Store
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
+from service.web.serving.readiness import Readiness
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
 PAGE_LOADER = web.AppKey("page_loader", PageLoader)
 CACHE = web.AppKey("cache", PageCache)
+READINESS = web.AppKey("readiness", Readiness)
 STOP = web.AppKey("stop", asyncio.Event)
 EVENTS = web.AppKey("events", Broadcast)
 TOKEN = web.AppKey("token", str)

@@ -14,8 +14,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field
+from functools import partial
 
-from service.errors import Unavailable
+from cachetools import TTLCache
+
+from service.errors import DatelineError, Unavailable
 from service.feeds.page import Page
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change, Rendered
@@ -25,10 +28,13 @@ from service.web.serving.response import PreparedPage
 logger = logging.getLogger(__name__)
 
 LAG_S = 1.0
+RECHECK_BUDGET_S = 1.0
 MAX_RENEWALS = 2
 """At once. After each, its slot rests for PAUSE times as long as it took: in a burst on many pages,
 those who read go before what comes."""
 PAUSE = 4
+FAILED_S, MAX_FAILED = 2.0, 1_000
+"""A page that could not be rendered is tried again after FAILED_S."""
 
 Key = tuple[Page, str]
 """A page and its extension; `html` for people."""
@@ -66,11 +72,13 @@ class PageCache:
         self._recheck_s = recheck_s
         self._bytes = 0
         self._held: OrderedDict[Key, Held] = OrderedDict()
-        self._loading: dict[Key, asyncio.Future[Held]] = {}
+        self._loading: dict[Key, asyncio.Task[Held]] = {}
         self._hot: dict[str, Hot] = {}
         self._reads: set[Key] = set()
         # Being loaded while their change was announced: the load may have read too early.
         self._doubtful: set[Key] = set()
+        self._failed: TTLCache[Key, Exception] = TTLCache(MAX_FAILED, FAILED_S)
+        """Pages that could not be rendered lately: each try takes as long as a page."""
         self._renewing: dict[Key, asyncio.Task[None]] = {}
         self._renewals = asyncio.Semaphore(MAX_RENEWALS)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -104,37 +112,59 @@ class PageCache:
         self._reads.add(key)
         held = self._held.get(key)
         try:
-            held = await self._load_once(key, held)
+            if failure := self._failed.get(key):
+                raise failure.with_traceback(None)
+            # A Redis that stalls does not keep a client waiting that can have the page as it is.
+            async with asyncio.timeout(RECHECK_BUDGET_S if held else None):
+                held = await self._load_once(key, held)
+        except TimeoutError:
+            self.stale += 1
+            if held is None:
+                raise
         except Unavailable as exc:
             if held is None:
                 raise
             # stale-if-error: old news beats none.
             self.stale += 1
             logger.warning("serving what is held", extra={"page": str(page), "reason": str(exc)})
+        except DatelineError:
+            raise
+        except Exception:
+            # The load has reported it.
+            if held is None:
+                raise
+            self.stale += 1
         self._keep_hot(key, held, hot_path)
         return held.document
 
     async def _load_once(self, key: Key, held: Held | None) -> Held:
-        """One load for all that wait for it."""
-        if loading := self._loading.get(key):
-            return await asyncio.shield(loading)
-        future = self._loading[key] = asyncio.get_running_loop().create_future()
-        self._doubtful.discard(key)
+        """One load for all that wait for it; it goes on if they leave."""
+        loading = self._loading.get(key)
+        if loading is None:
+            self._doubtful.discard(key)
+            loading = asyncio.get_running_loop().create_task(self._load_now(key, held))
+            self._loading[key] = loading
+            loading.add_done_callback(partial(self._loaded, key))
+        return await asyncio.shield(loading)
+
+    async def _load_now(self, key: Key, held: Held | None) -> Held:
         try:
             with redis_errors_as_unavailable():
                 loaded = await self._load(*key, held)
-        except BaseException as exc:
-            # Those who wait get a reason of their own even if this request was cancelled.
-            failed = exc if isinstance(exc, Exception) else Unavailable("the load was cancelled")
-            future.set_exception(failed)
-            future.exception()  # not "never retrieved" when nobody waited
+        except asyncio.CancelledError as exc:
+            raise Unavailable("the server is ending") from exc
+        except DatelineError:
             raise
-        else:
-            self._put(key, loaded)
-            future.set_result(loaded)
-            return loaded
-        finally:
-            del self._loading[key]
+        except Exception as exc:
+            self._failed[key] = exc
+            raise
+        self._put(key, loaded)
+        return loaded
+
+    def _loaded(self, key: Key, loading: asyncio.Task[Held]) -> None:
+        del self._loading[key]
+        if not loading.cancelled():
+            loading.exception()  # not "never retrieved" when nobody waited
 
     def _put(self, key: Key, held: Held) -> None:
         before = self._held.pop(key, None)
@@ -243,7 +273,7 @@ class PageCache:
 
     def close(self) -> None:
         """End what goes on in the background."""
-        for task in list(self._tasks):
+        for task in [*self._tasks, *self._loading.values()]:
             task.cancel()
 
     def take_reads(self) -> set[Key]:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from service.articles import categories
 from service.articles.article import Article
-from service.errors import NotFound
+from service.errors import DatelineError, NotFound
 from service.feeds.archive import ArchiveLinks
 from service.feeds.formats import FORMATS
 from service.feeds.head import HUB_PATH, archive_urls
@@ -23,6 +23,7 @@ from service.http import link
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
 from service.storage.category_index import State
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web.html import render
@@ -74,9 +75,19 @@ class PageLoader:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def load(self, page: Page, extension: str, held: Held | None) -> Held:
-        """The page as it is now (see `cache.Load`)."""
+        """The page as it is now (see `cache.Load`); what fails by our own fault is reported."""
         load = self._load_feed if extension in FORMATS else self._load_news
-        return await load(page, extension, held)
+        name = f"{page}.{extension}"
+        try:
+            with redis_errors_as_unavailable():
+                loaded = await load(page, extension, held)
+        except DatelineError:
+            raise
+        except Exception as exc:
+            await self._store.faults.report("page", name, exc, now=self._now())
+            raise
+        await self._store.faults.clear("page", name)
+        return loaded
 
     async def _load_feed(self, page: Page, extension: str, held: Held | None) -> Held:
         if page.token:

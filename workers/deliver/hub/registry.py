@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
+from functools import partial
 
 from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.storage.client import redis_errors_as_unavailable
+from service.storage.faults import each_alone
 from service.storage.rendered_pages import Change
 from workers import runtime
 from workers.deliver.dispatcher import Dispatcher
@@ -45,16 +46,25 @@ class SubscriptionRegistry:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow the announcements of changed pages until stopped."""
+        faults = self._context.store.faults
         while not stop.is_set():
-            with contextlib.suppress(Unavailable), redis_errors_as_unavailable():
-                async with self._context.store.rendered_pages.announcements() as announcements:
-                    async for changes in announcements:
-                        self._topics.changed(changes)
-                        await self._ping(changes)
-                        if stop.is_set():
-                            return
+            try:
+                with redis_errors_as_unavailable():
+                    await self._follow(stop)
+            except Unavailable:
+                pass
+            except Exception as exc:  # noqa: BLE001 -- reported, and followed again
+                await faults.report("loop", "deliver pings", exc, now=self._context.now())
             await runtime.sleep(stop, RECONNECT_S)
             self._looked_at = 0
+
+    async def _follow(self, stop: asyncio.Event) -> None:
+        async with self._context.store.rendered_pages.announcements() as announcements:
+            async for changes in announcements:
+                self._topics.changed(changes)
+                await self._ping(changes)
+                if stop.is_set():
+                    return
 
     async def _ping(self, changes: Sequence[Change]) -> None:
         pings = [
@@ -79,11 +89,16 @@ class SubscriptionRegistry:
                 ping = self._pings[ping_id(url)] = PingEndpoint(url, self._context)
                 partition.endpoints[ping.id] = ping
         ids = await self._context.store.hub_subscriptions.ids()
-        await self._load(
-            partition, [each for each in ids if lease_of(each) == partition.lease.name]
+        mine = [each for each in ids if lease_of(each) == partition.lease.name]
+        if mine:
+            await each_alone(mine, partial(self._load, partition), self._report)
+
+    async def _report(self, subscription_id: str, exc: Exception) -> None:
+        await self._context.store.faults.report(
+            "endpoint", subscription_id, exc, now=self._context.now()
         )
 
-    async def _load(self, partition: Partition, ids: list[str]) -> None:
+    async def _load(self, partition: Partition, ids: Sequence[str]) -> None:
         store = self._context.store.hub_subscriptions
         states = await store.states(ids)
         pairs = await store.get_many(ids)

@@ -8,6 +8,7 @@ from functools import partial
 
 from service.articles.event import Event, before, is_behind
 from service.feeds.view import View
+from service.storage.faults import each_alone
 from service.storage.webhooks import Settled, State
 from service.webhooks.webhook import Webhook
 from workers import runtime
@@ -55,7 +56,7 @@ class WebhookRegistry:
         """Start to follow the events of every shard; ends when stopped."""
         for shard in self._logs:
             follow = partial(self._follow, shard)
-            group.create_task(runtime.repeat(follow, stop, what="follow"))
+            group.create_task(runtime.repeat(follow, stop, what=f"deliver {shard}"))
 
     async def look(self) -> None:
         """Read the views again if they have changed; one round trip if they have not."""
@@ -68,10 +69,19 @@ class WebhookRegistry:
             self._groups.forget()
 
     async def load(self, partition: Partition) -> None:
-        """Serve the webhooks of a partition."""
+        """Serve the webhooks of a partition; one that fails costs only itself."""
         mine = [each for each in self._webhooks if lease_of(each) == partition.lease.name]
-        states = await self._context.store.webhooks.states(mine)
-        for webhook_id, state in zip(mine, states, strict=True):
+        if mine:
+            await each_alone(mine, partial(self._load, partition), self._report)
+
+    async def _report(self, webhook_id: str, exc: Exception) -> None:
+        await self._context.store.faults.report(
+            "endpoint", webhook_id, exc, now=self._context.now()
+        )
+
+    async def _load(self, partition: Partition, ids: Sequence[str]) -> None:
+        states = await self._context.store.webhooks.states(ids)
+        for webhook_id, state in zip(ids, states, strict=True):
             webhook = self._webhooks.get(webhook_id)
             if webhook and webhook_id not in partition.endpoints:
                 self._dispatcher.wake(self._add(partition, webhook, state))
@@ -174,5 +184,8 @@ class WebhookRegistry:
                 ack = webhook_ack(endpoint_id=endpoint.id, fields=passed)
                 writing.append((endpoint, ack, self._acks.write(partition.lease, ack)))
         for endpoint, ack, settled in writing:
-            if await settled is Settled.WRITTEN:
-                endpoint.note_saved(ack)
+            try:
+                if await settled is Settled.WRITTEN:
+                    endpoint.note_saved(ack)
+            except Exception as exc:  # noqa: BLE001 -- the others are saved
+                await self._report(endpoint.id, exc)

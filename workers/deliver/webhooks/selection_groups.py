@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 
@@ -10,6 +11,7 @@ from service.feeds.view import View
 from service.webhooks.selection import Selection
 from workers.deliver.webhooks.event_log import MAX_EVENTS, EventLog
 
+logger = logging.getLogger(__name__)
 Wake = Callable[[], None]
 
 
@@ -25,8 +27,13 @@ class SelectionGroup:
         self._matches: dict[int, _Matches] = {}
 
     def matches(self, event: Event) -> bool:
-        """Whether the members want an event."""
-        return self.selection.matches(event, self._views)
+        """Whether the members want an event; not one that their selection cannot judge."""
+        try:
+            return self.selection.matches(event, self._views)
+        except Exception:
+            extra = {"event": event.id, "selection": self.selection}
+            logger.exception("a selection cannot judge an event", extra=extra)
+            return False
 
     def wanted(self, log: EventLog, offset: int, *, limit: int) -> list[Event]:
         """Return the first events from an offset on that the members want; at most `limit`."""

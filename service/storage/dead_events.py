@@ -1,0 +1,157 @@
+"""Dead letters of our own consumer groups: events that could not be processed after several tries.
+
+A dead letter is acknowledged, so that it holds nobody up, and its article is tried again less and
+less often, in its newest revision. It leaves the list when a try succeeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import orjson
+
+from service.articles import times
+from service.articles.event import Event
+from service.storage import keys
+from service.storage.client import Script, lua_script
+from service.storage.commands import Client
+
+FIRST_RETRY = timedelta(minutes=10)
+LONGEST_RETRY = timedelta(days=1)
+MAX_AT_ONCE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadEvent:
+    """An article whose event a group could not process."""
+
+    group: str
+    article_id: str
+    entry_id: str
+    """Of the stream entry; empty if it was found without its event."""
+    reason: str
+    tries: int
+    since: str
+    """RFC 3339."""
+    retry_ms: int | None
+    """When it is tried again; None if only an operator's order does that: its worker died of it."""
+
+    def tried_again(self, reason: str, *, now: datetime) -> DeadEvent:
+        """Return it after one more failure, to be retried later than the last time."""
+        tries = self.tries + 1
+        return replace(self, reason=reason, tries=tries, retry_ms=_retry_ms(tries, now))
+
+
+def dead_event(
+    *, group: str, article_id: str, entry_id: str, reason: str, tries: int, now: datetime,
+    is_deadly: bool = False,
+) -> DeadEvent:  # fmt: skip
+    """Return a new dead letter.
+
+    Args:
+        is_deadly: whether processes ended while they had it; it is then not tried again by itself.
+    """
+    return DeadEvent(
+        group=group,
+        article_id=article_id,
+        entry_id=entry_id,
+        reason=reason,
+        tries=tries,
+        since=times.to_rfc3339(now),
+        retry_ms=None if is_deadly else _retry_ms(0, now),
+    )
+
+
+def _retry_ms(tries: int, now: datetime) -> int:
+    delay = min(FIRST_RETRY * 2 ** min(tries, 20), LONGEST_RETRY)
+    return times.to_ms(now + delay)
+
+
+class DeadEvents:
+    """The dead letters of all shards."""
+
+    def __init__(self, client: Client, *, shards: int) -> None:
+        self._client = client
+        self._shards = shards
+        self._bury: Script[int] = lua_script(client, "bury")
+
+    async def bury(self, event: DeadEvent, *, is_dirty: bool) -> None:
+        """Add a dead letter and acknowledge its stream entry, in one step.
+
+        Args:
+            is_dirty: whether to take the article out of the set of those whose index is behind.
+        """
+        shard = keys.shard_of(event.article_id, self._shards)
+        await self._bury(
+            keys=[keys.dead_events(shard), keys.stream(shard), keys.dirty(shard)],
+            args=[
+                _field(event.group, event.article_id), orjson.dumps(event), event.group,
+                event.entry_id, event.article_id if is_dirty else "",
+            ],
+        )  # fmt: skip
+
+    async def put(self, event: DeadEvent) -> None:
+        """Replace a dead letter."""
+        name = keys.dead_events(keys.shard_of(event.article_id, self._shards))
+        field = _field(event.group, event.article_id)
+        await self._client.hset(name, field, orjson.dumps(event))
+
+    async def due(self, group: str, *, shard: int, now: datetime) -> list[DeadEvent]:
+        """Some dead letters of a group that are to be tried again now."""
+        now_ms = times.to_ms(now)
+        events = await self._of_shard(shard)
+        return [
+            event
+            for event in events
+            if event.group == group and event.retry_ms is not None and event.retry_ms <= now_ms
+        ][:MAX_AT_ONCE]
+
+    async def remove(self, group: str, article_ids: Sequence[str]) -> None:
+        """Remove the dead letters of articles that were processed; unknown ids are ignored."""
+        for article_id in article_ids:
+            name = keys.dead_events(keys.shard_of(article_id, self._shards))
+            await self._client.hdel(name, _field(group, article_id))
+
+    async def begin_try(self, group: str, event: Event) -> int:
+        """Note that this process is about to process an event that others may have died of.
+
+        Returns:
+            How many tries began and did not end, this one included.
+        """
+        name = keys.event_tries(event.shard)
+        return await self._client.hincrby(name, f"{group} {event.entry_id}", 1)
+
+    async def end_try(self, group: str, event: Event) -> None:
+        """Remove the note: this process has survived the event."""
+        await self._client.hdel(keys.event_tries(event.shard), f"{group} {event.entry_id}")
+
+    async def all(self) -> list[DeadEvent]:
+        """All dead letters, the oldest first."""
+        events = [e for shard in range(self._shards) for e in await self._of_shard(shard)]
+        return sorted(events, key=lambda event: (event.since, event.article_id))
+
+    async def count(self) -> int:
+        """The number of dead letters."""
+        counts = [await self._client.hlen(keys.dead_events(s)) for s in range(self._shards)]
+        return sum(map(int, counts))
+
+    async def retry(self, article_ids: Collection[str] = (), *, now: datetime) -> int:
+        """Have dead letters tried again within seconds: those of these articles, or all.
+
+        Returns:
+            How many.
+        """
+        events = [e for e in await self.all() if not article_ids or e.article_id in article_ids]
+        for event in events:
+            await self.put(replace(event, retry_ms=times.to_ms(now)))
+        return len(events)
+
+    async def _of_shard(self, shard: int) -> list[DeadEvent]:
+        values: dict[bytes, bytes] = await self._client.hgetall(keys.dead_events(shard))
+        return [DeadEvent(**orjson.loads(value)) for value in values.values()]
+
+
+def _field(group: str, article_id: str) -> str:
+    return f"{group} {article_id}"

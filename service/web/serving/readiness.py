@@ -1,0 +1,72 @@
+"""Readiness: whether this server can read and write, found out at most once a second.
+
+Redis that stalls, loads its file, is full, or is a replica is not ready: what is posted could not
+be kept. `/readyz` answers within BUDGET_S in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from service.errors import Unavailable
+from service.storage.client import redis_errors_as_unavailable
+from service.storage.store import Store
+
+BUDGET_S = 1.5
+FRESH_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What `/readyz` says."""
+
+    is_ready: bool
+    reason: str = ""
+    """Why it is not ready; empty if it is."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Consumer groups, number of dead events, kind of fault → number; empty if not ready."""
+
+
+class Readiness:
+    """The report of this process, shared by all who ask within a second."""
+
+    def __init__(self, store: Store, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+        self._lock = asyncio.Lock()
+        self._report = Report(is_ready=False)
+        self._until = 0.0
+
+    async def report(self) -> Report:
+        """Return a report that is a second old at most."""
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                self._report = await self._check()
+                self._until = time.monotonic() + FRESH_S
+            return self._report
+
+    async def _check(self) -> Report:
+        try:
+            async with asyncio.timeout(BUDGET_S):
+                with redis_errors_as_unavailable():
+                    await self._store.check_writable()
+                    return Report(is_ready=True, details=await self._details())
+        except TimeoutError:
+            return Report(is_ready=False, reason=f"Redis did not answer within {BUDGET_S} s")
+        except Unavailable as exc:
+            return Report(is_ready=False, reason=str(exc))
+
+    async def _details(self) -> dict[str, Any]:
+        # Names and reasons are for the operator alone: `dateline faults` shows them.
+        kinds = Counter(fault.kind for fault in await self._store.faults.all(now=self._now()))
+        return {
+            "groups": await self._store.event_stream.backlogs(),
+            "dead_events": await self._store.dead_events.count(),
+            "faults": dict(sorted(kinds.items())),
+        }

@@ -1,0 +1,100 @@
+"""One bad webhook or subscription costs itself, whatever is stored of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from redis.asyncio import Redis
+
+from service.settings import Settings
+from service.storage import keys
+from service.storage.store import Store
+from service.webhooks.selection import Selection
+from tests.deliver.working import delivered, delivering, publish, subscribe
+from tests.receiver import FakeReceiver
+from tests.waiting import wait_until
+from workers.deliver import dispatcher
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint that made our code raise is tried again soon."""
+    monkeypatch.setattr(dispatcher, "AFTER_BUG_S", 0.1)
+
+
+async def until_at_fault(store: Store, endpoint_id: str) -> None:
+    """Wait until the endpoint is reported."""
+
+    async def is_reported() -> bool:
+        faults = await store.faults.all(now=datetime.now(UTC))
+        return ("endpoint", endpoint_id) in [(fault.kind, fault.name) for fault in faults]
+
+    await wait_until(is_reported)
+
+
+@pytest.mark.parametrize("key", [keys.endpoint, keys.attempts, keys.dead_letters, keys.replays])
+async def test_a_key_of_the_wrong_type_costs_its_webhook(
+    store: Store, settings: Settings, receiver: FakeReceiver, redis: Redis, key: object
+) -> None:
+    """Each of the keys that a webhook has; the others are sent everything, once."""
+    bad = await subscribe(store, receiver)
+    assert callable(key)
+    await redis.delete(key(bad))
+    await redis.set(key(bad), "planted")
+    good = FakeReceiver()
+    async with good, delivering(store, settings):
+        await subscribe(store, good)
+        sent = await publish(store, "1", "2", "3")
+        assert sent == await delivered(good, 3)
+        await until_at_fault(store, bad)
+    await redis.delete(key(bad))
+
+
+async def test_settings_that_cannot_be_read_cost_their_webhook(
+    store: Store, settings: Settings, receiver: FakeReceiver, redis: Redis
+) -> None:
+    """A worker that starts, and one at work, serve the others."""
+    await redis.hset(keys.ENDPOINTS, "wh_before", b"{")
+    await subscribe(store, receiver)
+    async with delivering(store, settings):
+        (first,) = await publish(store, "1")
+        assert [first] == await delivered(receiver, 1)
+        await redis.hset(keys.ENDPOINTS, "wh_after", b"{")
+        await redis.xadd(keys.ENDPOINTS_CHANGES, {"id": "wh_after"})
+        await until_at_fault(store, "wh_after")
+        (second,) = await publish(store, "2")
+        assert [first, second] == await delivered(receiver, 2)
+
+
+async def test_a_hub_subscription_that_cannot_be_read_costs_itself(
+    store: Store, settings: Settings, receiver: FakeReceiver, redis: Redis
+) -> None:
+    """Webhooks and other subscriptions of its worker are served."""
+    await redis.hset(keys.SUBSCRIBERS, "sub_bad", b"{}")
+    await redis.hset(keys.HUB_ASKED, "sub_worse", b"\xff")
+    await subscribe(store, receiver)
+    async with delivering(store, settings):
+        (first,) = await publish(store, "1")
+        assert [first] == await delivered(receiver, 1)
+
+
+async def test_a_selection_that_makes_our_code_raise_costs_its_webhooks(
+    store: Store, settings: Settings, receiver: FakeReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other selections are matched with the event."""
+    matches = Selection.matches
+
+    def failing(self: Selection, *args: object) -> bool:
+        if "bad" in self.categories:
+            raise RuntimeError("planted")
+        return matches(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Selection, "matches", failing)
+    good = FakeReceiver()
+    async with good, delivering(store, settings):
+        await subscribe(store, receiver, categories=["bad", "news"])
+        await subscribe(store, good, categories=["news"])
+        sent = await publish(store, "1", "2")
+        assert sent == await delivered(good, 2)
+    assert [] == receiver.ids
