@@ -31,7 +31,8 @@ class PrivateFeeds:
         """Every private feed, oldest first."""
         stored = await self._client.hgetall(keys.PRIVATE_FEEDS)
         feeds = [
-            decoded(_private_feed, pair, what=f"private feed {pair[0]!r}") for pair in stored.items()
+            decoded(_private_feed, pair, what=f"private feed {pair[0]!r}")
+            for pair in stored.items()
         ]
         return sorted((feed for feed in feeds if feed), key=lambda feed: feed.created)
 

@@ -116,7 +116,8 @@ class Sources:
 
     async def poll(self, source_id: str) -> Poll:
         """What the last poll left; empty before the first."""
-        return _poll(await self._client.hget(keys.SOURCES_POLLS, source_id))
+        stored = await self._client.hget(keys.SOURCES_POLLS, source_id)
+        return decoded(_poll, stored, what=f"poll of {source_id}") or Poll()
 
     async def claim(
         self, *, now_ms: int, limit: int, claim_ms: int, spacing_ms: int

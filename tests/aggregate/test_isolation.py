@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +16,7 @@ from service.settings import Settings
 from service.storage import event_stream, keys
 from service.storage.event_stream import AGGREGATE, DUPLICATES
 from service.storage.store import Store
+from tests.loops import at_work
 from tests.waiting import wait_until
 from workers.aggregate import aggregator as aggregator_module
 from workers.aggregate import duplicate_finder, group_consumer
@@ -33,8 +31,9 @@ BAD_CATEGORY = "dateline:{0}:category:bad"
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed events are tried again at once, and twice."""
     monkeypatch.setattr(event_stream, "CLAIM_IDLE_MS", 0)
-    monkeypatch.setattr(group_consumer, "SWEEP_EVERY_S", 0.0)
+    monkeypatch.setattr(group_consumer, "SWEEP_EVERY_S", 0.1)
     monkeypatch.setattr(group_consumer, "MAX_TRIES", 2)
+    monkeypatch.setattr(aggregator_module, "MAX_TRIES", 2)
 
 
 def draft(name: str, category: str) -> Draft:
@@ -47,20 +46,10 @@ async def append(store: Store, *drafts: Draft) -> list[str]:
     return [receipt.id for receipt in await store.articles.append(drafts, now=NOW)]
 
 
-@asynccontextmanager
-async def working(worker: Any) -> AsyncIterator[None]:
-    """A worker at work."""
-    ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(worker.run(ended))
-        yield
-        ended.set()
-
-
 def aggregating(store: Store, settings: Settings) -> Any:
     """An aggregate worker whose clock is ahead of the appends'."""
     later = NOW + timedelta(minutes=1)
-    return working(Aggregator(store, settings, now=lambda: later))
+    return at_work(Aggregator(store, settings, now=lambda: later).run)
 
 
 async def shown(store: Store, category: str) -> list[str]:
@@ -80,11 +69,11 @@ async def until_shown(store: Store, category: str, *ids: str) -> None:
 async def dead(store: Store, count: int) -> list[Any]:
     """The dead events, once there are so many."""
 
-    async def enough() -> list[Any] | None:
-        events = await store.dead_events.all()
-        return events if len(events) == count else None
+    async def enough() -> bool:
+        return await store.dead_events.count() == count
 
-    return list(await wait_until(enough) or ())
+    await wait_until(enough)
+    return await store.dead_events.all()
 
 
 async def test_a_category_of_the_wrong_type_costs_its_own_articles(
@@ -199,7 +188,7 @@ async def test_a_view_that_makes_our_code_raise_costs_itself(
 ) -> None:
     """Categories and other views get their articles."""
     for name in ("bad", "good"):
-        await store.views.put(make_view({"name": name, "q": "fog"}, created=NOW))
+        await store.views.put(make_view({"name": name, "query": "q=fog"}, created=NOW))
     holds = View.holds
 
     def failing(self: View, article: Any) -> bool:
@@ -219,7 +208,7 @@ async def test_views_that_cannot_be_read_cost_themselves(
     store: Store, settings: Settings, redis: Redis
 ) -> None:
     """What is stored under one name is broken: the others are applied."""
-    await store.views.put(make_view({"name": "good", "q": "fog"}, created=NOW))
+    await store.views.put(make_view({"name": "good", "query": "q=fog"}, created=NOW))
     await redis.hset(keys.VIEWS, "bad", b"{")
     (article_id,) = await append(store, draft("Fog", "News"))
     async with aggregating(store, settings):
@@ -241,7 +230,7 @@ async def test_a_bug_in_the_duplicate_finder_costs_its_article(
         return shingles(article)
 
     monkeypatch.setattr(duplicate_finder, "shingles", failing)
-    async with working(DuplicateFinder(store, settings, now=lambda: NOW)):
+    async with at_work(DuplicateFinder(store, settings, now=lambda: NOW).run):
         (event,) = await dead(store, 1)
     assert (DUPLICATES, bad) == (event.group, event.article_id)
     assert good in judged
@@ -261,25 +250,27 @@ async def test_an_article_that_cannot_be_read_costs_itself(
 
 
 async def test_housekeeping_that_fails_is_reported_and_done_again(
-    store: Store, settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A trim that cannot read a key does not end the process, and says so until it can."""
+    """A trim that raises does not end the process, and is listed until it succeeds."""
     monkeypatch.setattr(aggregator_module, "TRIM_EVERY_S", 0.05)
-    await redis.delete(keys.trimmed(0))
-    await redis.lpush(keys.trimmed(0), "planted")
 
-    async def trim_is_at_fault() -> bool:
-        faults = await store.faults.all(now=datetime.now(UTC))
-        return [("loop", "aggregate trim")] == [(f.kind, f.name) for f in faults]
+    async def at_fault() -> list[tuple[str, str]]:
+        return [(f.kind, f.name) for f in await store.faults.all(now=datetime.now(UTC))]
+
+    async def is_reported() -> bool:
+        return [("loop", "aggregate trim")] == await at_fault()
 
     async def is_over() -> bool:
-        return not await store.faults.all(now=datetime.now(UTC))
+        return [] == await at_fault()
 
-    (first,) = await append(store, draft("1", "Good"))
-    async with aggregating(store, settings.model_copy(update={"stream_max_entries": 1})):
-        await until_shown(store, "all", first)
-        (second,) = await append(store, draft("2", "Good"))
-        await until_shown(store, "all", second)
-        await wait_until(trim_is_at_fault)
-        await redis.delete(keys.trimmed(0))
+    async def failing(*args: Any, **options: Any) -> tuple[int, int]:
+        raise RuntimeError("planted")
+
+    async with aggregating(store, settings):
+        with monkeypatch.context() as patch:
+            patch.setattr(event_stream.EventStream, "trim", failing)
+            await wait_until(is_reported)
+            (article_id,) = await append(store, draft("1", "Good"))
+            await until_shown(store, "all", article_id)
         await wait_until(is_over)

@@ -14,7 +14,7 @@ from service.feeds.page import Page, Period
 from service.web.serving import page_cache
 from service.web.serving.page_cache import Held, PageCache
 from service.web.serving.response import PreparedPage
-from tests.waiting import wait_until, within
+from tests.waiting import wait_until
 
 PAGE = Page("news")
 

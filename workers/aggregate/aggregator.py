@@ -18,6 +18,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
+from cachetools import LRUCache
+
 from service.articles import times
 from service.articles.article import Article
 from service.articles.event import Event, position
@@ -35,7 +37,7 @@ from service.storage.faults import each_alone, reason_of
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
-from workers.aggregate.group_consumer import GroupConsumer
+from workers.aggregate.group_consumer import MAX_TRIES, GroupConsumer
 from workers.aggregate.view_index import ViewIndex
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
@@ -45,6 +47,7 @@ logger = logging.getLogger(__name__)
 BATCH = 200
 # Two processes may index one article at the same time; the one that loses reads it again.
 MAX_ROUNDS = 5
+MAX_FAILURES = 10_000
 SWEEP_EVERY_S = 5.0
 TRIM_EVERY_S = 30.0
 VIEWS_EVERY_S = 2.0
@@ -68,6 +71,8 @@ class Aggregator:
         self._now = now
         self._renderer = FeedRenderer(store, settings, now=now)
         self._recent_reads: frozenset[str] = frozenset()
+        self._failures: LRUCache[str, int] = LRUCache(MAX_FAILURES)
+        """Id of an article that the sweep cannot index → how often it tried."""
         self._pending: set[Change] = set()
         self._has_pending = asyncio.Event()
         self._view_index = ViewIndex(
@@ -137,13 +142,17 @@ class Aggregator:
         return articles
 
     async def _give_up(self, article_id: str, exc: Exception) -> None:
-        """Make a dead letter of an article that has no event and cannot be indexed."""
+        """Make a dead event of an article that has none and cannot be indexed after MAX_TRIES."""
         now = self._now()
         await self._store.faults.report("event", f"{AGGREGATE} {article_id}", exc, now=now)
+        tries = self._failures[article_id] = self._failures.pop(article_id, 0) + 1
+        if tries < MAX_TRIES:
+            return
         letter = dead_event(
-            group=AGGREGATE, article_id=article_id, entry_id="", reason=reason_of(exc), tries=1,
-            now=now,
+            group=AGGREGATE, article_id=article_id, entry_id="", reason=reason_of(exc),
+            tries=tries, now=now,
         )  # fmt: skip
+        del self._failures[article_id]
         await self._store.dead_events.bury(letter, is_dirty=True)
 
     async def _apply(self, events: Sequence[Event]) -> None:
