@@ -104,6 +104,9 @@ class Entry:
     raw_published: str = ""
     """The date as written in the document, readable or not."""
     updated: datetime | None = None
+    accepted: datetime | None = None
+    """The date that another archive gave it, because `published` is unknown or was in the future;
+    only exports have it."""
     base_url: str = ""
     """What relative URLs in this entry are relative to."""
     detail: Detail = Detail.FEED
@@ -135,7 +138,8 @@ class Draft:
     enclosures: tuple[Enclosure, ...]
     attribution: str
     published: datetime | None
-    """The date of the source, not clamped; None if there is no readable one."""
+    """The date of the source, not clamped; None if there is no readable one. Of an export, the
+    date that its archive showed."""
     raw_published: str
     updated: datetime | None
     """The date of the source; None if there is no readable one."""

@@ -86,7 +86,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         image=urls.url(entry.image, base_url=entry.base_url),
         enclosures=_enclosures(entry),
         attribution=line(entry.attribution) or attribution(text),
-        published=published,
+        published=_shown_date(published, entry.accepted),
         raw_published=line(entry.raw_published),
         updated=_plausible(entry.updated),
         content_hash=content_hash(
@@ -156,6 +156,13 @@ def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
 def _plausible(moment: datetime | None) -> datetime | None:
     # Feeds that mean "no date" write 0001-01-01, 1899-12-30 or 0 seconds since the epoch.
     return moment if moment is not None and moment > OLDEST else None
+
+
+def _shown_date(published: datetime | None, accepted: datetime | None) -> datetime | None:
+    """The date to file an article under: an export keeps the one that its archive gave, which is
+    not part of the content hash."""
+    dates = [moment for moment in (published, accepted) if moment is not None]
+    return min(dates, default=None)
 
 
 def _fallback_guid(title: str, published: datetime | None, text: str) -> str:

@@ -7,12 +7,17 @@ wrong type or name is refused by name rather than dropped: its sender meant some
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from service.articles.article import Detail, Enclosure, Entry
-from service.articles.text import paragraphs
-from service.articles.times import from_rfc3339
+import orjson
+
+from service.articles import categories
+from service.articles.article import Article, Detail, Enclosure, Entry, content_hash
+from service.articles.text import paragraphs, plain_text
+from service.articles.times import from_rfc3339, to_rfc3339
 from service.errors import InvalidInput
 
 # Written by `export`; storage decides them anew.
@@ -45,9 +50,59 @@ def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD
     text = taken.pop("content_text", "")
     if text and not taken.get("content_html"):
         taken["content_html"] = paragraphs(text)
-    if "published" in taken:
-        taken.setdefault("raw_published", fields["published"])
+    # Exports of before November 2026 had no `accepted`, but then it is equal to `first_seen`.
+    accepted = taken.pop("accepted", None) or _moment_or_none(fields.get("first_seen"))
+    if "published" in taken and accepted == taken["published"] and "raw_published" in taken:
+        taken["accepted"] = accepted
+        taken["published"] = _date_of_source(accepted, taken["raw_published"])
+    elif "published" in taken and not taken.get("raw_published"):
+        taken["raw_published"] = fields["published"]
     return Entry(**taken, base_url=taken.get("url", ""), detail=detail)
+
+
+def export_fields(article: Article, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Return an article as `entry_from_json` takes it back: with the same id and content hash.
+
+    `accepted` is added where `published` is not what the source says, so that the import knows it.
+
+    Args:
+        titles: category path → title. Categories are exported with their spelling.
+    """
+    fields: dict[str, Any] = orjson.loads(article.to_json())
+    fields["categories"] = [categories.title_path(path, titles) for path in article.categories]
+    if not _is_hashed_with(article, article.published):
+        said = _date_of_source(article.published, article.raw_published)
+        if _is_hashed_with(article, said) or article.published == article.first_seen:
+            fields["accepted"] = fields["published"]
+    return fields
+
+
+def _is_hashed_with(article: Article, date: datetime | None) -> bool:
+    return article.content_hash == content_hash(
+        title=article.title,
+        text=plain_text(article.content_html) or article.summary,
+        date=date,
+        categories=list(article.categories),
+    )
+
+
+def _date_of_source(accepted: datetime, raw: str) -> datetime | None:
+    """What the source said of an article that the archive dated: a date in the future, or nothing
+    readable."""
+    said = _moment_or_none(raw)
+    return said if said is not None and to_rfc3339(said) >= to_rfc3339(accepted) else None
+
+
+def _moment_or_none(value: object) -> datetime | None:
+    """A date as RFC 3339 or RFC 5322 has it, with its zone; None for all else: without a zone it
+    could be another moment."""
+    if not isinstance(value, str):
+        return None
+    for parse in (from_rfc3339, parsedate_to_datetime):
+        with suppress(ValueError, TypeError, OverflowError):
+            moment = parse(value.upper())
+            return moment if moment.tzinfo else None
+    return None
 
 
 def _string(name: str, value: object) -> str:
@@ -118,4 +173,5 @@ _TAKE: dict[str, Callable[[str, object], Any]] = {
     "published": _moment,
     "raw_published": _string,
     "updated": _moment,
+    "accepted": _moment,
 }

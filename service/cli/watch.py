@@ -11,7 +11,8 @@ import click
 import orjson
 
 from service.articles import categories
-from service.articles.article import LIVE, Article
+from service.articles.article import LIVE
+from service.articles.input import export_fields
 from service.cli.output import AS_JSON, printable, show
 from service.cli.running import settings_from, with_store
 from service.storage.store import Store
@@ -122,14 +123,8 @@ def export() -> None:
             seen.update(fresh)
             for article in await store.articles.get(fresh):
                 if article and article.status == LIVE:
-                    sys.stdout.buffer.write(_exported(article, titles))
+                    line = orjson.dumps(export_fields(article, titles))
+                    sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()
 
     with_store(settings_from(), work)
-
-
-def _exported(article: Article, titles: dict[str, str]) -> bytes:
-    fields = orjson.loads(article.to_json())
-    # Titles, not slugs: an import must restore their spelling.
-    fields["categories"] = [categories.title_path(path, titles) for path in article.categories]
-    return orjson.dumps(fields) + b"\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -118,6 +118,7 @@ def test_an_exported_article_is_taken_back() -> None:
     exported = article(
         url="http://a.example/", content_html="<p>c</p>", authors=("A",), tags=("t",),
         language="en", enclosures=enclosures, attribution="x", raw_published="r", revision=2,
+        first_seen=NOON + timedelta(days=1),
     )  # fmt: skip
     entry = entry_from_json(orjson.loads(exported.to_json()))
     assert (("A",), ("a/b",), enclosures, NOON, "r") == (

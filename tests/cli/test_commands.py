@@ -179,36 +179,6 @@ def test_status_counts(redis_url: str) -> None:
     assert "articles       2" in dateline("status").stdout
 
 
-async def test_an_export_is_taken_back(
-    store: Store, settings: Settings, tmp_path: Path, aggregating: None
-) -> None:
-    """Export, empty Redis, import: the same articles; importing over them changes nothing."""
-    now = datetime.now(UTC)
-    entry = Entry(guid="g", title="Tom & Ann", content_html="<p>x</p>", categories=("A B/C: D",))
-    receipts = await store.articles.append([compose(entry, source="http://s.example/")], now=now)
-    (before,) = await store.articles.get([receipts[0].id])
-    status, out, err = await call("export", cwd=tmp_path, REDIS_URL=settings.redis_url)
-    assert (0, "") == (status, err)
-    file = tmp_path / "all.ndjson"
-    file.write_text(out)
-    await store.client.flushdb()
-    url = settings.redis_url
-    for expected in ("1 new", "1 unchanged"):
-        status, out, err = await call("import", str(file), cwd=tmp_path, REDIS_URL=url)
-        assert 0 == status, err
-        assert expected in out
-    (after,) = await store.articles.get([receipts[0].id])
-    assert before
-    assert after
-    assert (before.title, before.source, before.published, before.categories) == (
-        after.title,
-        after.source,
-        after.published,
-        after.categories,
-    )
-    assert "C: D" == (await store.articles.category_titles())["a-b/c-d"]
-
-
 def test_without_a_redis_the_remedy_is_named(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

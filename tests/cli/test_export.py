@@ -1,0 +1,105 @@
+"""`dateline export`, and `dateline import` of what it wrote: nothing changes by the way back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import orjson
+import pytest
+
+from service.articles.article import Article, Entry
+from service.articles.compose import compose
+from service.settings import Settings
+from service.storage.store import Store
+from tests.running import call
+
+NOW = datetime(2026, 1, 5, 12, 30, 1, 250_000, tzinfo=UTC)
+FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
+ENTRIES = (
+    Entry(guid="dated", title="A", published=NOW.replace(year=2017), raw_published="22/12/2017"),
+    Entry(guid="undated", title="Tom & Ann", content_html="<p>x</p>", categories=("A B/C: D",)),
+    Entry(guid="unreadable date", title="A", raw_published="the day before yesterday"),
+    Entry(guid="future", title="A", published=FUTURE, raw_published="2099-01-01T00:00:00Z"),
+    Entry(guid="rss", title="A", published=FUTURE, raw_published="Thu, 01 Jan 2099 00:00:00 GMT"),
+    Entry(guid="summary", summary="Only <b>a</b> summary.\n\nOf two lines."),
+    Entry(guid="picture", url="http://s.example/p", content_html='<img src="http://s.example/p">'),
+    Entry(guid="breaks", title="A", content_html="<p>One<br>two</p><ul><li>a</li></ul><pre>b\nc"),
+)
+
+
+async def articles(store: Store) -> dict[str, Article]:
+    """Guid → article of everything in the archive."""
+    ids = [i async for chunk in store.articles.all_ids() for i in chunk]
+    return {a.guid: a for a in await store.articles.get(ids) if a}
+
+
+async def export_to(file: Path, settings: Settings) -> None:
+    """Write all articles to a file."""
+    status, out, err = await call("export", cwd=file.parent, REDIS_URL=settings.redis_url)
+    assert (0, "") == (status, err)
+    file.write_text(out)
+
+
+async def import_from(file: Path, settings: Settings) -> str:
+    """The summary of an import."""
+    status, out, err = await call(
+        "import", str(file), cwd=file.parent, REDIS_URL=settings.redis_url
+    )
+    assert 0 == status, err
+    return out.splitlines()[0]
+
+
+async def test_an_export_changes_nothing_in_its_own_archive(
+    store: Store, settings: Settings, tmp_path: Path, aggregating: None
+) -> None:
+    """Whatever dates its articles have or have not; nor in the archive that it was restored to."""
+    drafts = [compose(entry, source="http://s.example/") for entry in ENTRIES]
+    await store.articles.append(drafts, now=NOW)
+    before = await articles(store)
+    file = tmp_path / "all.ndjson"
+    unchanged = f"0 new, 0 updated, {len(ENTRIES)} unchanged, 0 rejected"
+    await export_to(file, settings)
+    assert unchanged == await import_from(file, settings)
+    assert before == await articles(store)
+    await store.client.flushdb()
+    assert f"{len(ENTRIES)} new, 0 updated, 0 unchanged, 0 rejected" == await import_from(
+        file, settings
+    )
+    after = await articles(store)
+    for name in ("id", "title", "published", "raw_published", "content_hash", "categories"):
+        assert [getattr(before[guid], name) for guid in sorted(before)] == [
+            getattr(after[guid], name) for guid in sorted(after)
+        ], name
+    assert "C: D" == (await store.articles.category_titles())["a-b/c-d"]
+    await export_to(file, settings)
+    assert unchanged == await import_from(file, settings)
+
+
+@pytest.mark.parametrize("guid", ["dated", "undated", "future"])
+async def test_an_edited_date_is_an_update(
+    store: Store, settings: Settings, tmp_path: Path, aggregating: None, guid: str
+) -> None:
+    """Not taken for the one that the archive gave."""
+    (entry,) = (entry for entry in ENTRIES if entry.guid == guid)
+    await store.articles.append([compose(entry, source="http://s.example/")], now=NOW)
+    file = tmp_path / "all.ndjson"
+    await export_to(file, settings)
+    fields = {**orjson.loads(file.read_bytes()), "published": "2011-11-11T11:11:11Z"}
+    file.write_bytes(orjson.dumps(fields))
+    assert "0 new, 1 updated, 0 unchanged, 0 rejected" == await import_from(file, settings)
+    (article,) = (await articles(store)).values()
+    assert datetime(2011, 11, 11, 11, 11, 11, tzinfo=UTC) == article.published
+
+
+async def test_exports_of_the_version_before_change_nothing(
+    store: Store, settings: Settings, tmp_path: Path, aggregating: None
+) -> None:
+    """They had the time of acceptance as `published`, and nothing that says so."""
+    drafts = [compose(entry, source="http://s.example/") for entry in ENTRIES]
+    await store.articles.append(drafts, now=NOW)
+    file = tmp_path / "all.ndjson"
+    file.write_bytes(b"\n".join(a.to_json() for a in (await articles(store)).values()))
+    assert f"0 new, 0 updated, {len(ENTRIES)} unchanged, 0 rejected" == await import_from(
+        file, settings
+    )
