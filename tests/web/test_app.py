@@ -256,10 +256,22 @@ async def test_a_single_article(client: Client, store: Store, publish: Publish) 
     [("POST", "/feeds/all.rss"), ("DELETE", "/"), ("PUT", "/api/v1/articles"), ("PATCH", "/livez")],
 )
 async def test_other_methods(client: Client, method: str, path: str) -> None:
-    """The answer is 405 with Allow."""
+    """The answer is 405 with Allow, and says so in words."""
     async with client.request(method, path) as response:
         assert 405 == response.status
-        assert "GET" in response.headers["Allow"]
+        assert "GET" in (allowed := response.headers["Allow"])
+        assert f"{path} takes {allowed}, not {method}" in await response.text()
+
+
+async def test_a_path_that_does_not_exist_is_named(client: Client) -> None:
+    """With where the paths are listed; markup in it is text, and of a long one the beginning."""
+    async with client.get("/api/v1/nosuch") as response:
+        problem = await response.json(content_type=None)
+    assert "no such path: /api/v1/nosuch; see docs/http.md" == problem["detail"]
+    async with client.get("/<b>/" + "x" * 1_000) as response:
+        page = await response.text()
+    assert "no such path: /&lt;b&gt;/xxx" in page
+    assert "x" * 200 not in page
 
 
 async def test_operations(client: Client, publish: Publish) -> None:

@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # What an error's status is explained by (RFC 9110 15.5.2, 15.5.6, 15.5.16).
 _EXPLAINING_HEADERS = ("Allow", "WWW-Authenticate", "Accept-Encoding")
+# Of the path in an error.
+MAX_SHOWN_CHARS = 200
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
     "/sitemap", "/news-sitemap",
@@ -83,7 +85,7 @@ def middleware(settings: Settings) -> Any:
         except HTTPException as exc:
             if exc.status < 400:
                 raise
-            found, headers = _of_http(exc)
+            found, headers = _of_http(exc, request)
         except web.RequestPayloadError as exc:
             found = problem(400, f"the body cannot be read: {exc}")
             # What is left of the body stands before the next request.
@@ -109,7 +111,7 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
         if request.headers[hdrs.EXPECT].lower() != "100-continue":
             raise web.HTTPExpectationFailed(text="Expect: only 100-continue is known")
     except HTTPException as exc:
-        found, headers = _of_http(exc)
+        found, headers = _of_http(exc, request)
         return _response(request, found, headers, settings)
     if request.version == HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -118,12 +120,24 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-def _of_http(exc: HTTPException) -> tuple[dict[str, Any], dict[str, str]]:
+def _of_http(exc: HTTPException, request: web.Request) -> tuple[dict[str, Any], dict[str, str]]:
     headers = {name: exc.headers[name] for name in _EXPLAINING_HEADERS if name in exc.headers}
     if exc.status in (413, 415, 417):
         # What is left of the body stands before the next request.
         headers["Connection"] = "close"
-    return problem(exc.status, exc.text or exc.reason), headers
+    return problem(exc.status, _detail(exc, request)), headers
+
+
+def _detail(exc: HTTPException, request: web.Request) -> str:
+    """The words of whoever raised it; aiohttp's router says the status alone."""
+    if exc.text and exc.text != f"{exc.status}: {exc.reason}":
+        return exc.text
+    path = _shown(request)[:MAX_SHOWN_CHARS]
+    if exc.status == HTTPStatus.NOT_FOUND:
+        return f"no such path: {path}; see docs/http.md"
+    if exc.status == HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"{path} takes {exc.headers.get('Allow', '')}, not {request.method[:20]}"
+    return exc.reason
 
 
 def _shown(request: web.Request) -> str:
