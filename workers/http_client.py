@@ -94,6 +94,14 @@ async def open_client(
         yield session
 
 
+def reason_of(exc: Exception) -> str:
+    """Say why a request got no answer, for operators: aiohttp's own words for a connection that
+    failed name a TLS setting, for http URLs too."""
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return f"cannot connect to {exc.host}: {exc.os_error.strerror or exc.os_error}"
+    return str(exc) or type(exc).__name__
+
+
 def forbid_repeats(session: aiohttp.ClientSession) -> None:
     """Make a session send each request once; log a warning if this aiohttp has no such setting.
 

@@ -10,6 +10,7 @@ import aiohttp
 from yarl import URL
 
 from service.webhooks.retry import Answer
+from workers.http_client import reason_of
 from workers.runtime import Stopwatch
 
 # Bytes of an answer that are stored in the attempt log.
@@ -68,7 +69,7 @@ async def send(
     except aiohttp.InvalidURL:
         error = "the URL cannot be used"
     except (aiohttp.ClientError, OSError, ValueError) as exc:
-        error = str(exc) or type(exc).__name__
+        error = reason_of(exc)
     return Answer(status=0, error=error[:MAX_ERROR_CHARS], duration_ms=int(watch.ms))
 
 

@@ -20,6 +20,7 @@ from service.decoding import ACCEPTED, Decoder
 from service.errors import FetchFailed
 from service.http import host_of
 from service.settings import Settings
+from workers.http_client import reason_of
 
 ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml;q=0.9, "
@@ -123,7 +124,7 @@ async def fetch(
     except TimeoutError as exc:
         raise FetchFailed(url, f"no complete answer in {settings.fetch_timeout_s:g} s") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
-        raise FetchFailed(url, str(exc) or type(exc).__name__) from exc
+        raise FetchFailed(url, reason_of(exc)) from exc
 
 
 async def _follow(

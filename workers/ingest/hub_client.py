@@ -25,6 +25,7 @@ from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from service.websub import subscriber
 from service.websub.subscriber import HubSubscription
+from workers.http_client import reason_of
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class HubClient:
         try:
             status = await self._post(subscription.hub, form)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError, FetchFailed) as exc:
-            logger.warning("a request to a hub failed", extra={**extra, "reason": repr(exc)})
+            logger.warning("a request to a hub failed", extra={**extra, "reason": reason_of(exc)})
         else:
             logger.info("a hub answered", extra={**extra, "mode": mode, "status": status})
 
