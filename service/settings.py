@@ -27,6 +27,9 @@ NOT_SETTINGS = ("DATELINE_TEST_", "DATELINE_BENCH_")
 # Former settings: a start that still has one is refused with what became of it.
 REMOVED = {"hub_open": "the hub serves the feeds of this site alone; remove the line"}
 
+# What dateline keeps in DATA_DIR.
+OWN_FILES = ("api-token", "lock", "redis")
+
 Seconds = Annotated[float, Field(gt=0)]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -158,6 +161,12 @@ class Settings(BaseModel):
     def family(self) -> socket.AddressFamily:
         """Address family of HOST."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    def is_own_file(self, path: Path) -> bool:
+        """Whether a path leads to what dateline itself keeps in DATA_DIR: secrets and Redis's
+        files."""
+        real, own = path.resolve(), self.data_dir.resolve()
+        return any(real.is_relative_to(own / name) for name in OWN_FILES)
 
     def to_env(self) -> dict[str, str]:
         """The environment that makes a child process read these same settings."""

@@ -96,14 +96,17 @@ def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
 
 
 async def _import(settings: Settings, targets: tuple[str, ...], category: str) -> Summary:
-    names = list(expand(targets))
+    names = list(expand(targets, settings))
     async with (
         open_store(settings) as store,
         open_client(settings, user_agent=user_agent(settings.base_url, subscribers=1)) as client,
     ):
         importer = Importer(store, settings, client, now=runtime.now, category=category)
         with click.progressbar(
-            length=len(names) * STEPS, label="Importing", file=sys.stderr
+            length=len(names) * STEPS,
+            label="Importing",
+            file=sys.stderr,
+            hidden=not sys.stderr.isatty(),
         ) as bar:
             for done, name in enumerate(names, 1):
                 with redis_errors_as_unavailable():
@@ -173,7 +176,8 @@ def _show(summary: Summary) -> None:
     sources = counts.pop("sources")
     click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
     if sources:
-        click.echo(f"{sources} sources added; they are polled from now on")
+        added = "1 source added; it is" if sources == 1 else f"{sources} sources added; they are"
+        click.echo(f"{added} polled from now on")
     for reject in summary.rejects[:MAX_SHOWN_REJECTS]:
         click.echo(f"  rejected: {reject['where']}: {reject['reason']}", err=True)
     if len(summary.rejects) > MAX_SHOWN_REJECTS:

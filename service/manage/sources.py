@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,25 +17,48 @@ _PLACING = frozenset({"category", "mapping"})
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
-    """(the source, whether it is new). One that is known stays as it is. Raises InvalidInput."""
+    """(the source, whether it is new). One that is known stays as it is. Raises InvalidInput.
+
+    A source is known by the URL that it was added with, and by the one that it is polled at now.
+    """
+    return await _add(store, fields, await _ids_by_url(store), now=now)
+
+
+async def _ids_by_url(store: Store) -> dict[str, str]:
+    return {source.url: source.id for source in await store.sources.all()}
+
+
+async def _add(
+    store: Store, fields: Mapping[str, object], ids_by_url: Mapping[str, str], *, now: datetime
+) -> tuple[Source, bool]:
     source = make_source(fields, created=now)
-    added = await store.sources.add(source, due_ms=to_ms(now))
-    return (source if added else await find(store, source.id)), added
+    known_id = ids_by_url.get(source.url, source.id)
+    added = known_id == source.id and await store.sources.add(source, due_ms=to_ms(now))
+    return (source if added else await find(store, known_id)), added
 
 
 async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str, Any]]:
-    """Add the feeds of an OPML document, each by itself; what became of each, in its order.
+    """Add the feeds of an OPML document, see `add_links`.
 
     Raises:
         InvalidInput: it is not OPML.
     """
+    return await add_links(store, opml.read(body), now=now)
+
+
+async def add_links(
+    store: Store, links: Iterable[opml.FeedLink], *, now: datetime
+) -> list[dict[str, Any]]:
+    """Add feeds as sources, each by itself; what became of each, in their order: its `status`
+    (created, unchanged or rejected), `url`, and `id` or `error`."""
     answers = []
-    for outline in opml.read(body):
-        fields = {"url": outline.url, "category": outline.category}
+    ids_by_url = await _ids_by_url(store)
+    for link in links:
         try:
-            source, added = await add(store, fields, now=now)
+            fields = {"url": link.url, "category": link.category}
+            source, added = await _add(store, fields, ids_by_url, now=now)
         except InvalidInput as exc:
-            answers.append({"status": "rejected", "url": outline.url, "error": str(exc)})
+            answers.append({"status": "rejected", "url": link.url, "error": str(exc)})
         else:
             status = "created" if added else "unchanged"
             answers.append({"status": status, "url": source.url, "id": source.id})
@@ -101,9 +124,14 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
 
 
 async def exported(store: Store) -> bytes:
-    """All sources as OPML 2.0, in folders by their categories; no headers, they are secret."""
+    """All sources as OPML 2.0, in folders by their categories; no headers, they are secret.
+
+    A source has the URL that it was added with: with another, its articles would be new ones.
+    """
     outlines = [
-        opml.FeedLink(url=source.url, title=source.title, category=source.category)
+        opml.FeedLink(
+            url=source.added_url or source.url, title=source.title, category=source.category
+        )
         for source in await store.sources.all()
     ]
     return opml.write(outlines, title="Sources of dateline")

@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from service.settings import OWN_FILES
 from tests.running import ROOT, call, environ, free_port, running
 from tests.waiting import wait_until, within
 
@@ -33,6 +34,7 @@ async def test_the_demo_lives(tmp_path: Path) -> None:
         async with session.get(f"{dateline.url}/") as response:
             assert "Harbour News" in await response.text()
         assert dateline.url in dateline.text()
+        assert set(OWN_FILES) == {path.name for path in dateline.data_dir.iterdir()}
 
 
 async def test_ctrl_c_ends_every_process() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from service.errors import InvalidInput
+from service.manage import sources
 from service.settings import Settings
 from service.storage.store import Store
 from tests.fakes import FakeSite
@@ -25,7 +27,7 @@ async def take(
         importer = Importer(
             store, settings, client, now=lambda: datetime.now(UTC), category=category
         )
-        for target in expand([str(target) for target in targets]):
+        for target in expand([str(target) for target in targets], settings):
             await importer.take(target, progress=lambda _: None)
         return importer.summary
 
@@ -108,12 +110,62 @@ async def test_opml_adds_sources(store: Store, settings: Settings) -> None:
     assert {"http://a.example/feed": "News/Boats Ships", "http://b.example/feed": ""} == found
 
 
+async def test_sources_come_back_with_the_identity_they_had(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    """A source whose feed was found on a page, or moved, is not added again for its present URL."""
+    now = datetime.now(UTC)
+    added, _ = await sources.add(store, {"url": "http://a.example/"}, now=now)
+    moved = added.moved("http://a.example/feed.xml", "discovered")
+    await store.sources.replace(moved, now_ms=0)
+    opml = tmp_path / "sources.opml"
+    opml.write_bytes(await sources.exported(store))
+    assert {"unchanged": 1} == dict((await take(store, settings, opml)).counts)
+    opml.write_text(opml.read_text().replace("http://a.example/", moved.url))
+    assert {"unchanged": 1} == dict((await take(store, settings, opml)).counts)
+    assert (moved, False) == await sources.add(store, {"url": moved.url}, now=now)
+    assert [moved] == await store.sources.all()
+
+
+async def test_what_dateline_keeps_itself_is_not_imported(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    """A folder leaves its secrets out, under other names, too; named themselves, they are
+    refused."""
+    for name in ("api-token", "lock", "redis/password", "redis/appendonlydir/a.aof"):
+        path = settings.data_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("secret words")
+    (tmp_path / "link.txt").symlink_to(settings.data_dir / "api-token")
+    (tmp_path / "news.txt").write_text((DATA / "page.txt").read_text())
+    assert [str(tmp_path / "news.txt")] == list(expand([str(tmp_path)], settings))
+    assert {"new": 1} == dict((await take(store, settings, tmp_path)).counts)
+    for target in (settings.data_dir / "api-token", settings.data_dir / "redis"):
+        with pytest.raises(InvalidInput, match="is dateline's own"):
+            list(expand([str(target)], settings))
+
+
+@pytest.mark.parametrize("target", ["", " "])
+def test_an_empty_path_is_refused(settings: Settings, target: str) -> None:
+    """It is a variable that was not set, and not the folder that the user is in."""
+    with pytest.raises(InvalidInput, match="path: is empty"):
+        list(expand([target], settings))
+
+
+async def test_a_url_that_cannot_be_reached_says_so_once(store: Store, settings: Settings) -> None:
+    """In words, without the notation of the HTTP library."""
+    closed = settings.model_copy(update={"allowed_networks": ()})
+    (reject,) = (await take(store, closed, "http://127.0.0.1:1/feed")).rejects
+    assert "http://127.0.0.1:1/feed" == reject["where"]
+    assert reject["reason"].startswith("cannot connect to 127.0.0.1: 127.0.0.1 is not a public")
+
+
 async def test_a_url_is_imported(store: Store, settings: Settings, site: FakeSite) -> None:
     """Once; a 404 is a reject."""
     site.put("/f", RSS)
     assert {"new": 1} == dict((await take(store, settings, f"{site.url}/f")).counts)
     summary = await take(store, settings, f"{site.url}/nope")
-    assert f"{site.url}/nope: answered 404" == summary.rejects[0]["reason"]
+    assert [{"where": f"{site.url}/nope", "reason": "answered 404"}] == summary.rejects
 
 
 async def test_an_archive_of_any_size_comes_back(

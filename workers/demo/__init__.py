@@ -57,7 +57,7 @@ class Demo:
         agent = user_agent(self._settings.base_url, subscribers=1)
         async with open_client(self._settings, user_agent=agent) as client:
             importer = Importer(self._store, self._settings, client, now=self._now)
-            for name in expand([str(FOLDER / "archive")]):
+            for name in expand([str(FOLDER / "archive")], self._settings):
                 await importer.take(name, progress=lambda _: None)
         logger.info("demo archive loaded", extra=dict(importer.summary.counts))
 

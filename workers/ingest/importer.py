@@ -17,10 +17,9 @@ import aiohttp
 import orjson
 
 from service.articles.article import Article, Draft, Entry
-from service.articles.times import to_ms
-from service.errors import DatelineError, InvalidInput, Unavailable
+from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
+from service.manage import sources
 from service.settings import Settings
-from service.sources.source import make_source as make_source
 from service.storage.store import Store
 from workers.ingest.documents import ParseJob, drafts_of, encoder
 from workers.ingest.fetch import fetch
@@ -50,17 +49,28 @@ class Summary:
         self.rejects.append({"where": where, "reason": reason})
 
 
-def expand(targets: Sequence[str]) -> Iterator[str]:
-    """URLs and files as they are; of a folder every file that is not hidden, sorted by path."""
+def expand(targets: Sequence[str], settings: Settings) -> Iterator[str]:
+    """URLs and files as they are; of a folder every file, sorted by path, but hidden ones and those
+    that dateline itself keeps.
+
+    Raises:
+        InvalidInput: a target is empty, or one of dateline's own files.
+    """
     for target in targets:
         path = Path(target)
+        if not target.strip():
+            raise InvalidInput("path", target, "is empty; the folder you are in is named `.`")
+        if settings.is_own_file(path):
+            raise InvalidInput("path", target, "is dateline's own, and may hold secrets")
         if _is_url(target) or not path.is_dir():
             yield target
         else:
             yield from (
                 str(file)
                 for file in sorted(path.rglob("*"))
-                if file.is_file() and not _is_hidden(file.relative_to(path))
+                if file.is_file()
+                and not _is_hidden(file.relative_to(path))
+                and not settings.is_own_file(file)
             )
 
 
@@ -105,6 +115,8 @@ class Importer:
                 )
         except Unavailable:
             raise
+        except FetchFailed as exc:
+            self.summary.reject(target, exc.reason if exc.url == target else str(exc))
         except (DatelineError, OSError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
             self.summary.reject(target, reason)
@@ -129,8 +141,12 @@ class Importer:
         if not document.entries and document.alternates:
             named = ", ".join(link.url for link in document.alternates[:3])
             self.summary.reject(target, f"has no article, but names feeds: {named}")
-        for link in document.feeds:
-            await self._add_source(target, {"url": link.url, "category": link.category})
+        for answer in await sources.add_links(self._store, document.feeds, now=self._now()):
+            if answer["status"] == "rejected":
+                self.summary.reject(target, answer["error"])
+                continue
+            is_new = answer["status"] == "created"
+            self.summary.counts["sources" if is_new else "unchanged"] += 1
         job = ParseJob(url=url, added_url=url, category=self._category)
         results = await asyncio.to_thread(list, drafts_of(document, job, name=name))
         for _, exc in results:
@@ -145,16 +161,6 @@ class Importer:
             for receipt in await self._store.articles.append(chunk, now=self._now()):
                 self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
             progress(len(chunk) / len(drafts))
-
-    async def _add_source(self, target: str, fields: dict[str, object]) -> None:
-        now = self._now()
-        try:
-            source = make_source(fields, created=now)
-        except DatelineError as exc:
-            self.summary.reject(target, str(exc))
-            return
-        added = await self._store.sources.add(source, due_ms=to_ms(now))
-        self.summary.counts["sources" if added else "unchanged"] += 1
 
     async def _apart(self, document: Document, drafts: Drafts, name: str) -> Drafts:
         """The drafts; with other ids if articles with these ids are stored that are not earlier
@@ -195,4 +201,4 @@ def _paragraphs(content: str) -> set[str]:
 
 
 def _is_url(target: str) -> bool:
-    return target.startswith(("http://", "https://"))
+    return target.lower().startswith(("http://", "https://"))
