@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import click
 
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, show_list
 from service.cli.running import settings_from, with_store
 from service.manage import hub
 
@@ -20,7 +20,8 @@ def group() -> None:
 @AS_JSON
 def list_subscribers(as_json: bool) -> None:
     """List the subscriptions that their callbacks have confirmed."""
-    show(with_store(settings_from(), hub.all_public), as_json=as_json)
+    subscriptions = with_store(settings_from(), hub.all_public)
+    show_list(subscriptions, "id", "expires", "failures", "topic", "callback", as_json=as_json)
 
 
 @group.command("remove")

@@ -1,30 +1,45 @@
-"""Output of commands: JSON, or one `name value` line for each field."""
+"""Output of commands: JSON, or text for people."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 import orjson
 
+from service.articles.times import from_ms, to_rfc3339
+
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def show(value: Any, *, as_json: bool) -> None:
-    """Print one object, or a list of them with an empty line between two.
+    """Print one object: as one line of JSON, or as a line `name value` for each field.
 
-    As JSON it is one line; as text, None is an empty value and a list is joined by commas.
+    A list or an object inside is one line for each of its items, the name on the first.
     """
     if as_json:
         click.echo(orjson.dumps(value).decode())
         return
-    items = value if isinstance(value, list) else [value]
-    for number, item in enumerate(items):
-        if number:
-            click.echo()
-        for name, field in item.items():
-            text = ", ".join(map(str, field)) if isinstance(field, (list, tuple)) else field
-            click.echo(printable(f"{name:<14} {'' if text is None else text}".rstrip()))
+    for name, field in _readable(value).items():
+        lines = _lines(field)
+        for number, line in enumerate(lines):
+            click.echo(f"{'' if number else name:<14} {line}".rstrip())
+
+
+def show_list(items: Sequence[Mapping[str, Any]], *columns: str, as_json: bool) -> None:
+    """Print a list of objects: all their fields as JSON, or these columns of each on one line."""
+    if as_json:
+        click.echo(orjson.dumps(items).decode())
+        return
+    if not items:
+        click.echo("none")
+        return
+    rows = [[_text(_readable(item).get(name)) or "-" for name in columns] for item in items]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
 
 
 def printable(text: str) -> str:
@@ -38,3 +53,38 @@ def printable(text: str) -> str:
 
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
+
+
+def _readable(item: Mapping[str, Any]) -> dict[str, Any]:
+    """`time_ms` is a moment: people read it as one. Other names in `_ms` are durations."""
+    return {
+        "time" if name == "time_ms" else name: to_rfc3339(from_ms(value))
+        if name == "time_ms"
+        else value
+        for name, value in item.items()
+    }
+
+
+def _lines(field: Any) -> list[str]:
+    """The lines of a field, at least one."""
+    if isinstance(field, Mapping):
+        return [f"{printable(name)} {_text(value)}" for name, value in field.items()] or ["none"]
+    if isinstance(field, (list, tuple)) and any(isinstance(item, Mapping) for item in field):
+        return [_text(item) for item in field]
+    return [_text(field)]
+
+
+def _text(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"
+        case Mapping():
+            return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+        case list() | tuple():
+            return ", ".join(map(_text, value)) or "none"
+        case _:
+            return printable(str(value))

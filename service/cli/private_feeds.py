@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, show, show_list
 from service.cli.running import settings_from, with_store
 from service.manage import private_feeds
 from service.storage.store import Store
@@ -43,7 +43,8 @@ def add_private(category: str, view: str, label: str, as_json: bool) -> None:
 @AS_JSON
 def list_private(as_json: bool) -> None:
     """List all private feeds, without their addresses."""
-    show(with_store(settings_from(), private_feeds.all_public), as_json=as_json)
+    feeds = with_store(settings_from(), private_feeds.all_public)
+    show_list(feeds, "id", "category", "view", "label", "created", as_json=as_json)
 
 
 @group.command("revoke")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 import click
 import uvloop
 
 from service import logs
-from service.errors import DatelineError, InvalidSettings
+from service.cli.options import name_of_field
+from service.errors import DatelineError, InvalidInput, InvalidSettings
 from service.settings import PREFIX, Settings
 from service.storage import embedded_redis
 from service.storage.client import redis_errors_as_unavailable
@@ -22,10 +23,19 @@ T = TypeVar("T")
 
 def fail(exc: DatelineError) -> None:
     """Print the error, one line for each fault, and exit with status 1."""
-    lines = exc.faults if isinstance(exc, InvalidSettings) else (str(exc),)
-    for line in lines:
+    for line in _lines(exc):
         click.echo(f"dateline: {line}", err=True)
     sys.exit(1)
+
+
+def _lines(exc: DatelineError) -> Sequence[str]:
+    match exc:
+        case InvalidSettings():
+            return exc.faults
+        case InvalidInput():
+            return (f"{name_of_field(exc.field)}: {exc.reason} (got {exc.value})",)
+        case _:
+            return (str(exc),)
 
 
 def settings_from(**options: object) -> Settings:

@@ -10,13 +10,12 @@ from typing import Any
 
 import click
 
-from service.cli.output import AS_JSON, show
+from service.cli.options import Duration, Pair
+from service.cli.output import AS_JSON, show, show_list
 from service.cli.running import pass_on, settings_from, with_store
 from service.errors import InvalidInput
 from service.manage import sources as manage_sources
 from service.storage.store import Store
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 @click.group("sources")
@@ -24,36 +23,21 @@ def group() -> None:
     """Manage sources: the feeds and pages that are polled. SOURCE is an id or a URL."""
 
 
-class Duration(click.ParamType[float]):
-    """A duration such as `90` (seconds), `15m`, `2h` or `1d`."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> float:
-        """Convert it to seconds; anything else is a usage error."""
-        text = str(value).strip().lower()
-        number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS else (text, "s")
-        try:
-            return float(number) * _UNITS[unit]
-        except ValueError:
-            self.fail(f"{value!r} is not a duration such as 90, 15m, 2h or 1d", param, ctx)
-
-
 def settings_of_source(command: Any) -> Any:
     """Add the options that `add` and `set` have in common to a command."""
     for option in reversed(
         (
             click.option("--category", help="File all its articles under this category."),
-            click.option("--map", "rules", multiple=True, metavar="THEIRS=OURS",
+            click.option("--map", "mapping", multiple=True, type=Pair("="), metavar="THEIRS=OURS",
                          help="File the source's category THEIRS under OURS, e.g. 'Port*=Harbour' "
                               "(* is any text, ? any character); 'Ads=' drops it. May be "
                               "repeated; --category then applies to articles that no rule "
                               "matches."),
-            click.option("--every", type=Duration(), metavar="TIME",
+            click.option("--every", "interval_s", type=Duration(), metavar="TIME",
                          help="Poll at this interval: 90 (seconds), 15m, 2h, 1d."),
-            click.option("--header", "headers", multiple=True, metavar="NAME:VALUE",
+            click.option("--header", "headers", multiple=True, type=Pair(":"), metavar="NAME:VALUE",
                          help="Header to send with requests to the source. May be repeated."),
-            click.option("--user", metavar="NAME:PASSWORD",
+            click.option("--user", "auth", metavar="NAME:PASSWORD",
                          help="User name and password for HTTP Basic authentication."),
         )
     ):  # fmt: skip
@@ -61,29 +45,13 @@ def settings_of_source(command: Any) -> Any:
     return command
 
 
-def _fields(
-    category: str | None, rules: tuple[str, ...], every: float | None, headers: tuple[str, ...],
-    user: str | None,
-) -> dict[str, object]:  # fmt: skip
-    fields: dict[str, object] = {}
-    if category is not None:
-        fields["category"] = category
-    if rules:
-        fields["mapping"] = dict(_pair("--map", rule, "=") for rule in rules)
-    if every is not None:
-        fields["interval_s"] = every
-    if headers:
-        fields["headers"] = dict(_pair("--header", header, ":") for header in headers)
-    if user is not None:
-        fields["auth"] = user
-    return fields
-
-
-def _pair(option: str, text: str, mark: str) -> tuple[str, str]:
-    name, separator, value = text.partition(mark)
-    if not separator or not name.strip():
-        raise click.BadParameter(f"needs a {mark!r}, as in NAME{mark}VALUE", param_hint=option)
-    return name.strip(), value.strip()
+def _fields(options: dict[str, Any]) -> dict[str, object]:
+    """The options that the user set, as fields of the API."""
+    return {
+        name: dict(value) if name in ("mapping", "headers") else value
+        for name, value in options.items()
+        if value not in (None, ())
+    }
 
 
 @group.command("add")
@@ -100,8 +68,8 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        source, added = await manage_sources.add(store, {"url": url, **_fields(**options)}, now=now)
-        if not added and _fields(**options):
+        source, added = await manage_sources.add(store, {"url": url, **_fields(options)}, now=now)
+        if not added and _fields(options):
             raise InvalidInput("url", url, "is a source already; `dateline sources set` changes it")
         return source.to_public()
 
@@ -117,7 +85,7 @@ def set_source(source: str, as_json: bool, **options: Any) -> None:
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        return (await manage_sources.change(store, source, _fields(**options), now=now)).to_public()
+        return (await manage_sources.change(store, source, _fields(options), now=now)).to_public()
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -137,12 +105,9 @@ def list_sources(as_json: bool) -> None:
         ]
 
     sources = with_store(settings_from(), work)
-    if as_json:
-        show(sources, as_json=True)
-        return
-    for source in sources:
-        due = (source["due"] or "-")[:19]
-        click.echo(f"{source['id']}  {_state(source):<8}  {due:<19}  {source['url']}")
+    if not as_json:
+        sources = [{**source, "state": _state(source)} for source in sources]
+    show_list(sources, "id", "state", "due", "url", as_json=as_json)
 
 
 def _state(source: dict[str, Any]) -> str:

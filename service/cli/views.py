@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, show, show_list
 from service.cli.running import settings_from, with_store
 from service.manage import views
 from service.storage.store import Store
@@ -63,7 +63,9 @@ def list_views(as_json: bool) -> None:
     async def work(store: Store) -> list[dict[str, Any]]:
         return await views.all_public(store, settings)
 
-    show(with_store(settings, work), as_json=as_json)
+    show_list(
+        with_store(settings, work), "name", "articles", "indexed", "query", "url", as_json=as_json
+    )
 
 
 @group.command("show")

@@ -17,7 +17,7 @@ from service.cli.output import AS_JSON, printable, show
 from service.cli.running import settings_from, with_store
 from service.storage.store import Store
 
-TAIL_COUNT = 10
+TAIL_COUNT, MAX_TAIL_COUNT = 10, 100_000
 
 
 @click.command()
@@ -25,6 +25,7 @@ TAIL_COUNT = 10
 @click.option(
     "-n",
     "count",
+    type=click.IntRange(0, MAX_TAIL_COUNT),
     default=TAIL_COUNT,
     show_default=True,
     help="Print this many of the newest events first.",
@@ -38,9 +39,9 @@ TAIL_COUNT = 10
 @AS_JSON
 def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
     """Print the events of the stream as they arrive, one a line."""
-    path = categories.parse(category).path if category else ""
 
     async def work(store: Store) -> None:
+        path = categories.parse(category).path if category else ""
         async for event, data in _events(store, count=count, follow=follow):
             paths = data["categories"]
             if path and not categories.is_within(path, paths):
@@ -82,7 +83,8 @@ async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tu
 def status(as_json: bool) -> None:
     """Show what the archive holds, how far the consumer groups are behind, and what is at fault.
 
-    Of each group: pending events were read but not acknowledged yet, the others were not read yet.
+    Of each group: pending events were read but not acknowledged yet, those to read were not read
+    yet (empty: this Redis cannot tell).
     """
 
     async def work(store: Store) -> dict[str, Any]:
@@ -92,17 +94,18 @@ def status(as_json: bool) -> None:
             "categories": len(await store.articles.category_titles()),
             "events": sum([await store.event_stream.length(shard) for shard in shards]),
             "groups": [
-                f"{b.group}: {b.pending} pending, {'?' if b.lag is None else b.lag} to read"
+                {"group": b.group, "pending": b.pending, "to_read": b.lag}
                 for b in await store.event_stream.backlogs()
             ],
             "sources": await store.sources.count(),
             "webhooks": len(await store.webhooks.all()),
             "dead_events": await store.dead_events.count(),
             "faults": [
-                f"{f.kind} {f.name}: {f.reason} ({f.count} times, last {f.last})"
+                {"kind": f.kind, "name": f.name, "count": f.count, "last": f.last,
+                 "reason": f.reason}
                 for f in await store.faults.all(now=datetime.now(UTC))
-            ],
-            "counters": [f"{n} {v}" for n, v in sorted((await store.counters()).items())],
+            ],  # fmt: skip
+            "counters": dict(sorted((await store.counters()).items())),
         }
 
     show(with_store(settings_from(), work), as_json=as_json)

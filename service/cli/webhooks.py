@@ -10,18 +10,27 @@ from typing import Any
 
 import click
 
-from service.cli.output import AS_JSON, show
+from service.cli.options import Pair
+from service.cli.output import AS_JSON, show, show_list
 from service.cli.running import settings_from, with_store
 from service.manage import webhooks
 from service.storage.store import Store
 from service.webhooks import payloads, signing, webhook
 
+# Far over signing.MAX_SECRET_BYTES: what is longer is refused, not read to its end.
+MAX_SECRET_CHARS = 1_000
 _SIGNATURE = click.option(
     "--signature",
-    type=click.Choice(("", *signing.VERSIONS)),
-    default="",
-    show_default="v1, or as before",
-    help="v1: HMAC with a shared secret; v1a: ed25519, verified with a public key.",
+    type=click.Choice(signing.VERSIONS),
+    help="v1: HMAC with a shared secret; v1a: ed25519, verified with a public key. If not set: v1, "
+    "or as before.",
+)
+_SECRET = click.option(
+    "--secret-file",
+    "secret",
+    type=click.File(errors="replace"),
+    help="File with the shared secret (whsec_…) that the receiver has already; - reads stdin. If "
+    "not set, a secret is generated.",
 )
 _LIMIT = click.option(
     "--limit",
@@ -59,7 +68,9 @@ _SETTINGS = (
         "--header",
         "headers",
         multiple=True,
-        help="Header 'Name: value' to send with each request; may be repeated.",
+        type=Pair(":"),
+        metavar="NAME:VALUE",
+        help="Header to send with each request; may be repeated.",
     ),
     click.option("--rate-per-s", type=float, help="Most requests per second; 0 for no limit."),
     click.option(
@@ -81,8 +92,12 @@ def _set_fields(options: dict[str, Any]) -> dict[str, Any]:
     """The options that the user set, as fields of the API."""
     fields = {name: value for name, value in options.items() if value not in (None, ())}
     if "headers" in fields:
-        pairs = (header.partition(":") for header in fields["headers"])
-        fields["headers"] = {name.strip(): value.strip() for name, _, value in pairs}
+        fields["headers"] = dict(fields["headers"])
+    if "secret" in fields:
+        # A command line is seen by all users of the machine: the secret comes from a file.
+        fields["secret"] = fields["secret"].read(MAX_SECRET_CHARS).strip()
+        if not fields["secret"]:
+            raise click.BadParameter("is empty", param_hint="--secret-file")
     return fields
 
 
@@ -95,8 +110,9 @@ def group() -> None:
 @click.argument("url")
 @_with_settings
 @_SIGNATURE
+@_SECRET
 @AS_JSON
-def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None:
+def add_webhook(url: str, as_json: bool, **options: Any) -> None:
     """Add a webhook: notify URL of events from now on. The secret is shown only this once.
 
     Without options, every event is sent. For example:
@@ -106,8 +122,7 @@ def add_webhook(url: str, signature: str, as_json: bool, **options: Any) -> None
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        fields = {"url": url, "signature": signature, **_set_fields(options)}
-        return await webhooks.add(store, fields, now=now)
+        return await webhooks.add(store, {"url": url, **_set_fields(options)}, now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
 
@@ -144,7 +159,8 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
 @AS_JSON
 def list_webhooks(as_json: bool) -> None:
     """List all webhooks and their states."""
-    show(with_store(settings_from(), webhooks.all_public), as_json=as_json)
+    found = with_store(settings_from(), webhooks.all_public)
+    show_list(found, "id", "state", "waiting", "url", as_json=as_json)
 
 
 @group.command("show")
@@ -170,7 +186,8 @@ def list_attempts(webhook_id: str, limit: int, as_json: bool) -> None:
         await webhooks.find(store, webhook_id)
         return await store.webhooks.attempts(webhook_id, limit=limit)
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    attempts = with_store(settings_from(), work)
+    show_list(attempts, "time", "status", "duration_ms", "message_id", "error", as_json=as_json)
 
 
 @group.command("dead-letters")
@@ -184,7 +201,8 @@ def list_dead_letters(webhook_id: str, limit: int, as_json: bool) -> None:
         await webhooks.find(store, webhook_id)
         return await store.webhooks.dead_letters(webhook_id, limit=limit)
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    letters = with_store(settings_from(), work)
+    show_list(letters, "time", "events", "message_id", "status", "error", as_json=as_json)
 
 
 @group.command("operations")
@@ -196,7 +214,8 @@ def list_operations(limit: int, as_json: bool) -> None:
     async def work(store: Store) -> list[dict[str, Any]]:
         return await store.webhooks.operations(limit=limit)
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    found = with_store(settings_from(), work)
+    show_list(found, "time", "type", "subject", "data", as_json=as_json)
 
 
 @group.command("test")
@@ -249,30 +268,41 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
     dateline webhooks replay WEBHOOK_ID --since 2026-01-05T12:00:00Z
     """
 
-    async def work(store: Store) -> dict[str, Any]:
-        return await webhooks.replay(store, webhook_id, _set_fields(options))
+    fields = _set_fields(options)
+    if len(fields.keys() - {"until"}) != 1 or ("until" in fields and "since" not in fields):
+        raise click.UsageError("give one of --event, --since (with --until) and --failures-since")
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    async def work(store: Store) -> dict[str, Any]:
+        return await webhooks.replay(store, webhook_id, fields)
+
+    replay = with_store(settings_from(), work)
+    if as_json:
+        show(replay, as_json=True)
+    elif not replay["ranges"]:
+        click.echo("no event to send again")
+    else:
+        count = replay["ranges"]
+        click.echo(f"sending again {count} {'range' if count == 1 else 'ranges'} of events")
 
 
 @group.command("rotate")
 @click.argument("webhook_id")
 @click.option(
     "--overlap-s",
-    type=click.FloatRange(0, webhook.MAX_OVERLAP_S),
+    type=click.FloatRange(0, int(webhook.MAX_OVERLAP_S)),
     default=webhook.DEFAULT_OVERLAP_S,
-    show_default=True,
+    show_default=f"{webhook.DEFAULT_OVERLAP_S:.0f}",
     help="Seconds for which the old key also signs each message.",
 )
 @_SIGNATURE
+@_SECRET
 @AS_JSON
-def rotate_webhook(webhook_id: str, overlap_s: float, signature: str, as_json: bool) -> None:
+def rotate_webhook(webhook_id: str, as_json: bool, **options: Any) -> None:
     """Replace the signing key of a webhook. The new secret is shown only this once."""
     now = datetime.now(UTC)
 
     async def work(store: Store) -> dict[str, Any]:
-        fields = {"overlap_s": overlap_s, "signature": signature}
-        return await webhooks.rotate(store, webhook_id, fields, now=now)
+        return await webhooks.rotate(store, webhook_id, _set_fields(options), now=now)
 
     show(with_store(settings_from(), work), as_json=as_json)
 

@@ -177,7 +177,10 @@ async def _cursors(store: Store, start: str) -> Mapping[int, str]:
     if moment:
         cursor = _before(moment)
         return dict.fromkeys(range(store.event_stream.shards), cursor)
-    event = await _event(store, "from", start)
+    event = await store.event_stream.find(start)
+    if event is None:
+        reason = "give cursor, now, an RFC 3339 time, or the id of an event still on the stream"
+        raise InvalidInput("from", start, reason)
     # Shards have no common order: the others go on from what was written at that time.
     ms = event.position[0]
     others = dict.fromkeys(range(store.event_stream.shards), before(f"{ms}-0"))

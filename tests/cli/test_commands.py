@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.cli.main import main
+from service.cli.output import show
 from service.settings import Settings
 from service.storage.store import Store, open_store
 from tests.loops import at_work
@@ -175,8 +176,106 @@ def test_status_counts(redis_url: str) -> None:
     assert (2, 2, 2) == (found["articles"], found["categories"], found["events"])
     (group,) = found["groups"]
     # Redis 6.2 does not know how much is left to read.
-    assert group in ("aggregate: 0 pending, 0 to read", "aggregate: 0 pending, ? to read")
-    assert "articles       2" in dateline("status").stdout
+    assert group["to_read"] in (0, None)
+    assert ("aggregate", 0) == (group["group"], group["pending"])
+    assert isinstance(found["counters"], dict)
+    text = dateline("status").stdout
+    assert "articles       2" in text
+    assert "groups         group aggregate, pending 0, to_read" in text
+
+
+LISTS = (
+    ("sources", "list"), ("views", "list"), ("private", "list"), ("webhooks", "list"),
+    ("hub", "list"), ("webhooks", "operations"),
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_lists_are_one_line_for_each_item() -> None:
+    """An empty list says so, too; JSON has every field."""
+    for command in LISTS:
+        assert "none\n" == dateline(*command).stdout
+        assert [] == shown(*command)
+    assert 0 == dateline("views", "add", "fog", "any=fog").exit_code
+    assert 0 == dateline("private", "add", "--view", "fog", "--label", "Ann").exit_code
+    for number in (1, 2):
+        assert 0 == dateline("sources", "add", f"http://{number}.example/").exit_code
+        assert 0 == dateline("webhooks", "add", f"http://{number}.example/").exit_code
+    for command, count in zip(LISTS, (2, 1, 1, 2), strict=False):
+        assert count == len(dateline(*command).stdout.splitlines())
+        assert isinstance(items := shown(*command), list)
+        assert count == len(items)
+        assert "created" in items[0]
+    line = dateline("views", "list").stdout
+    assert line.startswith("fog  0")
+    assert line.endswith("  any=fog  http://127.0.0.1:8080/feeds/views/fog.rss\n")
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_people_read_words_and_not_python(capsys: pytest.CaptureFixture[str]) -> None:
+    """No `False`, `{}`, `900.0` or milliseconds, and what a terminal would obey is escaped."""
+    show({"title": "\x1b[2J\u202e", "time_ms": 1_795_846_410_515}, as_json=False)
+    assert "title          \\x1b[2J\\u202e\ntime           2026-11-28T06:13:30.515Z\n" == (
+        capsys.readouterr().out
+    )
+    options = ("--every", "15m", "--header", "X-Key: secret", "--map", "Port*=News")
+    text = dateline("sources", "add", "http://x.example/", *options).stdout
+    assert "interval_s     900\n" in text
+    assert "paused         no\n" in text
+    assert "mapping        Port* News\n" in text
+    text = dateline("webhooks", "add", "http://x.example/", "--header", "X-Key: secret").stdout
+    assert "headers        X-Key ***\n" in text
+    assert "headers        none\n" in dateline("webhooks", "add", "http://y.example/").stdout
+
+
+@pytest.mark.usefixtures("redis_url")
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("tail", "-n", "-5"), "Invalid value for '-n'"),
+        (("tail", "-n", "99999999999999999999"), "Invalid value for '-n'"),
+        (("tail", "--no-follow", "--category", "///"), "dateline: --category: "),
+        (("webhooks", "add", "http://x.example/", "--type", "x"), "dateline: --type: must be one"),
+        (("webhooks", "add", "http://x.example/", "--rate-per-s", "nan"), "dateline: --rate-per-s"),
+        (("webhooks", "add", "http://x.example/", "--batch", "0"), "dateline: --batch: must be"),
+        (("webhooks", "add", "http://x.example/", "--header", "foo"), "needs a ':', as in NAME:"),
+        (("sources", "add", "http://x.example/", "--header", "foo"), "needs a ':', as in NAME:"),
+        (("sources", "add", "http://x.example/", "--map", "=a"), "needs a '=', as in NAME="),
+        (("sources", "add", "http://x.example/", "--every", "-1"), "dateline: --every: must be"),
+        (("sources", "add", "http://x.example/", "--every", "nan"), "dateline: --every: must be"),
+        (("sources", "add", "http://x.example/", "--user", "x"), "dateline: --user: must be name"),
+        (("webhooks", "replay", "x"), "give one of --event, --since (with --until) and"),
+        (("webhooks", "replay", "x", "--event", "a", "--until", "b"), "give one of --event"),
+        (("webhooks", "rotate", "x", "--overlap-s", "-1"), "is not in the range 0<=x<=2592000"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_option(command: tuple[str, ...], words: str) -> None:
+    """Not the field of the API, and never with a traceback."""
+    result = dateline(*command)
+    assert result.exit_code in (1, 2)
+    assert isinstance(result.exception, SystemExit)
+    assert words in result.stderr
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_a_webhook_takes_a_secret_that_its_receiver_has(tmp_path: Path) -> None:
+    """From a file or stdin, and never from the command line, which every user can read."""
+    (file := tmp_path / "secret").write_text("whsec_" + "QUFB" * 10 + "\n")
+    added = shown("webhooks", "add", "http://x.example/", "--secret-file", str(file))
+    assert isinstance(added, dict)
+    assert "whsec_" + "QUFB" * 10 == added["secret"]
+    arguments = ["webhooks", "rotate", added["id"], "--secret-file", "-"]
+    rotated = CliRunner().invoke(main, arguments, input="whsec_" + "QkJC" * 10)
+    assert "whsec_" + "QkJC" * 10 in rotated.stdout
+    for text, words in (("", "is empty"), ("x" * 5_000, "--secret-file: must be whsec_")):
+        file.write_text(text)
+        refused = dateline("webhooks", "rotate", added["id"], "--secret-file", str(file))
+        assert words in refused.stderr
+    wrong = dateline("webhooks", "resume", added["id"], "--from", "yesterday")
+    assert "--from: give cursor, now, an RFC 3339 time, or the id of an event" in wrong.stderr
+    assert "no event to send again\n" == (
+        dateline("webhooks", "replay", added["id"], "--since", "2026-01-05T12:00:00Z").stdout
+    )
 
 
 def test_without_a_redis_the_remedy_is_named(

@@ -129,7 +129,7 @@ def _of_http(exc: HTTPException, request: web.Request) -> tuple[dict[str, Any], 
 
 
 def _detail(exc: HTTPException, request: web.Request) -> str:
-    """The words of whoever raised it; aiohttp's router says the status alone."""
+    """The words that it was raised with; aiohttp's router gives the status alone."""
     if exc.text and exc.text != f"{exc.status}: {exc.reason}":
         return exc.text
     path = _shown(request)[:MAX_SHOWN_CHARS]
