@@ -16,7 +16,19 @@ from tests.running import ROOT
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+FILES = [
+    path
+    for room in ("service", "workers", "tests", "bench", "examples")
+    for path in (ROOT / room).rglob("*.*")
+]
+NAMING = [p for p in FILES if p.suffix in (".py", ".lua") and p.parts[len(ROOT.parts)] != "tests"]
+NAMING.append(ROOT / "docs" / "architecture.md")
 HTTP = (ROOT / "docs" / "http.md").read_text()
+
+
+def is_end_of(name: str, file: Path) -> bool:
+    """Whether a name, with or without folders, is a file's."""
+    return f"/{file}".endswith(f"/{name}")
 
 
 def default_of(name: str) -> str:
@@ -94,3 +106,19 @@ def test_numbers_of_performance_name_their_command() -> None:
     for script in sorted((ROOT / "bench").glob("[a-z]*.py")):
         if script.stem not in ("machine", "rig"):
             assert f"python -m bench.{script.stem}" in text
+
+
+@pytest.mark.parametrize("path", sorted(NAMING), ids=lambda path: str(path.relative_to(ROOT)))
+def test_names_of_files_in_code_and_architecture_exist(path: Path) -> None:
+    """What is renamed is renamed where it is mentioned: files, rooms, and names in our modules."""
+    text = path.read_text()
+    names = re.findall(r"(?<![\w/.*<-])((?:[a-z_]+/)*[a-z_][\w-]*\.(?:py|lua))\b", text)
+    assert [] == [name for name in names if not any(is_end_of(name, file) for file in FILES)]
+    folders = re.findall(r"`((?:service|workers|tests)/[a-z_/]+)`", text)
+    assert [] == [n for n in folders if not (ROOT / n).exists() and not (ROOT / f"{n}.py").exists()]
+    for module, attribute in re.findall(r"`([a-z_]+)\.([A-Za-z_]+)`", text):
+        of_that_name = [file for file in FILES if file.stem == module and file.suffix == ".py"]
+        defined = re.compile(rf"^\s*(?:(?:async )?def |class )?{attribute}\b", re.MULTILINE)
+        is_file = any(f.stem == attribute or f.name == f"{module}.{attribute}" for f in FILES)
+        is_defined = any(defined.search(file.read_text()) for file in of_that_name)
+        assert not of_that_name or is_file or is_defined, f"{module}.{attribute}"

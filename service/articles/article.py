@@ -198,7 +198,7 @@ def _sanitized(enclosure: Enclosure) -> Enclosure:
     )
 
 
-# What storage decides: the last fields of an article's JSON, written by article.lua in this order.
+# What storage decides: the last fields of an article's JSON, written by event.lua in this order.
 STORED_FIELDS = (
     "published", "updated", "first_seen", "revision", "content_hash", "status",
     "duplicate_of", "hidden_in", "duplicate_revision",

@@ -1,4 +1,4 @@
-"""Sources: what is polled, as an operator sets it up; what polls leave is in `polling`. Pure.
+"""Sources: what is polled, as an operator sets it up; what polls leave is in `schedule`. Pure.
 
 A source keeps the id and the `added_url` that it was added with: they make the identity of its
 articles, which must survive that the feed moves (a permanent redirect, a feed found on a page).
@@ -35,9 +35,9 @@ class Source:
     host: str = ""
     """Whom the politeness of polling is owed to, see `host_of`."""
     category: str = ""
-    """Where its articles go, see `mapping.placed`; empty: to the categories that they name."""
+    """Where its articles go, see `category_mapping.placed`; empty: to those that they name."""
     mapping: dict[str, str] = field(default_factory=dict)
-    """Category as the source names it → category path of ours; see `mapping.placed`."""
+    """Category as the source names it → category path of ours; see `category_mapping.placed`."""
     interval_s: float = 0
     """Seconds between polls as the operator wants them; 0 if the source's own habits decide."""
     headers: dict[str, str] = field(default_factory=dict)

@@ -10,6 +10,7 @@ import lxml.html
 import pytest
 
 from service.articles.article import WITHDRAWN, Enclosure
+from service.feeds.formats import FORMATS
 from service.feeds.page import Page, Period
 from service.web.html.render import (
     ArticleView,
@@ -96,10 +97,7 @@ def links(document: Any, xpath: str) -> list[tuple[str, str]]:
 
 def formats(path: str) -> list[tuple[str, str]]:
     """What `alternates` gives for one page of feeds."""
-    kinds = (("rss+xml", "rss"), ("atom+xml", "atom"), ("feed+json", "json"))
-    return [
-        (f"application/{kind}", f"{BASE}/feeds/{path}.{extension}") for kind, extension in kinds
-    ]
+    return [(f.media_type, f"{BASE}/feeds/{path}.{f.extension}") for f in FORMATS.values()]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +187,7 @@ def test_visible_feed_links() -> None:
     """This very page's feeds can be seen, and on a dated page the category's live ones, too."""
     document = news()
     here = "/feeds/media-center/harbour-news/2017/12/22"
-    wanted = [("RSS", f"{here}.rss"), ("Atom", f"{here}.atom"), ("JSON", f"{here}.json")]
+    wanted = [(format.name, f"{here}.{format.extension}") for format in FORMATS.values()]
     assert wanted == links(document, "//nav[@aria-label='Feeds of this page']//a")
     live = document.xpath("//nav[@aria-labelledby='follow']//a/@href")
     assert "/feeds/media-center/harbour-news.rss" == live[0]
@@ -293,7 +291,7 @@ def test_empty_page_says_so(page: Page, words: str) -> None:
     """A page without articles is a page, with its feeds and its calendar."""
     document = news(page=page, articles=[], titles={})
     assert words == text(document, "//p[@class='empty']")
-    assert 3 == len(document.xpath("//nav[@class='subscribe']//a"))
+    assert len(FORMATS) == len(document.xpath("//nav[@class='subscribe']//a"))
 
 
 def test_home_nests_the_tree() -> None:

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 article  2 dirty  then for each touched category: its sorted set, its versions, what is gone
 -- ARGV  1 `idx` as the caller read it ('' if there was none)  2 `idx` to keep  3 article id
---       4 `revision.marks` that the caller folded  5 ms of the event
+--       4 `revision.duplicate_revision` that the caller indexed  5 ms of the event
 --       6 GONE_MAX  then for each touched category: score ('' takes the article out), score among
 --       what is gone ('' takes it out), periods joined by spaces
 -- Gives 1; 0 if `idx` is not what the caller read: somebody else indexed, read again.

@@ -22,7 +22,8 @@ async def show_feed(request: web.Request) -> web.StreamResponse:
     """Answer a feed: `/feeds/{category}[/{date}].{rss|atom|json}`, a selection as its query."""
     path, dot, extension = request.match_info["path"].rstrip("/").rpartition(".")
     if not dot or extension.lower() not in FORMATS:
-        raise NotFound(f"{request.path}: a feed's path ends with .rss, .atom or .json")
+        endings = ", ".join(f".{known}" for known in FORMATS)
+        raise NotFound(f"{request.path}: a feed's path ends with one of {endings}")
     page = await known_page(request, path)
     query = parse_query(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
     page = replace(page, query=str(query))
