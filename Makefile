@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests mostly wait: more of them than cores.
 JOBS ?= 3
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# Errors alone: pip warns of an extra that lxml has given up and trafilatura still names.
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
 .PHONY: up test quick lint format types spelling units bench clean
 
@@ -14,7 +15,7 @@ up: $(VENV)/installed
 # Everything, in about five minutes on two cores.
 test: $(VENV)/tested lint types spelling units
 
-# What needs no server: under a minute, for while you write.
+# What needs no server, for while you write: about a minute on two cores.
 quick: $(VENV)/tested lint types spelling
 	@$(BIN)/python -m pytest -n 2 --pure
 

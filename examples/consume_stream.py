@@ -13,9 +13,11 @@ import argparse
 import asyncio
 import json
 import signal
+import sys
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 # Entries that another consumer was given this long ago are taken over: above your longest effect.
@@ -91,7 +93,10 @@ async def main() -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await consume(options.url, options.group, options.name, options.shard, stop)
+    try:
+        await consume(options.url, options.group, options.name, options.shard, stop)
+    except (RedisConnectionError, ValueError) as exc:
+        sys.exit(f"cannot use the Redis of --url: {exc}; see docs/stream.md, How to reach it")
 
 
 if __name__ == "__main__":

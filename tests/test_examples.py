@@ -34,7 +34,8 @@ async def example(name: str, *arguments: str) -> AsyncIterator[asyncio.subproces
     try:
         yield process
     finally:
-        process.send_signal(signal.SIGTERM)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
         await process.wait()
 
 
@@ -69,6 +70,19 @@ async def test_the_consumer_prints_each_event_once(store: Store, settings: Setti
     async with example(*arguments) as process:
         third = await publish(store, "Three")
         assert f"dateline.article.published.v1\t{third}\tThree" == await line(process)
+
+
+async def test_a_redis_that_cannot_be_used_is_one_line(settings: Settings) -> None:
+    """Nothing listens there, or it wants a password: the document is named, no traceback."""
+    without = settings.redis_url.partition("?")[0]
+    for url in (f"redis://127.0.0.1:{free_port()}", without, "nonsense"):
+        async with example("consume_stream.py", "--url", url) as process:
+            assert process.stdout
+            async with within(10):
+                text = (await process.stdout.read()).decode()
+            assert 1 == await process.wait()
+        assert text.startswith("cannot use the Redis of --url: ")
+        assert 1 == text.count("\n")
 
 
 async def test_the_consumer_finishes_what_it_had_begun(store: Store, settings: Settings) -> None:

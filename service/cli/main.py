@@ -7,6 +7,9 @@ exit status. Worker commands are passed on to `python -m workers`, which `servic
 from __future__ import annotations
 
 import asyncio
+import shlex
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -89,8 +92,18 @@ async def _greet(settings: Settings, ready: asyncio.Event, redis_port: int) -> N
     if redis_port and not settings.redis_url:
         password = settings.data_dir / "redis" / "password"
         lines.append(f"  Redis                    127.0.0.1:{redis_port}, password in {password}")
-    lines += ["", "Watch the stream:  dateline tail      Stop: Ctrl-C", ""]
+    lines += ["", f"Watch the stream:  {_command(settings)} tail      Stop: Ctrl-C", ""]
     click.echo("\n".join(lines))
+
+
+def _command(settings: Settings) -> str:
+    """How to call this dateline from a shell that may not have it on its PATH."""
+    program = Path(sys.executable).parent / "dateline"
+    installed = shlex.quote(str(program)) if program.exists() else "python -m service"
+    command = "dateline" if shutil.which("dateline") else installed
+    if settings.data_dir == Settings().data_dir:
+        return command
+    return f"DATELINE_DATA_DIR={shlex.quote(str(settings.data_dir.resolve()))} {command}"
 
 
 @main.command()

@@ -91,6 +91,9 @@ async def up(
             for part in parts(servers=servers, demo=demo):
                 group.create_task(_keep_running(part, environ, stop, store.faults))
             group.create_task(_notify_when_ready(settings, ready, stop))
+            await stop.wait()
+            logger.info("stopping")
+    logger.info("stopped")
 
 
 @asynccontextmanager

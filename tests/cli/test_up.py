@@ -46,6 +46,23 @@ async def test_ctrl_c_ends_every_process() -> None:
         assert 0 == await dateline.process.wait(), dateline.text()
         assert [] == [pid for pid in parts.values() if _is_alive(pid)]
         assert "Traceback" not in dateline.text()
+        assert dateline.text().index("stopping") < dateline.text().index("stopped")
+
+
+async def test_the_command_that_it_prints_works(tmp_path: Path) -> None:
+    """In another folder, with a PATH that has no dateline on it."""
+    async with running() as dateline:
+        found = re.search(r"Watch the stream: +(.*?) +Stop:", dateline.text())
+        assert found
+        assert f"DATELINE_DATA_DIR={dateline.data_dir}" in found[1]
+        process = await asyncio.create_subprocess_shell(
+            f"{found[1]} --no-follow --json",
+            cwd=tmp_path,
+            env={**environ(), "PYTHONPATH": str(ROOT)},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        assert (b"", None) == await process.communicate()
+        assert 0 == process.returncode
 
 
 async def test_killed_itself_it_leaves_nothing_running() -> None:
