@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 import uvloop
@@ -103,6 +105,24 @@ def reachable(settings: Settings) -> Settings:
             f"or set DATELINE_REDIS_URL"
         )
     return settings.model_copy(update={"redis_url": url})
+
+
+def warn_of_private(url: str, settings: Settings) -> None:
+    """Say on stderr that the workers cannot reach a URL, if its host is an address that is neither
+    public nor allowed; of other names only the workers learn where they lead."""
+    host = urlsplit(url).hostname or ""
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return
+    networks = settings.allowed_networks
+    if address.is_global or any(address in n for n in networks if n.version == address.version):
+        return
+    click.echo(
+        f"dateline: warning: {host} is not a public address: requests to it fail unless "
+        "DATELINE_ALLOWED_NETWORKS of the workers contains it",
+        err=True,
+    )
 
 
 def pass_on(command: str, arguments: tuple[str, ...]) -> None:

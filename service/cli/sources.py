@@ -12,7 +12,7 @@ import click
 
 from service.cli.options import Duration, Pair
 from service.cli.output import AS_JSON, show, show_list
-from service.cli.running import pass_on, settings_from, with_store
+from service.cli.running import pass_on, settings_from, warn_of_private, with_store
 from service.errors import InvalidInput
 from service.manage import sources as manage_sources
 from service.storage.store import Store
@@ -73,7 +73,9 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
             raise InvalidInput("url", url, "is a source already; `dateline sources set` changes it")
         return source.to_public()
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    settings = settings_from()
+    show(with_store(settings, work), as_json=as_json)
+    warn_of_private(url, settings)
 
 
 @group.command("set")

@@ -12,7 +12,7 @@ import click
 
 from service.cli.options import Pair
 from service.cli.output import AS_JSON, show, show_list
-from service.cli.running import settings_from, with_store
+from service.cli.running import settings_from, warn_of_private, with_store
 from service.manage import webhooks
 from service.storage.store import Store
 from service.webhooks import payloads, signing, webhook
@@ -124,7 +124,9 @@ def add_webhook(url: str, as_json: bool, **options: Any) -> None:
     async def work(store: Store) -> dict[str, Any]:
         return await webhooks.add(store, {"url": url, **_set_fields(options)}, now=now)
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    settings = settings_from()
+    show(with_store(settings, work), as_json=as_json)
+    warn_of_private(url, settings)
 
 
 @group.command("set")
@@ -152,7 +154,10 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
             store, webhook_id, {**dict.fromkeys(names), **_set_fields(options)}
         )
 
-    show(with_store(settings_from(), work), as_json=as_json)
+    settings = settings_from()
+    show(with_store(settings, work), as_json=as_json)
+    if options["url"]:
+        warn_of_private(options["url"], settings)
 
 
 @group.command("list")
@@ -290,8 +295,8 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
 @click.option(
     "--overlap-s",
     type=click.FloatRange(0, int(webhook.MAX_OVERLAP_S)),
-    default=webhook.DEFAULT_OVERLAP_S,
-    show_default=f"{webhook.DEFAULT_OVERLAP_S:.0f}",
+    default=int(webhook.DEFAULT_OVERLAP_S),
+    show_default=True,
     help="Seconds for which the old key also signs each message.",
 )
 @_SIGNATURE

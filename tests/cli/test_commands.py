@@ -258,6 +258,24 @@ def test_errors_name_the_option(command: tuple[str, ...], words: str) -> None:
 
 
 @pytest.mark.usefixtures("redis_url")
+@pytest.mark.parametrize("command", ["webhooks", "sources"])
+def test_an_address_that_cannot_be_reached_is_warned_of(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept all the same, for the workers may be allowed to; not where this shell is, too."""
+    for host in ("10.0.0.1", "[::1]:8000", "localhost"):
+        result = dateline(command, "add", f"http://{host}/", "--json")
+        assert 0 == result.exit_code
+        assert "is not a public address: requests to it fail unless DATELINE_ALLOWED_N" in (
+            result.stderr
+        )
+        assert orjson.loads(result.stdout)["url"] == f"http://{host}/"
+    monkeypatch.setenv("DATELINE_ALLOWED_NETWORKS", "10.0.0.0/8")
+    for host in ("10.0.0.2", "8.8.8.8", "x.example"):
+        assert "" == dateline(command, "add", f"http://{host}/").stderr
+
+
+@pytest.mark.usefixtures("redis_url")
 def test_a_webhook_takes_a_secret_that_its_receiver_has(tmp_path: Path) -> None:
     """From a file or stdin, and never from the command line, which every user can read."""
     (file := tmp_path / "secret").write_text("whsec_" + "QUFB" * 10 + "\n")
