@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, show_list
 from service.cli.running import settings_from, with_store
 from service.errors import NotFound
 from service.storage.store import Store
@@ -43,15 +43,15 @@ def list_faults(as_json: bool) -> None:
             ),
             *(
                 {"kind": "dead event", "name": f"{e.group} {e.article_id}", "reason": e.reason,
-                 "count": e.tries, "first": e.since, "last": ""}
+                 "count": e.tries, "first": e.since, "last": e.since}
                 for e in dead
             ),
         ]  # fmt: skip
 
-    found = with_store(settings_from(), work)
-    if not found and not as_json:
-        click.echo("No faults in the last day, and no dead events.")
-    show(found, as_json=as_json)
+    show_list(
+        with_store(settings_from(), work), "last", "kind", "name", "count", "reason",
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @group.command("retry")

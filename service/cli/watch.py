@@ -101,10 +101,15 @@ def status(as_json: bool) -> None:
             "webhooks": len(await store.webhooks.all()),
             "dead_events": await store.dead_events.count(),
             "faults": [
-                {"kind": f.kind, "name": f.name, "count": f.count, "last": f.last,
-                 "reason": f.reason}
+                {
+                    "kind": f.kind,
+                    "name": f.name,
+                    "count": f.count,
+                    "last": f.last,
+                    "reason": f.reason,
+                }
                 for f in await store.faults.all(now=datetime.now(UTC))
-            ],  # fmt: skip
+            ],
             "counters": dict(sorted((await store.counters()).items())),
         }
 

@@ -75,7 +75,7 @@ class PageLoader:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def load(self, page: Page, extension: str, held: Held | None) -> Held:
-        """The page as it is now (see `page_cache.Load`); what fails by our own fault is reported."""
+        """The page as it is now (see `page_cache.Load`); report a fault of our own."""
         load = self._load_feed if extension in FORMATS else self._load_news
         name = f"{page}.{extension}"
         try:
