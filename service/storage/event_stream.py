@@ -159,7 +159,7 @@ class EventStream:
 
     async def find(self, event_id: str) -> Event | None:
         """The event of this id, if it is still there; the newest are looked through first."""
-        shard = keys.shard_of(event_id.rpartition("_")[0], self.shards)
+        shard = keys.shard_of(event_id.partition("_")[0], self.shards)
         until = "+"
         while True:
             entries = await self._client.xrevrange(

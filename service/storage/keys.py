@@ -12,6 +12,7 @@ import zlib
 
 # dateline:{0}:layout · hash · permanent · written once by the first process to connect. Field
 # `shards`: the count that all other names depend on; a process with another count refuses to start.
+# Field `version`: see layout.py; a process that knows only older ones refuses to start.
 LAYOUT = "dateline:{0}:layout"
 
 # dateline:{0}:changed · channel · aggregate → servers. JSON [[category, period, version], …].

@@ -15,13 +15,14 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.articles import Articles
 from service.storage.category_index import CategoryIndex
-from service.storage.client import check_server, connect
+from service.storage.client import check_server, connect, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
 from service.storage.duplicates import Duplicates
 from service.storage.event_stream import EventStream
 from service.storage.faults import Faults
 from service.storage.hub_subscriptions import HubSubscriptions
+from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.private_feeds import PrivateFeeds
@@ -106,6 +107,8 @@ async def _check(client: Client, settings: Settings, stop: asyncio.Event | None)
             await check_server(
                 client, shards=settings.shards, allow_volatile=settings.allow_volatile_redis
             )
+            with redis_errors_as_unavailable():
+                await migrate(client)
         except Unavailable as exc:
             if stop is None or stop.is_set():
                 raise StartFailed(str(exc)) from exc

@@ -11,11 +11,14 @@ local function tail(head)
     head.published, head.updated, head.first_seen, head.revision, head.hash, head.status, mark)
 end
 
--- A CloudEvent 1.0 in binary-like form: attributes as fields, the article as `data`.
+-- A CloudEvent 1.0 in binary-like form: attributes as fields, the article as `data`. Its id ends
+-- with a hash of the data: after a restore, or the loss of the newest writes, a revision may come
+-- again with other data, and receivers that drop repeats must not take it for the former one.
 local function emit(stream, kind, id, doc, head, now)
-  head.event = id .. '_' .. head.revision
+  local data = string.sub(doc, 1, -2) .. tail(head)
+  head.event = id .. '_' .. head.revision .. '_' .. string.sub(redis.sha1hex(kind .. data), 1, 12)
   redis.call('XADD', stream, '*',
     'specversion', '1.0', 'id', head.event, 'source', '/articles',
     'type', 'dateline.article.' .. kind .. '.v1', 'subject', id, 'time', now,
-    'datacontenttype', 'application/json', 'data', string.sub(doc, 1, -2) .. tail(head))
+    'datacontenttype', 'application/json', 'data', data)
 end

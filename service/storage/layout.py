@@ -1,0 +1,50 @@
+"""The layout of the data in Redis: its version, and the steps from older ones.
+
+Another program version may read and write the same Redis. One that is older than the data refuses
+it instead of writing what the newer one cannot use; one that is newer migrates it. To change the
+layout, append a step to STEPS; a step can be run twice, because two processes may start at once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+
+from service.errors import StartFailed
+from service.storage import keys
+from service.storage.commands import Client
+
+logger = logging.getLogger(__name__)
+
+Step = Callable[[Client], Awaitable[None]]
+
+
+async def _forget_open_hub(client: Client) -> None:
+    """Remove what the open hub kept of other sites' topics."""
+    await client.unlink("dateline:{0}:hub:pinged")
+    async for name in client.scan_iter(match="dateline:{0}:hub:content:*", count=1_000):
+        await client.unlink(name.decode())
+
+
+STEPS: tuple[Step, ...] = (_forget_open_hub,)
+"""Step n leads from layout n to layout n + 1; data without a version has layout 0."""
+VERSION = len(STEPS)
+
+
+async def migrate(client: Client) -> None:
+    """Bring the data to this program's layout.
+
+    Raises:
+        StartFailed: a newer program wrote the data.
+    """
+    stored = await client.hget(keys.LAYOUT, "version")
+    version = int(stored) if stored and stored.isdigit() else 0
+    if version > VERSION:
+        raise StartFailed(
+            f"the data in Redis was written by a newer dateline (layout {version}; this one knows "
+            f"{VERSION}): install that version again, or restore a backup of before"
+        )
+    for number in range(version, VERSION):
+        await STEPS[number](client)
+        await client.hset(keys.LAYOUT, "version", str(number + 1))
+        logger.info("the data has a new layout", extra={"layout": number + 1})
