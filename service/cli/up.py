@@ -16,18 +16,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from service.cli.redis_process import embedded
+from service.cli.supervision import delay_s, ended, sleep
 from service.errors import StartFailed
 from service.process import die_with_parent
 from service.settings import Settings
-from service.storage import embedded_redis
-from service.storage.embedded_redis import Embedded
 from service.storage.faults import Faults
 from service.storage.store import open_store
 from service.web.api_token import api_token
@@ -37,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 # A part that lived this long is healthy: its next death is a first one again.
 HEALTHY_AFTER_S = 30.0
-FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 REPORT_TIMEOUT_S = 2.0
@@ -84,7 +83,7 @@ async def up(
         # A fault that would end every server is reported before the first one starts.
         api_token(settings)
         if not settings.redis_url:
-            settings = await stack.enter_async_context(_embedded(settings, redis_port, stop))
+            settings = await stack.enter_async_context(embedded(settings, redis_port, stop))
         store = await stack.enter_async_context(open_store(settings, stop=stop))
         environ = {**os.environ, **settings.to_env()}
         async with asyncio.TaskGroup() as group:
@@ -94,51 +93,6 @@ async def up(
             await stop.wait()
             logger.info("stopping")
     logger.info("stopped")
-
-
-@asynccontextmanager
-async def _embedded(settings: Settings, port: int, stop: asyncio.Event) -> AsyncIterator[Settings]:
-    """Run an embedded Redis, restarted if it dies; yields the settings with its URL."""
-    binary = embedded_redis.find_binary(settings.redis_server)
-    server = Embedded(
-        binary=binary,
-        folder=settings.data_dir / "redis",
-        appendfsync=settings.appendfsync,
-        port=port,
-    )
-    logger.info("starting redis", extra={"server": str(binary)})
-    stopping = asyncio.Event()
-    process = await server.start(stop)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(_keep_redis(server, process, stopping))
-        try:
-            yield settings.model_copy(update={"redis_url": server.url})
-        finally:
-            stopping.set()
-
-
-async def _keep_redis(
-    server: Embedded, process: asyncio.subprocess.Process, stopping: asyncio.Event
-) -> None:
-    failures = 0
-    while not await _ended(process, stopping):
-        logger.error("redis ended, starting it again", extra={"status": process.returncode})
-        while not stopping.is_set():
-            await _sleep(stopping, _delay_s(failures))
-            try:
-                process = await server.start(stopping)
-            except StartFailed as exc:
-                # The cause is outside (a full disk); the servers go on serving their caches.
-                failures += 1
-                logger.error("redis cannot start, trying again", extra={"reason": exc})
-            else:
-                failures = 0
-                break
-    await embedded_redis.end(process)
-
-
-def _delay_s(failures: int) -> float:
-    return min(FIRST_DELAY_S * 2.0 ** min(failures, 10), LONGEST_DELAY_S)
 
 
 async def _keep_running(
@@ -155,18 +109,18 @@ async def _keep_running(
                 HEALTHY_AFTER_S, lambda: reports.create_task(faults.clear("part", part.name))
             )
             try:
-                if await _ended(process, stop):
+                if await ended(process, stop):
                     await _terminate(part, process)
                     return
             finally:
                 healthy.cancel()
             deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
-            delay_s = _delay_s(deaths - 1)
-            shown = {"part": part.name, "status": process.returncode, "in_s": delay_s}
+            in_s = delay_s(deaths - 1)
+            shown = {"part": part.name, "status": process.returncode, "in_s": in_s}
             logger.error("a part ended, starting it again", extra={**shown, "in_a_row": deaths})
             # Redis may be what it died of: the next start does not wait for the report.
             reports.create_task(_report(part, process.returncode, deaths, faults))
-            await _sleep(stop, delay_s)
+            await sleep(stop, in_s)
 
 
 async def _report(part: Part, status: int | None, deaths: int, faults: Faults) -> None:
@@ -174,16 +128,6 @@ async def _report(part: Part, status: int | None, deaths: int, faults: Faults) -
     with suppress(TimeoutError):
         async with asyncio.timeout(REPORT_TIMEOUT_S):
             await faults.report("part", part.name, reason, now=datetime.now(UTC))
-
-
-async def _ended(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
-    """Wait for the process to end or for the order to stop; True for the latter."""
-    async with asyncio.TaskGroup() as group:
-        waits = [group.create_task(process.wait()), group.create_task(stop.wait())]
-        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in pending:
-            wait.cancel()
-    return stop.is_set()
 
 
 async def _terminate(part: Part, process: asyncio.subprocess.Process) -> None:
@@ -199,21 +143,13 @@ async def _terminate(part: Part, process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
-
-
 async def _notify_when_ready(settings: Settings, ready: asyncio.Event, stop: asyncio.Event) -> None:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not stop.is_set() and time.monotonic() < deadline:
         if await _answers(settings):
             ready.set()
             return
-        await _sleep(stop, 0.05)
+        await sleep(stop, 0.05)
 
 
 async def _answers(settings: Settings) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import importlib.util
 import logging
 import os
@@ -42,6 +43,8 @@ MAX_SOCKET_PATH_BYTES = 103
 START_TIMEOUT_S = 60
 """Seconds without an answer; the time in which the server loads its file does not count."""
 REPORT_EVERY_S = 10
+DISK_FULL = "the disk is full"
+MIN_FREE_BYTES = 64_000
 STOP_TIMEOUT_S = 20
 _SOCKET, _PASSWORD = "redis.sock", "password"
 _PASSWORD_FORM = re.compile(r"[!-~]{8,500}")
@@ -272,7 +275,8 @@ class Embedded:
             config.touch(mode=0o600)
             config.write_text(self._config())
         except OSError as exc:
-            raise StartFailed(f"cannot write to {self.folder}: {exc}") from exc
+            kind = DiskFull if exc.errno == errno.ENOSPC else StartFailed
+            raise kind(f"cannot write to {self.folder}: {exc}") from exc
 
     def _config(self) -> str:
         folder = self.folder.resolve()
@@ -303,7 +307,7 @@ class Embedded:
         next_report = loop.time() + REPORT_EVERY_S
         while not await _answers(client):
             if process.returncode is not None:
-                raise StartFailed(self._reason(process.returncode))
+                raise self._failure(process.returncode)
             if stop is not None and stop.is_set():
                 raise StartFailed("stopped while Redis was starting")
             loaded = await _loaded_percent(client)
@@ -318,18 +322,33 @@ class Embedded:
                 raise StartFailed(f"Redis did not answer in {START_TIMEOUT_S} s: see {self.log}")
             await asyncio.sleep(0.02)
 
+    def _failure(self, returncode: int) -> StartFailed:
+        reason = self._reason(returncode)
+        return (DiskFull if DISK_FULL in reason else StartFailed)(reason)
+
     def _reason(self, returncode: int) -> str:
         lines = self.log.read_text("utf-8", "replace").splitlines()[-5:]
         said = " / ".join(line.split("# ", 1)[-1].strip() for line in lines if "#" in line)
         remedy = ""
-        if "No space left on device" in said:
-            remedy = f"; the disk of {self.folder} is full: free some space"
+        if "No space left on device" in said or _is_full(self.folder):
+            remedy = f"; {DISK_FULL}: free some space on that of {self.folder}"
         elif "AOF" in said or "append only file" in said:
             tool = f"{self.binary.writer.name}-check-aof"
             remedy = f"; repair it with {tool} after making a copy"
         said = said or "no reason given"
         ended = f"{self.binary.writer} ended with status {returncode}"
         return f"{ended}: {said}{remedy} (log: {self.log})"
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < MIN_FREE_BYTES
+    except OSError:
+        return False
+
+
+class DiskFull(StartFailed):
+    """The disk of the data is full: nothing is broken, and a later start may succeed."""
 
 
 class _NothingFound(StartFailed):

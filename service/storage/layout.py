@@ -47,4 +47,6 @@ async def migrate(client: Client) -> None:
     for number in range(version, VERSION):
         await STEPS[number](client)
         await client.hset(keys.LAYOUT, "version", str(number + 1))
-        logger.info("the data has a new layout", extra={"layout": number + 1})
+        # A new archive has nothing to be told of.
+        level = logging.INFO if version else logging.DEBUG
+        logger.log(level, "the data has a new layout", extra={"layout": number + 1})

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import re
 import signal
 import socket
 import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from service.settings import OWN_FILES
-from tests.running import ROOT, call, environ, free_port, running
+from tests.running import ROOT, Running, call, environ, free_port, running
 from tests.waiting import wait_until, within
 
 
@@ -164,3 +169,59 @@ async def test_two_servers_share_the_port() -> None:
             Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children.read_text().split()
         ]
         assert 2 == sum(b"\0serve\0" in command for command in commands)
+
+
+@asynccontextmanager
+async def small_disk() -> AsyncIterator[Path]:
+    """A file system of four megabytes."""
+    with tempfile.TemporaryDirectory(prefix="df-") as folder:
+        if os.geteuid() or await _run("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder):
+            pytest.skip("only root may mount a small file system")
+        try:
+            yield Path(folder)
+        finally:
+            await _run("umount", "-l", folder)
+
+
+@pytest.mark.parametrize("appendfsync", ["everysec", "always"])
+async def test_a_full_disk_is_waited_out(appendfsync: str) -> None:
+    """Nothing ends but Redis; writes are refused until there is space, then the file is rewritten,
+    and everything that was acknowledged is there at the next start."""
+    async with small_disk() as data, aiohttp.ClientSession() as http:
+        async with running(data_dir=data, APPENDFSYNC=appendfsync) as dateline:
+            receipts = [await _post(http, dateline, 0)]
+            ballast = data / "ballast"
+            with contextlib.suppress(OSError):
+                ballast.write_bytes(b"\0" * 4_000_000)
+            receipts += [await _post(http, dateline, number) for number in range(1, 8)]
+            assert 503 in [status for status, _ in receipts]
+            ballast.unlink(missing_ok=True)
+
+            async def is_written() -> bool:
+                return (await _post(http, dateline, 99))[0] == 201
+
+            async def is_mended() -> bool:
+                return any(text in dateline.text() for text in ("can write again", "redis ended"))
+
+            await wait_until(is_written)
+            await wait_until(is_mended)
+        async with running(data_dir=data, APPENDFSYNC=appendfsync) as dateline:
+            for status, article_id in receipts:
+                if status == 201:
+                    async with http.get(f"{dateline.url}/articles/{article_id}.json") as response:
+                        assert 200 == response.status
+
+
+async def _post(http: aiohttp.ClientSession, dateline: Running, number: int) -> tuple[int, str]:
+    """(status, article id) of a push of 100 kB."""
+    article = {"title": str(number), "content_html": os.urandom(40_000).hex()}
+    headers = {"Authorization": f"Bearer {dateline.token}"}
+    async with http.post(
+        f"{dateline.url}/api/v1/articles", json=article, headers=headers
+    ) as response:
+        return response.status, str((await response.json()).get("id"))
+
+
+async def _run(*command: str) -> int:
+    process = await asyncio.create_subprocess_exec(*command)
+    return await process.wait()

@@ -261,7 +261,7 @@ def test_a_full_disk_is_called_by_its_name(folder: Path) -> None:
     server.log.write_text(
         "1:M 1 # Error writing to the AOF file: No space left on device. Exiting\n"
     )
-    assert "is full: free some space" in server._reason(1)
+    assert "the disk is full: free some space" in server._reason(1)
     assert "check-aof" not in server._reason(1)
     server.log.write_text("1:M 1 # Bad file format reading the append only file: make a backup\n")
     assert "check-aof after making a copy" in server._reason(1)

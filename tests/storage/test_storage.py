@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -61,29 +60,6 @@ async def test_an_article_and_its_event_are_there_together(store: Store) -> None
     article = await only(store)
     assert article == Article.from_json(fields[b"data"])
     assert orjson.loads(article.to_json()) == orjson.loads(fields[b"data"])
-
-
-async def test_an_event_id_never_names_two_contents(store: Store) -> None:
-    """A revision that comes again after a loss with other data has another id; both are found."""
-    (first,) = await store.articles.append([draft()], now=NOON)
-    await store.client.delete(keys.article(0, first.id))
-    other = replace(draft(), title="Other words")
-    (second,) = await store.articles.append([other], now=NOON)
-    assert (first.id, first.revision) == (second.id, second.revision)
-    assert first.event_id != second.event_id
-    for receipt in (first, second):
-        event = await store.event_stream.find(receipt.event_id)
-        assert event
-        assert receipt.event_id == event.id
-
-
-async def test_an_event_of_an_older_version_is_found_by_its_id(store: Store) -> None:
-    """Its id ends with the revision."""
-    old = {"id": "a-1_7", "type": "t", "subject": "a-1", "time": "", "data": "{}"}
-    await store.client.xadd(STREAM, old)
-    event = await store.event_stream.find("a-1_7")
-    assert event
-    assert "a-1" == event.subject
 
 
 async def test_unchanged_updated_and_what_moves(store: Store) -> None:

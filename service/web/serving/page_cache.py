@@ -118,9 +118,9 @@ class PageCache:
             async with asyncio.timeout(RECHECK_BUDGET_S if held else None):
                 held = await self._load_once(key, held)
         except TimeoutError:
-            self.stale += 1
             if held is None:
                 raise
+            self.stale += 1
         except Unavailable as exc:
             if held is None:
                 raise

@@ -1,0 +1,31 @@
+"""What it takes to keep a process running: wait for its end, then for the next start."""
+
+from __future__ import annotations
+
+import asyncio
+
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
+
+
+def delay_s(failures: int) -> float:
+    """Seconds before the next start after so many failures in a row."""
+    return min(FIRST_DELAY_S * 2.0 ** min(failures, 10), LONGEST_DELAY_S)
+
+
+async def ended(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
+    """Wait for the process to end or for the order to stop; True for the latter."""
+    async with asyncio.TaskGroup() as group:
+        waits = [group.create_task(process.wait()), group.create_task(stop.wait())]
+        _, pending = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in pending:
+            wait.cancel()
+    return stop.is_set()
+
+
+async def sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, or return at once when `stop` is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
