@@ -54,7 +54,7 @@ class Served:
         if hot is None:
             self.slow.append(f"{request.method} {request.raw_path} {await request.read()!r}")
             return web.Response(text="slow")
-        ready = hot.document.made(request)
+        ready = hot.document.make_answer(request)
         if isinstance(ready, PreparedResponse):
             assert isinstance(request.protocol, CachingConnection)
             request.protocol.remember(hot, ready)

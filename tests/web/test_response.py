@@ -30,7 +30,7 @@ async def port() -> AsyncIterator[int]:
     )
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        return document.made(request)
+        return document.make_answer(request)
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()
@@ -117,7 +117,7 @@ def test_equal_bytes_make_equal_documents() -> None:
         second.make(coding)
         key = (coding, False)
         assert first._answers[key].coded == second._answers[key].coded
-    assert CODINGS == first.made_codings
+    assert CODINGS == first.prepared_codings
     assert () == PreparedPage(b"short", headers={}).codings
 
 

@@ -169,7 +169,9 @@ async def show_article(request: web.Request) -> web.StreamResponse:
                 zone=request.app[SETTINGS].timezone,
             )
         )
-    return PreparedPage(body, headers=headers, changed_ms=to_ms(article.updated)).made(request)
+    return PreparedPage(body, headers=headers, changed_ms=to_ms(article.updated)).make_answer(
+        request
+    )
 
 
 async def find_article(request: web.Request, article_id: str) -> Article:

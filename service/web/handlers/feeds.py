@@ -70,4 +70,4 @@ async def show_opml(request: web.Request) -> web.StreamResponse:
         changed_ms=version.changed_ms,
     )
     headers = {"Content-Type": "text/x-opml; charset=utf-8", "Cache-Control": BRIEFLY, **CORS}
-    return PreparedPage(body, headers=headers).made(request)
+    return PreparedPage(body, headers=headers).make_answer(request)

@@ -84,14 +84,14 @@ async def show_robots(request: web.Request) -> web.StreamResponse:
     """`/robots.txt`: which paths crawlers may visit."""
     body = sitemap.robots(request.app[SETTINGS].base_url)
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _cache_control()}
-    return PreparedPage(body, headers=headers).made(request)
+    return PreparedPage(body, headers=headers).make_answer(request)
 
 
 async def _xml(request: web.Request, make: Callable[[], bytes]) -> web.StreamResponse:
     headers = {"Content-Type": "application/xml; charset=utf-8", "Cache-Control": _cache_control()}
 
     def answer() -> web.StreamResponse:
-        return PreparedPage(make(), headers=headers).made(request)
+        return PreparedPage(make(), headers=headers).make_answer(request)
 
     return await asyncio.get_running_loop().run_in_executor(None, answer)
 

@@ -12,8 +12,8 @@ from collections.abc import Container
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
-_TAG = re.compile(r'(?:W/)?"([^"]*)"')
-# What we and proxies (Apache mod_deflate, nginx, Varnish) put behind a tag for a coding.
+_ETAG = re.compile(r'(?:W/)?"([^"]*)"')
+# What we and proxies (Apache mod_deflate, nginx, Varnish) append to an entity tag for a coding.
 _SUFFIX = re.compile(r"[-;](?:gzip|br|zstd|deflate|df|gz)$")
 
 
@@ -29,8 +29,8 @@ def is_not_modified(
         changed_s: Last-Modified in seconds since the epoch.
     """
     if if_none_match is not None:
-        given = _tags(if_none_match)
-        return etag in given or "*" in given
+        etags = _etags(if_none_match)
+        return etag in etags or "*" in etags
     if if_modified_since is None:
         return False
     try:
@@ -41,46 +41,47 @@ def is_not_modified(
 
 
 def delta_base(a_im: str, if_none_match: str, known: Container[str]) -> str:
-    """The version that a client has and wants the difference to; empty if there is none.
+    """Hash of the version that a client has, if it accepts a difference from it; otherwise empty.
 
     Args:
-        a_im: the header; `feed` must be in it (RFC 3229 10.5.3).
-        known: hashes of the versions that a difference can be made to.
+        a_im: the header; it must name `feed` (RFC 3229 10.5.3).
+        known: hashes of the versions from which a difference can be made.
     """
-    if not _is_wanted("feed", a_im):
+    if not _is_accepted("feed", a_im):
         return ""
-    return next((etag for etag in _tags(if_none_match) if etag in known), "")
+    return next((etag for etag in _etags(if_none_match) if etag in known), "")
 
 
-def _tags(header: str) -> list[str]:
-    """The hashes in an If-None-Match."""
+def _etags(header: str) -> list[str]:
+    """The hashes in an If-None-Match, without codings."""
     header = header.strip()
-    # Readers exist that send the tag without its quotes.
-    given = _TAG.findall(header) or [part.strip() for part in header.split(",")]
-    return [_SUFFIX.sub("", candidate) for candidate in given]
+    # Some feed readers send the entity tag without its quotes.
+    etags = _ETAG.findall(header) or [etag.strip() for etag in header.split(",")]
+    return [_SUFFIX.sub("", etag) for etag in etags]
 
 
 @lru_cache(maxsize=1_000)
 def choose_coding(accept_encoding: str, available: tuple[str, ...]) -> str:
-    """The one of `available` (best first) that the client likes best; `identity` if none."""
+    """The coding that the client prefers, of `available` (ours, the preferred one first);
+    `identity` if it accepts none of them."""
     if not accept_encoding:
         return "identity"
     qualities = _qualities(accept_encoding)
-    anything = qualities.get("*", 0.0)
-    best = max(available, key=lambda coding: qualities.get(coding, anything), default="identity")
-    return best if qualities.get(best, anything) > 0 else "identity"
+    default = qualities.get("*", 0.0)
+    best = max(available, key=lambda coding: qualities.get(coding, default), default="identity")
+    return best if qualities.get(best, default) > 0 else "identity"
 
 
-def _is_wanted(name: str, header: str) -> bool:
+def _is_accepted(name: str, header: str) -> bool:
     return _qualities(header).get(name, 0.0) > 0
 
 
 def _qualities(header: str) -> dict[str, float]:
-    found = {}
-    for part in header.lower().split(","):
-        name, _, parameters = part.partition(";")
-        found[name.strip()] = _quality(parameters)
-    return found
+    qualities = {}
+    for item in header.lower().split(","):
+        name, _, parameters = item.partition(";")
+        qualities[name.strip()] = _quality(parameters)
+    return qualities
 
 
 def _quality(parameters: str) -> float:

@@ -136,7 +136,7 @@ class PageLoader:
         rendered: Rendered | None = None,
         twin_url: str = "",
     ) -> PreparedPage:
-        wanted = held.document.made_codings if held else ()
+        wanted = held.document.prepared_codings if held else ()
 
         def made() -> PreparedPage:
             prepared = PreparedPage(
@@ -144,7 +144,7 @@ class PageLoader:
                 headers=headers,
                 changed_ms=rendered.changed_ms if rendered else 0,
                 etag=rendered.etag if rendered else "",
-                past=[tag for tag, _ in rendered.previous_versions] if rendered else (),
+                previous_etags=[etag for etag, _ in rendered.previous_versions] if rendered else (),
                 twin_url=twin_url,
             )
             for coding in wanted:
@@ -192,7 +192,7 @@ class PageLoader:
         base = prepared.delta_base(request)
         if base and base not in prepared.deltas and prepared.difference:
             prepared.deltas[base] = await prepared.difference(base) or prepared
-        return await self._in_thread(lambda: prepared.made(request))
+        return await self._in_thread(lambda: prepared.make_answer(request))
 
     def _feed_headers(
         self, page: Page, extension: str, archive_links: ArchiveLinks

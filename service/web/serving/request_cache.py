@@ -213,7 +213,7 @@ async def is_usable() -> bool:
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         handled.append(request.raw_path)
-        response = page.made(request)
+        response = page.make_answer(request)
         connection = cast("CachingConnection", request.protocol)
         connection.remember(hot, cast("PreparedResponse", response))
         return response

@@ -1,9 +1,9 @@
-"""Ready-made responses: everything about an answer that does not depend on the request.
+"""Prepared responses: everything about a response that does not depend on the request.
 
-A document is hashed once per version, and compressed once per version and coding, when the coding
-is first asked for. What goes out for a hot page is one write of bytes that are made once per
-second, because of the Date header. Requests that need more than that (HTTP/1.0, Connection: close)
-get an ordinary response with the same headers.
+A page is hashed once per version, and compressed once per version and coding, when a client first
+requests that coding. A response for a hot page is one write of bytes that are assembled once per
+second, because of the Date header. Requests that need other headers (HTTP/1.0, Connection: close)
+get an ordinary aiohttp response with the same headers.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-# Smaller bodies fit one packet as they are.
+# A smaller body fits in one packet without compression.
 MIN_CODED_BYTES = 1_000
-# Knees of time against size, for 390 kB: br 5 takes 5 ms, br 11 547 ms; gzip 6 takes 6 times as
-# long as 1 for 4 % less; zstd 3 takes 0.7 ms.
+# The best trade of time against size, for 390 kB: br 5 takes 5 ms, br 11 547 ms; gzip 6 takes
+# 6 times as long as 1 for 4 % less; zstd 3 takes 0.7 ms.
 _CODERS: dict[str, Callable[[bytes], bytes]] = {
     "br": lambda body: brotli.compress(body, quality=5),
     "zstd": lambda body: zstd.compress(body, 3),
     "gzip": lambda body: gzip.compress(body, 4, mtime=0),
 }
 CODINGS = tuple(_CODERS)
-"""Besides identity, best first."""
+"""Content codings besides identity, the preferred one first."""
 SERVER = "dateline"
 _REASONS = {200: "OK", 226: "IM Used", 304: "Not Modified"}
-# Elements of HTML are links wherever they stand.
+# Browsers render elements of the HTML namespace as HTML inside any XML document.
 _NOTE = (
     '<p xmlns="http://www.w3.org/1999/xhtml">This is a feed: subscribe by giving its address to a '
     'feed reader, or <a href="{}">read it as a page</a>.</p>'
@@ -58,7 +58,7 @@ def _date(second: int) -> bytes:
 
 
 class PreparedResponse(web.StreamResponse):
-    """One answer, for any number of requests at once: it keeps nothing of a request."""
+    """One response for any number of concurrent requests: it stores no state of a request."""
 
     def __init__(
         self, status: int, headers: Mapping[str, str], body: bytes, *, changed_s: int = 0
@@ -73,16 +73,16 @@ class PreparedResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Only sent where the connection stays open."""
+        """Always true: requests whose connection is to close get an ordinary response."""
         return True
 
     @property
     def coded(self) -> bytes:
-        """The coded body."""
+        """The body in its content coding; empty for HEAD and 304."""
         return self._bytes
 
     def whole(self) -> bytes:
-        """Head and body as bytes, with the current Date."""
+        """The head, with the current Date, and the body; assembled once per second."""
         second = int(time.time())
         if second != self._second:
             changed = "".join(f"{n}: {v}\r\n" for n, v in self.changed(second).items())
@@ -97,7 +97,7 @@ class PreparedResponse(web.StreamResponse):
         return {"Last-Modified": formatdate(self._changed_s, usegmt=True)}
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send head and body at once."""
+        """Send head and body in one write."""
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client is gone")
@@ -110,16 +110,16 @@ class PreparedResponse(web.StreamResponse):
 
 
 class PreparedPage:
-    """All answers that one version of a page can give.
+    """All responses that one version of a page can give.
 
     Args:
-        body: its bytes; hashing them is CPU work, 0.2 ms for 400 kB.
-        headers: of the 200; validators, coding and length are added.
-        changed_ms: Last-Modified; 0 if it has none. It may be ahead of now, and is not sent then.
-        etag: hash of the body, if it is known.
-        past: hashes of earlier versions, to which differences can be made.
-        twin_url: the same as a page for people, if this is XML that browsers do not show.
-        status: 226 for a difference; its `etag` is that of the version it leads to.
+        body: the bytes of the page; hashing them is CPU work, 0.2 ms for 400 kB.
+        headers: headers of the 200 response, without validators, coding and length.
+        changed_ms: Last-Modified in ms; 0 if the page has none. A time in the future is not sent.
+        etag: hash of the body; computed here if it is empty.
+        previous_etags: hashes of earlier versions from which a difference can be made.
+        twin_url: URL of the same page as HTML, if this is XML that browsers do not show.
+        status: 226 for a difference; its `etag` is that of the version that it produces.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class PreparedPage:
         headers: Mapping[str, str],
         changed_ms: int = 0,
         etag: str = "",
-        past: Iterable[str] = (),
+        previous_etags: Iterable[str] = (),
         twin_url: str = "",
         status: int = 200,
     ) -> None:
@@ -137,11 +137,11 @@ class PreparedPage:
         self.etag = etag or etag_of(body)
         self.changed_s = changed_ms // 1000
         self.codings = CODINGS if len(body) >= MIN_CODED_BYTES else ()
-        self.past = frozenset(past)
+        self.previous_etags = frozenset(previous_etags)
         self.deltas: dict[str, PreparedPage] = {}
-        """Hash of a past version → the difference to it, or this document where there is none."""
+        """Hash of an earlier version → the difference from it; this page if there is none."""
         self.difference: Callable[[str], Awaitable[PreparedPage | None]] | None = None
-        """Makes what is in `deltas`."""
+        """Computes the difference from the version with this hash; None if there is none."""
         self._twin_url = twin_url
         self._status = status
         self._headers = headers
@@ -152,44 +152,45 @@ class PreparedPage:
 
     @property
     def size(self) -> int:
-        """Bytes that it may come to hold: the body, what is made of it, and what went out last."""
+        """Upper bound of its memory in bytes: the body, its codings, and the last full response."""
         return 3 * len(self.body) + 4_000
 
     def answer(self, request: web.BaseRequest) -> web.StreamResponse | None:
-        """The answer to a GET or HEAD; None if something must be made for it first."""
+        """The response to a GET or HEAD; None if `make_answer` must prepare it first."""
         coding = choose_coding(request.headers.get("Accept-Encoding", ""), self.codings)
         if self._is_for_people(request):
             return None
-        if self._is_held(request):
+        if self._is_current(request):
             ready = self._not_modified[coding]
         else:
             base = self.delta_base(request)
             source = self.deltas.get(base) if base else self
             if source is None:
                 return None
-            made = source._answers.get((source._coding(coding), request.method == "HEAD"))
-            if made is None:
+            is_head = request.method == "HEAD"
+            response = source._answers.get((source._coding(coding), is_head))
+            if response is None:
                 return None
-            ready = made
-        # 1.0 clients and those that close need other words in the head.
+            ready = response
+        # HTTP/1.0 clients and those that close the connection need another head.
         if request.version >= (1, 1) and request.keep_alive:
             return ready
         headers = {**ready.headers, **ready.changed(int(time.time()))}
         return web.Response(status=ready.status, headers=headers, body=ready.coded or None)
 
-    def made(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The same, made now: CPU work, milliseconds for a large body."""
+    def make_answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Prepare the response if necessary: CPU work, milliseconds for a large body."""
         if self._is_for_people(request):
             return self._readable(request)
         coding = choose_coding(request.headers.get("Accept-Encoding", ""), self.codings)
         source = self.deltas.get(self.delta_base(request), self)
         source.make(source._coding(coding))
         answer = self.answer(request)
-        assert answer is not None  # noqa: S101 -- what it needs is there
+        assert answer is not None  # noqa: S101 -- make() has prepared this coding
         return answer
 
     def make(self, coding: str) -> None:
-        """Compress, and make the answers in this coding."""
+        """Compress the body, and prepare the responses to GET and HEAD in this coding."""
         if (coding, False) in self._answers:
             return
         coded = _CODERS[coding](self.body) if coding in _CODERS else self.body
@@ -198,28 +199,29 @@ class PreparedPage:
         self._answers[coding, False] = self._ready(self._status, headers, coded)
 
     @property
-    def made_codings(self) -> tuple[str, ...]:
-        """Those that were asked for."""
+    def prepared_codings(self) -> tuple[str, ...]:
+        """Codings that clients have requested, `identity` included, in that order."""
         return tuple(coding for coding, head in self._answers if not head)
 
     def delta_base(self, request: web.BaseRequest) -> str:
-        """The past version that the client has and wants the difference to; empty if none."""
+        """Hash of the earlier version that the client has, if it accepts a difference from it;
+        otherwise empty."""
         headers = request.headers
-        if not self.past or "A-IM" not in headers or request.method != "GET":
+        if not self.previous_etags or "A-IM" not in headers or request.method != "GET":
             return ""
-        return delta_base(headers["A-IM"], headers.get("If-None-Match", ""), self.past)
+        return delta_base(headers["A-IM"], headers.get("If-None-Match", ""), self.previous_etags)
 
     def _is_for_people(self, request: web.BaseRequest) -> bool:
-        """Whether somebody opened it in a browser (W3C Fetch Metadata)."""
+        """Whether a person opens the feed in a browser (W3C Fetch Metadata)."""
         return bool(self._twin_url) and request.headers.get("Sec-Fetch-Dest") == "document"
 
     def _readable(self, request: web.BaseRequest) -> web.Response:
-        """As a browser shows it: they apply a feed's stylesheet to XML of no special type only."""
+        """The feed as application/xml, the type for which browsers apply its stylesheet."""
         note = _NOTE.format(escape(self._twin_url)).encode()
-        body = _FIRST_TAG.sub(lambda etag: etag.group() + note, self.body, count=1)
+        body = _FIRST_TAG.sub(lambda match: match.group() + note, self.body, count=1)
         headers = {
             "Content-Type": "application/xml; charset=utf-8",
-            # Not for shared caches: readers shall not get it.
+            # Not for shared caches: feed readers must not get this variant.
             "Cache-Control": "private, max-age=60",
             "Link": self._headers.get("Link", ""),
         }
@@ -227,10 +229,11 @@ class PreparedPage:
         response.enable_compression()
         return response
 
-    def _coding(self, wanted: str) -> str:
-        return wanted if wanted in self.codings else "identity"
+    def _coding(self, preferred: str) -> str:
+        return preferred if preferred in self.codings else "identity"
 
-    def _is_held(self, request: web.BaseRequest) -> bool:
+    def _is_current(self, request: web.BaseRequest) -> bool:
+        """Whether the client already has this version."""
         headers = request.headers
         return is_not_modified(
             if_none_match=headers.get("If-None-Match"),
@@ -247,9 +250,9 @@ class PreparedPage:
         return PreparedResponse(status, headers, body, changed_s=self.changed_s)
 
     def _all_headers(self, coding: str) -> dict[str, str]:
-        made = {"Server": SERVER, **self._headers}
-        made["ETag"] = f'"{self.etag}"' if coding == "identity" else f'"{self.etag}-{coding}"'
-        made["Vary"] = "Accept-Encoding"
+        headers = {"Server": SERVER, **self._headers}
+        headers["ETag"] = f'"{self.etag}"' if coding == "identity" else f'"{self.etag}-{coding}"'
+        headers["Vary"] = "Accept-Encoding"
         if coding != "identity":
-            made["Content-Encoding"] = coding
-        return made
+            headers["Content-Encoding"] = coding
+        return headers
