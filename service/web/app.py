@@ -96,7 +96,7 @@ def serve_hot(
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         if request.method in ("GET", "HEAD") and not request.body_exists:
             hot = cache.hot(request.raw_path)
-            ready = hot.document.answer(request) if hot else None
+            ready = hot.prepared.answer(request) if hot else None
             if hot and ready:
                 if isinstance(ready, PreparedResponse) and isinstance(
                     request.protocol, CachingConnection

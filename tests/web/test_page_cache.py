@@ -67,7 +67,7 @@ async def get(cache: PageCache, page: Page = PAGE, extension: str = "rss") -> Pr
     """The page, as a request would."""
     path = page.feed_path(extension)
     hot = cache.hot(path)
-    return hot.document if hot else await cache.get(page, extension, hot_path=path)
+    return hot.prepared if hot else await cache.get(page, extension, hot_path=path)
 
 
 async def test_a_page_is_loaded_once_and_then_hot(cache: PageCache, loads: Loads) -> None:

@@ -54,7 +54,7 @@ class Served:
         if hot is None:
             self.slow.append(f"{request.method} {request.raw_path} {await request.read()!r}")
             return web.Response(text="slow")
-        ready = hot.document.make_answer(request)
+        ready = hot.prepared.make_answer(request)
         if isinstance(ready, PreparedResponse):
             assert isinstance(request.protocol, CachingConnection)
             request.protocol.remember(hot, ready)
@@ -66,8 +66,8 @@ async def served() -> AsyncIterator[Served]:
     """The server, listening; its clients are closed at the end."""
     served = Served()
     for name in ("1", "2"):
-        document = PreparedPage(f"page {name}".encode(), headers={"Cache-Control": "max-age=60"})
-        served.pages[f"/{name}"] = Hot(document, until=time.monotonic() + 60)
+        prepared = PreparedPage(f"page {name}".encode(), headers={"Cache-Control": "max-age=60"})
+        served.pages[f"/{name}"] = Hot(prepared, until=time.monotonic() + 60)
     app = web.Application()
     runner = web.AppRunner(app)
     await runner.setup()
@@ -129,7 +129,7 @@ async def test_the_second_time_it_is_a_look_up(served: Served) -> None:
 async def test_what_is_conditional_is_another_request(served: Served) -> None:
     """And has another answer, which is remembered like any."""
     client = await served.client()
-    tag = served.pages["/1"].document.etag
+    tag = served.pages["/1"].prepared.etag
     conditional = ONE[:-2] + f'If-None-Match: "{tag}"\r\n\r\n'.encode()
     for _ in range(2):
         assert ["page 1"] == await client.ask(ONE)
@@ -192,8 +192,8 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go, and pages let go of what was forgotten."""
     monkeypatch.setattr(request_cache, "MAX_REQUESTS", 3)
     held, hot = RequestCache(), Hot(PreparedPage(b"x", headers={}), until=time.monotonic() + 60)
-    hot.document.make("identity")
-    ready = hot.document._answers["identity", False]
+    hot.prepared.make("identity")
+    ready = hot.prepared._answers["identity", False]
     for number in range(10):
         held.remember(b"%d" % number, hot, ready)
     assert [None, ready] == [held.get(b"6"), held.get(b"7")]

@@ -1,8 +1,8 @@
-"""New events, to all open connections of a server process.
+"""Broadcast of new events to all open `/events` connections of a server process.
 
-One reader a shard and process feeds them. An event is decoded and framed once for all listeners,
-and written to each connection as it is: no task wakes for it. A connection that does not read is
-cut off, comes back where it was, and nobody waits for it.
+Each process reads each shard of the stream once. An event is decoded and framed once for all
+listeners, and the same bytes are written to each connection: no task wakes for it. A client that
+does not read is disconnected and can resume from its last event; other clients never wait for it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from service.storage.event_stream import EventStream
 
 logger = logging.getLogger(__name__)
 
-# Unsent bytes of a connection before it is cut off: 1,000 events of 4 kB. Of one event all that
-# wait for it share the bytes.
+# Unsent bytes at which a connection is closed: 1,000 events of 4 kB. All connections that wait to
+# send an event share its bytes.
 MAX_BEHIND_BYTES = 4_000_000
-# Events that wait while a connection is still sent older ones.
+# Events that wait while older ones are still being sent to a connection.
 MAX_BEHIND = 1_000
 BATCH = 200
-# Connections that are written to before others of the process have their turn.
+# Connections that are written to before the other tasks of the process run.
 AT_ONCE = 100
 RECONNECT_S = 1.0
 START_TIMEOUT_S = 5.0
 
 
 class Frame:
-    """An event as it is sent."""
+    """An event, decoded and formatted as a server-sent event once for all listeners."""
 
     def __init__(self, event: Event) -> None:
         self.event = event
@@ -44,7 +44,7 @@ class Frame:
 
     @cached_property
     def paths(self) -> Sequence[str]:
-        """Category paths of its article; none of an event that is not ours."""
+        """Category paths of its article; empty if its data is not that of an article."""
         try:
             paths: Sequence[str] = orjson.loads(self.event.data)["categories"]
         except (ValueError, KeyError, TypeError):
@@ -54,24 +54,24 @@ class Frame:
     @cached_property
     def _lines(self) -> bytes:
         event = self.event
-        # A line break in foreign data would end the field.
+        # A line break in the data would end the field.
         if not event.type or b"\n" in event.data:
             return b""
         body = orjson.dumps({**event.envelope(), "data": orjson.Fragment(event.data)})
         return f"\nevent: {event.type}\ndata: ".encode() + body + b"\n\n"
 
     def text(self, event_id: str) -> bytes:
-        """With the id to resume from; empty for what is no event."""
+        """The server-sent event with the id to resume from; empty if it cannot be sent as one."""
         return b"id: " + event_id.encode() + self._lines if self._lines else b""
 
     @cached_property
     def alone(self) -> bytes:
-        """The chunk of it (RFC 9112 7.1) where there is one shard, which is the same for all."""
+        """Its chunk (RFC 9112 7.1) if the stream has one shard: then it is the same for all."""
         return chunk(self.text(self.event.entry_id))
 
 
 def chunk(data: bytes) -> bytes:
-    """Data as a chunk; nothing for nothing, because an empty chunk is the end."""
+    """Data as an HTTP chunk; no data gives no chunk, because an empty chunk ends the response."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
 
@@ -79,24 +79,24 @@ class Listener:
     """One open connection.
 
     Args:
-        transport: of the connection, whose head was sent; HTTP/1.1, chunked.
-        entry_ids: id of the last event that it has, one a shard.
-        wanted: category paths; all if there are none.
+        transport: transport of a chunked HTTP/1.1 response whose head was sent.
+        entry_ids: the last stream entry id that the client has, for each shard.
+        paths: category paths whose events are sent, with those below them; empty for all events.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, entry_ids: list[str], wanted: Sequence[str]
+        self, transport: asyncio.Transport, entry_ids: list[str], paths: Sequence[str]
     ) -> None:
         self.ended = asyncio.Event()
         self.entry_ids = entry_ids
         self._positions = list(map(position, entry_ids))
         self._transport = transport
-        self._wanted = wanted
+        self._paths = paths
         self._waiting: list[Frame] | None = []
         self._was_written_to = False
 
     def give(self, frame: Frame) -> None:
-        """Send it, or keep it until `catch_up` is over; end the connection if that is too much."""
+        """Send an event, or hold it until `go_live`; close the connection if too many wait."""
         if self._waiting is None:
             self._send(frame)
         elif len(self._waiting) < MAX_BEHIND:
@@ -105,23 +105,23 @@ class Listener:
             self._cut_off()
 
     def send_old(self, frame: Frame) -> bool:
-        """Send one from before; whether there is room for more at once."""
+        """Send a missed event; False if the caller must wait before it sends the next one."""
         self._send(frame)
         return self._transport.get_write_buffer_size() < MAX_BEHIND_BYTES // 2
 
     def send(self, data: bytes) -> None:
-        """Write bytes that are not an event."""
+        """Write bytes that are not an event, such as a comment or `retry`."""
         if not self._transport.is_closing():
             self._transport.write(chunk(data))
 
     def go_live(self) -> None:
-        """What came meanwhile, and from now on each as it comes."""
+        """Send the events that arrived meanwhile; later ones are sent as they arrive."""
         waiting, self._waiting = self._waiting or [], None
         for frame in waiting:
             self._send(frame)
 
     def was_written_to(self) -> bool:
-        """Whether anything was sent since the last call."""
+        """Whether an event was sent since the last call."""
         was, self._was_written_to = self._was_written_to, False
         return was
 
@@ -131,7 +131,7 @@ class Listener:
             return
         self._positions[event.shard] = frame.position
         self.entry_ids[event.shard] = event.entry_id
-        if self._wanted and not any(is_within(path, frame.paths) for path in self._wanted):
+        if self._paths and not any(is_within(path, frame.paths) for path in self._paths):
             return
         transport = self._transport
         if transport.is_closing():
@@ -139,39 +139,43 @@ class Listener:
         elif transport.get_write_buffer_size() > MAX_BEHIND_BYTES:
             self._cut_off()
         else:
-            whole = len(self.entry_ids) == 1
-            data = frame.alone if whole else chunk(frame.text(",".join(self.entry_ids)))
+            has_one_shard = len(self.entry_ids) == 1
+            data = frame.alone if has_one_shard else chunk(frame.text(",".join(self.entry_ids)))
             if data:
                 transport.write(data)
                 self._was_written_to = True
 
     def _cut_off(self) -> None:
         if not self.ended.is_set():
-            logger.warning("cut off a reader of /events")
+            logger.warning("disconnected a client of /events that does not read")
             self.ended.set()
-            # What it has not read by now is not kept for it.
+            # Discard what it has not read: it resumes from its last event.
             self._transport.abort()
 
 
 class Broadcast:
-    """New events, to every open connection of this process."""
+    """Sends new events to every listener of this process."""
 
     def __init__(self, stream: EventStream) -> None:
         self._stream = stream
         self._listeners: set[Listener] = set()
         self._is_closed = False
-        self._anybody = asyncio.Event()
+        self._has_listeners = asyncio.Event()
         self._following: set[int] = set()
-        """Shards that are read, from before anybody who listens now began to."""
+        """Shards that are being read, since before the first present listener was added."""
         self._followed = asyncio.Event()
 
     @asynccontextmanager
     async def listening(self, listener: Listener) -> AsyncIterator[Listener]:
-        """It is given what comes from now on. Raises Unavailable if nothing can be read."""
+        """Give new events to the listener inside the context.
+
+        Raises:
+            Unavailable: the stream cannot be read, or the server is ending.
+        """
         if self._is_closed:
             raise Unavailable("the server is ending")
         self._listeners.add(listener)
-        self._anybody.set()
+        self._has_listeners.set()
         try:
             await self._started()
             yield listener
@@ -191,19 +195,20 @@ class Broadcast:
 
     @property
     def listeners(self) -> int:
-        """Number of open connections."""
+        """Number of open connections of this process."""
         return len(self._listeners)
 
     def close(self) -> None:
-        """End every connection, at the end of the process."""
+        """End every connection, and `run`, when the process ends."""
         for listener in self._listeners:
             listener.ended.set()
         self._is_closed = True
-        self._anybody.set()
+        self._has_listeners.set()
         self._followed.set()
 
     async def run(self, shard: int, stop: asyncio.Event) -> None:
-        """Read one shard while anybody listens, until `stop` is set; wait while Redis is away."""
+        """Read one shard while there are listeners, until `stop` is set; retry while Redis is
+        unavailable."""
         last: str | None = None
         while not stop.is_set():
             if not self._listeners:
@@ -211,8 +216,8 @@ class Broadcast:
                     return
                 last = None
                 self._following.discard(shard)
-                self._anybody.clear()
-                await self._anybody.wait()
+                self._has_listeners.clear()
+                await self._has_listeners.wait()
                 continue
             try:
                 with redis_errors_as_unavailable():

@@ -1,13 +1,13 @@
-"""Requests that came before, byte for byte: answered from their bytes, before they are parsed.
+"""Repeated requests are answered by a look-up of their bytes, before they are parsed.
 
-A reader sends the same request each time it polls. Once aiohttp has parsed it and it was answered
-from a hot page, its bytes are remembered with the answer, as long as that page is hot; the next one
-is a look-up and a write. Whatever is not exactly one whole request on an idle connection goes the
-long way, and so does everything after it on that connection: what these bytes mean then depends on
-what came before.
+A feed reader sends the same bytes each time it polls. Once aiohttp has parsed such a request and it
+was answered from a hot page, its bytes are remembered with the response, as long as that page is
+hot; the next one is a look-up and a write. Anything but exactly one whole request on an idle
+connection is left to aiohttp, and so is everything after it on that connection, because the meaning
+of those bytes depends on the bytes before them.
 
-This is the one place in the insides of aiohttp's server. `is_usable` tells at the start whether
-they are as they were when this was written; if not, `make_site` serves the plain way.
+This is the only module that relies on internals of aiohttp's server. `is_usable` checks at the
+start that they still work as this module expects; if not, `make_site` serves without the cache.
 """
 
 from __future__ import annotations
@@ -29,46 +29,47 @@ from service.web.serving.response import PreparedPage, PreparedResponse
 
 logger = logging.getLogger(__name__)
 
-# Readers' requests are 200 to 400 bytes, browsers' a thousand.
+# Requests of feed readers are 200 to 400 bytes, those of browsers a thousand.
 MAX_REQUESTS = 4_096
 MAX_REQUEST_BYTES = 2_000
 CHECK_S = 5.0
 _END = b"\r\n\r\n"
 _CHECK = b"GET /check HTTP/1.1\r\nHost: localhost\r\n\r\n"
-# Requests with these are more than their head.
+# With these headers, a request is more than its head.
 _MORE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\r\nexpect:")
 
 
 @dataclass(slots=True, eq=False)
 class Hot:
-    """A document while it may be served without asking anybody."""
+    """A page while it may be served without asking Redis."""
 
-    document: PreparedPage
+    prepared: PreparedPage
     until: float = 0.0
-    """Of the monotonic clock."""
+    """End of that time, by the monotonic clock in seconds."""
     uses: int = 0
-    """Since it last changed."""
+    """Requests since the page last changed."""
     requests: set[bytes] = field(default_factory=set)
+    """Requests that RequestCache answers with it."""
 
 
 class RequestCache:
-    """Request → hot page and answer; the oldest go first."""
+    """Request bytes → hot page and response; the oldest are removed first."""
 
     def __init__(self) -> None:
         self._answers: dict[bytes, tuple[Hot, PreparedResponse]] = {}
         self.hits = 0
 
     def get(self, request: bytes) -> PreparedResponse | None:
-        """The answer to it, if it came before and its page is still hot."""
-        found = self._answers.get(request)
-        if found is None or found[0].until < time.monotonic():
+        """The response to a known request; None if it is new or its page is not hot any more."""
+        hot, answer = self._answers.get(request, (None, None))
+        if hot is None or hot.until < time.monotonic():
             return None
-        found[0].uses += 1
+        hot.uses += 1
         self.hits += 1
-        return found[1]
+        return answer
 
     def remember(self, request: bytes, hot: Hot, answer: PreparedResponse) -> None:
-        """Give this answer to the same request while its page is hot."""
+        """Answer the same bytes with this response while the page is hot."""
         self._drop(request)
         self._answers[request] = hot, answer
         hot.requests.add(request)
@@ -76,18 +77,18 @@ class RequestCache:
             self._drop(next(iter(self._answers)))
 
     def forget(self, hot: Hot) -> None:
-        """Drop the answers of a page that is no longer hot."""
+        """Drop the responses of a page that is no longer hot."""
         for request in list(hot.requests):
             self._drop(request)
 
     def forget_all(self) -> None:
-        """Drop all answers: no page is hot any more."""
+        """Drop all responses: no page is hot any more."""
         self._answers.clear()
 
     def _drop(self, request: bytes) -> None:
-        found = self._answers.pop(request, None)
-        if found is not None:
-            found[0].requests.discard(request)
+        hot, _ = self._answers.pop(request, (None, None))
+        if hot is not None:
+            hot.requests.discard(request)
 
 
 class CachingConnection(RequestHandler):
@@ -120,7 +121,7 @@ class CachingConnection(RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Answer what came before; leave the rest to aiohttp."""
+        """Answer a known request; pass anything else to aiohttp."""
         if self._is_plain:
             waiter = self._waiter
             is_idle = waiter is not None and not waiter.done() and not self._messages
@@ -135,13 +136,13 @@ class CachingConnection(RequestHandler):
         super().data_received(data)
 
     def remember(self, hot: Hot, answer: PreparedResponse) -> None:
-        """The request that is being handled gets this answer."""
+        """Remember the response to the request that is being handled, if it can be repeated."""
         if self._is_plain and len(self._request) <= MAX_REQUEST_BYTES:
             self._repeated.remember(self._request, hot, answer)
 
 
 def is_one_request(data: bytes) -> bool:
-    """Whether these bytes are the whole of one GET or HEAD, and nothing but its head."""
+    """Whether these bytes are exactly one whole GET or HEAD request without a body."""
     if not data.startswith((b"GET ", b"HEAD ")) or data.find(_END) != len(data) - len(_END):
         return False
     head = data.lower()
@@ -149,7 +150,7 @@ def is_one_request(data: bytes) -> bool:
 
 
 class CachingSite(web.SockSite):
-    """A socket whose connections look requests up before they parse them."""
+    """A listening socket whose connections use the request cache."""
 
     __slots__ = ("_limit", "_repeated")
 
@@ -193,7 +194,7 @@ async def make_site(
     limit: ConnectionLimit,
     backlog: int,
 ) -> web.BaseSite:
-    """The site that serves a runner: with the request cache, or plainly where that cannot work."""
+    """The site that serves a runner: with the request cache, or without it if it is not usable."""
     if await is_usable():
         return CachingSite(runner, sock, repeated=cache, limit=limit, backlog=backlog)
     logger.warning(
@@ -205,7 +206,7 @@ async def make_site(
 
 
 async def is_usable() -> bool:
-    """Whether aiohttp and the request cache answer one request with the same bytes, each once."""
+    """Whether aiohttp and the request cache each answer the same request once, with equal bytes."""
     handled: list[str] = []
     cache = RequestCache()
     page = PreparedPage(b"check", headers={"Content-Type": "text/plain"})
@@ -221,7 +222,7 @@ async def is_usable() -> bool:
     try:
         async with asyncio.timeout(CHECK_S):
             by_aiohttp, by_cache = await _answers(cache, handle)
-    except Exception as exc:  # noqa: BLE001 -- whatever breaks, the plain way works
+    except Exception as exc:  # noqa: BLE001 -- whatever fails, serving without the cache works
         logger.debug("the check of the request cache failed", extra={"reason": repr(exc)})
         return False
     return by_aiohttp == by_cache and (len(handled), cache.hits) == (1, 1)
@@ -230,7 +231,7 @@ async def is_usable() -> bool:
 async def _answers(
     cache: RequestCache, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 ) -> list[bytes]:
-    """The answers to one request, sent twice on a connection without a network; without dates."""
+    """The responses, without their dates, to a request sent twice over a socket pair."""
     ours, theirs = socket.socketpair()
     server = web.Server(handle, access_log=None)
     connections = _connections(cache, ConnectionLimit(2, reserved=0), server)
