@@ -1,1 +1,1 @@
-"""What every handler needs: application keys, authorization, bodies, errors as answers."""
+"""What every handler needs: application keys, authorization, bodies, error responses."""

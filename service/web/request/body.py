@@ -1,9 +1,9 @@
-"""Bodies: of requests, bounded before, while and after they are read; and of JSON answers.
+"""Request bodies, limited in size before, while and after they are read; JSON responses.
 
-aiohttp would unpack every coded body on the loop, for every path and before anybody looks at it:
-1,516 bytes of brotli are 2.4 s of CPU. So HANDLER_OPTIONS turn that off.
-Only what publishes takes a coded body, gzip alone, and unpacks it in a thread, after authorisation
-and within bounds.
+By default aiohttp decompresses every body on the event loop, for every path and before its handler
+runs: 1,516 bytes of brotli are 2.4 s of CPU. HANDLER_OPTIONS turn that off. Only the handler that
+publishes articles accepts a compressed body, gzip alone, and decompresses it in a thread, after
+authorization and up to a limit.
 """
 
 from __future__ import annotations
@@ -20,30 +20,36 @@ from service.errors import InvalidInput
 from service.web.request.keys import SETTINGS
 
 LINGER_S = 2.0
-"""How long a body that nobody wants is read on after its answer, so that its sender sees that."""
+"""How long the rest of a refused body is read, so that its sender can receive the response."""
 HANDLER_OPTIONS = {"auto_decompress": False, "lingering_time": LINGER_S}
-"""Arguments of aiohttp's request handler."""
+"""Arguments of aiohttp's RequestHandler."""
 _GZIP = ("gzip", "x-gzip")
 
 
 async def read_body(request: web.Request, *, max_bytes: int = 0, takes_gzip: bool = False) -> bytes:
-    """The body, of at most so many bytes as sent and as unpacked (API_MAX_BYTES if it is 0).
+    """The decompressed body, empty if the request has none.
+
+    Args:
+        max_bytes: limit of the body as sent and as decompressed; API_MAX_BYTES if it is 0.
+        takes_gzip: whether `Content-Encoding: gzip` is accepted.
 
     Raises:
-        HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType: before anything of it is read, if its
-            head says so.
-        InvalidInput: broken gzip.
-        TimeoutError: it does not come.
+        HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType: before any of the body is read if its
+            headers are sufficient to decide.
+        InvalidInput: the gzip data is broken.
+        TimeoutError: the body did not arrive in time.
     """
     settings = request.app[SETTINGS]
     max_bytes = max_bytes or settings.api_max_bytes
     check_length(request, max_bytes=max_bytes)
-    given = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, [])).lower().split(",")
-    codings = [coding.strip() for coding in given if coding.strip() not in ("", "identity")]
+    header = ",".join(request.headers.getall(hdrs.CONTENT_ENCODING, [])).lower()
+    names = [name.strip() for name in header.split(",")]
+    codings = [name for name in names if name not in ("", "identity")]
     if codings and not (takes_gzip and len(codings) == 1 and codings[0] in _GZIP):
-        taken = "gzip or none" if takes_gzip else "none"
+        accepted = "gzip or none" if takes_gzip else "none"
+        shown = ", ".join(codings)[:100]
         raise web.HTTPUnsupportedMediaType(
-            text=f"Content-Encoding {', '.join(codings)[:100]!r} is not taken here: {taken}",
+            text=f"Content-Encoding {shown!r} is not accepted here: use {accepted}",
             headers={hdrs.ACCEPT_ENCODING: "gzip" if takes_gzip else "identity"},
         )
     async with asyncio.timeout(settings.fetch_timeout_s):
@@ -52,7 +58,7 @@ async def read_body(request: web.Request, *, max_bytes: int = 0, takes_gzip: boo
 
 
 def check_length(request: web.BaseRequest, *, max_bytes: int) -> None:
-    """Raise HTTPRequestEntityTooLarge if the head says that the body is larger."""
+    """Raise HTTPRequestEntityTooLarge if Content-Length is larger."""
     if (request.content_length or 0) > max_bytes:
         raise web.HTTPRequestEntityTooLarge(max_bytes, text=_too_large(max_bytes))
 
@@ -69,18 +75,18 @@ def _unpacked(body: bytes, max_bytes: int) -> bytes:
     except Undecodable as exc:
         raise InvalidInput("body", body[:20], f"{exc}") from exc
     if not decoder.is_whole:
-        raise InvalidInput("body", body[:20], "its gzip data has no end")
+        raise InvalidInput("body", body[:20], "the gzip data is incomplete")
     return bytes(unpacked)
 
 
 def _too_large(max_bytes: int) -> str:
-    return f"a body of at most {max_bytes} bytes is taken here"
+    return f"the body must be at most {max_bytes} bytes"
 
 
 def json_response(
     value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """JSON, not to be kept by caches."""
+    """A JSON response that caches must not store."""
     return web.json_bytes_response(
         value, status=status, headers={"Cache-Control": "no-store", **(headers or {})},
         dumps=orjson.dumps,
@@ -88,12 +94,13 @@ def json_response(
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object. Raises InvalidInput."""
+    """The body as a JSON object. Raises InvalidInput if it is anything else."""
     body = await read_body(request)
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise InvalidInput("body", body[:80].decode("utf-8", "replace"), f"no JSON: {exc}") from exc
+        start = body[:80].decode("utf-8", "replace")
+        raise InvalidInput("body", start, f"is not JSON: {exc}") from exc
     if not isinstance(value, dict):
         raise InvalidInput("body", value, "must be a JSON object")
     return value

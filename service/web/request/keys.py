@@ -1,4 +1,4 @@
-"""What handlers need, spelled once; filled by `app.create_app`."""
+"""Application keys: what the handlers need; `app.create_app` and its resources set them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page as a request names it: found, sent to its one URL, answered from the page cache."""
+"""Requests for a page: parse its path, redirect to its canonical URL, answer from the cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from service.web.request.keys import CACHE, PAGE_LOADER
 
 
 async def known_page(request: web.Request, path: str) -> Page:
-    """The page of a path. Raises NotFound."""
+    """The page that a path names.
+
+    Raises:
+        NotFound: the path is not that of a page, or its category or view does not exist.
+    """
     page = parse_page(path)
     if page is None:
         raise NotFound(f"{request.path}: no such category or date")
@@ -25,12 +29,16 @@ async def known_page(request: web.Request, path: str) -> Page:
 async def answer_page(
     request: web.Request, page: Page, extension: str, true_path: str
 ) -> web.StreamResponse:
-    """The page in this format, from the cache; a redirect for another spelling of its path."""
-    # One URL for each page: near misses (case, a missing zero, another order) are sent there.
+    """The page in this format, from the cache.
+
+    Raises:
+        HTTPPermanentRedirect: the path is another spelling of `true_path`.
+    """
+    # One URL for each page: other spellings (case, a missing zero, another order) are redirected.
     requested_path = request.path_qs if extension in FORMATS else request.path
     if unquote_plus(requested_path) != unquote_plus(true_path):
         raise web.HTTPPermanentRedirect(true_path)
-    # Percent-encoding spells one path in thousands of ways: only ours is remembered.
+    # Percent-encoding can spell one path in thousands of ways: only the canonical one becomes hot.
     hot_path = true_path if request.raw_path == true_path else ""
     prepared = await request.app[CACHE].get(page, extension, hot_path=hot_path)
     return await request.app[PAGE_LOADER].answer(prepared, request)

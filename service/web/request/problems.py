@@ -1,7 +1,7 @@
-"""Errors as answers: problem+json (RFC 9457) for programs, a page for people.
+"""Error responses: problem+json (RFC 9457) for programs, an HTML page for people.
 
-The one place where exceptions become statuses. What is nobody's fault but ours is logged with its
-traceback and shown without it.
+Exceptions become HTTP statuses only here. An internal error is logged with its traceback; the
+client does not get the traceback.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from service.web.serving.page_loader import HTML_HEADERS
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# What an error's status is explained by (RFC 9110 15.5.2, 15.5.6, 15.5.16).
+# Headers that explain the status of an error (RFC 9110 15.5.2, 15.5.6, 15.5.16).
 _EXPLAINING_HEADERS = ("Allow", "WWW-Authenticate", "Accept-Encoding")
-# Of the path in an error.
+# Characters of the path that an error text shows.
 MAX_SHOWN_CHARS = 200
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
@@ -39,7 +39,7 @@ _FOR_PROGRAMS = (
 
 
 def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
-    """The members of a problem. `type` is about:blank, so `title` is the status's own phrase."""
+    """The members of a problem; `type` is about:blank, so `title` is the phrase of the status."""
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -50,72 +50,72 @@ def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
 
 
 def of_error(exc: DatelineError) -> dict[str, Any]:
-    """The problem of one of our own errors."""
+    """The problem that describes one of our own errors; its status is 400, 404, 500 or 503."""
     match exc:
         case InvalidInput():
             return problem(400, str(exc), field=exc.field, value=exc.value)
         case NotFound():
             return problem(404, str(exc))
         case Unavailable():
-            # The error names our Redis; readers need not know where it is. A reply may be lost
-            # after its command was done.
-            text = "storage cannot be reached or cannot write now; what was sent may have been kept"
+            # The error names the address of our Redis, which clients need not know. The reply to
+            # a command may be lost after the command was executed.
+            text = "storage is unavailable or cannot write now; the request may have been stored"
             return problem(503, f"{text}: send it again")
         case _:
             return problem(500, str(exc))
 
 
 def middleware(settings: Settings) -> Any:
-    """Turn whatever a handler raises into an answer."""
+    """Turn every exception of a handler into an error response."""
 
     @web.middleware
     async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         headers: dict[str, str] = {}
         try:
-            # Whatever the path: nothing of a body that is too large is waited for.
+            # For every path: do not wait for a body that is too large.
             check_length(request, max_bytes=settings.api_max_bytes)
             with redis_errors_as_unavailable():
                 return await handler(request)
         except Unavailable as exc:
             logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})
-            found = of_error(exc)
+            members = of_error(exc)
             headers["Retry-After"] = str(exc.retry_after_s)
         except DatelineError as exc:
-            found = of_error(exc)
+            members = of_error(exc)
         except HTTPException as exc:
             if exc.status < 400:
                 raise
-            found, headers = _of_http(exc, request)
+            members, headers = _of_http(exc, request)
         except web.RequestPayloadError as exc:
-            found = problem(400, f"the body cannot be read: {exc}")
-            # What is left of the body stands before the next request.
+            members = problem(400, f"the body cannot be read: {exc}")
+            # The rest of the body would be read as the next request.
             headers["Connection"] = "close"
         except TimeoutError:
-            found = problem(408, "the body did not come in time")
+            members = problem(408, "the body did not arrive in time")
             headers["Connection"] = "close"
         except ConnectionError:
-            raise  # The client has left: nobody is to be answered.
-        except Exception:  # The border: a bug costs one request, not the server.
+            raise  # The client has closed the connection: no response can be sent.
+        except Exception:  # The outermost handler: a bug costs one request, not the server.
             logger.exception("a request failed", extra={"path": _shown(request)})
-            found = problem(500, "an error of ours; it is in the log")
-        return _response(request, found, headers, settings)
+            members = problem(500, "an internal error; the operator's log has it")
+        return _response(request, members, headers, settings)
 
     return answer_errors
 
 
 async def handle_expect(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue`: a body that is too large is not asked for."""
+    """Answer `Expect: 100-continue`: with 413 instead if the body is too large."""
     settings = request.app[SETTINGS]
     try:
         check_length(request, max_bytes=settings.api_max_bytes)
         if request.headers[hdrs.EXPECT].lower() != "100-continue":
             raise web.HTTPExpectationFailed(text="Expect: only 100-continue is known")
     except HTTPException as exc:
-        found, headers = _of_http(exc, request)
-        return _response(request, found, headers, settings)
+        members, headers = _of_http(exc, request)
+        return _response(request, members, headers, settings)
     if request.version == HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # That is no answer yet.
+        # This is not the response yet: `_response` must not find that its head was sent.
         request.writer.output_size = 0
     return None
 
@@ -123,13 +123,13 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
 def _of_http(exc: HTTPException, request: web.Request) -> tuple[dict[str, Any], dict[str, str]]:
     headers = {name: exc.headers[name] for name in _EXPLAINING_HEADERS if name in exc.headers}
     if exc.status in (413, 415, 417):
-        # What is left of the body stands before the next request.
+        # The rest of the body would be read as the next request.
         headers["Connection"] = "close"
     return problem(exc.status, _detail(exc, request)), headers
 
 
 def _detail(exc: HTTPException, request: web.Request) -> str:
-    """The words that it was raised with; aiohttp's router gives the status alone."""
+    """The text of the exception; for errors of the router, which have no text, one that helps."""
     if exc.text and exc.text != f"{exc.status}: {exc.reason}":
         return exc.text
     path = _shown(request)[:MAX_SHOWN_CHARS]
@@ -141,42 +141,42 @@ def _detail(exc: HTTPException, request: web.Request) -> str:
 
 
 def _shown(request: web.Request) -> str:
-    """The path, for the log; a private feed's is a secret."""
+    """The path for the log; that of a private feed is a secret and is left out."""
     return "/private/…" if request.path.startswith("/private") else request.path
 
 
 def _response(
-    request: web.Request, found: dict[str, Any], headers: dict[str, str], settings: Settings
+    request: web.Request, members: dict[str, Any], headers: dict[str, str], settings: Settings
 ) -> web.Response:
     if request.writer.output_size and request.transport is not None:
-        # The head has gone out: a second one would stand inside the body.
+        # The head was sent: a second head would become part of the body.
         request.transport.abort()
-        raise ConnectionResetError(found["detail"])
-    answer = _answer(request, found, headers, settings)
+        raise ConnectionResetError(members["detail"])
+    answer = _answer(request, members, headers, settings)
     if headers.pop("Connection", None):
         answer.force_close()
     return answer
 
 
 def _answer(
-    request: web.Request, found: dict[str, Any], headers: dict[str, str], settings: Settings
+    request: web.Request, members: dict[str, Any], headers: dict[str, str], settings: Settings
 ) -> web.Response:
-    status = int(found["status"])
+    status = int(members["status"])
     headers["Cache-Control"] = "no-store"
     if request.path.startswith(_FOR_PROGRAMS) or request.path.endswith(".json"):
         return web.Response(
-            status=status, headers=headers, content_type=MEDIA_TYPE, body=orjson.dumps(found)
+            status=status, headers=headers, content_type=MEDIA_TYPE, body=orjson.dumps(members)
         )
     if request.path == HUB_PATH:
         # WebSub 5.1.2: errors are described as plain text.
         headers["X-Content-Type-Options"] = "nosniff"
-        return web.Response(status=status, headers=headers, text=f"{found['detail']}\n")
+        return web.Response(status=status, headers=headers, text=f"{members['detail']}\n")
     view = render.ErrorView(
         site_title=settings.site_title,
         base_url=settings.base_url,
         status=status,
-        heading=str(found["title"]),
-        detail=str(found["detail"]),
+        heading=str(members["title"]),
+        detail=str(members["detail"]),
     )
     return web.Response(
         status=status, headers={**HTML_HEADERS, **headers}, body=render.render_error(view)
