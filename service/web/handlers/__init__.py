@@ -1,2 +1,2 @@
-"""Handlers: one module a noun; each reads a request, asks storage or manage, and answers. Never one
-another."""
+"""Handlers, one module for each noun: read a request, call storage or manage, answer. A handler
+never imports another one."""

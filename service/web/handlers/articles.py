@@ -24,7 +24,7 @@ from service.web.request.keys import CLOCK, PAGE_LOADER, SETTINGS, STORE
 from service.web.serving.page_loader import BRIEFLY, CORS, HTML_HEADERS
 from service.web.serving.response import PreparedPage
 
-# Where a push says of itself nothing else.
+# The source of a posted article that does not name one.
 PUSH_SOURCE = "urn:dateline:push"
 MAX_BATCH = 1_000
 MAX_LIST = 1_000
@@ -34,7 +34,11 @@ _LIST_PARAMETERS = ("category", "since", "until", "limit")
 
 
 async def publish(request: web.Request) -> web.StreamResponse:
-    """POST: one article, an array, or NDJSON."""
+    """POST: one article, a JSON array, or NDJSON.
+
+    One article is answered with 201 if it is new, else 200; the others with a list of receipts,
+    in which a rejected article has its problem.
+    """
     items, single = _items(await read_body(request, takes_gzip=True), request.content_type)
     loop = asyncio.get_running_loop()
     drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
@@ -55,14 +59,15 @@ async def publish(request: web.Request) -> web.StreamResponse:
 
 
 def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
-    """(the items, whether it was one alone); an item that is no JSON is an InvalidInput."""
+    """(articles, whether the body is a single one); InvalidInput for a line that is not JSON."""
     if "ndjson" in content_type or "jsonl" in content_type:
         lines = [line for line in body.splitlines() if line.strip()]
         return _bounded([_line(number, line) for number, line in enumerate(lines, 1)]), False
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise InvalidInput("body", body[:80].decode("utf-8", "replace"), f"no JSON: {exc}") from exc
+        start = body[:80].decode("utf-8", "replace")
+        raise InvalidInput("body", start, f"is not JSON: {exc}") from exc
     return (_bounded(value), False) if isinstance(value, list) else ([value], True)
 
 
@@ -80,7 +85,7 @@ def _line(number: int, line: bytes) -> Any:
 
 
 def _draft(item: Any) -> Draft | InvalidInput:
-    """An item's draft, or why there is none."""
+    """The draft of a posted article, or the reason why it is rejected."""
     if isinstance(item, InvalidInput):
         return item
     try:
@@ -97,7 +102,7 @@ def _rejected(exc: InvalidInput) -> dict[str, Any]:
 
 
 async def list_articles(request: web.Request) -> web.StreamResponse:
-    """GET: newest first. `next` is the URL of the older ones; null at the end."""
+    """GET: live articles, newest first; `next` is the URL of the older ones, null at the end."""
     query = request.query
     unknown = next((name for name in query if name not in _LIST_PARAMETERS), None)
     if unknown:
@@ -115,13 +120,14 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
         limit=limit,
     )
     articles = [article for article in await store.articles.get(ids) if article]
-    following = None
+    next_url = None
     if len(ids) == limit and articles:
-        # Ties at the border come again on the next page rather than never.
+        # Articles of the same time at the end of a page are repeated on the next page: otherwise
+        # some of them could be left out.
         until = times.from_ms(times.to_ms(articles[-1].published) + 1)
-        following = str(request.rel_url.with_query({**query, "until": times.to_rfc3339(until)}))
+        next_url = str(request.rel_url.with_query({**query, "until": times.to_rfc3339(until)}))
     items = [orjson.Fragment(article.to_json()) for article in articles]
-    return json_response({"articles": items, "next": following})
+    return json_response({"articles": items, "next": next_url})
 
 
 def _moment(query: Mapping[str, str], name: str) -> datetime | None:
@@ -141,7 +147,7 @@ async def show_one(request: web.Request) -> web.StreamResponse:
 
 
 async def withdraw(request: web.Request) -> web.StreamResponse:
-    """DELETE: take an article out of all feeds."""
+    """DELETE: withdraw an article from all feeds; its receipt. 404 for an unknown id."""
     article_id = request.match_info["id"]
     receipt = await request.app[STORE].articles.withdraw(article_id, now=request.app[CLOCK]())
     if receipt is None:
@@ -150,7 +156,7 @@ async def withdraw(request: web.Request) -> web.StreamResponse:
 
 
 async def show_article(request: web.Request) -> web.StreamResponse:
-    """`/articles/{id}` for people, `/articles/{id}.json` for machines."""
+    """GET `/articles/{id}` as HTML, `/articles/{id}.json` as JSON; 404 and 410 as in the API."""
     name = request.match_info["name"]
     article = await find_article(request, name.removesuffix(".json"))
     headers = {"Cache-Control": BRIEFLY}
@@ -169,20 +175,22 @@ async def show_article(request: web.Request) -> web.StreamResponse:
                 zone=request.app[SETTINGS].timezone,
             )
         )
-    return PreparedPage(body, headers=headers, changed_ms=to_ms(article.updated)).make_answer(
-        request
-    )
+    prepared = PreparedPage(body, headers=headers, changed_ms=to_ms(article.updated))
+    return prepared.make_answer(request)
 
 
 async def find_article(request: web.Request, article_id: str) -> Article:
-    """A live article. Raises NotFound, and HTTPGone for one that was withdrawn."""
-    found = (
-        (await request.app[STORE].articles.get([article_id]))[0]
-        if _ID.fullmatch(article_id)
-        else None
-    )
-    if found is None:
+    """A live article.
+
+    Raises:
+        NotFound: the id is unknown, or not an article's id at all.
+        HTTPGone: the article was withdrawn.
+    """
+    article = None
+    if _ID.fullmatch(article_id):
+        (article,) = await request.app[STORE].articles.get([article_id])
+    if article is None:
         raise NotFound(f"{article_id}: no such article")
-    if found.status != "live":
+    if article.status != "live":
         raise web.HTTPGone(text=f"{article_id}: this article was withdrawn")
-    return found
+    return article

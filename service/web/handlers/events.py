@@ -1,7 +1,7 @@
 """/events: the stream as server-sent events (WHATWG HTML 9.2), for browsers and small consumers.
 
-An event's id is the position in all shards, so that Last-Event-ID resumes exactly; what was trimmed
-meanwhile is announced by an event `gap`. event_broadcast.py says how many can read at once.
+The id of an event is a position in all shards, so that Last-Event-ID resumes exactly; an event
+`gap` tells the client that events were trimmed meanwhile. event_broadcast.py sends new events.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from service.web.serving.event_broadcast import Frame, Listener
 
 BATCH = 200
 HEARTBEAT_S = 15.0
-# A connection that was sent as much as it takes has this long to read before the next events.
+# How long a connection whose buffer is half full may read before the next missed event is sent.
 ROOM_WAIT_S = 0.05
-# What browsers wait before they come back.
+# How long browsers wait before they reconnect.
 RETRY_MS = 3_000
 _POSITION = re.compile(r"\d{1,15}-\d{1,10}(?:,\d{1,15}-\d{1,10})*")
 
 
 async def show_events(request: web.Request) -> web.StreamResponse:
-    """GET: `?category=` (repeated) for some only; `Last-Event-ID` resumes."""
+    """GET: events of each `?category=`, or all; `Last-Event-ID` resumes after that event."""
     wanted = _wanted(request)
     store, broadcast = request.app[STORE], request.app[EVENTS]
     resumed = _resumed(request, store.event_stream.shards)
     if request.version < HttpVersion11:
-        raise InvalidInput("version", "HTTP/1.0", "has no chunks: ask with HTTP/1.1")
+        raise InvalidInput("version", "HTTP/1.0", "has no chunked responses: use HTTP/1.1")
     response = web.StreamResponse(
         headers={
             "Content-Type": "text/event-stream",
@@ -59,7 +59,8 @@ async def show_events(request: web.Request) -> web.StreamResponse:
 
 
 async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> None:
-    """From the position to the newest; of a new reader, what came since it was read."""
+    """Send the events from the listener's position to the newest. For a client that does not
+    resume, these are the events that arrived after its position was read."""
     for shard in range(len(listener.entry_ids)):
         first = await store.event_stream.first_id(shard)
         last = listener.entry_ids[shard]
@@ -75,7 +76,8 @@ async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> No
 
 
 async def _beat(listener: Listener) -> None:
-    """Until the connection ends. Proxies close what is silent, and we notice who is gone."""
+    """Send comments to a silent connection until it ends: proxies do not close it, and a client
+    that has left is noticed."""
     while not listener.ended.is_set():
         try:
             async with asyncio.timeout(HEARTBEAT_S):
@@ -93,11 +95,14 @@ def _wanted(request: web.Request) -> list[str]:
 
 
 def _resumed(request: web.Request, shards: int) -> list[str] | None:
-    """One entry id a shard. In the query, too: EventSource cannot set headers."""
-    given = request.headers.get("Last-Event-ID") or request.query.get("last-event-id")
-    if not given:
+    """The stream entry id of each shard after which to resume; None if the client does not resume.
+
+    It can be in the query too, because EventSource cannot set headers.
+    """
+    last_event_id = request.headers.get("Last-Event-ID") or request.query.get("last-event-id")
+    if not last_event_id:
         return None
-    ids = given.split(",")
-    if not _POSITION.fullmatch(given) or len(ids) != shards:
-        raise InvalidInput("Last-Event-ID", given, "is no id of an event from here")
-    return ids
+    entry_ids = last_event_id.split(",")
+    if not _POSITION.fullmatch(last_event_id) or len(entry_ids) != shards:
+        raise InvalidInput("Last-Event-ID", last_event_id, "is not the id of an event of this site")
+    return entry_ids

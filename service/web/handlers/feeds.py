@@ -19,7 +19,7 @@ from service.web.serving.response import PreparedPage
 
 
 async def show_feed(request: web.Request) -> web.StreamResponse:
-    """Answer a feed: `/feeds/{category}[/{date}].{rss|atom|json}`, a selection as its query."""
+    """GET `/feeds/{category}[/{date}].{rss|atom|json}`; a query selects some of its articles."""
     path, dot, extension = request.match_info["path"].rstrip("/").rpartition(".")
     if not dot or extension.lower() not in FORMATS:
         endings = ", ".join(f".{known}" for known in FORMATS)
@@ -31,11 +31,11 @@ async def show_feed(request: web.Request) -> web.StreamResponse:
 
 
 async def show_private(request: web.Request) -> web.StreamResponse:
-    """`/private/{token}.{rss|atom|json}`: a category or view, live, for one subscriber."""
+    """GET `/private/{token}.{rss|atom|json}`: a live category or view for one subscriber."""
     token, _, extension = request.match_info["name"].rpartition(".")
     feed = await request.app[STORE].private_feeds.get(token_hash(token))
     if feed is None or extension not in FORMATS:
-        # Neither the token nor what is near it is repeated to anybody.
+        # The message does not repeat the token: it is a secret, even if it is misspelled.
         raise NotFound("no such private feed")
     query = parse_query(request.rel_url.raw_query_string, zone=request.app[SETTINGS].timezone)
     page = Page(feed.category, query=str(query), token=token)
@@ -43,7 +43,8 @@ async def show_private(request: web.Request) -> web.StreamResponse:
 
 
 async def show_options(_: web.Request) -> web.StreamResponse:
-    """What a script of another site may do (WHATWG Fetch 3.2.2: conditional requests ask first)."""
+    """OPTIONS: what scripts of other sites may send (WHATWG Fetch 3.2.2). Browsers ask before they
+    send conditional requests."""
     return web.Response(
         status=204,
         headers={
@@ -57,7 +58,7 @@ async def show_options(_: web.Request) -> web.StreamResponse:
 
 
 async def show_opml(request: web.Request) -> web.StreamResponse:
-    """Answer `/feeds.opml`: every live feed and public view, as OPML 2.0."""
+    """GET `/feeds.opml`: the live feeds of all categories and public views, as OPML 2.0."""
     app = request.app
     titles = await app[STORE].articles.category_titles()
     views = [view for view in await app[STORE].views.all() if not view.private]

@@ -1,4 +1,4 @@
-"""/hub: WebSub for all our feeds and views. Accepts requests; the deliver workers process them."""
+"""/hub: the WebSub hub of all feeds and views; deliver workers process the accepted requests."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from service.websub import hub
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 3_600
-# Three URLs and a secret, all of it escaped; and pings with many topics.
+# Enough for three URLs and a secret, all percent-encoded, and for pings with many topics.
 MAX_FORM_BYTES = 65_536
-# The second is what aiohttp has for a request that does not say.
+# The second is aiohttp's default for a request without Content-Type.
 _FORMS = ("application/x-www-form-urlencoded", "application/octet-stream")
 
 
 async def take(request: web.Request) -> web.StreamResponse:
     """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
-    # Anybody may ask: what is read is bounded before it is parsed.
+    # Requests need no token: limit the body before it is parsed.
     body = await read_body(request, max_bytes=MAX_FORM_BYTES)
     if request.content_type not in _FORMS:
         raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
     form = hub.form_of(body)
-    # The first of each name.
+    # The first value of each name counts.
     fields = dict(reversed(form))
     if fields.get("hub.mode") == hub.PUBLISH:
         topics = [value for name, value in form if name in ("hub.topic", "hub.url") and value]
@@ -38,19 +38,20 @@ async def take(request: web.Request) -> web.StreamResponse:
     return await _ask(request, hub.parse_request(fields, settings=request.app[SETTINGS]))
 
 
-async def _ask(request: web.Request, wanted: hub.SubscriptionRequest) -> web.StreamResponse:
+async def _ask(request: web.Request, hub_request: hub.SubscriptionRequest) -> web.StreamResponse:
+    """Store a request to subscribe or unsubscribe, unless a limit is reached."""
     store, settings = request.app[STORE].hub_subscriptions, request.app[SETTINGS]
-    if wanted.mode == hub.UNSUBSCRIBE:
-        if await store.get(wanted.id) == (None, None):
-            raise NotFound("there is no such subscription")
+    if hub_request.mode == hub.UNSUBSCRIBE:
+        if await store.get(hub_request.id) == (None, None):
+            raise NotFound("no such subscription")
     else:
-        ours = hub.topic_of(wanted.topic, settings)
+        ours = hub.topic_of(hub_request.topic, settings)
         if ours and not await request.app[PAGE_LOADER].feeds.is_known(ours[0].category):
-            raise NotFound(f"hub.topic: {wanted.topic} is not a feed of this site")
+            raise NotFound(f"hub.topic: {hub_request.topic} is not a feed of this site")
     refusal = await store.ask(
-        wanted, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
+        hub_request, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
     )
-    if refusal is Refusal.ENDING and wanted.mode == hub.SUBSCRIBE:
+    if refusal is Refusal.ENDING and hub_request.mode == hub.SUBSCRIBE:
         return _said(503, "this subscription is being ended; try again later")
     if refusal in (Refusal.NO, Refusal.ENDING):
         return _said(202, "accepted; the callback will be asked to confirm it")
@@ -60,9 +61,9 @@ async def _ask(request: web.Request, wanted: hub.SubscriptionRequest) -> web.Str
 
 
 def _publish(topics: list[str], settings: Settings) -> web.StreamResponse:
-    """Accept a ping for feeds of this site: their changes are noticed without it."""
+    """Accept a ping for feeds of this site; their changes are noticed without it."""
     if not topics:
-        raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name the feed with news")
+        raise InvalidInput("hub.topic", "", "hub.topic or hub.url must name the changed feed")
     for topic in map(hub.unescaped, topics):
         if hub.topic_of(topic, settings) is None:
             raise InvalidInput("hub.topic", topic, "is not a feed of this site")
@@ -77,11 +78,11 @@ def _said(status: int, text: str) -> web.Response:
 
 
 async def list_subscribers(request: web.Request) -> web.StreamResponse:
-    """GET: the subscriptions to our feeds, without secrets."""
+    """GET: all subscriptions to our feeds, without their secrets."""
     return json_response(await manage_hub.all_public(request.app[STORE]))
 
 
 async def remove_subscriber(request: web.Request) -> web.StreamResponse:
-    """DELETE: end a subscription without asking its callback, which is notified."""
+    """DELETE: end a subscription; its callback is notified, but cannot refuse."""
     await manage_hub.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)

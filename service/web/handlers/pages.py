@@ -10,11 +10,11 @@ from service.web.serving.page_loader import HOME, HTML
 
 
 async def show_news(request: web.Request) -> web.StreamResponse:
-    """Answer a page for people: `/news/{category}[/{date}]`."""
+    """GET `/news/{category}[/{date}]`: the articles of a category or view as HTML."""
     page = await known_page(request, request.match_info["path"].rstrip("/"))
     return await answer_page(request, page, HTML, page.news_path())
 
 
 async def show_home(request: web.Request) -> web.StreamResponse:
-    """Answer the front page: the newest articles of all categories."""
+    """GET `/`: the newest articles of all categories as HTML."""
     return await answer_page(request, Page("all"), HOME, "/")

@@ -18,31 +18,33 @@ from service.web.serving.response import PreparedPage
 
 MAX_AGE_S = 3_600
 PAGES = "pages"
-# What Google takes as news.
+# The age up to which Google accepts articles in a news sitemap.
 NEWS_AGE = timedelta(days=2)
 
 
 async def show_index(request: web.Request) -> web.StreamResponse:
-    """One sitemap for the pages of categories, and one a month, or day where a month is large."""
+    """GET `/sitemap.xml`: the index of one sitemap for the pages of categories and one for the
+    articles of each month; a large month has one for each day."""
     store, settings = request.app[STORE], request.app[SETTINGS]
-    known = await store.category_index.periods(categories.ALL)
-    months = sorted(period for period in known if period.month and not period.day)
-    days = sorted(period for period in known if period.day)
+    changes_ms = await store.category_index.periods(categories.ALL)
+    months = sorted(period for period in changes_ms if period.month and not period.day)
+    days = sorted(period for period in changes_ms if period.day)
     counts = await store.category_index.counts(categories.ALL, months, settings.timezone)
     base = f"{settings.base_url}/sitemaps"
-    full = [(month, count) for month, count in zip(months, counts, strict=True) if count]
-    entries = [
+    filled = [(month, count) for month, count in zip(months, counts, strict=True) if count]
+    sitemaps = [
         (f"{base}/{PAGES}.xml", ""),
         *(
-            (f"{base}/{period}.xml", to_rfc3339(from_ms(known[period])))
-            for period in sitemap.parts(full, days)
+            (f"{base}/{period}.xml", to_rfc3339(from_ms(changes_ms[period])))
+            for period in sitemap.parts(filled, days)
         ),
     ]
-    return await _xml(request, lambda: sitemap.index(entries))
+    return await _xml(request, lambda: sitemap.index(sitemaps))
 
 
 async def show_part(request: web.Request) -> web.StreamResponse:
-    """`/sitemaps/pages.xml`, `/sitemaps/{yyyy-mm}[-{dd}].xml`."""
+    """GET `/sitemaps/pages.xml`, the pages of categories, or `/sitemaps/{yyyy-mm}[-{dd}].xml`, the
+    articles of a month or day; 404 for another name."""
     store, settings = request.app[STORE], request.app[SETTINGS]
     name = request.match_info["name"].removesuffix(".xml")
     base = settings.base_url
@@ -63,7 +65,7 @@ async def show_part(request: web.Request) -> web.StreamResponse:
 
 
 async def show_news(request: web.Request) -> web.StreamResponse:
-    """Articles of the last two days."""
+    """GET `/news-sitemap.xml`: the articles of the last two days."""
     store, settings = request.app[STORE], request.app[SETTINGS]
     ids = await store.category_index.between(
         categories.ALL, since=request.app[CLOCK]() - NEWS_AGE, until=None, limit=sitemap.MAX_NEWS
@@ -81,7 +83,7 @@ async def show_news(request: web.Request) -> web.StreamResponse:
 
 
 async def show_robots(request: web.Request) -> web.StreamResponse:
-    """`/robots.txt`: which paths crawlers may visit."""
+    """GET `/robots.txt`: the paths that crawlers may visit, and the sitemaps."""
     body = sitemap.robots(request.app[SETTINGS].base_url)
     headers = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": _cache_control()}
     return PreparedPage(body, headers=headers).make_answer(request)

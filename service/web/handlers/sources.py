@@ -1,4 +1,4 @@
-"""/api/v1/sources: manage, as the CLI does."""
+"""/api/v1/sources: add, list, change, refresh and remove sources, as the CLI does."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from service.web.request.keys import CLOCK, STORE
 
 
 async def add_source(request: web.Request) -> web.StreamResponse:
-    """POST: 201 with the id; 200 if it was there. An OPML document adds all of its feeds: 200 with
-    what became of each."""
+    """POST: 201 with the new source; 200 with the existing one of the same URL. An OPML document
+    adds all of its feeds: 200 with the result for each."""
     store, now = request.app[STORE], request.app[CLOCK]()
     if any(word in request.content_type for word in ("opml", "xml")):
         return json_response(await sources.add_all(store, await read_body(request), now=now))
@@ -20,19 +20,19 @@ async def add_source(request: web.Request) -> web.StreamResponse:
 
 
 async def list_sources(request: web.Request) -> web.StreamResponse:
-    """GET: all of them."""
+    """GET: all sources, without the state of their polls."""
     return json_response([source.to_public() for source in await request.app[STORE].sources.all()])
 
 
 async def export_sources(request: web.Request) -> web.StreamResponse:
-    """GET: all of them, as OPML."""
+    """GET: all sources as an OPML document, which `add_source` accepts."""
     body = await sources.exported(request.app[STORE])
     headers = {"Cache-Control": "no-store", "Content-Type": "text/x-opml; charset=utf-8"}
     return web.Response(body=body, headers=headers)
 
 
 async def show_source(request: web.Request) -> web.StreamResponse:
-    """GET one, with what its polls left."""
+    """GET: one source with the state of its polls; 404 for an unknown id."""
     store = request.app[STORE]
     source = await sources.find(store, request.match_info["id"])
     return json_response(await sources.to_public(store, source, now=request.app[CLOCK]()))
@@ -47,13 +47,13 @@ async def change_source(request: web.Request) -> web.StreamResponse:
 
 
 async def refresh_source(request: web.Request) -> web.StreamResponse:
-    """POST: 202; it is polled now."""
+    """POST: 202; the source becomes due now."""
     store, source_id = request.app[STORE], request.match_info["id"]
     source = await sources.refresh(store, source_id, now=request.app[CLOCK]())
     return json_response(source.to_public(), status=202)
 
 
 async def remove_source(request: web.Request) -> web.StreamResponse:
-    """DELETE; its articles stay."""
+    """DELETE: remove a source; its articles stay."""
     await sources.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)

@@ -12,8 +12,9 @@ STATIC = Path(__file__).parents[1] / "html" / "static"
 
 
 async def static(request: web.Request) -> web.StreamResponse:
-    """Stylesheets and pictures of our own; the name is looked up, never joined to a path unseen."""
+    """GET: one of our stylesheets or icons; 404 for any other name."""
     name = request.match_info["name"]
+    # The name is only compared, never joined to a path: it cannot name a file elsewhere.
     path = next((p for p in STATIC.iterdir() if p.name == name), None)
     if path is None:
         raise NotFound(f"{name}: no such file")

@@ -1,4 +1,4 @@
-"""/api/v1/webhooks: manage webhooks, as the CLI does; /webhooks: the same as read-only pages."""
+"""/api/v1/webhooks: manage webhooks, as the CLI does; /webhooks: their state as HTML pages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from service.web.serving.page_loader import HTML_HEADERS
 
 
 async def add_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: 201 with the id and, this once, the secret."""
+    """POST: 201 with the new webhook and its secret, which is never shown again."""
     store, now = request.app[STORE], request.app[CLOCK]()
     return json_response(
         await manage_webhooks.add(store, await read_object(request), now=now), status=201
@@ -23,12 +23,12 @@ async def add_webhook(request: web.Request) -> web.StreamResponse:
 
 
 async def list_webhooks(request: web.Request) -> web.StreamResponse:
-    """GET: all of them with their states."""
+    """GET: all webhooks with their states, without their secrets."""
     return json_response(await manage_webhooks.all_public(request.app[STORE]))
 
 
 async def show_webhook(request: web.Request) -> web.StreamResponse:
-    """GET one."""
+    """GET: one webhook with its state; 404 for an unknown id."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
     return json_response((await manage_webhooks.to_public(store, [webhook]))[0])
@@ -42,20 +42,20 @@ async def change_webhook(request: web.Request) -> web.StreamResponse:
 
 
 async def remove_webhook(request: web.Request) -> web.StreamResponse:
-    """DELETE."""
+    """DELETE: remove a webhook; events that wait for it are not sent any more."""
     await manage_webhooks.remove(request.app[STORE], request.match_info["id"])
     return web.Response(status=204)
 
 
 async def list_deliveries(request: web.Request) -> web.StreamResponse:
-    """GET: the newest attempts of a webhook, or one of them."""
+    """GET: the newest delivery attempts of a webhook, up to `limit`."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
     return json_response(await store.webhooks.attempts(webhook.id, limit=_limit(request)))
 
 
 async def list_dead_letters(request: web.Request) -> web.StreamResponse:
-    """GET: the newest ranges of events that were given up."""
+    """GET: the newest ranges of events whose delivery was given up, up to `limit`."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
     return json_response(await store.webhooks.dead_letters(webhook.id, limit=_limit(request)))
@@ -73,7 +73,7 @@ async def test_webhook(request: web.Request) -> web.StreamResponse:
 
 
 async def resume_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: 202; it goes on, from where it stood unless `from` says otherwise."""
+    """POST: 202; delivery continues where it stopped, or at the position that `from` names."""
     fields = await read_object(request) if request.can_read_body else {}
     store, now = request.app[STORE], request.app[CLOCK]()
     resumed = await manage_webhooks.resume(store, request.match_info["id"], fields, now=now)
@@ -81,14 +81,14 @@ async def resume_webhook(request: web.Request) -> web.StreamResponse:
 
 
 async def replay_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: 202; events are sent again."""
+    """POST: 202; a range of past events is sent again."""
     fields = await read_object(request)
     store, webhook_id = request.app[STORE], request.match_info["id"]
     return json_response(await manage_webhooks.replay(store, webhook_id, fields), status=202)
 
 
 async def rotate_webhook(request: web.Request) -> web.StreamResponse:
-    """POST: another key; 200 with, this once, its secret."""
+    """POST: 200 with a new secret, which is never shown again."""
     fields = await read_object(request) if request.can_read_body else {}
     store, now = request.app[STORE], request.app[CLOCK]()
     return json_response(
@@ -96,21 +96,21 @@ async def rotate_webhook(request: web.Request) -> web.StreamResponse:
     )
 
 
-# How it is, before how it is set up.
+# The state of a webhook is shown before its settings.
 _FIRST = (
     "state", "disabled", "failures", "failing_since", "next_attempt", "waiting", "waiting_since",
 )  # fmt: skip
 
 
 async def show_page(request: web.Request) -> web.StreamResponse:
-    """GET: all webhooks and their states, for people."""
+    """GET: an HTML page of all webhooks, their states and the newest events for operators."""
     webhooks = await manage_webhooks.all_public(request.app[STORE])
     operations = await request.app[STORE].webhooks.operations(limit=manage_webhooks.MAX_LISTED)
     return _page(request, webhooks=webhooks, operations=operations)
 
 
 async def show_one(request: web.Request) -> web.StreamResponse:
-    """GET: one with what was tried, for people."""
+    """GET: an HTML page of one webhook with its newest attempts and dead letters."""
     store = request.app[STORE]
     webhook = await manage_webhooks.find(store, request.match_info["id"])
     (shown,) = await manage_webhooks.to_public(store, [webhook])
@@ -120,13 +120,13 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     return _page(request, one=shown, attempts=attempts, letters=letters)
 
 
-def _page(request: web.Request, **found: Any) -> web.Response:
+def _page(request: web.Request, **values: Any) -> web.Response:
     settings = request.app[SETTINGS]
-    view = render.WebhooksView(site_title=settings.site_title, base_url=settings.base_url, **found)
+    view = render.WebhooksView(site_title=settings.site_title, base_url=settings.base_url, **values)
     headers = {**HTML_HEADERS, "Cache-Control": "no-store"}
     return web.Response(headers=headers, body=render.render_webhooks(view))
 
 
 def _limit(request: web.Request) -> int:
-    most = manage_webhooks.MAX_LISTED
-    return whole_number("limit", request.query.get("limit", str(most)), low=1, high=most)
+    maximum = manage_webhooks.MAX_LISTED
+    return whole_number("limit", request.query.get("limit", str(maximum)), low=1, high=maximum)

@@ -1,7 +1,7 @@
 """/websub/{id}: the callback of our own WebSub subscriptions (W3C REC, sections 5.2, 5.3 and 7).
 
-Hubs verify by GET and deliver by POST. Nothing is parsed here: what was delivered and is signed is
-kept, and an ingest worker takes it in.
+Hubs verify by GET and deliver by POST. Nothing is parsed here: a delivery with a valid signature is
+stored, and an ingest worker processes it.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from service.websub.subscriber import LEASE_S
 logger = logging.getLogger(__name__)
 
 MAX_CHALLENGE_CHARS = 4_096
-# A lease that a hub does not name, or that makes no sense, is what we asked for.
+# A longer lease is not plausible: then, or if the hub names none, the requested lease counts.
 MAX_LEASE_S = 10 * 365 * 86_400
 
 
 async def verify(request: web.Request) -> web.StreamResponse:
-    """GET: 200 with the challenge for what we asked for, 404 for anything else."""
+    """GET: 200 with the challenge if we made this request, 404 for anything else."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
     subscription = await store.our_subscriptions.get(request.match_info["id"])
     mode, topic = request.query.get("hub.mode", ""), request.query.get("hub.topic", "")
     if subscription is None or topic != subscription.topic:
         raise web.HTTPNotFound(text="no such subscription")
     if mode == "denied":
-        logger.warning("a hub denies", extra={"topic": topic, "hub": subscription.hub})
+        logger.warning(
+            "a hub denied a subscription", extra={"topic": topic, "hub": subscription.hub}
+        )
         await store.our_subscriptions.put(subscription.asked(now_ms).ended())
         return web.Response(text="")
     is_asked = mode == ("unsubscribe" if subscription.is_ending else "subscribe")
@@ -56,7 +58,7 @@ def _lease_s(request: web.Request) -> int:
 
 
 async def deliver(request: web.Request) -> web.StreamResponse:
-    """POST: 202; 410 for a subscription that has ended, so that the hub forgets it."""
+    """POST: 202; 410 if the subscription or its source has ended, so that the hub ends it too."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
     subscription = await store.our_subscriptions.get(request.match_info["id"])
     if subscription is None or not subscription.is_live(now_ms):
@@ -64,12 +66,12 @@ async def deliver(request: web.Request) -> web.StreamResponse:
     source = await store.sources.get(subscription.source_id)
     if source is None or source.paused:
         await store.our_subscriptions.remove(subscription.id)
-        raise web.HTTPGone(text="nobody is interested any more")
+        raise web.HTTPGone(text="this subscription is not needed any more")
     body = await read_body(request)
     signature = request.headers.get("X-Hub-Signature", "")
     if not subscriber.is_signed(body, signature=signature, secret=subscription.secret):
-        # Section 7.1: not to be told apart from success, and not to be believed.
-        logger.warning("a push is signed wrongly", extra={"topic": subscription.topic})
+        # Section 7.1: the response must look like success, and the content must be ignored.
+        logger.warning("a push has a wrong signature", extra={"topic": subscription.topic})
         await store.count({"pushes_forged": 1})
         return web.Response(status=202)
     content_type = request.headers.get("Content-Type", "")
