@@ -1,4 +1,4 @@
-"""An article as the pages show it: dates, places, direction, and nothing shown twice."""
+"""An article as the pages show it: dates, categories, direction, and nothing shown twice."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def test_time_of_day_only_where_known(at: datetime, time: str) -> None:
     assert time == story(published=at).time
 
 
-def test_places_are_titled() -> None:
+def test_categories_are_titled() -> None:
     """Each category is named by its title, or by its slug made readable."""
     wanted = [
         Link(href="/news/media-center/harbour-news", text="Harbour News"),
         Link(href="/news/town-diary", text="Town Diary"),
     ]
-    assert wanted == list(story(categories=("media-center/harbour-news", "town-diary")).places)
+    assert wanted == list(story(categories=("media-center/harbour-news", "town-diary")).categories)
 
 
 def test_crumbs_of_everything() -> None:

@@ -116,8 +116,8 @@ async def show_one(request: web.Request) -> web.StreamResponse:
     (shown,) = await manage_webhooks.to_public(store, [webhook])
     shown = {**{name: shown[name] for name in _FIRST}, **shown}
     attempts = await store.webhooks.attempts(webhook.id, limit=manage_webhooks.MAX_LISTED)
-    letters = await store.webhooks.dead_letters(webhook.id, limit=manage_webhooks.MAX_LISTED)
-    return _page(request, one=shown, attempts=attempts, letters=letters)
+    dead_letters = await store.webhooks.dead_letters(webhook.id, limit=manage_webhooks.MAX_LISTED)
+    return _page(request, webhook=shown, attempts=attempts, dead_letters=dead_letters)
 
 
 def _page(request: web.Request, **values: Any) -> web.Response:

@@ -1,1 +1,1 @@
-"""Pages for people: values in, HTML out. Pure."""
+"""HTML pages for people, rendered from plain values; no I/O. Pure."""

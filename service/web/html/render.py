@@ -1,14 +1,14 @@
-"""Pages for people: frozen views in, UTF-8 HTML out.
+"""HTML pages for people: frozen views in, UTF-8 bytes out.
 
-A news page is modelled on a K2 site's "Items filtered by date": breadcrumb, heading, the articles
-with their date lines, and a calendar of the days that have any.
+A news page is modelled on the "Items filtered by date" of a K2 site: breadcrumb, heading, the
+articles with their date lines, and a calendar of the days that have articles.
 
-Rules. Everything is escaped but `content_html`, which was sanitised when the article came in.
-Links in the body are paths, so that a page works under any host name; `<link>` elements are
-absolute, because readers copy them elsewhere. Autodiscovery names the most specific feed first,
-with rel exactly "alternate" (RSS Advisory Board, "RSS Autodiscovery"). No script, no inline style
-and nothing from another host, so that a strict Content-Security-Policy holds. No I/O beyond reading
-the templates once, and no clock: the same view always gives the same bytes.
+Rules. Everything is escaped except `content_html`, which was sanitised at ingest. Links in the body
+are paths, so that a page works under any host name; `<link>` elements have absolute URLs, because
+feed readers copy them elsewhere. Autodiscovery names the most specific feed first, with rel exactly
+"alternate" (RSS Advisory Board, "RSS Autodiscovery"). There is no script, no inline style and no
+style sheet of another host, so that a strict Content-Security-Policy applies. The templates are
+read once; there is no other I/O and no clock: the same view always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -33,36 +33,37 @@ from service.web.html.story import Link, category_title, crumbs, story_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewsView:
-    """A category, or everything, at a period or live."""
+    """The articles of a category or view, or of all categories, in a period or live."""
 
     site_title: str
     base_url: str
     """Without a slash at the end."""
     page: Page
     titles: Mapping[str, str]
-    """Category path → title, at least of the page's category and all above it."""
+    """Category path → title, at least for the page's category and all its ancestors."""
     articles: Sequence[Article]
-    """In the order in which they are shown."""
+    """The articles in the order in which they are shown."""
     children: Sequence[tuple[str, str]]
-    """(path, title) of the categories directly below."""
+    """(path, title) of each direct subcategory."""
     month_days: frozenset[int]
-    """Days of the shown month that have articles."""
+    """Days of the shown month that have articles, from 1."""
     shown_month: tuple[int, int]
     """(year, month) of the calendar."""
     older: Period | None
-    """The nearest earlier day that has articles."""
+    """The nearest earlier day that has articles; None if there is no such day."""
     newer: Period | None
+    """The nearest later day that has articles; None if there is no such day."""
     zone: tzinfo
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HomeView:
-    """The first page: the newest articles of all categories, and the category tree."""
+    """The home page: the newest articles of all categories, and the category tree."""
 
     site_title: str
     base_url: str
     tree: Sequence[tuple[str, str]]
-    """(path, title) of every category, in any order that has a parent before its children."""
+    """(path, title) of every category; a parent must come before its children."""
     titles: Mapping[str, str]
     articles: Sequence[Article]
     zone: tzinfo
@@ -74,7 +75,7 @@ class HomeView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArticleView:
-    """One article; of a withdrawn one only its title and that it was withdrawn."""
+    """One article; if it is withdrawn, only its title and a notice are shown."""
 
     site_title: str
     base_url: str
@@ -85,7 +86,7 @@ class ArticleView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorView:
-    """What went wrong, said to a person."""
+    """An error, described for a person."""
 
     site_title: str
     base_url: str
@@ -97,21 +98,21 @@ class ErrorView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhooksView:
-    """Webhooks, their state and their last attempts; for operators."""
+    """All webhooks and the newest events for operators, or one webhook with its log."""
 
     site_title: str
     base_url: str
     webhooks: Sequence[Mapping[str, Any]] = ()
-    """As the API shows them."""
+    """Every webhook as the API shows it."""
     operations: Sequence[Mapping[str, Any]] = ()
-    one: Mapping[str, Any] | None = None
-    """The webhook, if the page is of one."""
+    webhook: Mapping[str, Any] | None = None
+    """The webhook that the page describes; None for the page of all webhooks."""
     attempts: Sequence[Mapping[str, Any]] = ()
-    letters: Sequence[Mapping[str, Any]] = ()
+    dead_letters: Sequence[Mapping[str, Any]] = ()
 
 
 def render_news(view: NewsView) -> bytes:
-    """The page of a category at a period."""
+    """The page of a category or view, for a period or live."""
     page, titles = view.page, view.titles
     name = category_title(page.category, titles)
     period = page.period.title()
@@ -137,7 +138,7 @@ def render_news(view: NewsView) -> bytes:
 
 
 def render_home(view: HomeView) -> bytes:
-    """The first page."""
+    """The home page; without a calendar if the view has no month."""
     everything = Page(categories.ALL)
     month = view.shown_month
     return _render(
@@ -154,7 +155,7 @@ def render_home(view: HomeView) -> bytes:
 
 
 def render_article(view: ArticleView) -> bytes:
-    """The page of one article."""
+    """The page of one article; that of a withdrawn one is `noindex`."""
     article = view.article
     withdrawn = article.status == WITHDRAWN
     pages = [Page(path) for path in article.categories]
@@ -175,14 +176,14 @@ def render_article(view: ArticleView) -> bytes:
 
 
 def render_error(view: ErrorView) -> bytes:
-    """The page that stands where another could not be shown."""
+    """The page that is sent instead of one that could not be shown."""
     head = _Head(title=view.heading, alternates=_alternates([], {}), indexed=False)
     return _render("error.html", view, head)
 
 
 def render_webhooks(view: WebhooksView) -> bytes:
-    """All webhooks, or one with its log."""
-    title = f"Webhook {view.one['id']}" if view.one else "Webhooks"
+    """The page of all webhooks, or of one if `view.webhook` is set."""
+    title = f"Webhook {view.webhook['id']}" if view.webhook else "Webhooks"
     head = _Head(title=title, alternates=_alternates([], {}), indexed=False)
     return _render("webhooks.html", view, head, moment=_moment)
 
@@ -202,9 +203,9 @@ class _Feed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Head:
     title: str
-    """Empty for the site's own."""
+    """Title of the page; empty for the site's title alone."""
     path: str = ""
-    """Of the canonical URL; empty for none."""
+    """Path of the canonical URL; empty for none."""
     alternates: Sequence[_Feed]
     description: str = ""
     indexed: bool = True
@@ -220,9 +221,9 @@ class _Branch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Day:
     number: int
-    """0 for a cell outside the month."""
+    """Day of the month; 0 for a cell outside the month."""
     href: str
-    """Empty if the day has no articles."""
+    """Path of the day's page; empty if the day has no articles."""
     current: bool
 
 
@@ -252,7 +253,7 @@ def _render(
     **values: object,
 ) -> bytes:
     text = _environment().get_template(template).render(view=view, head=head, **values)
-    # A lone surrogate, out of a path in an error message, must not turn a 404 into a 500.
+    # A lone surrogate from a path in an error message must not turn a 404 into a 500.
     return text.encode("utf-8", "replace")
 
 
@@ -280,9 +281,9 @@ def _feeds(page: Page, titles: Mapping[str, str]) -> list[_Feed]:
 
 
 def _alternates(pages: Sequence[Page], titles: Mapping[str, str]) -> list[_Feed]:
-    """Feeds of the pages in their order, then of everything; none twice."""
-    each = dict.fromkeys([*pages, Page(categories.ALL)])
-    return [feed for page in each for feed in _feeds(page, titles)]
+    """Feeds of the pages in their order, then of all articles, without duplicates."""
+    unique_pages = dict.fromkeys([*pages, Page(categories.ALL)])
+    return [feed for page in unique_pages for feed in _feeds(page, titles)]
 
 
 def _day_link(category: str, day: Period | None) -> Link | None:
@@ -298,18 +299,19 @@ def _calendar(page: Page, month: tuple[int, int], days: frozenset[int]) -> _Cale
         return _Day(number=number, href=href, current=bool(number) and period == page.period)
 
     weeks = calendar.Calendar().monthdayscalendar(*month)
-    of_year, of_month = Period(month[0]), Period(*month)
+    year_period, month_period = Period(month[0]), Period(*month)
     return _Calendar(
         month=Link(
-            href=Page(page.category, of_month).news_path(), text=of_month.title().split()[0]
+            href=Page(page.category, month_period).news_path(),
+            text=month_period.title().split()[0],
         ),
-        year=Link(href=Page(page.category, of_year).news_path(), text=of_year.title()),
+        year=Link(href=Page(page.category, year_period).news_path(), text=year_period.title()),
         weeks=[[cell(number) for number in week] for week in weeks],
     )
 
 
 def _forest(tree: Sequence[tuple[str, str]]) -> list[_Branch]:
-    """The tree, nested. A category whose parent is missing stands at the top."""
+    """The category tree, nested. A category whose parent is missing becomes a root."""
     roots: list[_Branch] = []
     branches: dict[str, _Branch] = {}
     for path, title in tree:

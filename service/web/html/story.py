@@ -1,8 +1,7 @@
-"""An article as the templates show it, and the places it stands in.
+"""An article and its category links as the templates show them. Pure.
 
-Rules. `content_html` was sanitised when the article came in: it alone is marked safe. A link leads
-out of the site only over http or https. What the text itself already shows, its image or a closing
-"(Source: …)", is not shown twice. Pure.
+Rules. `content_html` was sanitised at ingest: it alone is marked as safe. Links to other sites are
+http or https. An image or a closing "(Source: …)" that the text itself contains is not shown again.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ RTL_LANGUAGES = frozenset({
     "mzn", "nqo", "pnb", "prs", "ps", "sd", "syr", "ug", "ur", "yi",
 })  # fmt: skip
 RTL_SCRIPTS = frozenset({"adlm", "arab", "hebr", "mand", "nkoo", "rohg", "syrc", "thaa"})
-# Enough of a text's end to hold a closing "(Source: …)" with the tags around it.
+# Enough of the end of a text for a closing "(Source: …)" with the markup around it.
 CLOSING_CHARS = 800
 _TAG = re.compile(r"<[^>]*>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """A path or URL, and what is read on it."""
+    """A path or URL, and the text of its link."""
 
     href: str
     text: str
@@ -42,7 +41,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """An article as the templates show it."""
+    """The values that the templates show of one article."""
 
     href: str
     title: str
@@ -50,33 +49,33 @@ class Story:
     direction: str
     """`rtl` or `ltr`."""
     moment: str
-    """For `<time datetime>`, RFC 3339 in the site's zone."""
+    """Publication time for `<time datetime>`, RFC 3339 in the site's zone."""
     day: Link
     time: str
-    """`16:41`; empty where the source gave a date only."""
+    """Time of day such as `16:41`; empty at midnight, when the source gave a date only."""
     updated: str
-    """The day of the last change; empty for a first revision."""
-    places: Sequence[Link]
+    """Day of the last change; empty for a first revision."""
+    categories: Sequence[Link]
     authors: str
     content: Markup
     image: str
     enclosures: Sequence[Enclosure]
     attribution: str
-    """Empty if the text itself closes with it."""
+    """Name of the source; empty if the text itself ends with it."""
     original: Link | None
-    """The article at its publisher's; the text is the host name."""
+    """The article on its publisher's site, with the host name as text; None if it has no URL."""
     json_href: str
 
 
 def category_title(path: str, titles: Mapping[str, str]) -> str:
-    """The title of a category's last step; a guess from the slug if it is not known."""
+    """The title of a category's last step; derived from its slug if no title is known."""
     if path == categories.ALL:
         return ALL_TITLE
     return titles.get(path) or categories.title_of(path)
 
 
 def crumbs(category: str, titles: Mapping[str, str]) -> list[Link]:
-    """From the top down to the category itself; Home is the template's."""
+    """Links from the root category to this one; the template adds Home."""
     if category == categories.ALL:
         return [Link(href="/", text=ALL_TITLE)]
     if category.startswith(VIEWS):
@@ -89,7 +88,13 @@ def crumbs(category: str, titles: Mapping[str, str]) -> list[Link]:
 def story_of(
     article: Article, titles: Mapping[str, str], zone: tzinfo, *, within: str = ""
 ) -> Story:
-    """The article, its date linked to that day in category `within`, else in its own first."""
+    """The story of an article.
+
+    Args:
+        titles: category path → title.
+        zone: time zone in which the dates are shown.
+        within: category whose page of the day the date links to; empty for the article's first.
+    """
     local = article.published.astimezone(zone)
     category = within or (article.categories[0] if article.categories else categories.ALL)
     day = Page(category, Period(local.year, local.month, local.day)).news_path()
@@ -102,7 +107,7 @@ def story_of(
         day=Link(href=day, text=_day_text(local)),
         time=f"{local:%H:%M}" if (local.hour, local.minute) != (0, 0) else "",
         updated=_day_text(article.updated.astimezone(zone)) if article.revision > 1 else "",
-        places=[crumbs(path, titles)[-1] for path in article.categories],
+        categories=[crumbs(path, titles)[-1] for path in article.categories],
         authors=", ".join(article.authors),
         content=Markup(article.content_html),  # noqa: S704 -- sanitised at ingest (service.articles.sanitize)
         image=_own_image(article),
@@ -120,7 +125,8 @@ def _day_text(moment: datetime) -> str:
 def _direction(article: Article) -> str:
     """`rtl` if the language, or the first letter of the title, is written from right to left.
 
-    The letter counts too, because feeds often carry their software's language, not the text's.
+    The letter is checked too, because feeds often name the language of their software instead of
+    that of the text.
     """
     steps = article.language.replace("_", "-").casefold().split("-")
     if steps[0] in RTL_LANGUAGES or RTL_SCRIPTS.intersection(steps[1:]):
@@ -144,14 +150,15 @@ def _original(url: str) -> Link | None:
 
 
 def _host(url: str) -> str:
-    # By hand, because urlsplit raises on some of what a browser would follow; without user names.
+    # Not urlsplit, which raises for some URLs that browsers follow. User names are left out.
     return re.split(r"[/?#\\]", url, maxsplit=3)[2].rpartition("@")[2]
 
 
 def _own_image(article: Article) -> str:
-    """The article's image, unless its text shows it already."""
-    shown = escape(article.image) in article.content_html or article.image in article.content_html
-    return article.image if _is_web(article.image) and not shown else ""
+    """URL of the article's image; empty if its text contains the image."""
+    text = article.content_html
+    is_in_text = escape(article.image) in text or article.image in text
+    return article.image if _is_web(article.image) and not is_in_text else ""
 
 
 def _closes_with_source(article: Article) -> bool:
