@@ -1,4 +1,4 @@
-"""The application: one route table, resources opened and closed with it."""
+"""The aiohttp application: its routes, and the resources that it opens at start and closes."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from service.web.serving.response import SERVER, PreparedResponse
 
 logger = logging.getLogger(__name__)
 
-# Waiting longer for messages would make the first change after a lost connection late.
+# A longer wait would delay the first change after a lost connection.
 RECONNECT_S = 1.0
 
 
 def utc_now() -> datetime:
-    """The clock of the handlers."""
+    """The current time in UTC: the handlers' clock, except in tests."""
     return datetime.now(UTC)
 
 
@@ -57,7 +57,7 @@ def create_app(
     """The application; opens nothing before it starts.
 
     Args:
-        stop: set if something that runs beside the requests has failed: the process is to end.
+        stop: set when a background task has failed, so that the process ends.
     """
     app = web.Application(
         middlewares=[problems.middleware(settings)],
@@ -79,12 +79,12 @@ def create_app(
 
 
 async def _end_events(app: web.Application) -> None:
-    # These connections never end by themselves, and the server waits for all.
+    # Connections to /events never end by themselves, and the server waits for all connections.
     app[EVENTS].close()
 
 
 async def _sign(_: web.Request, response: web.StreamResponse) -> None:
-    # Instead of the versions of Python and aiohttp.
+    # By default, aiohttp sends its own version and that of Python.
     response.headers["Server"] = SERVER
 
 
@@ -126,8 +126,8 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
-    """Apply the changes that aggregate workers announce; report to them what is read."""
-    # Told to stop rather than cancelled: a cancellation can get lost inside the Redis client.
+    """Apply the changes that aggregate workers announce; report to them which feeds are read."""
+    # The tasks end by an event, not by cancellation, which can get lost inside the Redis client.
     stop = asyncio.Event()
     async with stopping_group(app[STOP]) as group:
         group.create_task(_listen(app, stop))
@@ -164,7 +164,8 @@ async def _follow_changes(app: web.Application, stop: asyncio.Event) -> None:
 
 
 async def note_readers(app: web.Application) -> None:
-    """Tell the aggregate workers what was read since the last call: they render it ahead."""
+    """Report the feeds read since the last call to the aggregate workers, which render them ahead
+    of the next request."""
     reads = [
         (page, extension)
         for page, extension in app[CACHE].take_reads()

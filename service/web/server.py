@@ -1,4 +1,4 @@
-"""One server process: sockets, the hot path before the router, an orderly end."""
+"""One server process: its listening socket, the handler of hot pages, and its shutdown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 # Requests in flight finish; 0.5 s was measured to finish none of 50 slow ones, 10 s all.
 BACKLOG = 1_024
 KEEPALIVE_S = 75
-# For files, threads and what libraries open, besides connections of clients and to Redis.
+# For files, threads and what libraries open, besides the connections of clients and those to Redis.
 RESERVED_FILES = 64
 
 
@@ -33,7 +33,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
-        StartFailed, InvalidSettings: the port is taken, or Redis is not there or not fit.
+        StartFailed, InvalidSettings: the port is in use, or Redis cannot be reached or used.
     """
     limit = ConnectionLimit(
         process.raise_file_limit(),
@@ -48,7 +48,7 @@ async def serve(settings: Settings, *, token: str) -> None:
     runner = web.AppRunner(
         app,
         access_log=None,
-        # Waited for twice: by handlers, then by those of them that were cancelled.
+        # aiohttp waits this long twice: for the handlers, then for those that it has cancelled.
         shutdown_timeout=process.DRAIN_SHARE * settings.drain_s / 2,
         keepalive_timeout=KEEPALIVE_S,
     )
@@ -71,10 +71,10 @@ async def serve(settings: Settings, *, token: str) -> None:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """A bound socket that other servers of ours may share.
+    """A bound socket, whose port other server processes of this site can share.
 
     Raises:
-        StartFailed: the address cannot be had.
+        StartFailed: the address is in use or not available.
     """
     sock = socket.socket(settings.family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -88,7 +88,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def check_free(settings: Settings) -> None:
-    """Raise StartFailed if somebody else has the port; sharing is for our own servers only."""
+    """Raise StartFailed if another process has the port: only our own servers may share it."""
     with socket.socket(settings.family, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -39,7 +39,7 @@ class Loads:
         if held and held.version == version:
             return held
         body = f"{page}.{extension} {version} ".encode() + b"x" * 900
-        return Held(document=PreparedPage(body, headers={}), version=version)
+        return Held(prepared=PreparedPage(body, headers={}), version=version)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""/livez, /readyz, /metrics: for those who run it."""
+"""/livez, /readyz, /metrics: health checks and metrics for operators."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def livez(_: web.Request) -> web.StreamResponse:
 
 
 async def readyz(request: web.Request) -> web.StreamResponse:
-    """Redis takes writes, how far the consumer groups are behind, and what is at fault."""
+    """Answer 200 if Redis accepts writes, else 503; with backlogs and the number of faults."""
     report = await request.app[READINESS].report()
     if not report.is_ready:
         raise Unavailable(report.reason)
@@ -30,11 +30,11 @@ async def readyz(request: web.Request) -> web.StreamResponse:
 
 
 async def metrics(request: web.Request) -> web.StreamResponse:
-    """Prometheus text: this server's figures, and those that the workers count in Redis."""
+    """Prometheus text: the metrics of this server, and the counters of the workers in Redis."""
     app = request.app
-    found = await _metrics(app[STORE], app[CACHE], now=app[CLOCK]())
+    families = await _metrics(app[STORE], app[CACHE], now=app[CLOCK]())
     registry = CollectorRegistry()
-    registry.register(_Fixed(found))
+    registry.register(_Fixed(families))
     return web.Response(
         body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
     )
@@ -45,20 +45,20 @@ class _Fixed(Collector):
         self._metrics = metrics
 
     def collect(self) -> list[Metric]:
-        """What was read for this request."""
+        """Return the metrics that were read for this request."""
         return self._metrics
 
 
 async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Metric]:
-    found: list[Metric] = [
+    families: list[Metric] = [
         CounterMetricFamily("dateline_hot", "Requests answered by one look-up.", cache.hits),
         CounterMetricFamily("dateline_loads", "Pages loaded or confirmed.", cache.misses),
-        CounterMetricFamily("dateline_stale", "Pages served old: Redis was away.", cache.stale),
+        CounterMetricFamily("dateline_stale", "Old pages served: Redis was away.", cache.stale),
         GaugeMetricFamily(
             "dateline_articles", "Live articles.", await store.category_index.count("all")
         ),
     ]
-    found += [
+    families += [
         GaugeMetricFamily(
             "dateline_dead_events", "Events that no try could process.",
             await store.dead_events.count(),
@@ -72,16 +72,16 @@ async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Met
     for shard in range(store.event_stream.shards):
         lengths.add_metric([str(shard)], await store.event_stream.length(shard))
     pending = GaugeMetricFamily(
-        "dateline_group_pending", "Read, not acknowledged.", labels=["shard", "group"]
+        "dateline_group_pending", "Events read but not acknowledged.", labels=["shard", "group"]
     )
-    lag = GaugeMetricFamily("dateline_group_lag", "Not read yet.", labels=["shard", "group"])
+    lag = GaugeMetricFamily("dateline_group_lag", "Events not read yet.", labels=["shard", "group"])
     for backlog in await store.event_stream.backlogs():
         pending.add_metric([str(backlog.shard), backlog.group], backlog.pending)
         if backlog.lag is not None:
             lag.add_metric([str(backlog.shard), backlog.group], backlog.lag)
-    found += [lengths, pending, lag]
-    found += [
+    families += [lengths, pending, lag]
+    families += [
         CounterMetricFamily(f"dateline_{name}", "Counted by the workers.", value)
         for name, value in sorted((await store.counters()).items())
     ]
-    return found
+    return families

@@ -1,9 +1,10 @@
-"""The pages that a server holds: ready-made, bounded in bytes, told when they change.
+"""The page cache of a server process: prepared pages, limited in bytes, renewed when they change.
 
-A hot request is one look-up in `hot`, by the path as it came. What is not there, or was not
-confirmed for RECHECK_S, goes through `get`: one load for all who wait, and if Redis is gone, what
-is held. A page that was announced as changed is loaded anew at once if somebody reads it, the most
-read first, and the old one is served until the new one is there, for LAG_S at most.
+A request for a hot page is one look-up in `hot`, by the raw path of the request. A page that is not
+hot, or was not confirmed for RECHECK_S, goes through `get`: one load for all requests that wait,
+and the cached page if Redis is unavailable. When a change of a page is announced and clients have
+requested the page, it is loaded again at once, the most requested pages first; the old version is
+served until the new one is loaded, for LAG_S at most.
 """
 
 from __future__ import annotations
@@ -30,41 +31,41 @@ logger = logging.getLogger(__name__)
 LAG_S = 1.0
 RECHECK_BUDGET_S = 1.0
 MAX_RENEWALS = 2
-"""At once. After each, its slot rests for PAUSE times as long as it took: in a burst on many pages,
-those who read go before what comes."""
+"""Concurrent renewals. After each, its slot rests for PAUSE times the time that it took: in a burst
+of changes to many pages, requests have precedence over renewals."""
 PAUSE = 4
 FAILED_S, MAX_FAILED = 2.0, 1_000
 """A page that could not be rendered is tried again after FAILED_S."""
 
 Key = tuple[Page, str]
-"""A page and its extension; `html` for people."""
+"""A page and its format: the extension of a feed, `html` or `home`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Held:
-    """A page as it is held."""
+    """A page in the cache."""
 
-    document: PreparedPage
+    prepared: PreparedPage
     version: str
     rendered: Rendered | None = None
-    """Of a page that is not shared, for the differences to its next version."""
+    """The feed of a page that is not shared, to make differences to its next version."""
     hot: Hot = field(init=False)
     path: str = ""
-    """Raw request path under which it is in `hot`; empty if it is not."""
+    """Raw request path under which the page is hot; empty if it is not hot."""
 
     def __post_init__(self) -> None:
-        self.hot = Hot(self.document)
+        self.hot = Hot(self.prepared)
 
 
 Load = Callable[[Page, str, Held | None], Awaitable[Held]]
-"""Gives the page as it is now: the one passed in, if that is still right.
+"""Loads the current version of a page; returns the cached page passed in if that is current.
 
-Raises Unavailable if Redis is gone.
+Raises Unavailable if Redis cannot be reached.
 """
 
 
 class PageCache:
-    """Least recently used pages go first."""
+    """The pages of a server process; over `max_bytes`, the least recently loaded are removed."""
 
     def __init__(self, load: Load, *, max_bytes: int, recheck_s: float) -> None:
         self._load = load
@@ -75,7 +76,7 @@ class PageCache:
         self._loading: dict[Key, asyncio.Task[Held]] = {}
         self._hot: dict[str, Hot] = {}
         self._reads: set[Key] = set()
-        # Being loaded while their change was announced: the load may have read too early.
+        # Pages whose change was announced during their load, which may have read the old version.
         self._doubtful: set[Key] = set()
         self._failed: TTLCache[Key, Exception] = TTLCache(MAX_FAILED, FAILED_S)
         """Pages that could not be rendered lately: each try takes as long as a page."""
@@ -93,19 +94,19 @@ class PageCache:
         return self._looked_up + self.repeated.hits
 
     def hot(self, raw_path: str) -> Hot | None:
-        """What this path shows, if that was confirmed lately."""
-        found = self._hot.get(raw_path)
-        if found is None or found.until < time.monotonic():
+        """The page of this path if it was confirmed in the last RECHECK_S seconds, else None."""
+        hot = self._hot.get(raw_path)
+        if hot is None or hot.until < time.monotonic():
             return None
-        found.uses += 1
+        hot.uses += 1
         self._looked_up += 1
-        return found
+        return hot
 
     async def get(self, page: Page, extension: str, *, hot_path: str) -> PreparedPage:
-        """The page, loaded or confirmed. Raises what the load raises, if nothing is held.
+        """Load or confirm a page. Raises what the load raises if the page is not cached.
 
         Args:
-            hot_path: raw path to find it by from now on; empty for none.
+            hot_path: raw path under which the page becomes hot; empty if it must not.
         """
         key = (page, extension)
         self.misses += 1
@@ -135,7 +136,7 @@ class PageCache:
                 raise
             self.stale += 1
         self._keep_hot(key, held, hot_path)
-        return held.document
+        return held.prepared
 
     async def _load_once(self, key: Key, held: Held | None) -> Held:
         """One load for all that wait for it; it goes on if they leave."""
@@ -170,18 +171,18 @@ class PageCache:
         before = self._held.pop(key, None)
         path = before.path if before else ""
         if before is not None:
-            self._bytes -= before.document.size
+            self._bytes -= before.prepared.size
             if before is not held:
                 self._forget(before)
-                # What nobody reads any more is renewed a few times, then no more.
+                # A page that is not requested any more is renewed a few times, then no more.
                 held.hot.uses = before.hot.uses // 2
         self._held[key] = held
-        self._bytes += held.document.size
-        # What was hot stays it, with the new bytes.
+        self._bytes += held.prepared.size
+        # A hot page stays hot, with the new bytes.
         self._keep_hot(key, held, path)
         while self._bytes > self._max_bytes and len(self._held) > 1:
             _, oldest = self._held.popitem(last=False)
-            self._bytes -= oldest.document.size
+            self._bytes -= oldest.prepared.size
             self._forget(oldest)
 
     def _keep_hot(self, key: Key, held: Held, path: str) -> None:
@@ -204,9 +205,9 @@ class PageCache:
             self._forget(held)
 
     def changed(self, changes: list[Change], extensions: Container[str]) -> None:
-        """Pages of these (category, period) show something else from now on.
+        """Renew or drop the pages of these (category, period), whose articles have changed.
 
-        A page for people shows more than its period (the calendar), so all of a category's go.
+        An HTML page shows more than its period (the calendar): all those of a category are dropped.
         """
         categories = {category for category, _ in changes}
         periods = set(changes)
@@ -225,14 +226,14 @@ class PageCache:
             elif key[1] in extensions:
                 self._renew(key)
             else:
-                # Templates take tens of milliseconds: they wait for somebody to ask.
+                # HTML takes tens of milliseconds to render: it is renewed by the next request.
                 self._let_lag(self._held[key].hot)
 
     def _renew(self, key: Key) -> None:
-        """Load a page that is read, and serve the old one meanwhile."""
+        """Load a requested page in the background, and serve the old version meanwhile."""
         self._let_lag(self._held[key].hot)
         if key in self._renewing:
-            # It will see that the load under way was too early.
+            # That renewal will notice that it may have read the old version, and load again.
             self._doubtful.add(key)
             return
         task = asyncio.get_running_loop().create_task(self._renewed(key))
@@ -251,7 +252,7 @@ class PageCache:
                     await self._load_once(key, self._held.get(key))
                     is_done = key not in self._doubtful
                     if is_done:
-                        # From here on, a change starts another.
+                        # From here on, a change starts another renewal.
                         self._renewing.pop(key, None)
                     await asyncio.sleep(PAUSE * (time.monotonic() - start))
                 if is_done:
@@ -259,7 +260,7 @@ class PageCache:
         except Unavailable as exc:
             logger.warning("not renewed", extra={"page": str(key[0]), "reason": str(exc)})
             self._forget_key(key)
-        except Exception:  # The next request meets it, too, and answers for it.
+        except Exception:  # The next request gets the same error, and answers it.
             logger.exception("not renewed", extra={"page": str(key[0])})
             self._forget_key(key)
         finally:
@@ -267,12 +268,12 @@ class PageCache:
                 del self._renewing[key]
 
     def forget_all(self) -> None:
-        """Confirm everything before it is served again: messages may have been lost."""
+        """Confirm every page before it is served again: messages may have been lost."""
         self._hot.clear()
         self.repeated.forget_all()
 
     def close(self) -> None:
-        """End what goes on in the background."""
+        """Cancel the loads and renewals in the background."""
         for task in [*self._tasks, *self._loading.values()]:
             task.cancel()
 

@@ -1,4 +1,4 @@
-"""Load pages and prepare them for sending: feeds and pages for people alike."""
+"""Load pages from storage and prepare their responses: feeds and HTML pages alike."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ from service.web.serving.response import PreparedPage
 
 T = TypeVar("T")
 
-# What the cache calls a page's formats for people; those of feeds are their extensions.
+# The formats of HTML pages in the keys of the page cache; those of feeds are their extensions.
 HTML, HOME = "html", "home"
-# Readers take max-age as their poll interval; proxies serve the old one while they fetch the new.
+# Feed readers use max-age as their poll interval; proxies serve the old page while they fetch the
+# new one.
 LIVE_MAX_AGE_S = 60
 BRIEFLY = f"public, max-age={LIVE_MAX_AGE_S}"
 CLOSED_MAX_AGE_S = 86_400
 STALE_S = 86_400
-# A day takes late arrivals for about this long after its end.
+# How long after its end a day may still get late articles.
 SETTLES_AFTER = timedelta(days=1)
 HOME_ARTICLES = 20
 CONTENT_SECURITY_POLICY = (
@@ -59,7 +60,7 @@ HTML_HEADERS = {
 
 
 class PageLoader:
-    """Loads pages for the cache."""
+    """Loads pages for the cache, and runs CPU work of pages in one thread."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Callable[[], datetime]) -> None:
         self.feeds = FeedRenderer(store, settings, now=now)
@@ -89,74 +90,78 @@ class PageLoader:
         await self._store.faults.clear("page", name)
         return loaded
 
-    async def _load_feed(self, page: Page, extension: str, held: Held | None) -> Held:
+    async def _load_feed(self, page: Page, extension: str, cached: Held | None) -> Held:
         if page.token:
             await self._check_token(page)
         (state,) = await self.feeds.states([page])
         version = str(state)
-        if held is not None and held.version == version:
-            return held
-        before = held.rendered if held else None
+        if cached is not None and cached.version == version:
+            return cached
+        before = cached.rendered if cached else None
         rendered = await self.feeds.render(page, extension, state, before=before)
         headers = self._feed_headers(page, extension, state.archive_links)
         has_twin = FORMATS[extension].is_xml and not page.token
         twin_url = self._settings.base_url + page.news_path() if has_twin else ""
-        prepared = await self._document(
-            rendered.body, headers, held, rendered=rendered, twin_url=twin_url
+        prepared = await self._prepare(
+            rendered.body, headers, cached, rendered=rendered, twin_url=twin_url
         )
 
         async def difference(base: str) -> PreparedPage | None:
             return await self._difference(page, extension, state, rendered, base)
 
         prepared.difference = difference
-        kept = None if page.is_shared else rendered
-        return Held(document=prepared, version=version, rendered=kept)
+        # The rendered feed of a shared page is in Redis.
+        own_feed = None if page.is_shared else rendered
+        return Held(prepared=prepared, version=version, rendered=own_feed)
 
     async def _check_token(self, page: Page) -> None:
-        """Also of what is held: an address can be revoked. Raises NotFound."""
+        """Raise NotFound if the private feed is revoked; called for cached feeds, too."""
         feed = await self._store.private_feeds.get(token_hash(page.token))
         if feed is None or feed.category != page.category:
             raise NotFound("no such private feed")
 
-    async def _load_news(self, page: Page, extension: str, held: Held | None) -> Held:
-        # A page for people shows calendar and neighbours, so it follows the whole category.
+    async def _load_news(self, page: Page, extension: str, cached: Held | None) -> Held:
+        # An HTML page has a calendar and links to other days, so its version is the category's.
         version = str(await self._store.category_index.version(Page(page.category)))
-        if held is not None and held.version == version:
-            return held
+        if cached is not None and cached.version == version:
+            return cached
         body = await self._news(page, extension)
-        prepared = await self._document(body, self._html_headers(page), held)
-        return Held(document=prepared, version=version)
+        prepared = await self._prepare(body, self._html_headers(page), cached)
+        return Held(prepared=prepared, version=version)
 
-    async def _document(
+    async def _prepare(
         self,
         body: bytes,
         headers: Mapping[str, str],
-        held: Held | None,
+        cached: Held | None,
         *,
         rendered: Rendered | None = None,
         twin_url: str = "",
     ) -> PreparedPage:
-        wanted = held.document.prepared_codings if held else ()
+        # Clients that requested these codings of the old version will request them again.
+        codings = cached.prepared.prepared_codings if cached else ()
+        etags = [etag for etag, _ in rendered.previous_versions] if rendered else ()
 
-        def made() -> PreparedPage:
+        def prepare() -> PreparedPage:
             prepared = PreparedPage(
                 body,
                 headers=headers,
                 changed_ms=rendered.changed_ms if rendered else 0,
                 etag=rendered.etag if rendered else "",
-                previous_etags=[etag for etag, _ in rendered.previous_versions] if rendered else (),
+                previous_etags=etags,
                 twin_url=twin_url,
             )
-            for coding in wanted:
+            for coding in codings:
                 prepared.make(coding)
             return prepared
 
-        return await self._in_thread(made)
+        return await self._in_thread(prepare)
 
     async def _difference(
         self, page: Page, extension: str, state: State, rendered: Rendered, base: str
     ) -> PreparedPage | None:
-        """From a past version to this one (RFC 3229 10); None if the page is another by now."""
+        """The difference from an earlier version to this one (RFC 3229 10); None if the page has
+        changed meanwhile, or if the difference is more than half as large as the page."""
         body = await self.feeds.difference(
             page,
             extension,
@@ -164,14 +169,14 @@ class PageLoader:
             entry_digests=rendered.entry_digests,
             base=dict(rendered.previous_versions)[base],
         )
-        # One that saves little is not worth being kept beside the whole.
+        # A difference that saves little is not worth its memory.
         if body is None or 2 * len(body) > len(rendered.body):
             return None
         headers = {
             **self._feed_headers(page, extension, state.archive_links),
             "IM": "feed",
             "Delta-Base": f'"{base}"',
-            # What knows no 226 shall not keep one (RFC 3229 10.9).
+            # Caches that do not know status 226 must not store it (RFC 3229 10.9).
             "Cache-Control": f"no-store, im, max-age={LIVE_MAX_AGE_S}",
         }
         return await self._in_thread(
@@ -185,7 +190,7 @@ class PageLoader:
         )
 
     async def answer(self, prepared: PreparedPage, request: web.Request) -> web.StreamResponse:
-        """The document's answer, made now if it must be."""
+        """The response of a page; what is not prepared yet is prepared in the thread."""
         answer = prepared.answer(request)
         if answer is not None:
             return answer
@@ -291,7 +296,8 @@ class PageLoader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _shown_month(self, page: Page, articles: Sequence[Article]) -> Period:
-        """The page's own month, else that of its newest article."""
+        """The month of the page's period, else that of its newest article. A page without articles
+        shows the current month, or January of its year."""
         period = page.period
         if period.month or not articles:
             today = self._now().astimezone(self._settings.timezone)
@@ -314,9 +320,9 @@ class PageLoader:
 
 
 def _children(category: str, titles: Mapping[str, str]) -> list[tuple[str, str]]:
-    above = "" if category == categories.ALL else f"{category}/"
+    prefix = "" if category == categories.ALL else f"{category}/"
     return sorted(
         (path, title)
         for path, title in titles.items()
-        if path.startswith(above) and "/" not in path.removeprefix(above)
+        if path.startswith(prefix) and "/" not in path.removeprefix(prefix)
     )
