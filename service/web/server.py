@@ -53,7 +53,7 @@ async def serve(settings: Settings, *, token: str) -> None:
         keepalive_timeout=KEEPALIVE_S,
     )
     await runner.setup()
-    # The server asks for its handler anew at each connection.
+    # aiohttp reads this attribute at each new connection.
     assert runner.server is not None  # noqa: S101 -- setup() makes it
     runner.server.request_handler = serve_hot(app[CACHE], runner.server.request_handler)
     try:

@@ -278,6 +278,6 @@ class PageCache:
             task.cancel()
 
     def take_reads(self) -> set[Key]:
-        """Pages requested since the last call, other than from `hot`; the next call starts anew."""
+        """Pages that were requested through `get` since the last call, and their formats."""
         reads, self._reads = self._reads, set()
         return reads

@@ -100,7 +100,7 @@ class PreparedResponse(web.StreamResponse):
         """Send head and body in one write."""
         transport = request.transport
         if transport is None:
-            raise ConnectionResetError("the client is gone")
+            raise ConnectionResetError("the client has closed the connection")
         transport.write(self.whole())
         await request.writer.drain()
         return None
