@@ -1,4 +1,4 @@
-"""Archives, tombstones and deltas: what keeps a reader complete (RFC 5005, 6721, 3229)."""
+"""Archives, tombstones and deltas, with which feed readers miss nothing (RFC 5005, 6721, 3229)."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ Client = TestClient[Any, Any]
 async def test_who_follows_the_archive_gets_every_article_once(
     client: Client, get: Get, publish: Publish, clock: Clock, extension: str
 ) -> None:
-    """RFC 5005 4: from the live feed back through every day; ids tell repeats apart."""
+    """RFC 5005 4: the links from the live feed lead through the documents of all articles."""
     ids = set()
     for days in (0, 1, 2, 5, 40):
         for name in ("a", "b"):
             published = clock() - timedelta(days=days, minutes=5 if name == "a" else 9)
             ids.add(await publish(f"{days}{name}", published=published))
-    found: list[str] = []
+    ids_read: list[str] = []
     archives, path = [], f"{LIVE}.{extension}"
     while path:
         feed = Read(await get(path), extension)
-        found += feed.ids
+        ids_read += feed.ids
         archives.append(feed.is_archive)
         path = feed.link("prev-archive").removeprefix("http://news.example")
         async with client.get(path or "/feeds/all.rss") as response:
             assert 200 == response.status
-    assert {f"urn:uuid:{article_id}" for article_id in ids} == set(found)
+    assert {f"urn:uuid:{article_id}" for article_id in ids} == set(ids_read)
     assert [False, True, True, True, True] == archives[:1] + archives[-4:]
 
 
@@ -47,7 +47,7 @@ async def test_who_follows_the_archive_gets_every_article_once(
 async def test_closed_days_are_chained_both_ways(
     client: Client, get: Get, publish: Publish, clock: Clock, extension: str
 ) -> None:
-    """And lead to the live feed. Today is no archive document yet, and no day leads to it."""
+    """Archives of past days link to each other and to the live feed; today is not an archive."""
     days = [clock() - timedelta(days=n) for n in (0, 1, 3)]
     for number, day in enumerate(days):
         await publish(str(number), published=day)
@@ -65,7 +65,7 @@ async def test_closed_days_are_chained_both_ways(
     assert (True, "", newer, live) == await links(older)
     async with client.get(newer.removeprefix("http://news.example")) as response:
         assert f'<{older}>; rel="prev-archive"' in response.headers["Link"]
-    # A day that ends leads on: the same URL, another version.
+    # When today has ended, the archive before it links to it.
     clock.move(days=1)
     await publish("later", published=days[0])
     assert (True, older, today, live) == await links(newer)
@@ -74,7 +74,7 @@ async def test_closed_days_are_chained_both_ways(
 async def test_a_busy_day_is_in_the_chain_before_it_ends(
     get: Get, publish: Publish, clock: Clock
 ) -> None:
-    """What the live feed has no room for would be in no document until midnight."""
+    """The live feed links to today once it cannot hold all of today's articles."""
     for number in range(4):
         await publish(str(number), published=clock() - timedelta(minutes=number))
     feed = Read(await get("/feeds/all.atom"), "atom")
@@ -89,7 +89,7 @@ async def test_a_busy_day_is_in_the_chain_before_it_ends(
 async def test_withdrawn_articles_leave_tombstones(
     get: Get, store: Store, publish: Publish
 ) -> None:
-    """RFC 6721 in Atom, `_dateline` in JSON; gone when the article comes back."""
+    """Atom (RFC 6721) and JSON have tombstones until the article is published again."""
     await publish("Stays")
     article_id = await publish("Goes")
     await store.articles.withdraw(article_id, now=datetime(2026, 1, 5, 12, tzinfo=UTC))
@@ -119,7 +119,7 @@ async def test_withdrawn_articles_leave_tombstones(
 
 
 async def draft_of(store: Store, article_id: str) -> Any:
-    """The same article, to be pushed again."""
+    """The draft that publishes a withdrawn article again."""
     from service.articles.article import Detail, Entry
     from service.articles.compose import compose
 
@@ -134,15 +134,15 @@ async def draft_of(store: Store, article_id: str) -> Any:
 
 @pytest.mark.parametrize("extension", FORMATS)
 async def test_deltas(client: Client, publish: Publish, extension: str) -> None:
-    """RFC 3229 10: 226 with what is new since a version that we know, 200 for any other."""
+    """RFC 3229 10: 226 with the entries that are new since a known version, 200 for any other."""
     for number in range(5):
         await publish(f"Old {number}")
     path = f"{LIVE}.{extension}"
     async with client.get(path) as response:
         first = response.headers["ETag"]
     new_id = await publish("New")
-    asked = {"A-IM": "feed", "If-None-Match": f'"other", {first}'}
-    async with client.get(path, headers=asked) as response:
+    conditional = {"A-IM": "feed", "If-None-Match": f'"other", {first}'}
+    async with client.get(path, headers=conditional) as response:
         assert (226, "feed", first.replace("-br", "").replace("-gzip", "")) == (
             response.status, response.headers["IM"],
             response.headers["Delta-Base"].replace("-br", ""),
@@ -150,7 +150,7 @@ async def test_deltas(client: Client, publish: Publish, extension: str) -> None:
         assert response.headers["Cache-Control"].startswith("no-store, im")
         second = response.headers["ETag"]
         assert [f"urn:uuid:{new_id}"] == Read(await response.read(), extension).ids
-    # The tag leads on: it is that of the whole.
+    # The ETag of a difference is that of the whole feed.
     async with client.get(path, headers={"A-IM": "feed", "If-None-Match": second}) as response:
         assert 304 == response.status
     newer_id = await publish("Newer")
@@ -163,12 +163,12 @@ async def test_deltas(client: Client, publish: Publish, extension: str) -> None:
         async with client.get(path, headers=headers) as response:
             assert 200 == response.status
             assert 7 == len(Read(await response.read(), extension).ids)
-    async with client.head(path, headers=asked) as response:
+    async with client.head(path, headers=conditional) as response:
         assert 200 == response.status
 
 
 async def test_feedparser_takes_deltas(client: Client, publish: Publish) -> None:
-    """As a client: conditional requests and A-IM as it sends them."""
+    """feedparser gets 304 and differences with the headers that it sends by itself."""
     await publish("Old 1")
     await publish("Old 2")
     await publish("Old 3")

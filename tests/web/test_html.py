@@ -1,4 +1,4 @@
-"""Pages for people: what a reader sees, what a feed reader finds, and that nothing gets through."""
+"""HTML pages: what people see, what feed readers discover, and that every value is escaped."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def story(**changes: Any) -> Any:
 
 
 def parse(body: bytes) -> Any:
-    """The document, read as a browser would."""
+    """The document, parsed as a browser does."""
     return lxml.html.document_fromstring(body, parser=lxml.html.HTMLParser(encoding="utf-8"))
 
 
 def text(document: Any, css: str) -> str:
-    """The text of the first element that fits, with single spaces."""
+    """The text of the first element that matches, with single spaces."""
     [first, *_] = document.xpath(css)
     return " ".join(first.text_content().split())
 
@@ -91,12 +91,12 @@ def alternates(document: Any) -> list[tuple[str, str]]:
 
 
 def links(document: Any, xpath: str) -> list[tuple[str, str]]:
-    """(text, href) of the links that fit, in order."""
+    """(text, href) of the links that match, in order."""
     return [(link.text_content(), link.get("href")) for link in document.xpath(xpath)]
 
 
 def formats(path: str) -> list[tuple[str, str]]:
-    """What `alternates` gives for one page of feeds."""
+    """The result of `alternates` for the feeds of one page."""
     return [(f.media_type, f"{BASE}/feeds/{path}.{f.extension}") for f in FORMATS.values()]
 
 
@@ -110,14 +110,14 @@ def formats(path: str) -> list[tuple[str, str]]:
     ],
 )
 def test_heading(period: Period, words: str) -> None:
-    """Breadcrumb and heading read as K2's do; without a period the heading is the last step."""
+    """Breadcrumb and heading are those of K2; without a period the heading is the category."""
     document = news(page=Page(DAY.category, period))
     crumbs = text(document, "//nav[@aria-label='Breadcrumb']")
     assert f"Home Media Center {words}" == f"{crumbs} {text(document, '//h1')}"
 
 
 def test_breadcrumb_of_a_day_ends_with_the_category() -> None:
-    """The breadcrumb leads from Home down to the category, each step a link."""
+    """The breadcrumb links each category from Home to the page's own."""
     assert [
         ("Home", "/"),
         ("Media Center", "/news/media-center"),
@@ -126,7 +126,7 @@ def test_breadcrumb_of_a_day_ends_with_the_category() -> None:
 
 
 def test_everything_has_a_name() -> None:
-    """The page of all articles is headed so, though it has no category."""
+    """The page of all articles has a heading, although it has no category."""
     document = news(page=Page("all"))
     assert "All articles" == text(document, "//h1")
     assert [f"{BASE}/"] == document.xpath("//link[@rel='canonical']/@href")
@@ -144,7 +144,7 @@ def test_story_on_a_news_page() -> None:
 
 
 def test_calendar() -> None:
-    """Days with articles are links, the shown day is marked, other days are plain."""
+    """Days with articles are links, the shown day is marked, other days are plain text."""
     document = news()
     days = document.xpath("//nav[@aria-label='Calendar']//td")
     hrefs = {day.text_content(): day.xpath("a/@href") for day in days if day.text_content()}
@@ -152,7 +152,7 @@ def test_calendar() -> None:
     assert {
         "3": ["/news/media-center/harbour-news/2017/12/03"],
         "22": ["/news/media-center/harbour-news/2017/12/22"],
-    } == {day: found for day, found in hrefs.items() if found}
+    } == {day: links for day, links in hrefs.items() if links}
     assert "22" == text(document, "//*[@aria-current='date']")
     assert "December 2017" == text(document, "//caption")
     # 1 December 2017 was a Friday, the fifth cell of weeks that begin on Monday.
@@ -160,13 +160,13 @@ def test_calendar() -> None:
 
 
 def test_shown_day_without_articles_is_marked() -> None:
-    """A day that is looked at but empty stands out without being a link."""
+    """The shown day is marked even if it has no articles and is not a link."""
     document = news(month_days=frozenset(), articles=[])
     assert ["22"] == document.xpath("//td/span[@aria-current='date']/text()")
 
 
 def test_older_and_newer_days() -> None:
-    """The nearest days that have articles are linked, by date; where there are none, nothing is."""
+    """The nearest days with articles are linked by date; without such days there is no pager."""
     around = "//nav[@class='pager']//a"
     assert [
         ("Older 3 December 2017", "/news/media-center/harbour-news/2017/12/03"),
@@ -178,13 +178,13 @@ def test_older_and_newer_days() -> None:
 
 
 def test_children_are_linked() -> None:
-    """The categories directly below are offered."""
+    """Direct subcategories are linked."""
     wanted = [("Ferries", "/news/media-center/harbour-news/ferries")]
     assert wanted == links(news(), "//nav[@aria-labelledby='below']//a")
 
 
 def test_visible_feed_links() -> None:
-    """This very page's feeds can be seen, and on a dated page the category's live ones, too."""
+    """A page links to its feeds; a page of a date also links to the category's live feeds."""
     document = news()
     here = "/feeds/media-center/harbour-news/2017/12/22"
     wanted = [(format.name, f"{here}.{format.extension}") for format in FORMATS.values()]
@@ -195,26 +195,26 @@ def test_visible_feed_links() -> None:
 
 
 def test_autodiscovery_of_a_day() -> None:
-    """Feed readers find this day first, then the category, then everything."""
+    """Discovery names the feeds of the day first, then the category's, then all articles'."""
     day, category = "media-center/harbour-news/2017/12/22", "media-center/harbour-news"
     assert formats(day) + formats(category) + formats("all") == alternates(news())
 
 
 def test_autodiscovery_names_no_feed_twice() -> None:
-    """The page of everything offers its feeds once."""
+    """The page of all articles names its feeds once."""
     assert formats("all") == alternates(news(page=Page("all")))
     assert formats("all") == alternates(parse(render_home(HOME)))
 
 
 def test_autodiscovery_titles_differ() -> None:
-    """A reader that lists the feeds can tell them apart."""
-    found = news().xpath("//link[@rel='alternate']/@title")
-    assert "Harbour News: Friday, 22 December 2017 (RSS)" == found[0]
-    assert 9 == len(set(found))
+    """The titles of discovered feeds differ, so that feed readers can list them."""
+    titles = news().xpath("//link[@rel='alternate']/@title")
+    assert "Harbour News: Friday, 22 December 2017 (RSS)" == titles[0]
+    assert 9 == len(set(titles))
 
 
 def test_autodiscovery_of_an_article() -> None:
-    """An article's page offers its category, everything, and the article as JSON."""
+    """The page of an article names feeds of its category and of all articles, and its JSON."""
     itself = ("application/json", f"{BASE}/articles/{FERRY.id}.json")
     wanted = [*formats("media-center/harbour-news"), *formats("all"), itself]
     assert wanted == alternates(story())
@@ -230,7 +230,7 @@ def test_autodiscovery_of_an_article() -> None:
     ids=NAMES[:3],
 )
 def test_canonical(body: bytes, path: str) -> None:
-    """Each page names its one absolute URL."""
+    """Each page names its canonical absolute URL."""
     assert [BASE + path] == parse(body).xpath("/html/head/link[@rel='canonical']/@href")
 
 
@@ -269,7 +269,7 @@ def test_everything_but_the_text_is_escaped(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", BODIES, ids=NAMES)
 def test_fits_a_strict_content_security_policy(body: bytes) -> None:
-    """No script, no inline style, and nothing loaded but our own stylesheet."""
+    """Pages have no script and no inline style, and load only our own stylesheet."""
     document = parse(body)
     assert [] == document.xpath("//script | //style | //@style | //form | //iframe")
     assert ["/static/style.css"] == document.xpath("//link[@rel='stylesheet']/@href")
@@ -278,7 +278,7 @@ def test_fits_a_strict_content_security_policy(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", BODIES, ids=NAMES)
 def test_body_links_are_paths(body: bytes) -> None:
-    """A page works under any host name: only the way to the publisher is absolute."""
+    """A page works under any host name: only the link to the publisher is absolute."""
     outward = {href for href in parse(body).xpath("//body//a/@href") if href[0] not in "/#"}
     assert outward <= {FERRY.url}
 
@@ -288,14 +288,14 @@ def test_body_links_are_paths(body: bytes) -> None:
     [(DAY, "There are no articles for this date."), (Page("x"), "There are no articles here yet.")],
 )
 def test_empty_page_says_so(page: Page, words: str) -> None:
-    """A page without articles is a page, with its feeds and its calendar."""
+    """A page without articles says so, and still links to its feeds."""
     document = news(page=page, articles=[], titles={})
     assert words == text(document, "//p[@class='empty']")
     assert len(FORMATS) == len(document.xpath("//nav[@class='subscribe']//a"))
 
 
 def test_home_nests_the_tree() -> None:
-    """A category stands within the one above it, even if another sorts in between."""
+    """A category is nested in its parent, even if another category sorts between them."""
     tree = [("media", "Media"), ("media-old", "Old"), ("media/news", "News"), ("a/b", "Orphan")]
     document = parse(render_home(replace(HOME, tree=tree)))
     branch = "//nav[@aria-labelledby='tree']/ul/li"
@@ -305,7 +305,7 @@ def test_home_nests_the_tree() -> None:
 
 
 def test_home_without_anything() -> None:
-    """A new site has a first page that says what is missing, and how to follow it."""
+    """The home page of a new site says that there are no articles, and has no calendar."""
     document = parse(render_home(replace(HOME, tree=[], titles={}, articles=[])))
     assert "There are no articles here yet." == text(document, "//p[@class='empty']")
     assert [] == document.xpath("//nav[@aria-label='Calendar']")
@@ -313,14 +313,14 @@ def test_home_without_anything() -> None:
 
 
 def test_home_with_a_calendar() -> None:
-    """The first page's calendar leads to the days of all articles."""
+    """The calendar of the home page links to the days of all articles."""
     view = replace(HOME, shown_month=(2017, 12), month_days=frozenset({22}))
     days = parse(render_home(view)).xpath("//td/a/@href")
     assert ["/news/all/2017/12/22"] == days
 
 
 def test_files_of_an_article() -> None:
-    """The image leads, sound and film get a player, every file a link with type and size."""
+    """The image is shown, audio and video have a player, files have a link with type and size."""
     sound = Enclosure(url="https://harbour.example/a.mp3", type="audio/mpeg", length=1_500_000)
     film = Enclosure(url="https://harbour.example/a.mp4", type="video/mp4")
     document = story(enclosures=(sound, film), image="https://harbour.example/a.jpg?w=1&h=2")
@@ -342,7 +342,7 @@ def test_later_revision_says_when() -> None:
 
 @pytest.mark.parametrize(("language", "direction"), [("ar", "rtl"), ("en-GB", "ltr")])
 def test_article_has_language_and_direction(language: str, direction: str) -> None:
-    """The text's own language and direction stand on its element, not on the page's."""
+    """Language and direction of an article are set on its element, not on the page."""
     document = story(language=language)
     [article] = document.xpath("//article")
     assert (language, direction) == (article.get("lang"), article.get("dir"))
@@ -350,7 +350,7 @@ def test_article_has_language_and_direction(language: str, direction: str) -> No
 
 
 def test_withdrawn_article_keeps_its_text_to_itself() -> None:
-    """Of a withdrawn article only the title is shown, and search engines are asked to forget it."""
+    """The page of a withdrawn article shows only the title and is `noindex`."""
     body = render_article(replace(ONE, article=replace(FERRY, status=WITHDRAWN)))
     document = parse(body)
     assert b"lifted" not in body
@@ -359,7 +359,7 @@ def test_withdrawn_article_keeps_its_text_to_itself() -> None:
 
 
 def test_error_page() -> None:
-    """An error is explained to a person, and search engines do not index it."""
+    """An error page shows status and reason, and is `noindex`."""
     document = parse(render_error(ERROR))
     assert "Not found" == text(document, "//h1")
     assert "404" == text(document, "//p[@class='status']")

@@ -1,7 +1,7 @@
-"""What a best-in-class publisher does, row by row, on the documents as they are served.
+"""What a good publisher does, tested on the documents as they are served.
 
-The rows are those of the specifications named in each test; the parsers that read what we write
-are those of other projects.
+The rules are those of the specifications that each test names; the parsers that read our feeds are
+those of other projects.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ RICH: dict[str, Any] = {
 
 
 async def test_rss_profile(get: Get, publish: Publish) -> None:
-    """RSS Advisory Board profile, Media RSS, RSS 1.0 modules: one of each where one is allowed."""
+    """RSS follows the Advisory Board's profile, Media RSS and RSS 1.0 modules."""
     article_id = await publish("Fog", **RICH)
     root = etree.fromstring(await get(f"{LIVE}.rss"))
     assert "Coalition News · Tern Gazette" == one(root, "channel/title")
@@ -70,7 +70,7 @@ async def test_rss_profile(get: Get, publish: Publish) -> None:
 
 
 async def test_atom(get: Get, publish: Publish) -> None:
-    """RFC 4287 4.1: what a feed and an entry must have, and links that differ in rel or type."""
+    """RFC 4287 4.1: all required elements are there, and links differ in rel or type."""
     article_id = await publish("Fog", **RICH)
     root = etree.fromstring(await get(f"{LIVE}.atom"))
     assert one(root, "a:id").startswith("urn:uuid:")
@@ -96,7 +96,7 @@ async def test_atom(get: Get, publish: Publish) -> None:
 
 
 async def test_json_feed(get: Get, publish: Publish) -> None:
-    """JSON Feed 1.1: the version first, ids are strings, hubs, attachments, our own extension."""
+    """JSON Feed 1.1: version first, ids as strings, hubs, attachments, and our extension."""
     article_id = await publish("Fog", **RICH, attribution="Harbour Board")
     body = await get(f"{LIVE}.json")
     assert body.startswith(b'{"version":"https://jsonfeed.org/version/1.1",')
@@ -112,7 +112,7 @@ async def test_json_feed(get: Get, publish: Publish) -> None:
 
 
 async def test_an_atom_entrys_updated_is_its_own(get: Get, publish: Publish) -> None:
-    """W3C DuplicateUpdated: articles that were dated the same, as all of a day without times."""
+    """W3C DuplicateUpdated: articles of the same date have different `updated` times."""
     midnight = datetime(2017, 12, 22, tzinfo=UTC)
     for name in ("One", "Two", "Three"):
         await publish(name, published=midnight)
@@ -123,15 +123,15 @@ async def test_an_atom_entrys_updated_is_its_own(get: Get, publish: Publish) -> 
 
 
 async def test_links_in_headers_and_document_are_the_same(client: Client, publish: Publish) -> None:
-    """WebSub 4: exactly one self, at least one hub, in both; for a JSON feed in its own fields."""
+    """WebSub 4: headers and document have the same links: one self, at least one hub."""
     await publish()
     await publish("before", published=DAY - timedelta(days=3))
     for extension in FORMATS:
         async with client.get(f"{CLOSED}.{extension}") as response:
-            given = re.findall(r'<([^>]*)>; rel="([^"]*)"', response.headers["Link"])
+            links = re.findall(r'<([^>]*)>; rel="([^"]*)"', response.headers["Link"])
             body = await response.read()
-        headers = {rel: url for url, rel in given}
-        assert len(headers) == len(given)
+        headers = {rel: url for url, rel in links}
+        assert len(headers) == len(links)
         assert "http://news.example/hub" == headers["hub"]
         assert f"http://news.example{CLOSED}.{extension}" == headers["self"]
         if extension == "json":
@@ -146,7 +146,7 @@ async def test_links_in_headers_and_document_are_the_same(client: Client, publis
 async def test_in_a_browser_a_feed_is_readable(
     client: Client, publish: Publish, extension: str
 ) -> None:
-    """Browsers style plain XML only; readers and scripts get the media type, and no link in it."""
+    """Browsers get XML with a link to the HTML page; others get the feed as its media type."""
     await publish()
     path = f"{LIVE}.{extension}"
     twin = b'<a href="http://news.example/news/media-center/coalition-news">'
@@ -166,7 +166,7 @@ async def test_in_a_browser_a_feed_is_readable(
 
 
 async def test_scripts_of_other_sites(client: Client, publish: Publish) -> None:
-    """CORS: 200, 304 and HEAD may be read with their ETag; conditional headers may be sent."""
+    """CORS: scripts may read responses with their ETag, and send conditional headers."""
     await publish()
     path = f"{LIVE}.json"
     async with client.get(path) as response:
@@ -185,7 +185,7 @@ async def test_scripts_of_other_sites(client: Client, publish: Publish) -> None:
 
 
 async def test_ranges_are_ignored(client: Client, publish: Publish) -> None:
-    """RFC 9110 14.2: the whole, not a part that a reader would take for it."""
+    """RFC 9110 14.2: a range request gets the whole feed, so that no reader gets half of it."""
     await publish()
     async with client.get(f"{LIVE}.rss", headers={"Range": "bytes=0-9"}) as response:
         assert 200 == response.status
@@ -202,7 +202,7 @@ TRICKY = [
 
 @pytest.mark.parametrize("extension", ["rss", "atom"])
 async def test_other_parsers_read_the_same(get: Get, publish: Publish, extension: str) -> None:
-    """feedparser, Kagi's fastfeedparser and Feedsubs' atoma: all that makes an entry."""
+    """feedparser, fastfeedparser and atoma read the same entries from our feeds."""
     for number, (title, content) in enumerate(TRICKY):
         await publish(
             title, guid=str(number), content_html=content, url=f"https://s.example/{number}?a&b=1",
@@ -227,7 +227,7 @@ Fields = list[tuple[str, str, str, str, datetime]]
 
 
 def by_feedparser(body: bytes) -> Fields:
-    """Without its sanitiser, which would rewrite what is compared."""
+    """The entries that feedparser reads without its sanitiser, which would change the content."""
     read = feedparser.parse(body, sanitize_html=False, resolve_relative_uris=False)
     assert not read.bozo
     return [
@@ -237,7 +237,7 @@ def by_feedparser(body: bytes) -> Fields:
 
 
 def by_fastfeedparser(body: bytes) -> Fields:
-    """Of Kagi's Small Web."""
+    """The entries that the parser of Kagi's Small Web reads."""
     return [
         (e["id"], e["title"], e["link"], e["content"][0]["value"], _moment(e["published"]))
         for e in fastfeedparser.parse(body).entries
@@ -245,7 +245,7 @@ def by_fastfeedparser(body: bytes) -> Fields:
 
 
 def by_atoma(body: bytes, extension: str) -> Fields:
-    """Of the reader Feedsubs."""
+    """The entries that the parser of the feed reader Feedsubs reads."""
     if extension == "rss":
         return [
             (i.guid, i.title, i.link, i.content_encoded, i.pub_date)
@@ -262,7 +262,7 @@ def _moment(text: str) -> datetime:
 
 
 async def test_a_day_of_ten_thousand(get: Get, store: Store, publish: Publish) -> None:
-    """Whole, and each once."""
+    """A day of ten thousand articles has each of them exactly once."""
     from service.articles.article import Entry
     from service.articles.compose import compose
 
@@ -286,7 +286,7 @@ async def test_a_day_of_ten_thousand(get: Get, store: Store, publish: Publish) -
 async def test_an_empty_feed_is_valid_and_stays_the_same(
     client: Client, get: Get, publish: Publish
 ) -> None:
-    """A selection or a day without anything: whole, and nothing of now in it."""
+    """A feed without articles is valid, and its bytes do not depend on the current time."""
     await publish()
     for path in (f"{LIVE}.atom?q=nothing", f"{LIVE}/2016/02/29.atom"):
         root = etree.fromstring(await get(path))
@@ -304,7 +304,7 @@ async def test_an_empty_feed_is_valid_and_stays_the_same(
 async def test_near_misses_of_every_kind_lead_to_the_one_true_url(
     client: Client, publish: Publish
 ) -> None:
-    """A slash at the end, upper case, a missing zero: 308, and never a second copy in caches."""
+    """Other spellings of a path (final slash, upper case, missing zero) are redirected by 308."""
     await publish()
     for path, true in (
         (f"{LIVE}.rss/", f"{LIVE}.rss"),

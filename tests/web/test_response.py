@@ -1,4 +1,4 @@
-"""Ready-made responses as raw bytes on real sockets, and the rules of conditional requests."""
+"""Prepared responses as raw bytes on real sockets, and the rules of conditional requests."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ CLOSING = "GET / HTTP/1.1\nHost: x\nConnection: close\n\n"
 
 @pytest.fixture
 async def port() -> AsyncIterator[int]:
-    """A server that has nothing but one document."""
-    document = PreparedPage(
+    """The port of a server that answers every request with one page."""
+    page = PreparedPage(
         BODY,
         headers={"Content-Type": "text/xml", "Cache-Control": "max-age=60"},
         changed_ms=CHANGED_S * 1000 + 999,
     )
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        return document.make_answer(request)
+        return page.make_answer(request)
 
     runner = web.ServerRunner(web.Server(handle))
     await runner.setup()
@@ -40,7 +40,7 @@ async def port() -> AsyncIterator[int]:
 
 
 async def ask(port: int, request: str) -> bytes:
-    """All bytes that come back for these requests, of which the last one closes the connection."""
+    """All bytes of the responses to these requests, of which the last closes the connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.replace("\n", "\r\n").encode())
     async with within(5):
@@ -57,7 +57,7 @@ def split(raw: bytes) -> tuple[str, dict[str, str], bytes]:
 
 
 async def test_200(port: int) -> None:
-    """Status, headers, body; Date is there and once."""
+    """A response has its status, headers, body, and exactly one Date."""
     raw = await ask(port, CLOSING)
     first, headers, body = split(raw)
     assert ("HTTP/1.1 200 OK", BODY) == (first, body)
@@ -71,7 +71,7 @@ async def test_200(port: int) -> None:
 
 
 async def test_pipelined_requests_have_their_answers_in_order(port: int) -> None:
-    """Several on one connection, of all kinds."""
+    """Requests of all kinds on one connection are answered in their order."""
     raw = await ask(
         port,
         "GET / HTTP/1.1\nHost: x\n\nHEAD / HTTP/1.1\nHost: x\n\n"
@@ -86,7 +86,7 @@ async def test_pipelined_requests_have_their_answers_in_order(port: int) -> None
 
 @pytest.mark.parametrize("request_text", ["GET / HTTP/1.0\n\n", CLOSING])
 async def test_connections_that_close(port: int, request_text: str) -> None:
-    """HTTP/1.0 and Connection: close get the same, and the end of the connection."""
+    """HTTP/1.0 and Connection: close get the same response, then the connection is closed."""
     first, headers, body = split(await ask(port, request_text))
     assert first.endswith("200 OK")
     assert (BODY, DATE) == (body, headers["Last-Modified"])
@@ -100,7 +100,7 @@ async def test_connections_that_close(port: int, request_text: str) -> None:
 async def test_codings_on_the_wire(
     port: int, coding: str, decompress: Callable[[bytes], bytes]
 ) -> None:
-    """Each coding is made once, and has an ETag that differs from the others."""
+    """Each coding decompresses to the same body, and has its own ETag."""
     head = f"GET / HTTP/1.1\nHost: x\nConnection: close\nAccept-Encoding: {coding}\n\n"
     _, headers, body = split(await ask(port, head))
     assert BODY == decompress(body)
@@ -109,7 +109,7 @@ async def test_codings_on_the_wire(
 
 
 def test_equal_bytes_make_equal_documents() -> None:
-    """No ETag depends on the time, not even by the header of gzip."""
+    """Equal bodies give equal ETags and codings, which do not depend on the time."""
     first, second = (PreparedPage(BODY, headers={}) for _ in range(2))
     assert first.etag == second.etag
     for coding in CODINGS:
@@ -135,7 +135,7 @@ def test_equal_bytes_make_equal_documents() -> None:
 def test_not_modified(
     if_none_match: str | None, if_modified_since: str | None, expected: bool
 ) -> None:
-    """RFC 9110 13: the tag wins; weak comparison; lists; proxies' endings; not older, not equal."""
+    """RFC 9110 13: ETags precede dates, and are compared weakly and without proxies' suffixes."""
     assert expected == is_not_modified(
         if_none_match=if_none_match,
         if_modified_since=if_modified_since,
@@ -152,5 +152,5 @@ def test_not_modified(
      ("gzip;q=0.5, *;q=0.1", "gzip")],
 )  # fmt: skip
 def test_codings(header: str, coding: str) -> None:
-    """RFC 9110 12.5.3: the best of ours that the client takes."""
+    """RFC 9110 12.5.3: our preferred coding among those that the client prefers."""
     assert coding == choose_coding(header, ("br", "gzip"))

@@ -1,4 +1,4 @@
-"""An article as the pages show it: dates, categories, direction, and nothing shown twice."""
+"""An article as the HTML pages show it: dates, categories, direction, and nothing repeated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.composing import AFTERNOON, FERRY, TITLES
 
 
 def story(*, zone: tzinfo = UTC, within: str = "", **changes: Any) -> Story:
-    """A changed article as it is shown."""
+    """The story of an article with these changes."""
     return story_of(replace(FERRY, **changes), TITLES, zone, within=within)
 
 
@@ -36,7 +36,7 @@ def test_day_falls_in_the_zone() -> None:
     ],
 )
 def test_date_leads_to_its_day(within: str, paths: tuple[str, ...], href: str) -> None:
-    """The date is linked within the shown category, else within the article's first."""
+    """The date links to its day in the shown category, else in the article's first category."""
     assert href == story(within=within, categories=paths).day.href
 
 
@@ -49,12 +49,12 @@ def test_date_leads_to_its_day(within: str, paths: tuple[str, ...], href: str) -
     ],
 )
 def test_time_of_day_only_where_known(at: datetime, time: str) -> None:
-    """Midnight sharp is what a source that gives dates only looks like."""
+    """Midnight is not shown, because sources that give only dates have it."""
     assert time == story(published=at).time
 
 
 def test_categories_are_titled() -> None:
-    """Each category is named by its title, or by its slug made readable."""
+    """A category is shown by its title, or by a title derived from its slug."""
     wanted = [
         Link(href="/news/media-center/harbour-news", text="Harbour News"),
         Link(href="/news/town-diary", text="Town Diary"),
@@ -63,7 +63,7 @@ def test_categories_are_titled() -> None:
 
 
 def test_crumbs_of_everything() -> None:
-    """Everything is one step, and its page is the first page."""
+    """The breadcrumb of all articles is one link to the home page."""
     assert [Link(href="/", text="All articles")] == crumbs("all", TITLES)
 
 
@@ -78,7 +78,7 @@ def test_crumbs_of_everything() -> None:
     ],
 )
 def test_source_line_is_not_doubled(content: str, attribution: str, shown: str) -> None:
-    """A text that closes with its source gets no second source line."""
+    """A text that ends with its source gets no second source line."""
     assert shown == story(content_html=content, attribution=attribution).attribution
 
 
@@ -93,7 +93,7 @@ def test_source_line_is_not_doubled(content: str, attribution: str, shown: str) 
     ],
 )
 def test_original_is_named_by_its_host(url: str, host: str) -> None:
-    """The host shown is the one that is reached, and no URL breaks a page."""
+    """The host shown is the one that browsers contact, and a malformed URL does not fail."""
     assert Link(href=url, text=host) == story(url=url).original
 
 
@@ -113,7 +113,7 @@ def test_only_web_links_lead_out(url: str) -> None:
     ],
 )
 def test_image_is_shown_once(content: str, shown: str) -> None:
-    """The article's image leads it, unless the text has it already."""
+    """The article's image is shown only if the text does not contain it."""
     image = "https://harbour.example/a.jpg?w=1&h=2"
     assert shown == story(image=image, content_html=content).image
 
@@ -134,17 +134,17 @@ def test_image_is_shown_once(content: str, shown: str) -> None:
     ],
 )
 def test_direction(language: str, title: str, direction: str) -> None:
-    """Language or first strong letter makes an article read from right to left."""
+    """The language or the first strong letter of the title sets the direction."""
     assert direction == story(language=language, title=title).direction
 
 
 def test_language_is_a_tag() -> None:
-    """`en_GB`, as some software writes it, becomes what HTML understands."""
+    """`en_GB`, which some software writes, becomes the language tag that HTML needs."""
     assert "en-GB" == story(language="en_GB").language
 
 
 def test_change_is_dated_in_the_zone() -> None:
-    """A later revision says on which day it changed; the first one has not changed."""
+    """A later revision has the day of its change in the site's zone; a first revision has none."""
     west = timezone(timedelta(hours=-8))
     changed = AFTERNOON + timedelta(days=1, hours=12)
     assert "23 December 2017" == story(revision=2, updated=changed, zone=west).updated

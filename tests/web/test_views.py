@@ -1,4 +1,4 @@
-"""Views and private feeds: made, indexed, served, taken away."""
+"""Views and private feeds: add, index, serve, remove."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 @pytest.fixture(autouse=True)
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """New views are indexed soon."""
+    """New views are indexed without delay, in small batches."""
     monkeypatch.setattr(view_index, "BUILD_AFTER", timedelta(days=-10_000))
     monkeypatch.setattr(view_index, "BUILD_BATCH", 3)
     monkeypatch.setattr(view_index, "IDS_AT_ONCE", 5)
@@ -34,14 +34,14 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def call(client: Client, method: str, path: str, **body: Any) -> tuple[int, Any]:
-    """(status, decoded answer) of a call of the API."""
-    given = {"json": body} if body else {}
-    async with client.request(method, f"/api/v1/{path}", headers=AUTH, **given) as response:
+    """(status, decoded JSON body; None for 204) of a request to the API."""
+    options = {"json": body} if body else {}
+    async with client.request(method, f"/api/v1/{path}", headers=AUTH, **options) as response:
         return response.status, await response.json() if response.status != 204 else None
 
 
 async def wait_for(client: Client, name: str, count: int) -> None:
-    """Until a view is indexed, with so many articles."""
+    """Wait until a view is indexed and has this number of articles."""
 
     async def ready() -> bool:
         _, shown = await call(client, "GET", f"views/{name}")
@@ -53,16 +53,16 @@ async def wait_for(client: Client, name: str, count: int) -> None:
 async def test_a_view_is_to_feeds_what_a_category_is(
     client: Client, get: Get, publish: Publish
 ) -> None:
-    """What was there before, in every format, day by day, in the list of feeds and for people."""
+    """A view has older articles, in every format, in archives, in the OPML list and as HTML."""
     ids = [
         await publish(f"Fog {n}", tags=("Fog",), published=DAY - timedelta(days=n))
         for n in range(12)
     ]
     await publish("Sun", tags=("Sun",))
     fields = {"name": "fog", "query": "any=Fog,mist", "title": "All about fog"}
-    status, made = await call(client, "POST", "views", **fields)
+    status, view = await call(client, "POST", "views", **fields)
     assert (201, "any=fog,mist", "http://news.example/feeds/views/fog.rss") == (
-        status, made["query"], made["url"],
+        status, view["query"], view["url"],
     )  # fmt: skip
     await wait_for(client, "fog", 12)
     for extension in FORMATS:
@@ -82,7 +82,7 @@ async def test_a_view_is_to_feeds_what_a_category_is(
 async def test_articles_enter_and_leave_a_view_as_they_change(
     client: Client, store: Store, publish: Publish
 ) -> None:
-    """At once, with tombstones for those withdrawn."""
+    """An article enters or leaves a view when it changes; a withdrawn one leaves a tombstone."""
     await call(client, "POST", "views", name="fog", query="q=fog", category="Media Center")
     await wait_for(client, "fog", 0)
     article_id = await publish("Fog")
@@ -99,7 +99,7 @@ async def test_articles_enter_and_leave_a_view_as_they_change(
 
 
 async def test_a_view_can_be_replaced_and_removed(client: Client, publish: Publish) -> None:
-    """PUT builds another index under the name; nothing of the old one stays."""
+    """PUT builds a new index under the name; nothing of the old one remains."""
     await publish("Fog", tags=("Fog",))
     await publish("Sun", tags=("Sun",))
     assert 201 == (await call(client, "PUT", "views/fog", query="tag=fog"))[0]
@@ -137,7 +137,7 @@ async def test_a_view_can_be_replaced_and_removed(client: Client, publish: Publi
     ],
 )  # fmt: skip
 def test_what_no_view_can_be(fields: dict[str, object], name: str) -> None:
-    """The error names the field that is wrong."""
+    """A view that is not valid is refused with the name of the wrong field."""
     with pytest.raises(InvalidInput) as caught:
         make_view(fields, created=NOW)
     assert name == caught.value.field
@@ -146,13 +146,13 @@ def test_what_no_view_can_be(fields: dict[str, object], name: str) -> None:
 async def test_private_feeds(
     client: Client, store: Store, publish: Publish, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One address a subscriber: shown once, hashed at rest, not cached by others, not logged."""
+    """A private feed's URL is shown once, stored as a hash, not cached by proxies, not logged."""
     caplog.set_level(logging.DEBUG)
     article_id = await publish("Fog", tags=("Fog",))
     fields = {"category": "media-center/coalition-news", "label": "Mira"}
-    status, made = await call(client, "POST", "private-feeds", **fields)
+    status, feed = await call(client, "POST", "private-feeds", **fields)
     assert 201 == status
-    path = made["url"].removeprefix("http://news.example")
+    path = feed["url"].removeprefix("http://news.example")
     token = path.removeprefix("/private/").removesuffix(".rss")
     assert len(token) >= 43
     for extension in FORMATS:
@@ -170,26 +170,26 @@ async def test_private_feeds(
     for shown in (await client.get("/feeds.opml"), await client.get("/news/all")):
         assert token not in await shown.text()
     keys = b"".join([key async for key in store.client.scan_iter()])
-    kept = await store.client.hgetall("dateline:{0}:private")
-    assert token.encode() not in keys + b"".join(kept) + b"".join(kept.values())
-    # The access log is that of the tests' server; ours has none.
+    stored = await store.client.hgetall("dateline:{0}:private")
+    assert token.encode() not in keys + b"".join(stored) + b"".join(stored.values())
+    # The access log belongs to the test server; our server has none.
     records = [r for r in caplog.records if r.name != "aiohttp.access"]
     assert [] == [record for record in records if token in str(record.__dict__)]
     (listed,) = (await call(client, "GET", "private-feeds"))[1]
-    assert {**fields, "id": made["id"], "created": listed["created"]} == listed
+    assert {**fields, "id": feed["id"], "created": listed["created"]} == listed
 
 
 async def test_a_revoked_address_leads_nowhere(
     client: Client, settings: Settings, publish: Publish
 ) -> None:
-    """Also where a server holds it; nor does any other."""
+    """A revoked URL is answered with 404, even if it is cached; so is any other."""
     await publish()
-    _, made = await call(client, "POST", "private-feeds", label="Mira")
-    path = made["url"].removeprefix("http://news.example")
+    _, feed = await call(client, "POST", "private-feeds", label="Mira")
+    path = feed["url"].removeprefix("http://news.example")
     async with client.get(path) as response:
         assert 200 == response.status
-    assert 204 == (await call(client, "DELETE", f"private-feeds/{made['id']}"))[0]
-    assert 404 == (await call(client, "DELETE", f"private-feeds/{made['id']}"))[0]
+    assert 204 == (await call(client, "DELETE", f"private-feeds/{feed['id']}"))[0]
+    assert 404 == (await call(client, "DELETE", f"private-feeds/{feed['id']}"))[0]
 
     async def gone() -> bool:
         async with client.get(path) as response:
@@ -205,7 +205,7 @@ async def test_a_revoked_address_leads_nowhere(
 async def test_a_private_view_has_no_public_address(
     client: Client, publish: Publish, clock: Clock
 ) -> None:
-    """Only private feeds show it."""
+    """A private view is served in private feeds only, which are removed with it."""
     await publish("Fog", tags=("Fog",))
     await call(client, "POST", "views", name="fog", query="tag=fog", private=True)
     await wait_for(client, "fog", 1)
@@ -214,15 +214,15 @@ async def test_a_private_view_has_no_public_address(
             assert 404 == response.status
     async with client.get("/feeds.opml") as response:
         assert "fog" not in await response.text()
-    status, made = await call(client, "POST", "private-feeds", view="fog")
+    status, feed = await call(client, "POST", "private-feeds", view="fog")
     assert 201 == status
-    path = made["url"].removeprefix("http://news.example")
+    path = feed["url"].removeprefix("http://news.example")
     async with client.get(path) as response:
         assert 1 == len(Read(await response.read(), "rss").ids)
     for fields, wrong in (({"view": "none"}, 404), ({"category": "none"}, 404),
                           ({"view": "fog", "category": "a"}, 400)):  # fmt: skip
         assert wrong == (await call(client, "POST", "private-feeds", **fields))[0]
-    # With the view, its private feeds go.
+    # Removing the view removes its private feeds.
     assert 204 == (await call(client, "DELETE", "views/fog"))[0]
     assert [] == (await call(client, "GET", "private-feeds"))[1]
     async with client.get(f"{path}?limit=1") as response:

@@ -27,7 +27,7 @@ def settings(settings: Settings) -> Settings:
 async def test_everything_by_the_api(
     store: Store, settings: Settings, receiver: FakeReceiver, client: Client
 ) -> None:
-    """Change, resume, replay, log, dead letters, operations: as the CLI has them."""
+    """The API changes, resumes and replays webhooks, and lists what happened to deliveries."""
     webhook_id = await subscribe(store, receiver)
     path = f"/api/v1/webhooks/{webhook_id}"
     receiver.answers = [410]
@@ -64,7 +64,7 @@ async def test_everything_by_the_api(
 
 @pytest.mark.parametrize("path", ["/webhooks", "/webhooks/x"])
 async def test_the_pages_are_for_those_who_have_the_token(client: Client, path: str) -> None:
-    """As a password: browsers ask for it."""
+    """The pages need the token as the password of Basic authorization, which browsers ask for."""
     for headers in ({}, AUTH, {"Authorization": "Basic !"}, {"Authorization": "Basic eDp5"}):
         async with client.get(path, headers=headers) as response:
             assert 401 == response.status
@@ -74,15 +74,15 @@ async def test_the_pages_are_for_those_who_have_the_token(client: Client, path: 
 async def test_the_pages_show_states_and_attempts(
     store: Store, settings: Settings, receiver: FakeReceiver, client: Client
 ) -> None:
-    """Escaped, not cached, and without a secret."""
+    """The pages show states and attempts; they are not cached and contain no secrets."""
     webhook_id = await subscribe(store, receiver, headers={"X-Key": "hush"})
     receiver.answers = [500, 500, 500]
     await publish(store, "a")
     async with delivering(store, settings):
         await delivered(receiver, 1)
         await operations(store, "failing", "recovered")
-    given = base64.b64encode(f"me:{TOKEN}".encode()).decode()
-    headers = {"Authorization": f"Basic {given}"}
+    credentials = base64.b64encode(f"me:{TOKEN}".encode()).decode()
+    headers = {"Authorization": f"Basic {credentials}"}
     async with client.get("/webhooks", headers=headers) as response:
         text = await response.text()
         assert (200, "no-store") == (response.status, response.headers["Cache-Control"])
