@@ -26,13 +26,13 @@ ONE = {"guid": "1", "title": "One", "categories": ["Media Center/News"]}
 
 
 async def post(client: Client, body: object, path: str = "articles") -> tuple[int, Any]:
-    """(status, answer)."""
+    """(status, decoded JSON body)."""
     async with client.post(f"/api/v1/{path}", json=body, headers=AUTH) as response:
         return response.status, await response.json(content_type=None)
 
 
 async def test_created_unchanged_updated(client: Client) -> None:
-    """201, then 200; idempotent on (source, guid)."""
+    """A new article is answered with 201, then with 200: (source, guid) identifies it."""
     status, answer = await post(client, ONE)
     known = article_id(PUSH_SOURCE, "1")
     assert (201, known, "created", 1) == (
@@ -48,7 +48,7 @@ async def test_created_unchanged_updated(client: Client) -> None:
 
 
 async def test_a_batch_answers_in_order_whatever_happened(client: Client) -> None:
-    """200; what was refused names field and value, the rest is kept."""
+    """A batch is answered with 200; rejected articles name field and value, others are stored."""
     status, answers = await post(client, [ONE, {"titel": "x"}, ONE, 5, {"title": "Two"}])
     assert 200 == status
     assert ["created", "rejected", "unchanged", "rejected", "created"] == [
@@ -58,7 +58,7 @@ async def test_a_batch_answers_in_order_whatever_happened(client: Client) -> Non
 
 
 async def test_ndjson(client: Client) -> None:
-    """A line each; a broken one is refused by its number."""
+    """Each line of NDJSON is an article; one that is not JSON is rejected by its number."""
     body = b'{"title": "One"}\n\nnonsense\n{"title": "Two"}\n'
     headers = AUTH | {"Content-Type": "application/x-ndjson"}
     async with client.post("/api/v1/articles", data=body, headers=headers) as response:
@@ -68,7 +68,7 @@ async def test_ndjson(client: Client) -> None:
 
 
 async def test_what_is_kept_is_clean(client: Client) -> None:
-    """Sanitised, URLs absolute, the future clamped to now."""
+    """HTML is sanitised, URLs become absolute, and a date in the future becomes now."""
     status, answer = await post(
         client,
         ONE
@@ -94,7 +94,7 @@ async def test_what_is_kept_is_clean(client: Client) -> None:
 async def test_writing_needs_the_token(
     client: Client, headers: dict[str, str], status: int
 ) -> None:
-    """Without it the answer is 401 with WWW-Authenticate."""
+    """A request without the token is answered with 401 and WWW-Authenticate."""
     async with client.post("/api/v1/articles", json=ONE, headers=headers) as response:
         assert status == response.status
         if status == 401:
@@ -109,7 +109,7 @@ async def test_writing_needs_the_token(
      ("GET", "webhooks/x/deliveries"), ("DELETE", "sources/x"), ("GET", "sources/x")],
 )  # fmt: skip
 async def test_managing_needs_the_token(client: Client, method: str, path: str) -> None:
-    """Reading articles alone does not."""
+    """All paths of the API except those that read articles need the token."""
     async with client.request(method, f"/api/v1/{path}") as response:
         assert 401 == response.status
 
@@ -122,7 +122,7 @@ async def test_managing_needs_the_token(client: Client, method: str, path: str) 
      (b'{"title": "t", "categories": ["!"]}', "category")],
 )  # fmt: skip
 async def test_wrong_bodies(client: Client, body: bytes, field: str) -> None:
-    """400, a problem that names the field."""
+    """A wrong body is answered with 400 and a problem that names the field."""
     async with client.post("/api/v1/articles", data=body, headers=AUTH) as response:
         problem = await response.json(content_type=None)
     assert (400, 400, field) == (response.status, problem["status"], problem["field"])
@@ -130,7 +130,7 @@ async def test_wrong_bodies(client: Client, body: bytes, field: str) -> None:
 
 
 async def test_bounds(client: Client) -> None:
-    """Too many articles 400, too large 413, an unknown coding 415, broken gzip 400."""
+    """Too many articles or broken gzip get 400, too large a body 413, an unknown coding 415."""
     assert 400 == (await post(client, [{}] * 1_001))[0]
     big = b'{"title": "' + b"x" * 16_000_001 + b'"}'
     async with client.post("/api/v1/articles", data=io.BytesIO(big), headers=AUTH) as response:
@@ -167,7 +167,7 @@ async def test_a_body_that_never_comes(settings: Settings, store: Store, clock: 
 
 
 async def test_withdrawing_and_publishing_again(client: Client, store: Store) -> None:
-    """DELETE is an event; it comes back by a push alone; a second DELETE changes nothing."""
+    """DELETE withdraws an article once; publishing it again makes it live again."""
     _, answer = await post(client, ONE)
     path = f"/api/v1/articles/{answer['id']}"
     for status in ("withdrawn", "unchanged"):
@@ -190,7 +190,7 @@ async def test_withdrawing_and_publishing_again(client: Client, store: Store) ->
 
 @pytest.mark.usefixtures("aggregating")
 async def test_listing(client: Client, store: Store, clock: Clock) -> None:
-    """Newest first, by category and time, page after page without leaving one out."""
+    """The list is newest first, filtered by category and time, and its pages omit no article."""
     clock.time = datetime.now(UTC)
     articles = [
         {
@@ -209,15 +209,16 @@ async def test_listing(client: Client, store: Store, clock: Clock) -> None:
     await wait_until(indexed)
 
     async def titles(query: str) -> list[str]:
-        found, url = [], f"/api/v1/articles?{query}"
+        titles_read, url = [], f"/api/v1/articles?{query}"
         while url:
             async with client.get(url) as response:
                 assert 200 == response.status, await response.text()
                 answer = await response.json()
-            found += [a["title"] for a in answer["articles"] if a["title"] not in found]
+            page = [article["title"] for article in answer["articles"]]
+            titles_read += [title for title in page if title not in titles_read]
             url = (answer["next"] or "").partition("/api/")[2]
             url = f"/api/{url}" if url else ""
-        return found
+        return titles_read
 
     every = [f"N{n}" for n in range(10)]
     assert every == await titles("")
@@ -234,17 +235,17 @@ async def test_listing(client: Client, store: Store, clock: Clock) -> None:
      ("category=!", "category")],
 )  # fmt: skip
 async def test_wrong_filters(client: Client, query: str, field: str) -> None:
-    """400 that says which."""
+    """What is wrong is answered with 400 and the name of the field."""
     async with client.get(f"/api/v1/articles?{query}") as response:
         assert (400, field) == (response.status, (await response.json(content_type=None))["field"])
 
 
 async def test_webhooks(client: Client) -> None:
-    """The secret is shown once; states, attempts, test, removal."""
-    status, made = await post(client, {"url": "http://x.example/", "types": []}, "webhooks")
+    """A webhook can be added, shown, tested and removed; its secret is shown once."""
+    status, webhook = await post(client, {"url": "http://x.example/", "types": []}, "webhooks")
     assert 201 == status
-    assert made["secret"].startswith("whsec_")
-    path = f"/api/v1/webhooks/{made['id']}"
+    assert webhook["secret"].startswith("whsec_")
+    path = f"/api/v1/webhooks/{webhook['id']}"
     async with client.get(path, headers=AUTH) as response:
         shown = await response.json()
     assert ("active", None) == (shown["state"], shown["disabled"])
@@ -268,22 +269,22 @@ async def test_webhooks(client: Client) -> None:
      ({"url": "http://x/", "secret": "x"}, "secret")],
 )  # fmt: skip
 async def test_wrong_webhooks(client: Client, fields: dict[str, Any], field: str) -> None:
-    """400 that says which."""
+    """What is wrong is answered with 400 and the name of the field."""
     status, problem = await post(client, fields, "webhooks")
     assert (400, field) == (status, problem["field"])
 
 
 async def test_sources(client: Client) -> None:
-    """201, the same again 200; shown with the last poll; removal."""
-    status, made = await post(client, {"url": "http://x.example/f#x", "category": "A"}, "sources")
-    assert (201, "http://x.example/f", "A") == (status, made["url"], made["category"])
-    status, again = await post(client, {"url": made["url"]}, "sources")
-    assert (200, made["id"]) == (status, again["id"])
-    path = f"/api/v1/sources/{made['id']}"
+    """A source can be added, shown with its last poll, and removed; adding it again gives 200."""
+    status, source = await post(client, {"url": "http://x.example/f#x", "category": "A"}, "sources")
+    assert (201, "http://x.example/f", "A") == (status, source["url"], source["category"])
+    status, again = await post(client, {"url": source["url"]}, "sources")
+    assert (200, source["id"]) == (status, again["id"])
+    path = f"/api/v1/sources/{source['id']}"
     async with client.get(path, headers=AUTH) as response:
         assert "" == (await response.json())["result"]
     async with client.get("/api/v1/sources", headers=AUTH) as response:
-        assert [made["id"]] == [source["id"] for source in await response.json()]
+        assert [source["id"]] == [listed["id"] for listed in await response.json()]
     for expected in (204, 404):
         async with client.delete(path, headers=AUTH) as response:
             assert expected == response.status
@@ -291,14 +292,14 @@ async def test_sources(client: Client) -> None:
         assert 404 == response.status
     for fields, field in (({"url": 5}, "url"), ({"url": "http://x/", "x": 1}, "x"),
                           ({"url": "http://x/", "category": 5}, "category")):  # fmt: skip
-        status, found = await post(client, fields, "sources")
-        assert (400, field) == (status, found["field"])
+        status, problem = await post(client, fields, "sources")
+        assert (400, field) == (status, problem["field"])
     assert 400 == (await post(client, [], "sources"))[0]
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "Basic"])
 async def test_a_token_of_other_bytes_is_no_token(client: Client, scheme: str) -> None:
-    """Headers may hold bytes that are not UTF-8."""
+    """A token with bytes that are not UTF-8 is answered with 401."""
     async with client.get(
         "/api/v1/sources", headers={"Authorization": f"{scheme} \udcff"}
     ) as response:
@@ -309,6 +310,6 @@ async def test_a_token_of_other_bytes_is_no_token(client: Client, scheme: str) -
     "query", ["since=9999-12-31T23:59:59-23:59", "until=0001-01-01T00:00:00%2B23:59"]
 )
 async def test_the_ends_of_time_are_out_of_range(client: Client, query: str) -> None:
-    """Years that are none in UTC."""
+    """A time whose year does not exist in UTC is answered with 400."""
     async with client.get(f"/api/v1/articles?{query}") as response:
         assert 400 == response.status

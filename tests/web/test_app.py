@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("aggregating")
 
 
 async def test_a_day_of_a_category_in_three_formats(client: Client, publish: Publish) -> None:
-    """The same article, each with its media type."""
+    """Each format of a feed has its media type and the same article."""
     article_id = await publish()
     for extension, media_type in (
         ("rss", "application/rss+xml"),
@@ -73,7 +73,7 @@ async def test_levels(client: Client, publish: Publish, path: str, count: int) -
      "/articles/00000000-0000-5000-8000-000000000000.json", "/static/x", "/nothing"],
 )  # fmt: skip
 async def test_what_is_not_there(client: Client, publish: Publish, path: str) -> None:
-    """404, as a problem for programs."""
+    """An unknown path is answered with 404, for programs as a problem."""
     await publish()
     async with client.get(path) as response:
         assert 404 == response.status
@@ -95,14 +95,14 @@ async def test_what_is_not_there(client: Client, publish: Publish, path: str) ->
 async def test_near_misses_lead_to_the_one_true_path(
     client: Client, publish: Publish, path: str, true: str
 ) -> None:
-    """308, keeping the query."""
+    """Another spelling of a path is redirected with 308 and its query."""
     await publish()
     async with client.get(path, allow_redirects=False) as response:
         assert (308, true) == (response.status, response.headers["Location"])
 
 
 async def test_unicode_categories(client: Client, publish: Publish) -> None:
-    """Arabic slugs, percent-encoded in links."""
+    """Categories with Arabic slugs have feeds, and their links are percent-encoded."""
     await publish("x", categories=("مركز الإعلام/أخبار",))
     async with client.get("/feeds/مركز-الإعلام/أخبار.json") as response:
         feed = await response.json(content_type=None)
@@ -113,7 +113,7 @@ async def test_unicode_categories(client: Client, publish: Publish) -> None:
 
 
 async def test_conditional_requests(client: Client, publish: Publish) -> None:
-    """304 with the right headers for both validators, until the content moves."""
+    """Both validators give 304 with the right headers until the content changes."""
     await publish()
     async with client.get(f"{PATH}.rss") as response:
         first = response.headers
@@ -135,7 +135,7 @@ async def test_conditional_requests(client: Client, publish: Publish) -> None:
 
 
 async def test_gzip_has_its_own_tag_and_both_validate(client: Client, publish: Publish) -> None:
-    """Vary on both; the decoded bytes are the same."""
+    """Responses with and without a coding have Vary and the same decoded bytes."""
     await publish()
     async with client.get(f"{PATH}.rss", headers={"Accept-Encoding": "identity"}) as response:
         plain, tag = await response.read(), response.headers["ETag"]
@@ -153,7 +153,7 @@ async def test_gzip_has_its_own_tag_and_both_validate(client: Client, publish: P
 
 
 async def test_head_is_get_without_a_body(client: Client, publish: Publish) -> None:
-    """Its headers are those of GET."""
+    """HEAD has the headers of GET."""
     await publish()
     async with client.get(f"{PATH}.rss") as response:
         expected = {n: v for n, v in response.headers.items() if n != "Date"}
@@ -163,7 +163,7 @@ async def test_head_is_get_without_a_body(client: Client, publish: Publish) -> N
 
 
 async def test_closed_days_may_be_kept_longer(client: Client, publish: Publish) -> None:
-    """A day; what can still change, a minute. Stale copies may serve on if we are away."""
+    """Caches may keep closed days for a day, other pages for a minute, and stale ones on errors."""
     await publish()
     for path, seconds in ((f"{PATH}.rss", 86_400), ("/feeds/all.rss", 60)):
         async with client.get(path) as response:
@@ -174,7 +174,7 @@ async def test_closed_days_may_be_kept_longer(client: Client, publish: Publish) 
 
 
 async def test_a_change_is_visible_at_once(client: Client, publish: Publish) -> None:
-    """Servers are notified, and need not wait for the recheck."""
+    """A server shows a change without waiting for the recheck, because it is notified."""
     await publish("One")
     for number in range(5):
         async with client.get("/feeds/all.json") as response:
@@ -189,7 +189,7 @@ async def test_a_change_is_visible_at_once(client: Client, publish: Publish) -> 
 
 
 async def test_odd_spellings_of_a_path_fill_nothing(client: Client, publish: Publish) -> None:
-    """Percent-encoded letters are the same page, and are not remembered one by one."""
+    """Percent-encoded spellings of a path give the same page, and do not become hot."""
     await publish()
     cache = client.server.app[CACHE]  # type: ignore[attr-defined]  # an application is served here
     for path in ("/feeds/%61ll.rss", "/feeds/a%6Cl.rss", "/feeds/a%6cl.rss", "/feeds/all.rss"):
@@ -201,7 +201,7 @@ async def test_odd_spellings_of_a_path_fill_nothing(client: Client, publish: Pub
 async def test_days_without_articles_take_no_room_in_redis(
     client: Client, store: Store, publish: Publish
 ) -> None:
-    """There are millions of them: only pages that had an article are shared."""
+    """Pages of empty periods are not stored in Redis, because there are millions of them."""
     await publish()
     for path in ("/feeds/all/2001/01/01.rss", "/feeds/all/2002.json", f"{PATH}.rss"):
         async with client.get(path) as response:
@@ -211,7 +211,7 @@ async def test_days_without_articles_take_no_room_in_redis(
 
 
 async def test_the_opml_lists_every_feed(client: Client, publish: Publish) -> None:
-    """OPML 2.0, nested as the categories are."""
+    """The list of feeds is OPML 2.0, nested like the categories."""
     await publish()
     async with client.get("/feeds.opml") as response:
         text = await response.text()
@@ -220,7 +220,7 @@ async def test_the_opml_lists_every_feed(client: Client, publish: Publish) -> No
 
 
 async def test_pages_for_people(client: Client, publish: Publish) -> None:
-    """Breadcrumb, heading, autodiscovery, and a strict Content-Security-Policy."""
+    """A news page has breadcrumb, heading, autodiscovery and a strict Content-Security-Policy."""
     article_id = await publish("Tom & Ann < 3")
     async with client.get("/news/media-center/coalition-news/2017/12/22") as response:
         text = await response.text()
@@ -239,7 +239,7 @@ async def test_pages_for_people(client: Client, publish: Publish) -> None:
 
 
 async def test_a_single_article(client: Client, store: Store, publish: Publish) -> None:
-    """As JSON for machines; 410 once it was withdrawn, and out of the feeds."""
+    """An article is HTML or JSON; a withdrawn one is answered with 410 and leaves the feeds."""
     article_id = await publish()
     async with client.get(f"/articles/{article_id}.json") as response:
         article = await response.json()
@@ -256,7 +256,7 @@ async def test_a_single_article(client: Client, store: Store, publish: Publish) 
     [("POST", "/feeds/all.rss"), ("DELETE", "/"), ("PUT", "/api/v1/articles"), ("PATCH", "/livez")],
 )
 async def test_other_methods(client: Client, method: str, path: str) -> None:
-    """The answer is 405 with Allow, and says so in words."""
+    """Another method is answered with 405, Allow, and a text that names the allowed methods."""
     async with client.request(method, path) as response:
         assert 405 == response.status
         assert "GET" in (allowed := response.headers["Allow"])
@@ -264,7 +264,7 @@ async def test_other_methods(client: Client, method: str, path: str) -> None:
 
 
 async def test_a_path_that_does_not_exist_is_named(client: Client) -> None:
-    """With where the paths are listed; markup in it is text, and of a long one the beginning."""
+    """404 names the path, escaped and cut to a maximum length, and where paths are listed."""
     async with client.get("/api/v1/nosuch") as response:
         problem = await response.json(content_type=None)
     assert "no such path: /api/v1/nosuch; see docs/http.md" == problem["detail"]
@@ -275,7 +275,7 @@ async def test_a_path_that_does_not_exist_is_named(client: Client) -> None:
 
 
 async def test_operations(client: Client, publish: Publish) -> None:
-    """Alive, ready with lags, figures for Prometheus; no library versions."""
+    """The health checks and metrics answer, and no response names library versions."""
     await publish()
     async with client.get("/livez") as response:
         assert "ok\n" == await response.text()
@@ -305,8 +305,8 @@ async def test_who_asked_is_noted_for_rendering_ahead(
 
 
 async def test_while_redis_is_away(settings: Settings, clock: Clock) -> None:
-    """503 with Retry-After for pages that are not held, and for writes; alive, but not ready; the
-    answer does not say where Redis should be."""
+    """Without Redis, pages that are not cached and writes get 503 with Retry-After; the server is
+    alive but not ready, and does not name the address of Redis."""
     url = f"redis://127.0.0.1:{free_port()}"
     app = create_app(settings.model_copy(update={"redis_url": url}), token=TOKEN, now=clock)
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -1,4 +1,4 @@
-"""Bodies of requests: what strangers send is neither unpacked nor waited for."""
+"""Request bodies: those of unauthorized clients are neither decompressed nor waited for."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATHS = sorted({(route.method, route.path) for route in ROUTES})
 
 
 def filled(path: str) -> str:
-    """A route's path with something in its places."""
+    """The path of a route with its parameters replaced by a value."""
     return path.replace("{path:.+}", "x.rss").replace("{id}", "x").replace("{name}", "x")
 
 
@@ -63,7 +63,7 @@ async def test_no_body_is_unpacked_for_anybody(client: Client) -> None:
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "gzip, br", "odd", "x"])
 async def test_other_codings_are_refused_by_name(client: Client, coding: str) -> None:
-    """415, with the one that is taken (RFC 9110 15.5.16)."""
+    """Another coding is answered with 415 and the accepted one (RFC 9110 15.5.16)."""
     headers = AUTH | {"Content-Encoding": coding}
     async with client.post("/api/v1/articles", data=BOMB[:100], headers=headers) as response:
         problem = await response.json(content_type=None)
@@ -78,7 +78,7 @@ async def test_other_codings_are_refused_by_name(client: Client, coding: str) ->
      ("POST", "/hub")],
 )  # fmt: skip
 async def test_only_publishing_takes_gzip(client: Client, method: str, path: str) -> None:
-    """Everything else is small."""
+    """No other path accepts a compressed body."""
     headers = AUTH | {"Content-Encoding": "gzip"}
     async with client.request(method, path, data=gzip.compress(JSON), headers=headers) as response:
         assert (415, "identity") == (response.status, response.headers["Accept-Encoding"])
@@ -86,7 +86,7 @@ async def test_only_publishing_takes_gzip(client: Client, method: str, path: str
 
 @pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "identity", ""])
 async def test_gzip_is_taken_where_articles_are_published(client: Client, coding: str) -> None:
-    """Under each of its names; several members are one body (RFC 1952 2.2)."""
+    """gzip is accepted under each of its names, also with several members (RFC 1952 2.2)."""
     is_coded = "gzip" in coding.lower()
     half = len(JSON) // 2
     body = gzip.compress(JSON[:half]) + gzip.compress(JSON[half:]) if is_coded else JSON
@@ -109,7 +109,7 @@ async def test_gzip_is_taken_where_articles_are_published(client: Client, coding
     ids=["bomb", "over the limit", "cut", "cut early", "none", "empty", "empty members"],
 )
 async def test_gzip_is_bounded_and_whole(client: Client, body: bytes, status: int) -> None:
-    """What unpacks to too much, or has no end, is refused whole."""
+    """A body that decompresses to too much, or is incomplete, is refused as a whole."""
     headers = AUTH | {"Content-Encoding": "gzip"}
     async with client.post("/api/v1/articles", data=io.BytesIO(body), headers=headers) as response:
         assert status == response.status, await response.text()
@@ -117,13 +117,13 @@ async def test_gzip_is_bounded_and_whole(client: Client, body: bytes, status: in
 
 @pytest.fixture
 async def server(settings: Settings, store: Store, clock: Clock) -> AsyncIterator[TestServer]:
-    """The application on a port."""
+    """A test server with the application."""
     async with TestServer(create_app(settings, token=TOKEN, now=clock)) as opened:
         yield opened
 
 
 async def answer_to(server: TestServer, head: str, body: bytes = b"") -> bytes:
-    """Everything up to the first head that is no invitation to go on."""
+    """The bytes received up to the head of the first response that is not 100 Continue."""
     reader, writer = await asyncio.open_connection(server.host, server.port)
     writer.write(f"{head}\r\nHost: x\r\n\r\n".encode() + body)
     found = b""
@@ -139,7 +139,7 @@ async def answer_to(server: TestServer, head: str, body: bytes = b"") -> bytes:
     "path", ["/", "/api/v1/articles", "/hub", "/nothing", "/feeds/all.rss", "/websub/x", "/livez"]
 )
 async def test_a_gigabyte_is_not_waited_for(server: TestServer, method: str, path: str) -> None:
-    """Its length alone is answered 413, at every path, with a token and without; and closed."""
+    """Too large a Content-Length is answered with 413 at every path, and the connection closed."""
     head = f"{method} {path} HTTP/1.1\r\nContent-Length: 1000000000"
     found = await answer_to(server, head, b"x" * 1_000)
     assert found.startswith(b"HTTP/1.1 413 "), found[:100]
@@ -168,7 +168,7 @@ async def test_the_hub_takes_small_forms_alone(server: TestServer) -> None:
 
 
 async def test_a_body_without_a_length_is_bounded_as_it_comes(server: TestServer) -> None:
-    """Chunked: it is cut when it is too long, not when it is over."""
+    """A chunked body is refused when it exceeds the limit, not when it ends."""
     head = (
         "POST /api/v1/articles HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"
         f"Authorization: Bearer {TOKEN}"

@@ -67,11 +67,11 @@ class PageLoader:
         self._store = store
         self._settings = settings
         self._now = now
-        # Compressing and templates; feedgen has its own thread in FeedRenderer.
+        # For compression and templates; feedgen has its own thread in FeedRenderer.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="page_loader")
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; work that waits for them is dropped."""
         self.feeds.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 

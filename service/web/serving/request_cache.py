@@ -107,14 +107,14 @@ class CachingConnection(RequestHandler):
         self._is_plain = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, or close a connection over the limit."""
+        """Accept a new connection, or close it if it exceeds the limit."""
         super().connection_made(transport)
         self._is_counted = self._limit.acquire()
         if not self._is_counted:
             self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End."""
+        """Release the slot of the connection that has ended."""
         if self._is_counted:
             self._is_counted = False
             self._limit.release()
@@ -168,7 +168,7 @@ class CachingSite(web.SockSite):
         self._limit = limit
 
     async def start(self) -> None:
-        """Listen."""
+        """Listen with connections that use the request cache."""
         await web.BaseSite.start(self)
         server = self._runner.server
         assert server is not None  # noqa: S101 -- setup() made it

@@ -48,7 +48,7 @@ _NOTE = (
     'feed reader, or <a href="{}">read it as a page</a>.</p>'
 )
 _FIRST_TAG = re.compile(rb"<(?:channel|feed)\b[^>]*>")
-# Headers that a 304 repeats (RFC 9110 15.4.5) and what browsers' scripts need on it.
+# Headers that a 304 repeats (RFC 9110 15.4.5), and those that scripts in browsers need on it.
 _ON_304 = ("ETag", "Cache-Control", "Vary", "Link", "Access-Control-")
 
 
