@@ -144,7 +144,7 @@ async def _listen(app: web.Application, stop: asyncio.Event) -> None:
                 await _follow_changes(app, stop)
         except Unavailable:
             pass
-        except Exception as exc:  # noqa: BLE001 -- reported, and followed again
+        except Exception as exc:  # noqa: BLE001 -- reported, then retried
             await app[STORE].faults.report("loop", "server changes", exc, now=app[CLOCK]())
         app[CACHE].forget_all()
         with suppress(TimeoutError):
@@ -154,7 +154,7 @@ async def _listen(app: web.Application, stop: asyncio.Event) -> None:
 
 async def _follow_changes(app: web.Application, stop: asyncio.Event) -> None:
     async with app[STORE].rendered_pages.announcements() as announcements:
-        # What was announced while nobody listened is unknown.
+        # Changes that were announced without a connection are unknown.
         app[CACHE].forget_all()
         async for changes in announcements:
             app[CACHE].changed(changes, FORMATS)

@@ -29,15 +29,15 @@ class Loads:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, page: Page, extension: str, held: Held | None) -> Held:
+    async def __call__(self, page: Page, extension: str, cached: Held | None) -> Held:
         """The page as it is now."""
         version = self.version
         self.count += 1
         await self.gate.wait()
         if self.error:
             raise self.error
-        if held and held.version == version:
-            return held
+        if cached and cached.version == version:
+            return cached
         body = f"{page}.{extension} {version} ".encode() + b"x" * 900
         return Held(prepared=PreparedPage(body, headers={}), version=version)
 
@@ -95,12 +95,12 @@ async def test_a_change_is_confirmed_before_the_page_is_served_again(
 ) -> None:
     """Of this page and period; others stay hot. Pages for people follow their whole category."""
     day = Page("news", Period(2017, 12, 22))
-    held = [await get(cache), await get(cache, day), await get(cache, day, "html")]
+    cached = [await get(cache), await get(cache, day), await get(cache, day, "html")]
     loads.version = "2"
     cache.changed([("news", "2017-12-22"), ("other", "live")], FORMATS)
-    assert held[0] is await get(cache)
-    assert held[1] is not await get(cache, day)
-    assert held[2] is not await get(cache, day, "html")
+    assert cached[0] is await get(cache)
+    assert cached[1] is not await get(cache, day)
+    assert cached[2] is not await get(cache, day, "html")
 
 
 async def test_a_change_during_a_load_is_not_missed(cache: PageCache, loads: Loads) -> None:
@@ -117,12 +117,12 @@ async def test_a_change_during_a_load_is_not_missed(cache: PageCache, loads: Loa
 
 
 async def test_what_is_held_is_served_while_redis_is_away(cache: PageCache, loads: Loads) -> None:
-    """A page that is held is served though it may be old; for another page the answer is
+    """A page that is cached is served though it may be old; for another page the answer is
     Unavailable."""
-    held = await get(cache)
+    cached = await get(cache)
     cache.forget_all()
     loads.error = RedisConnectionError("gone")
-    assert held is await get(cache)
+    assert cached is await get(cache)
     assert 1 == cache.stale
     with pytest.raises(Unavailable):
         await get(cache, Page("other"))
@@ -131,14 +131,14 @@ async def test_what_is_held_is_served_while_redis_is_away(cache: PageCache, load
 async def test_after_recheck_s_a_page_is_confirmed(loads: Loads) -> None:
     """A message that announced a change may have been lost."""
     cache = PageCache(loads, max_bytes=30_000, recheck_s=60)
-    held = await get(cache)
+    cached = await get(cache)
     loads.version = "2"
-    assert held is await get(cache)
+    assert cached is await get(cache)
     hot = cache.hot(PAGE.feed_path("rss"))
     assert hot is not None
     assert 0 < hot.until - time.monotonic() <= 60
     hot.until = 0
-    assert held is not await get(cache)
+    assert cached is not await get(cache)
 
 
 async def test_the_least_recently_loaded_go_first(cache: PageCache, loads: Loads) -> None:
@@ -185,11 +185,11 @@ async def test_a_stalled_load_keeps_nobody_waiting_who_can_have_the_old_page(
 ) -> None:
     """After the budget the held page is served; the load goes on, and its page is served then."""
     monkeypatch.setattr(page_cache, "RECHECK_BUDGET_S", 0.05)
-    held = await get(cache)
+    cached = await get(cache)
     cache.forget_all()
     loads.version = "2"
     loads.gate.clear()
-    assert held is await get(cache)
+    assert cached is await get(cache)
     assert 1 == cache.stale
     loads.gate.set()
 
@@ -209,10 +209,10 @@ async def test_a_page_that_cannot_be_rendered_is_not_tried_at_each_request(
             await get(cache)
     assert 1 == loads.count
     loads.error = None
-    held = await get(cache, Page("other"))
+    cached = await get(cache, Page("other"))
     cache.forget_all()
     loads.error = ValueError("a bug")
-    assert held is await get(cache, Page("other"))
+    assert cached is await get(cache, Page("other"))
 
 
 async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
@@ -259,9 +259,9 @@ async def test_a_page_that_nobody_reads_is_not_renewed(cache: PageCache, loads: 
     await change("2", count=3)
     assert b" 2 " in (await get(cache)).body
     for _ in range(2):
-        held = await get(cache, PAGE, "html")
+        cached = await get(cache, PAGE, "html")
     await change("3", count=6)
-    assert held is await get(cache, PAGE, "html")
+    assert cached is await get(cache, PAGE, "html")
     cache.close()
 
 
@@ -270,7 +270,7 @@ async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
 ) -> None:
     """By the next request, which serves what is held while Redis is away."""
     for _ in range(2):
-        held = await get(cache)
+        cached = await get(cache)
     loads.error = RedisConnectionError("gone")
     cache.changed([("news", "live")], FORMATS)
 
@@ -278,7 +278,7 @@ async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
         return cache.hot(PAGE.feed_path("rss")) is None
 
     await wait_until(is_forgotten)
-    assert held is await get(cache)
+    assert cached is await get(cache)
     assert 1 == cache.stale
     loads.error = None
     loads.version = "2"

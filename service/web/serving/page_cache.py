@@ -35,7 +35,7 @@ MAX_RENEWALS = 2
 of changes to many pages, requests have precedence over renewals."""
 PAUSE = 4
 FAILED_S, MAX_FAILED = 2.0, 1_000
-"""A page that could not be rendered is tried again after FAILED_S."""
+"""A page that could not be rendered is rendered again after FAILED_S."""
 
 Key = tuple[Page, str]
 """A page and its format: the extension of a feed, `html` or `home`."""
@@ -79,7 +79,7 @@ class PageCache:
         # Pages whose change was announced during their load, which may have read the old version.
         self._doubtful: set[Key] = set()
         self._failed: TTLCache[Key, Exception] = TTLCache(MAX_FAILED, FAILED_S)
-        """Pages that could not be rendered lately: each try takes as long as a page."""
+        """Recent failures: each attempt takes as long as rendering the page."""
         self._renewing: dict[Key, asyncio.Task[None]] = {}
         self._renewals = asyncio.Semaphore(MAX_RENEWALS)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -111,47 +111,47 @@ class PageCache:
         key = (page, extension)
         self.misses += 1
         self._reads.add(key)
-        held = self._held.get(key)
+        cached = self._held.get(key)
         try:
             if failure := self._failed.get(key):
                 raise failure.with_traceback(None)
-            # A Redis that stalls does not keep a client waiting that can have the page as it is.
-            async with asyncio.timeout(RECHECK_BUDGET_S if held else None):
-                held = await self._load_once(key, held)
+            # If Redis stalls, a client gets the cached page instead of waiting.
+            async with asyncio.timeout(RECHECK_BUDGET_S if cached else None):
+                cached = await self._load_once(key, cached)
         except TimeoutError:
-            if held is None:
+            if cached is None:
                 raise
             self.stale += 1
         except Unavailable as exc:
-            if held is None:
+            if cached is None:
                 raise
-            # stale-if-error: old news beats none.
+            # As stale-if-error: an old page is better than an error.
             self.stale += 1
-            logger.warning("serving what is held", extra={"page": str(page), "reason": str(exc)})
+            logger.warning("serving the cached page", extra={"page": str(page), "reason": str(exc)})
         except DatelineError:
             raise
         except Exception:
-            # The load has reported it.
-            if held is None:
+            # The load has reported this fault.
+            if cached is None:
                 raise
             self.stale += 1
-        self._keep_hot(key, held, hot_path)
-        return held.prepared
+        self._keep_hot(key, cached, hot_path)
+        return cached.prepared
 
-    async def _load_once(self, key: Key, held: Held | None) -> Held:
-        """One load for all that wait for it; it goes on if they leave."""
+    async def _load_once(self, key: Key, cached: Held | None) -> Held:
+        """Load a page once for all requests that wait for it; the load continues if they end."""
         loading = self._loading.get(key)
         if loading is None:
             self._doubtful.discard(key)
-            loading = asyncio.get_running_loop().create_task(self._load_now(key, held))
+            loading = asyncio.get_running_loop().create_task(self._load_now(key, cached))
             self._loading[key] = loading
             loading.add_done_callback(partial(self._loaded, key))
         return await asyncio.shield(loading)
 
-    async def _load_now(self, key: Key, held: Held | None) -> Held:
+    async def _load_now(self, key: Key, cached: Held | None) -> Held:
         try:
             with redis_errors_as_unavailable():
-                loaded = await self._load(*key, held)
+                loaded = await self._load(*key, cached)
         except asyncio.CancelledError as exc:
             raise Unavailable("the server is ending") from exc
         except DatelineError:
@@ -167,42 +167,42 @@ class PageCache:
         if not loading.cancelled():
             loading.exception()  # not "never retrieved" when nobody waited
 
-    def _put(self, key: Key, held: Held) -> None:
+    def _put(self, key: Key, cached: Held) -> None:
         before = self._held.pop(key, None)
         path = before.path if before else ""
         if before is not None:
             self._bytes -= before.prepared.size
-            if before is not held:
+            if before is not cached:
                 self._forget(before)
                 # A page that is not requested any more is renewed a few times, then no more.
-                held.hot.uses = before.hot.uses // 2
-        self._held[key] = held
-        self._bytes += held.prepared.size
+                cached.hot.uses = before.hot.uses // 2
+        self._held[key] = cached
+        self._bytes += cached.prepared.size
         # A hot page stays hot, with the new bytes.
-        self._keep_hot(key, held, path)
+        self._keep_hot(key, cached, path)
         while self._bytes > self._max_bytes and len(self._held) > 1:
             _, oldest = self._held.popitem(last=False)
             self._bytes -= oldest.prepared.size
             self._forget(oldest)
 
-    def _keep_hot(self, key: Key, held: Held, path: str) -> None:
+    def _keep_hot(self, key: Key, cached: Held, path: str) -> None:
         is_doubtful = key in self._doubtful
-        if not path or self._held.get(key) is not held:
+        if not path or self._held.get(key) is not cached:
             return
         if is_doubtful and key not in self._renewing:
             return
-        held.path = path
-        held.hot.until = time.monotonic() + (LAG_S if is_doubtful else self._recheck_s)
-        self._hot[path] = held.hot
+        cached.path = path
+        cached.hot.until = time.monotonic() + (LAG_S if is_doubtful else self._recheck_s)
+        self._hot[path] = cached.hot
 
-    def _forget(self, held: Held) -> None:
-        if self._hot.get(held.path) is held.hot:
-            del self._hot[held.path]
-        self.repeated.forget(held.hot)
+    def _forget(self, cached: Held) -> None:
+        if self._hot.get(cached.path) is cached.hot:
+            del self._hot[cached.path]
+        self.repeated.forget(cached.hot)
 
     def _forget_key(self, key: Key) -> None:
-        if held := self._held.get(key):
-            self._forget(held)
+        if cached := self._held.get(key):
+            self._forget(cached)
 
     def changed(self, changes: list[Change], extensions: Container[str]) -> None:
         """Renew or drop the pages of these (category, period), whose articles have changed.

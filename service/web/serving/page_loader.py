@@ -75,13 +75,13 @@ class PageLoader:
         self.feeds.close()
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def load(self, page: Page, extension: str, held: Held | None) -> Held:
-        """The page as it is now (see `page_cache.Load`); report a fault of our own."""
+    async def load(self, page: Page, extension: str, cached: Held | None) -> Held:
+        """Load the current version of a page (see `page_cache.Load`); report internal errors."""
         load = self._load_feed if extension in FORMATS else self._load_news
         name = f"{page}.{extension}"
         try:
             with redis_errors_as_unavailable():
-                loaded = await load(page, extension, held)
+                loaded = await load(page, extension, cached)
         except DatelineError:
             raise
         except Exception as exc:

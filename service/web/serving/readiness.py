@@ -1,7 +1,7 @@
-"""Readiness: whether this server can read and write, found out at most once a second.
+"""Readiness: whether this server can read and write, checked at most once a second.
 
-Redis that stalls, loads its file, is full, or is a replica is not ready: what is posted could not
-be kept. `/readyz` answers within BUDGET_S in any case.
+If Redis stalls, loads its file, is full, or is a replica, the server is not ready: posted articles
+could not be stored. `/readyz` always answers within BUDGET_S.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FRESH_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What `/readyz` says."""
+    """The result of one check, which `/readyz` answers with."""
 
     is_ready: bool
     reason: str = ""
@@ -34,7 +34,7 @@ class Report:
 
 
 class Readiness:
-    """The report of this process, shared by all who ask within a second."""
+    """Checks this process, once for all requests within a second."""
 
     def __init__(self, store: Store, *, now: Callable[[], datetime]) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class Readiness:
         self._until = 0.0
 
     async def report(self) -> Report:
-        """Return a report that is a second old at most."""
+        """Return a report that is at most one second old."""
         async with self._lock:
             if time.monotonic() >= self._until:
                 self._report = await self._check()
