@@ -2,6 +2,8 @@
 
     DatelineError
     ├── InvalidInput        theirs: a value that cannot be taken; names the field and the value
+    │   └── NotPermitted    theirs: a value that their token does not cover
+    ├── ScopeMissing        theirs: a request that their token does not cover; names the scope
     ├── InvalidSettings     the operator's: all wrong settings at once
     ├── Unavailable         Redis cannot take or give anything now; try again after `retry_after_s`
     ├── NotFound            no such article, category, page, source or webhook
@@ -32,6 +34,18 @@ class InvalidInput(DatelineError):
         self.field = field
         self.value = shown
         self.reason = reason
+
+
+class NotPermitted(InvalidInput):
+    """`field` holds `value`, which is outside the bounds of the token that came with it."""
+
+
+class ScopeMissing(DatelineError):
+    """The token is known, but a request of this kind needs another `scope`."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this needs a token with the scope {scope}")
+        self.scope = scope
 
 
 class InvalidSettings(DatelineError):

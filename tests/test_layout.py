@@ -22,7 +22,7 @@ ROWS = (
     ("service.logs", "service.http", "service.process", "service.settings", "service.decoding"),
     ("service.articles",),
     ("service.feeds",),
-    ("service.webhooks", "service.websub"),
+    ("service.webhooks", "service.websub", "service.tokens"),
     ("service.sources",),
     ("service.storage",),
     ("service.rendering", "service.manage"),
@@ -55,7 +55,8 @@ SEPARATE = ("service.web.handlers",)
 # Values in, values out: none of these does I/O or knows a clock.
 PURE = (
     "service.articles", "service.feeds", "service.http", "service.decoding", "service.sources",
-    "service.webhooks", "service.websub", "service.web.html", "service.web.serving.conditional",
+    "service.tokens", "service.webhooks", "service.websub", "service.web.html",
+    "service.web.serving.conditional",
     "workers.ingest.parse", "workers.ingest.candidates", "workers.ingest.documents",
     "workers.ingest.identify",
 )  # fmt: skip

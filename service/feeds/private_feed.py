@@ -66,4 +66,5 @@ def make_private_feed(
 
 def token_hash(token: str) -> str:
     """The stored hash of a token: it has 256 random bits, so one round of SHA-256 is enough."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    # What clients send as a token can hold bytes that are not UTF-8, decoded to surrogates.
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()

@@ -68,6 +68,15 @@ VIEWS_BUILT = "dateline:{0}:views:built"
 # API, CLI → servers.
 PRIVATE_FEEDS = "dateline:{0}:private"
 
+# dateline:{0}:tokens · hash · permanent, one field an API token (its folded name → JSON with the
+# SHA-256 of its text) · API, CLI, servers at their start → servers. At most TOKENS_MAX are added.
+TOKENS = "dateline:{0}:tokens"
+TOKENS_MAX = 1_000
+
+# dateline:{0}:tokens:used · hash · one field a token that was used (its folded name → RFC 3339),
+# removed with it · servers → API, CLI.
+TOKENS_USED = "dateline:{0}:tokens:used"
+
 # dateline:{0}:subscriptions · hash · one field a WebSub subscription (id in its callback → JSON);
 # removed when its lease ended · ingest, servers → servers, ingest.
 SUBSCRIPTIONS = "dateline:{0}:subscriptions"

@@ -28,6 +28,7 @@ from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.rendered_pages import RenderedPages
 from service.storage.sources import Sources
+from service.storage.tokens import Tokens
 from service.storage.views import Views
 from service.storage.webhooks import Webhooks
 
@@ -55,6 +56,7 @@ class Store:
     views: Views
     dead_events: DeadEvents
     faults: Faults
+    tokens: Tokens
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
@@ -142,4 +144,5 @@ def of_client(client: Client, *, shards: int) -> Store:
         views=Views(client, shards=shards),
         dead_events=DeadEvents(client, shards=shards),
         faults=Faults(client),
+        tokens=Tokens(client),
     )

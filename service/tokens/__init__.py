@@ -1,0 +1,1 @@
+"""API tokens: who may do what, and where. Pure."""
