@@ -29,6 +29,8 @@ REMOVED = {"hub_open": "the hub serves the feeds of this site alone; remove the 
 
 # What dateline keeps in DATA_DIR.
 OWN_FILES = ("api-token", "lock", "redis")
+# A guess at anything shorter could succeed.
+MIN_TOKEN_CHARS = 16
 
 Seconds = Annotated[float, Field(gt=0)]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -142,6 +144,14 @@ class Settings(BaseModel):
             raise ValueError("must start with redis://, rediss:// or unix://")
         return value
 
+    @field_validator("api_token")
+    @classmethod
+    def _api_token(cls, value: str) -> str:
+        value = value.strip()
+        if value and (fault := token_fault(value)):
+            raise ValueError(fault)
+        return value
+
     @field_validator("public_url")
     @classmethod
     def _public_url(cls, value: str) -> str:
@@ -179,6 +189,16 @@ class Settings(BaseModel):
     def _text(self, name: str) -> str:
         value = getattr(self, name)
         return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def token_fault(token: str) -> str:
+    """Why a token that an operator chose cannot be taken; empty if it can."""
+    if len(token) < MIN_TOKEN_CHARS:
+        return f"must have at least {MIN_TOKEN_CHARS} characters"
+    # No client could send them in a header.
+    if not token.isprintable() or " " in token:
+        return "must be one word of visible characters"
+    return ""
 
 
 def _fault(error: ErrorDetails, fields: Mapping[str, str]) -> str:

@@ -51,6 +51,19 @@ def test_secrets_are_not_shown() -> None:
     assert "hunter2" not in "\n".join(faults(REDIS_URL="http://:hunter2@x/"))
 
 
+@pytest.mark.parametrize("token", ["hunter2", "x" * 15, "hunter2 with spaces", "hunter2\x07" * 3])
+def test_a_token_that_could_be_guessed_is_refused(token: str) -> None:
+    """Under 16 characters, or what no header can carry; it is not shown."""
+    (fault,) = faults(API_TOKEN=token)
+    assert fault.startswith("DATELINE_API_TOKEN=***: must ")
+    assert "hunter2" not in fault
+
+
+def test_a_token_may_have_a_line_end() -> None:
+    """As files have that it was read from."""
+    assert "x" * 16 == read(API_TOKEN="x" * 16 + "\n").api_token
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("SHARDS", "0"), ("POLL_MIN_S", "0"), ("PUBLIC_URL", "x.example"), ("LANGUAGE", "e"),

@@ -17,7 +17,7 @@ import click
 from service.cli import faults, hub, private_feeds, sources, views, watch, webhooks
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
-from service.web.api_token import api_token, token_path
+from service.web.api_token import first_api_token, token_path
 
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 ROLES = ("ingest", "aggregate", "deliver")
@@ -85,7 +85,7 @@ async def _greet(settings: Settings, ready: asyncio.Event, redis_port: int) -> N
         f"  the newest, for people   {base}/",
         f"  the newest, as a feed    {base}/feeds/all.rss   (.atom, .json)",
         f"  all feeds                {base}/feeds.opml",
-        f"  state                    {base}/readyz   {base}/metrics",
+        f"  state                    {base}/readyz   (/metrics, with a token)",
     ]  # fmt: skip
     if not settings.api_token:
         lines.append(f"  API token                {token_path(settings)}")
@@ -117,7 +117,7 @@ def serve() -> None:
     settings = settings_from()
 
     async def work() -> None:
-        await serve_until_stopped(reachable(settings), token=api_token(settings))
+        await serve_until_stopped(reachable(settings), first_token=first_api_token(settings))
 
     run(work())
 

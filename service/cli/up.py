@@ -30,7 +30,7 @@ from service.process import die_with_parent
 from service.settings import Settings
 from service.storage.faults import Faults
 from service.storage.store import open_store
-from service.web.api_token import api_token
+from service.web.api_token import first_api_token
 from service.web.server import check_free
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ async def up(
     async with AsyncExitStack() as stack:
         stack.enter_context(_locked(settings.data_dir))
         # A fault that would end every server is reported before the first one starts.
-        api_token(settings)
+        first_api_token(settings)
         if not settings.redis_url:
             settings = await stack.enter_async_context(embedded(settings, redis_port, stop))
         store = await stack.enter_async_context(open_store(settings, stop=stop))

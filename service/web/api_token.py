@@ -1,13 +1,14 @@
-"""The API token: from the settings, else made once and kept in the data dir."""
+"""The API token of the first start: made once, kept in the data dir."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from service.errors import StartFailed
-from service.settings import Settings
+from service.settings import Settings, token_fault
 
 
 def token_path(settings: Settings) -> Path:
@@ -15,29 +16,52 @@ def token_path(settings: Settings) -> Path:
     return settings.data_dir / "api-token"
 
 
-def api_token(settings: Settings) -> str:
-    """The token that writes need.
+def first_api_token(settings: Settings) -> str:
+    """The token of the data dir, made if there is none yet; empty if DATELINE_API_TOKEN is set.
 
     Raises:
-        StartFailed: none is set, and none can be kept.
+        StartFailed: it cannot be kept or read, or is too short.
     """
     if settings.api_token:
-        return settings.api_token
+        return ""
     path = token_path(settings)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # O_EXCL: of several servers that start at once one makes it, the others read it.
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+        if not path.exists():
+            _make(path)
     except OSError as exc:
         raise StartFailed(
             f"cannot keep an API token in {path}: {exc.strerror}; set DATELINE_API_TOKEN"
         ) from exc
     try:
-        return path.read_text("utf-8").strip()
+        token = path.read_text("utf-8").strip()
     except (OSError, ValueError) as exc:
         raise StartFailed(
             f"cannot read the API token in {path}: {exc}; remove it, or set DATELINE_API_TOKEN"
         ) from exc
+    if fault := token_fault(token):
+        raise StartFailed(
+            f"the API token in {path} {fault}: remove the file, or set DATELINE_API_TOKEN"
+        )
+    return token
+
+
+def _make(path: Path) -> None:
+    """Write a new token, whole or not at all: a reader never sees a part of it, and of several
+    servers that start at once one makes it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The mode of what mkstemp makes is 0600.
+    handle, draft = tempfile.mkstemp(prefix=".api-token-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(32))
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link does not replace what another server made meanwhile.
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without hard links.
+        Path(draft).replace(path)
+    finally:
+        Path(draft).unlink(missing_ok=True)

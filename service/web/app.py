@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from aiohttp import web
 
@@ -26,7 +27,7 @@ from service.web.request.keys import (
     SETTINGS,
     STOP,
     STORE,
-    TOKEN,
+    TOKENS,
 )
 from service.web.routes import ROUTES
 from service.web.serving.event_broadcast import Broadcast
@@ -35,6 +36,7 @@ from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
 from service.web.serving.request_cache import CachingConnection
 from service.web.serving.response import SERVER, PreparedResponse
+from service.web.serving.token_cache import TokenCache
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ def create_app(
     """The application; opens nothing before it starts.
 
     Args:
+        token: an admin token besides those in Redis (DATELINE_API_TOKEN); empty for none.
         stop: set when a background task has failed, so that the process ends.
     """
     app = web.Application(
@@ -64,9 +67,9 @@ def create_app(
         client_max_size=settings.api_max_bytes,
         handler_args=body.HANDLER_OPTIONS,
     )
-    app[SETTINGS], app[TOKEN], app[CLOCK] = settings, token, now
+    app[SETTINGS], app[CLOCK] = settings, now
     app[STOP] = stop or asyncio.Event()
-    app.cleanup_ctx.append(_resources)
+    app.cleanup_ctx.append(partial(_resources, token=token))
     app.cleanup_ctx.append(_listening_to_changes)
     app.on_response_prepare.append(_sign)
     app.on_shutdown.append(_end_events)
@@ -109,7 +112,7 @@ def serve_hot(
 
 
 @asynccontextmanager
-async def _resources(app: web.Application) -> AsyncIterator[None]:
+async def _resources(app: web.Application, *, token: str) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with open_store(settings, check=False) as store:
         page_loader = PageLoader(store, settings, now=app[CLOCK])
@@ -119,6 +122,7 @@ async def _resources(app: web.Application) -> AsyncIterator[None]:
         )
         app[READINESS] = Readiness(store, now=app[CLOCK])
         app[EVENTS] = Broadcast(store.event_stream)
+        app[TOKENS] = TokenCache(store.tokens, settings_token=token, now=app[CLOCK])
         yield
         app[CACHE].close()
         page_loader.close()
@@ -131,10 +135,12 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with stopping_group(app[STOP]) as group:
         group.create_task(_listen(app, stop))
+        group.create_task(app[TOKENS].run())
         for shard in range(app[STORE].event_stream.shards):
             group.create_task(app[EVENTS].run(shard, stop))
         yield
         stop.set()
+        app[TOKENS].close()
 
 
 async def _listen(app: web.Application, stop: asyncio.Event) -> None:

@@ -12,10 +12,11 @@ from aiohttp import web
 
 from service import process
 from service.errors import StartFailed
+from service.manage import tokens
 from service.settings import Settings
 from service.storage import client
 from service.storage.store import open_store
-from service.web.app import create_app, serve_hot
+from service.web.app import create_app, serve_hot, utc_now
 from service.web.request.keys import CACHE
 from service.web.serving.connection_limit import ConnectionLimit
 from service.web.serving.request_cache import make_site
@@ -29,8 +30,11 @@ KEEPALIVE_S = 75
 RESERVED_FILES = 64
 
 
-async def serve(settings: Settings, *, token: str) -> None:
+async def serve(settings: Settings, *, first_token: str) -> None:
     """Serve until SIGTERM or SIGINT.
+
+    Args:
+        first_token: what the first start wrote to the data dir; empty if DATELINE_API_TOKEN is set.
 
     Raises:
         StartFailed, InvalidSettings: the port is in use, or Redis cannot be reached or used.
@@ -42,9 +46,10 @@ async def serve(settings: Settings, *, token: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with open_store(settings, stop=stop):
-        pass
-    app = create_app(settings, token=token, stop=stop)
+    async with open_store(settings, stop=stop) as store:
+        if first_token:
+            await tokens.register_first(store, first_token, now=utc_now())
+    app = create_app(settings, token=settings.api_token, stop=stop)
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -16,7 +16,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import create_app
 from service.web.request.keys import CACHE
-from tests.conftest import TOKEN, Clock, Publish
+from tests.conftest import AUTH, TOKEN, Clock, Publish
 from tests.running import free_port
 from tests.waiting import wait_until
 
@@ -283,7 +283,7 @@ async def test_operations(client: Client, publish: Publish) -> None:
     async with client.get("/readyz") as response:
         (group,) = (await response.json())["groups"]
         assert "aggregate" == group["group"]
-    async with client.get("/metrics") as response:
+    async with client.get("/metrics", headers=AUTH) as response:
         text = await response.text()
     assert "dateline_articles 1.0" in text
     assert 'dateline_group_pending{group="aggregate",shard="0"}' in text

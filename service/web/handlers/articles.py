@@ -15,12 +15,12 @@ from service.articles import categories, input, times
 from service.articles.article import Article, Draft
 from service.articles.compose import compose
 from service.articles.times import to_ms
-from service.errors import InvalidInput, NotFound
+from service.errors import InvalidInput, NotFound, NotPermitted
 from service.http import whole_number
 from service.web.html import render
 from service.web.request import problems
 from service.web.request.body import json_response, read_body
-from service.web.request.keys import CLOCK, PAGE_LOADER, SETTINGS, STORE
+from service.web.request.keys import CALLER, CLOCK, PAGE_LOADER, SETTINGS, STORE
 from service.web.serving.page_loader import BRIEFLY, CORS, HTML_HEADERS
 from service.web.serving.response import PreparedPage
 
@@ -42,6 +42,7 @@ async def publish(request: web.Request) -> web.StreamResponse:
     items, single = _items(await read_body(request, takes_gzip=True), request.content_type)
     loop = asyncio.get_running_loop()
     drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
+    drafts = await _permitted(request, drafts)
     if single and isinstance(drafts[0], InvalidInput):
         raise drafts[0]
     accepted = [draft for draft in drafts if isinstance(draft, Draft)]
@@ -97,6 +98,33 @@ def _draft(item: Any) -> Draft | InvalidInput:
         return exc
 
 
+async def _permitted(
+    request: web.Request, drafts: list[Draft | InvalidInput]
+) -> list[Draft | InvalidInput]:
+    """The drafts, with a refusal in the place of each that is outside the token's bounds.
+
+    An article that is kept already must be within them as it is, too: a push to the token's own
+    category would take it out of another.
+    """
+    token = request[CALLER]
+    if not token.is_bounded:
+        return drafts
+    ids = [draft.id for draft in drafts if isinstance(draft, Draft)]
+    known = dict(zip(ids, await request.app[STORE].articles.get(ids), strict=True))
+
+    def check(draft: Draft) -> Draft | InvalidInput:
+        try:
+            paths = [category.path for category in draft.categories]
+            token.check_article(source=draft.source, paths=paths)
+            if article := known[draft.id]:
+                token.check_article(source=article.source, paths=article.categories)
+        except NotPermitted as exc:
+            return exc
+        return draft
+
+    return [check(draft) if isinstance(draft, Draft) else draft for draft in drafts]
+
+
 def _rejected(exc: InvalidInput) -> dict[str, Any]:
     return {"status": "rejected", "error": problems.of_error(exc)}
 
@@ -148,7 +176,11 @@ async def show_one(request: web.Request) -> web.StreamResponse:
 
 async def withdraw(request: web.Request) -> web.StreamResponse:
     """DELETE: withdraw an article from all feeds; its receipt. 404 for an unknown id."""
-    article_id = request.match_info["id"]
+    article_id, token = request.match_info["id"], request[CALLER]
+    if token.is_bounded:
+        (article,) = await request.app[STORE].articles.get([article_id])
+        if article:
+            token.check_article(source=article.source, paths=article.categories)
     receipt = await request.app[STORE].articles.withdraw(article_id, now=request.app[CLOCK]())
     if receipt is None:
         raise NotFound(f"{article_id}: no such article")

@@ -10,10 +10,12 @@ from aiohttp import web
 
 from service.settings import Settings
 from service.storage.store import Store
+from service.tokens.token import Token
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
+from service.web.serving.token_cache import TokenCache
 
 SETTINGS = web.AppKey("settings", Settings)
 STORE = web.AppKey("store", Store)
@@ -22,5 +24,7 @@ CACHE = web.AppKey("cache", PageCache)
 READINESS = web.AppKey("readiness", Readiness)
 STOP = web.AppKey("stop", asyncio.Event)
 EVENTS = web.AppKey("events", Broadcast)
-TOKEN = web.AppKey("token", str)
+TOKENS = web.AppKey("tokens", TokenCache)
+CALLER = web.RequestKey("caller", Token)
+"""The token of a request that needs one."""
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

@@ -16,7 +16,14 @@ from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
-from service.errors import DatelineError, InvalidInput, NotFound, Unavailable
+from service.errors import (
+    DatelineError,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    ScopeMissing,
+    Unavailable,
+)
 from service.feeds.head import HUB_PATH
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
@@ -52,6 +59,10 @@ def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
 def of_error(exc: DatelineError) -> dict[str, Any]:
     """The problem that describes one of our own errors; its status is 400, 404, 500 or 503."""
     match exc:
+        case NotPermitted():
+            return problem(403, str(exc), field=exc.field, value=exc.value)
+        case ScopeMissing():
+            return problem(403, str(exc), scope=exc.scope)
         case InvalidInput():
             return problem(400, str(exc), field=exc.field, value=exc.value)
         case NotFound():
@@ -65,6 +76,17 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
             return problem(500, str(exc))
 
 
+def _explaining_headers(exc: DatelineError) -> dict[str, str]:
+    match exc:
+        case Unavailable():
+            return {"Retry-After": str(exc.retry_after_s)}
+        case ScopeMissing():
+            challenge = f'Bearer realm="dateline", error="insufficient_scope", scope="{exc.scope}"'
+            return {"WWW-Authenticate": challenge}
+        case _:
+            return {}
+
+
 def middleware(settings: Settings) -> Any:
     """Turn every exception of a handler into an error response."""
 
@@ -76,12 +98,10 @@ def middleware(settings: Settings) -> Any:
             check_length(request, max_bytes=settings.api_max_bytes)
             with redis_errors_as_unavailable():
                 return await handler(request)
-        except Unavailable as exc:
-            logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})
-            members = of_error(exc)
-            headers["Retry-After"] = str(exc.retry_after_s)
         except DatelineError as exc:
-            members = of_error(exc)
+            if isinstance(exc, Unavailable):
+                logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})
+            members, headers = of_error(exc), _explaining_headers(exc)
         except HTTPException as exc:
             if exc.status < 400:
                 raise
