@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from service.cli import faults, hub, private_feeds, sources, views, watch, webhooks
+from service.cli import faults, hub, private_feeds, sources, tokens, views, watch, webhooks
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
 from service.web.api_token import first_api_token, token_path
@@ -141,6 +141,7 @@ for command in (
     hub.group,
     private_feeds.group,
     sources.group,
+    tokens.group,
     views.group,
     webhooks.group,
     watch.export,

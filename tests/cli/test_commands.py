@@ -140,6 +140,30 @@ def test_a_wrong_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.usefixtures("redis_url")
+def test_tokens_are_managed() -> None:
+    """Add, list, revoke by id or name; the text is shown once, and the last admin stays."""
+    options = ("--scope", "publish", "--scope", "read", "--category", "Media Center/News")
+    more = ("--source", "urn:desk", "--expires", "90d")
+    added = shown("tokens", "add", "--name", "Desk", *options, *more)
+    assert isinstance(added, dict)
+    assert added.pop("token").startswith("dl_")
+    assert ("read publish", ["media-center/news"]) == (added["scope"], added["categories"])
+    assert [added] == shown("tokens", "list")
+    refused = dateline("tokens", "add", "--name", "desk", "--scope", "read")
+    assert (1, True) == (refused.exit_code, "--name: is taken" in refused.stderr)
+    past = dateline("tokens", "add", "--name", "b", "--scope", "read", "--expires", "2020-01-01")
+    assert (1, True) == (past.exit_code, "--expires: is in the past" in past.stderr)
+    assert 2 == dateline("tokens", "add", "--name", "b", "--scope", "write").exit_code
+    lines = dateline("tokens", "add", "--name", "chief", "--scope", "admin").stdout
+    assert "\ntoken          dl_" in lines
+    last = dateline("tokens", "revoke", "CHIEF")
+    assert (1, True) == (last.exit_code, "is the last admin token" in last.stderr)
+    assert 0 == dateline("tokens", "revoke", added["id"]).exit_code
+    unknown = dateline("tokens", "revoke", added["id"])
+    assert (1, True) == (unknown.exit_code, "no such token" in unknown.stderr)
+
+
+@pytest.mark.usefixtures("redis_url")
 def test_webhooks_are_managed() -> None:
     """Add shows the secret once; list does not; test, attempts, remove."""
     added = shown("webhooks", "add", "http://x.example/", "--category", "Media Center/News")
