@@ -68,7 +68,7 @@ class Tokens:
         pipe.hgetall(keys.TOKENS_USED)
         rows, used = await pipe.execute()
         known = [
-            KnownToken(token=token, last_used=used.get(key, b"").decode())
+            KnownToken(token=token, last_used=used.get(key, b"").decode("utf-8", "replace"))
             for key, row in rows.items()
             if (token := self._read(key, row)) and not token.revoked
         ]

@@ -121,6 +121,7 @@ async def test_rows_that_cannot_be_read_shut_nobody_out(
     for number, row in enumerate(rows):
         await redis.hset(keys.TOKENS, f"row {number}", row)
     await redis.hset(keys.TOKENS, b"\xff\xfe", b"{")
+    await redis.hset(keys.TOKENS_USED, "desk", b"\xff")
     assert 200 == (await call(client, "GET", "sources", token=text))[0]
     _, (listed,) = await call(client, "GET", "tokens")
     assert "desk" == listed["name"]

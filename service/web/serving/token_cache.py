@@ -106,9 +106,11 @@ class TokenCache:
                 loading.set_result(True)
                 await self._write_uses(known)
         except Unavailable as exc:
-            self._warn(exc)
+            if self._throttle.is_due():
+                logger.warning("tokens were not loaded", extra={"reason": str(exc)})
         except Exception:  # The border: a bug here must not end the server.
-            logger.exception("tokens were not loaded")
+            if self._throttle.is_due():
+                logger.exception("tokens were not loaded")
         finally:
             if not is_loaded:
                 loading.set_result(False)
@@ -121,10 +123,6 @@ class TokenCache:
         if due:
             await self._tokens.note_used(due)
 
-    def _warn(self, exc: Unavailable) -> None:
-        if self._throttle.is_due():
-            logger.warning("tokens were not loaded", extra={"reason": str(exc)})
-
 
 def _fixed(text: str) -> dict[str, Token]:
     token = settings_token(text) if text else None
@@ -132,8 +130,11 @@ def _fixed(text: str) -> dict[str, Token]:
 
 
 def _is_due(used: datetime, last: str) -> bool:
-    # The clock may have jumped: what lies far ahead is replaced, too.
-    return not last or abs(used - from_rfc3339(last)) >= USED_EVERY
+    try:
+        # The clock may have jumped: what lies far ahead is replaced, too.
+        return abs(used - from_rfc3339(last)) >= USED_EVERY
+    except ValueError:
+        return True  # Nothing is stored, or nothing that can be read.
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
