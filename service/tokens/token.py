@@ -17,7 +17,6 @@ from enum import StrEnum
 from typing import Any
 
 from service.articles import categories
-from service.articles.text import without_forbidden
 from service.articles.times import from_rfc3339, to_rfc3339
 from service.errors import InvalidInput, NotPermitted, refuse_unknown_fields
 from service.feeds.private_feed import token_hash
@@ -190,8 +189,9 @@ def settings_token(text: str) -> Token:
 
 def _name(fields: Mapping[str, object]) -> str:
     name = text_of(fields, "name", required=True)
-    # Invisible characters would make two names look like one.
-    if not name.isprintable() or len(name) > MAX_NAME_CHARS:
+    # As sent: invisible characters would make two names look like one, and must not be dropped.
+    sent = " ".join(str(fields["name"]).split())
+    if not sent.isprintable() or len(name) > MAX_NAME_CHARS:
         reason = f"must be one line of visible characters, {MAX_NAME_CHARS} at most"
         raise InvalidInput("name", name, reason)
     if categories.fold(name).startswith(ID_PREFIX):
@@ -226,7 +226,7 @@ def _category(spelling: str) -> str:
 
 def _source(value: object) -> str:
     # In the Unicode form that was sent: the sources of articles are compared by it, too.
-    source = without_forbidden(value).strip() if isinstance(value, str) else " "
+    source = value if isinstance(value, str) else " "
     if " " in source or not source.isprintable() or len(source) > MAX_SOURCE_CHARS:
         reason = f"must be a URI of at most {MAX_SOURCE_CHARS} characters"
         raise InvalidInput("source", value, reason)
