@@ -1,6 +1,7 @@
-"""Decoding: content codings of HTTP (RFC 9110 8.4), undone in small steps and within bounds. Pure.
+"""Decoding: removes HTTP content codings (RFC 9110 8.4) in small steps and within limits. Pure.
 
-A bomb shows by its ratio long before it is large; what follows it is never unpacked.
+A decompression bomb is recognised by its ratio long before it is large; the rest of its bytes is
+never decompressed.
 """
 
 from __future__ import annotations
@@ -10,33 +11,34 @@ from collections.abc import Callable, Iterator
 
 import brotli
 
-# What one step gives at most: about a millisecond of work.
+# Output of one step at most: about a millisecond of work.
 STEP_BYTES = 262_144
 # Feeds shrink to a tenth, the most repetitive ones seen to a sixtieth.
 MAX_RATIO = 200
 TRUSTED_BYTES = 1_000_000
-"""Up to here no ratio is a bomb."""
+"""Decoded bytes up to which the ratio is not checked."""
 ACCEPTED = "gzip, br"
-# Of gzip, which may have several in a row (RFC 1952 2.2). Each costs a copy of what is left of a
-# slice, so both are bounded: a body of nothing but empty members is no honest one.
+# First bytes of a gzip member; a body may have several members in a row (RFC 1952 2.2). Each costs
+# a copy of the rest of a slice, so both are limited: only an attacker sends a body of nothing but
+# empty members.
 _MEMBER = b"\x1f\x8b"
 MAX_MEMBERS = 2_000
 _SLICE_BYTES = 16_384
 
 
 class Undecodable(ValueError):
-    """A body that is coded wrongly, unknown, or a bomb."""
+    """The content coding is unknown, the coded data is broken, or it is a decompression bomb."""
 
 
 class Bomb(Undecodable):
-    """It unpacks to more than anything honest does."""
+    """The body decompresses to far more than any real document does."""
 
 
 class Decoder:
-    """Undoes one content coding, chunk by chunk."""
+    """Removes one content coding, chunk by chunk."""
 
     def __init__(self, coding: str) -> None:
-        """Raises Undecodable for a coding that is not known."""
+        """Raises Undecodable for an unknown coding."""
         make = _CODINGS.get(coding.strip().lower())
         if make is None:
             raise Undecodable(f"is coded as {coding!r}, which was not asked for")
@@ -54,7 +56,7 @@ class Decoder:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the end of the coded data was seen."""
+        """Whether the end of the coded data was reached."""
         return self._is_whole()
 
 
@@ -70,7 +72,7 @@ def _identity() -> _Coding:
 
 
 def _gzip() -> _Coding:
-    # 32: gzip or zlib, whichever it begins with; `deflate` is the second by its definition.
+    # 32: gzip or zlib, recognised by the first bytes; `deflate` is zlib by its definition.
     inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
     pending, members = b"", 1
 

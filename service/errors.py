@@ -1,17 +1,17 @@
 """Every error that crosses a module border, in one tree.
 
     DatelineError
-    ├── InvalidInput        theirs: a value that cannot be taken; names the field and the value
-    │   └── NotPermitted    theirs: a value that their token does not cover
-    ├── ScopeMissing        theirs: a request that their token does not cover; names the scope
-    ├── InvalidSettings     the operator's: all wrong settings at once
-    ├── Unavailable         Redis cannot take or give anything now; try again after `retry_after_s`
+    ├── InvalidInput        the client's fault: an unusable value; names the field and the value
+    │   └── NotPermitted    the client's fault: a value that its token does not cover
+    ├── ScopeMissing        the client's fault: its token lacks the scope that is named
+    ├── InvalidSettings     the operator's fault: lists all wrong settings at once
+    ├── Unavailable         Redis cannot read or write now; try again after `retry_after_s`
     ├── NotFound            no such article, category, page, source or webhook
-    ├── ParseFailed         theirs: a document that nothing can be made of
-    ├── FetchFailed         theirs: a URL could not be had; `permanent` says whether to try again
-    └── StartFailed         ours: a process cannot start (port taken, no redis-server, …)
+    ├── ParseFailed         the publisher's fault: a document that cannot be parsed
+    ├── FetchFailed         the server's fault: no document at a URL; `permanent`: do not retry
+    └── StartFailed         our fault: a process cannot start (port in use, no redis-server, …)
 
-A message names the thing, the value and, where there is one, the remedy.
+A message names the thing, the value and, if one exists, the remedy.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from collections.abc import Collection, Iterable, Sequence
 
 
 class DatelineError(Exception):
-    """Root of the tree; its text is fit to be shown to the person who caused it."""
+    """Root of the tree; its text may be shown to the person who caused the error."""
 
 
 class InvalidInput(DatelineError):
-    """`field` holds `value`, which cannot be taken because of `reason`."""
+    """`field` has a `value` that is not accepted, for the `reason` given."""
 
     def __init__(self, field: str, value: object, reason: str) -> None:
         shown = repr(value)
@@ -49,7 +49,7 @@ class ScopeMissing(DatelineError):
 
 
 class InvalidSettings(DatelineError):
-    """One line for each wrong setting, in `faults`."""
+    """Some settings are wrong; `faults` has one line for each."""
 
     def __init__(self, faults: Sequence[str]) -> None:
         super().__init__("\n".join(faults))
@@ -57,9 +57,9 @@ class InvalidSettings(DatelineError):
 
 
 class Unavailable(DatelineError):
-    """Storage cannot serve now; the same call may go through later.
+    """Storage cannot serve now; the same call may succeed later.
 
-    `advice` is what an operator has to do about it, empty for what passes by itself.
+    `advice` says what an operator must do; it is empty if the fault passes by itself.
     """
 
     def __init__(self, message: str, *, retry_after_s: int = 5, advice: str = "") -> None:
@@ -69,15 +69,15 @@ class Unavailable(DatelineError):
 
 
 class NotFound(DatelineError):
-    """The named thing does not exist here."""
+    """No article, category, page, source or webhook has the name that was given."""
 
 
 class ParseFailed(DatelineError):
-    """Bytes are no document that we know, or are broken beyond reading."""
+    """The bytes are not a document of a known format, or are too broken to parse."""
 
 
 class FetchFailed(DatelineError):
-    """A document could not be had from `url`."""
+    """No document could be fetched from `url`; if `permanent`, a retry is useless."""
 
     def __init__(self, url: str, reason: str, *, permanent: bool = False) -> None:
         super().__init__(f"{url}: {reason}")

@@ -1,4 +1,4 @@
-"""HTTP: rules for URLs and headers that others give, and for what their answers say. Pure.
+"""HTTP: checks of URLs and headers from clients, and parsers of response headers. Pure.
 
 Sources: RFC 9110 (dates, Retry-After), RFC 8288 (Link).
 """
@@ -18,7 +18,7 @@ MAX_HEADERS = 20
 MAX_HEADER_CHARS = 4_000
 # RFC 9110 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What makes the request: a fixed value would break it.
+# Headers that the HTTP client sets itself: a fixed value would break the request.
 _FRAMING = frozenset(
     {
         "accept-encoding", "connection", "content-length", "cookie", "expect", "host", "te",
@@ -28,14 +28,14 @@ _FRAMING = frozenset(
 
 
 def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:
-    """An http(s) URL without a fragment.
+    """Check an http(s) URL; returns it without spaces around it and without a fragment.
 
     Args:
-        field: what to call it in errors.
-        instead: what to give in the place of a user name in the URL.
+        field: its name in error texts.
+        instead: the field that a client should use instead of a user name in the URL.
 
     Raises:
-        InvalidInput.
+        InvalidInput: it is not a URL, is too long, or has a user name.
     """
     scheme, _, rest = value.strip().partition("://") if isinstance(value, str) else ("", "", "")
     if scheme.lower() not in ("http", "https"):
@@ -45,10 +45,10 @@ def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:
         raise InvalidInput(field, url, f"no spaces, and at most {MAX_URL_CHARS} characters")
     try:
         parts = urlsplit(url)
-        named = parts.hostname and (parts.port is None or parts.port)
+        has_host = parts.hostname and (parts.port is None or parts.port)
     except ValueError as exc:
         raise InvalidInput(field, url, f"is not a URL: {exc}") from exc
-    if not named:
+    if not has_host:
         raise InvalidInput(field, url, "names no host")
     if "@" in parts.netloc:
         # The value is a secret: it is not repeated.
@@ -58,13 +58,13 @@ def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:
 
 
 def checked_headers(value: object, *, ours: Collection[str]) -> dict[str, str]:
-    """Headers to be sent with requests; their values are secrets and never repeated.
+    """Check headers that are to be sent with requests.
 
     Args:
-        ours: lower-case names of those that we set, beside those that frame the request.
+        ours: lower-case names of headers that we set, besides those that frame the request.
 
     Raises:
-        InvalidInput.
+        InvalidInput: a header is forbidden or malformed; the text never has its value, a secret.
     """
     if not isinstance(value, dict) or len(value) > MAX_HEADERS:
         raise InvalidInput("headers", "…", f"must be an object of at most {MAX_HEADERS} headers")
@@ -78,17 +78,18 @@ def checked_headers(value: object, *, ours: Collection[str]) -> dict[str, str]:
 
 
 def host_of(url: str) -> str:
-    """`example.org`, `example.org:8080`: see `without_default_port`; no user name."""
+    """Host and port of a URL: `example.org`, `example.org:8080`; see `without_default_port`."""
     return without_default_port(urlsplit(url).netloc).rpartition("@")[2]
 
 
 def without_default_port(netloc: str) -> str:
-    """Lower case, without `:443` and `:80`: http and https of one host are one site."""
+    """The host in lower case, without `:443` or `:80`: http and https of a host are one site."""
     return netloc.lower().removesuffix(":443").removesuffix(":80")
 
 
 def retry_after_s(header: str, now: datetime) -> float | None:
-    """Seconds that a Retry-After asks for (RFC 9110 10.2.3: seconds or a date), else None."""
+    """Seconds to wait by a Retry-After header (RFC 9110 10.2.3: seconds or a date); None if it is
+    malformed."""
     header = header.strip()
     if header.isascii() and header.isdigit():
         return float(header[:9])
@@ -97,7 +98,7 @@ def retry_after_s(header: str, now: datetime) -> float | None:
 
 
 def http_date(text: str) -> datetime | None:
-    """A date of HTTP (RFC 9110 5.6.7) in any form that occurs; None if it is not a date."""
+    """Parse an HTTP date (RFC 9110 5.6.7) in any format in use; None if it is not a date."""
     try:
         moment = parsedate_to_datetime(text)
     except (ValueError, TypeError, OverflowError):
@@ -110,15 +111,15 @@ _REL = re.compile(r";\s*rel\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))", re.IGNORECASE)
 
 
 def link(url: str, *, rel: str, media_type: str = "") -> str:
-    """One value of a Link header (RFC 8288); several are joined by `, `."""
+    """One value of a Link header (RFC 8288); join several by `, `."""
     return f'<{url}>; rel="{rel}"' + (f'; type="{media_type}"' if media_type else "")
 
 
 def whole_number(name: str, text: str, *, low: int, high: int) -> int:
-    """A number of a query parameter, in ASCII digits.
+    """Parse a query parameter that is a number in ASCII digits.
 
     Raises:
-        InvalidInput: it is something else, or out of bounds.
+        InvalidInput: it is not a number from `low` to `high`.
     """
     if not text.isascii() or not text.isdigit() or not low <= int(text[:19]) <= high:
         raise InvalidInput(name, text, f"must be a number from {low} to {high}")
@@ -126,7 +127,7 @@ def whole_number(name: str, text: str, *, low: int, high: int) -> int:
 
 
 def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
-    """(hub, topic) that Link headers name (RFC 8288), absolute; empty if they do not."""
+    """The absolute URLs (hub, topic) in Link headers (RFC 8288); '' for one that is missing."""
     targets: dict[str, str] = {}
     for target, parameters in (match for value in headers for match in _LINK.findall(value)):
         rel = _REL.search(parameters)

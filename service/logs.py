@@ -1,6 +1,7 @@
-"""Logs: one line an event, `time level logger event key=value…`, on stdout.
+"""Logs: one line for each event, `time level logger event key=value…`, on stdout.
 
-Configured only in the roots. The event text is constant; what varies is in `extra`.
+Only the entry points of processes call `configure`. The event text is constant; values that vary
+are passed in `extra`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import orjson
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
 
-# Their sender's fault, and answered with 400.
+# Malformed requests: the client's fault, answered with 400.
 _MALFORMED = (HttpProcessingError, PayloadEncodingError, RequestPayloadError)
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -27,13 +28,13 @@ MAX_REPEATS = 1_000
 
 
 class Throttle:
-    """Lets one of many equal log lines pass per REPEAT_S."""
+    """Lets one of many equal log lines pass every REPEAT_S seconds."""
 
     def __init__(self) -> None:
         self._due = 0.0
 
     def is_due(self) -> bool:
-        """Whether to log now; the next time is REPEAT_S later then."""
+        """Whether to log now; if so, the next line is due REPEAT_S seconds later."""
         now = time.monotonic()
         if now < self._due:
             return False
@@ -80,10 +81,10 @@ def _origin(exc: BaseException, message: str) -> tuple[object, ...]:
 
 
 class KeyValueFormatter(logging.Formatter):
-    """Appends what `extra` held; values are JSON where they have spaces or quotes."""
+    """Appends the fields of `extra`; values with spaces or quotes are written as JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line; a traceback follows on its own lines."""
+        """The record as one line; a traceback follows on lines after it."""
         extra = {k: v for k, v in vars(record).items() if k not in _OWN}
         pairs = " ".join(f"{name}={_value(value)}" for name, value in extra.items())
         head = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}"
@@ -101,12 +102,12 @@ def _value(value: object) -> str:
 
 
 def configure(level: str) -> None:
-    """Send everything to stdout from this level up."""
+    """Send all records of this level and above to stdout."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(KeyValueFormatter())
     handler.addFilter(RepeatFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # One line for each tick and each request says nothing that our own lines do not say.
+    # Their lines for each tick and each request add nothing to our own lines.
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.server").addFilter(_without_malformed_requests)

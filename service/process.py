@@ -1,12 +1,10 @@
-"""Process: what a long-lived process does to itself.
-
-Its end, its open files, its garbage collector, and that it ends with its parent.
+"""Process: shutdown, the file limit, the garbage collector, and death with the parent process.
 
 A task that fails must end its process, so that its supervisor starts it again. A plain task
-group cancels the others and waits for them, and a cancellation can get lost on its way (inside a
-client that connects, in code that cleans up): the process then lives on without working. So a
-`stopping_group` orders its process to stop at the first failure, or when its body is cancelled.
-From that order on `end_within` counts the time in a thread of its own.
+group cancels the other tasks and waits for them, and a cancellation can get lost (inside a client
+that connects, in code that cleans up): the process then stays alive without working. So a
+`stopping_group` sets the process's stop event at the first failure, or when its body is cancelled.
+From then on `end_within` measures the time in a separate thread.
 """
 
 from __future__ import annotations
@@ -28,19 +26,19 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 DRAIN_SHARE = 0.8
-"""Of DRAIN_S: what work in flight gets to end by itself. Then it is cancelled, and has the rest."""
+"""Share of DRAIN_S in which work in flight may finish. Then it is cancelled, and has the rest."""
 REPORT_S = 1.0
-"""For the log line and the traceback of a process that is ended hard."""
+"""Seconds for the log line and the traceback of a process that is killed."""
 MAX_OPEN_FILES = 1_048_576
 """The largest number that Linux allows without further settings (fs.nr_open)."""
 COLLECTOR_THRESHOLDS = (1_000, 5, 200)
-"""Of Python's 700, 10, 10: a thousand requests in flight are 200,000 objects, and the whole of them
-was looked through each time they had grown by a quarter."""
+"""Python's own are 700, 10, 10: a thousand requests in flight are 200,000 objects, and all of them
+were traversed each time they had grown by a quarter."""
 _PR_SET_PDEATHSIG = 1
 
 
 def stopping_group(stop: asyncio.Event) -> asyncio.TaskGroup:
-    """A task group whose first failure sets `stop`, whatever becomes of its cancellations."""
+    """A task group whose first failure sets `stop`, even if a cancellation gets lost."""
     return _StoppingGroup(stop)
 
 
@@ -69,14 +67,14 @@ class _StoppingGroup(asyncio.TaskGroup):
         traceback: TracebackType | None,
     ) -> None:
         if exc is not None:
-            # What is raised in its body is a failure, too.
+            # An exception in the body of the group is a failure, too.
             task = asyncio.current_task()
             stop_for(exc, self._stop, what=_name_of(task) if task else "")
         await super().__aexit__(kind, exc, traceback)
 
 
 def stop_for(failure: BaseException, stop: asyncio.Event, *, what: str) -> None:
-    """Order the process to stop and say why, unless it is stopping already."""
+    """Set the stop event, and log the failure unless the process is stopping already."""
     if not stop.is_set() and isinstance(failure, Exception):
         logger.critical(
             "a task failed, so the process ends", extra={"task": what}, exc_info=failure
@@ -89,10 +87,10 @@ def _name_of(task: asyncio.Task[Any]) -> str:
 
 
 def end_within(seconds: float) -> threading.Timer:
-    """End this process with status 1, unless it has ended by itself in time.
+    """End this process with status 1 unless it ends by itself within `seconds`.
 
     Returns:
-        The timer, which may be cancelled.
+        The running timer; cancel it to let the process go on.
     """
     try:
         loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
@@ -105,7 +103,8 @@ def end_within(seconds: float) -> threading.Timer:
 
 
 def _end_now(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
-    # Whatever hangs may hold a lock of logging, or fill the pipe that is written to.
+    # The code that hangs may hold a logging lock, or the pipe of the log may be full: this must not
+    # delay the exit.
     reporter = threading.Thread(target=_report_why, args=(seconds, loop), daemon=True)
     reporter.start()
     reporter.join(REPORT_S)
@@ -121,7 +120,7 @@ def _report_why(seconds: float, loop: asyncio.AbstractEventLoop | None) -> None:
 
 
 def _place_of(task: asyncio.Task[Any]) -> str:
-    """`_watched > Event.wait:213`: the outermost coroutine, and where it waits."""
+    """The outermost coroutine and where it waits: `_watched > Event.wait:213`."""
     inner: Any = task.get_coro()
     outermost = getattr(inner, "__qualname__", "?")
     while getattr(getattr(inner, "cr_await", None), "cr_frame", None) is not None:
@@ -132,11 +131,13 @@ def _place_of(task: asyncio.Task[Any]) -> str:
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit on open files to the hard one: a connection is a file, and the soft
-    limit of most systems, 1,024, is meant for programs that use `select`.
+    """Raise the soft limit on open files to the hard limit, at most MAX_OPEN_FILES.
+
+    A connection is a file, and the soft limit of most systems, 1,024, is meant for programs that
+    use `select`.
 
     Returns:
-        The limit that holds now.
+        The soft limit after the call.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_OPEN_FILES)
@@ -144,26 +145,29 @@ def raise_file_limit() -> int:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         except (OSError, ValueError) as exc:
-            # macOS names a hard limit that its kernel does not grant.
-            logger.warning("the limit on open files stays", extra={"files": soft, "reason": exc})
+            # macOS reports a hard limit that its kernel does not grant.
+            logger.warning(
+                "the limit on open files cannot be raised", extra={"files": soft, "reason": exc}
+            )
             return soft
         return wanted
     return soft
 
 
 def freeze_garbage_collector() -> None:
-    """Exempt everything that is alive now from garbage collection.
+    """Exempt all objects that exist now from garbage collection.
 
-    What is there once a process has begun stays to its end, and looking through it stops the
-    process: 40 ms for what is imported, over 100 ms with ten thousand endpoints.
+    Objects that exist when a process has started mostly live until it ends, and each collection
+    that traverses them stops the process: 40 ms for imported modules, over 100 ms with ten thousand
+    endpoints.
     """
-    # First, or garbage would stay, too.
+    # Collect first, or garbage would be kept, too.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def die_with_parent() -> None:
-    """Run in a child before exec: Linux ends it when its parent dies, however the parent died."""
+    """Run in a child before exec: Linux sends it SIGTERM when its parent dies for any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

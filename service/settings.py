@@ -1,7 +1,7 @@
-"""Settings: environment variables `DATELINE_*` or a `.env` file, read once by each root.
+"""Settings: environment variables `DATELINE_*` or a `.env` file, read once by each entry point.
 
-A wrong value, and a `DATELINE_` name that does not exist, stop the start with all faults listed.
-Each field is documented in docs/settings.md (tests/test_docs.py holds the two together).
+A wrong value or an unknown `DATELINE_` name prevents the start; the error lists all faults.
+Each field is documented in docs/settings.md (tests/test_docs.py compares the two).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from pydantic_core import ErrorDetails
 from service.errors import InvalidSettings
 
 PREFIX = "DATELINE_"
-# Not settings, though they carry the prefix: read by the tests and by the benchmarks.
+# Names with the prefix that are not settings: tests and benchmarks read them.
 NOT_SETTINGS = ("DATELINE_TEST_", "DATELINE_BENCH_")
-# Former settings: a start that still has one is refused with what became of it.
+# Former settings: the start is refused while one is set, and the error says what replaced it.
 REMOVED = {"hub_open": "the hub serves the feeds of this site alone; remove the line"}
 
 # What dateline keeps in DATA_DIR.
@@ -37,7 +37,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Settings(BaseModel):
-    """Everything an operator can set. Names end in their unit."""
+    """All settings of an operator. A name ends in its unit."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -87,10 +87,10 @@ class Settings(BaseModel):
     def from_env(
         cls, environ: Mapping[str, str], *, env_file: Path | None = Path(".env")
     ) -> Settings:
-        """Read `environ` over `env_file`.
+        """Read settings from `env_file` and `environ`; `environ` has precedence.
 
         Raises:
-            InvalidSettings: with one line for every fault.
+            InvalidSettings: has one line for each fault.
         """
         values: dict[str, str] = {}
         if env_file is not None and env_file.is_file():
@@ -132,7 +132,7 @@ class Settings(BaseModel):
     @field_validator("site_title", "public_url")
     @classmethod
     def _one_line(cls, value: str) -> str:
-        # They stand in every feed: one forbidden character would make all of them unreadable.
+        # Both are written into every feed: one forbidden character would make all feeds unreadable.
         if not value.isprintable():
             raise ValueError("must be one line without control characters")
         return value
@@ -161,7 +161,7 @@ class Settings(BaseModel):
 
     @property
     def base_url(self) -> str:
-        """Where readers reach us, without a slash at the end: PUBLIC_URL, else host and port."""
+        """The URL of the site without a slash at the end: PUBLIC_URL, else host and port."""
         if self.public_url:
             return self.public_url
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host  # noqa: S104 -- compared, not bound
@@ -169,7 +169,7 @@ class Settings(BaseModel):
 
     @property
     def family(self) -> socket.AddressFamily:
-        """Address family of HOST."""
+        """AF_INET6 if HOST is an IPv6 address, else AF_INET."""
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     def is_own_file(self, path: Path) -> bool:
@@ -179,7 +179,7 @@ class Settings(BaseModel):
         return any(real.is_relative_to(own / name) for name in OWN_FILES)
 
     def to_env(self) -> dict[str, str]:
-        """The environment that makes a child process read these same settings."""
+        """The environment variables with which a child process reads the same settings."""
         return {
             PREFIX + name.upper(): text
             for name in sorted(self.model_fields_set)
@@ -205,7 +205,7 @@ def _fault(error: ErrorDetails, fields: Mapping[str, str]) -> str:
     field = str(error["loc"][0])
     name = PREFIX + field.upper()
     if field in REMOVED:
-        return f"{name}: no setting any more: {REMOVED[field]}"
+        return f"{name}: is no longer a setting: {REMOVED[field]}"
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(field, Settings.model_fields, n=1)
         hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see docs/settings.md"
@@ -216,5 +216,9 @@ def _fault(error: ErrorDetails, fields: Mapping[str, str]) -> str:
 
 
 def load(env_file: Path | None = Path(".env")) -> Settings:
-    """Settings of this process; only the roots call it."""
+    """Read the settings of this process; only its entry point calls this.
+
+    Raises:
+        InvalidSettings: has one line for each fault.
+    """
     return Settings.from_env(os.environ, env_file=env_file)

@@ -28,7 +28,7 @@ def read(**values: str) -> Settings:
 def test_former_settings_say_what_became_of_them() -> None:
     """No likely name is offered for one that was removed."""
     (fault,) = faults(HUB_OPEN="true")
-    assert fault.startswith("DATELINE_HUB_OPEN: no setting any more: the hub serves")
+    assert fault.startswith("DATELINE_HUB_OPEN: is no longer a setting: the hub serves")
 
 
 def test_all_faults_are_listed() -> None:
