@@ -1,1 +1,1 @@
-"""What API and CLI do alike, written once: they check, change and show what the store keeps."""
+"""Management operations that API and CLI share: check input, change the store, show its state."""

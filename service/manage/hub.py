@@ -1,4 +1,4 @@
-"""Subscriptions to our hub, as API and CLI manage them: show, remove."""
+"""Subscriptions to our hub: list and remove them, for API and CLI."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from service.storage.store import Store
 
 
 async def all_public(store: Store) -> list[dict[str, Any]]:
-    """Every confirmed subscription, without its secret."""
+    """All confirmed subscriptions as JSON objects, without their secrets."""
     return await store.hub_subscriptions.all_public()
 
 
 async def remove(store: Store, subscription_id: str) -> None:
-    """End a subscription without asking its callback, which is notified. Raises NotFound."""
+    """End a subscription: its callback is notified, but does not confirm. Raises NotFound."""
     if not await store.hub_subscriptions.remove(subscription_id):
         raise NotFound(f"{subscription_id}: no such subscription")

@@ -1,4 +1,4 @@
-"""Private feeds, as API and CLI manage them: add, show, revoke."""
+"""Private feeds: add, list and revoke them, for API and CLI."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from service.storage.store import Store
 async def add_private(
     store: Store, fields: Mapping[str, object], settings: Settings, *, now: datetime
 ) -> dict[str, Any]:
-    """Make a private feed; its addresses are shown this once. Raises InvalidInput, NotFound."""
+    """Create a private feed. Raises InvalidInput, NotFound.
+
+    Returns:
+        Its public fields and `url`, which is never shown again.
+    """
     feed, token = make_private_feed(fields, created=now)
     if feed.category.startswith(VIEWS):
         await find(store, feed.category.removeprefix(VIEWS))
@@ -29,12 +33,12 @@ async def add_private(
 
 
 async def all_public(store: Store) -> list[dict[str, Any]]:
-    """All private feeds, without their addresses, which nobody knows but who has them."""
+    """All private feeds as JSON objects, without their URLs: only hashes of those are stored."""
     return [feed.to_public() for feed in await store.private_feeds.all()]
 
 
 async def revoke(store: Store, feed_id: str) -> None:
-    """End a private feed. Raises NotFound."""
+    """Delete a private feed: its URLs answer 404 from now on. Raises NotFound."""
     await store.private_feeds.revoke(await _find_private(store, feed_id))
 
 

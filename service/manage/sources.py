@@ -1,4 +1,4 @@
-"""The catalogue of sources, as API and CLI manage it: add, change, show, and OPML in and out."""
+"""Sources: add, change, show, import and export them, for API and CLI."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from service.feeds import opml
 from service.sources.source import Source, change_source, make_source
 from service.storage.store import Store
 
-# What of a source decides where its articles belong.
-_PLACING = frozenset({"category", "mapping"})
+# Fields of a source that decide the categories of its articles.
+_CATEGORY_FIELDS = frozenset({"category", "mapping"})
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
-    """(the source, whether it is new). One that is known stays as it is. Raises InvalidInput.
+    """Add a source unless its URL is known. Raises InvalidInput.
 
     A source is known by the URL that it was added with, and by the one that it is polled at now.
+
+    Returns:
+        (the source as it is stored now, whether it is new).
     """
     return await _add(store, fields, await _ids_by_url(store), now=now)
 
@@ -41,7 +44,7 @@ async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str,
     """Add the feeds of an OPML document, see `add_links`.
 
     Raises:
-        InvalidInput: it is not OPML.
+        InvalidInput: the document is not OPML.
     """
     return await add_links(store, opml.read(body), now=now)
 
@@ -49,8 +52,12 @@ async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str,
 async def add_links(
     store: Store, links: Iterable[opml.FeedLink], *, now: datetime
 ) -> list[dict[str, Any]]:
-    """Add feeds as sources, each by itself; what became of each, in their order: its `status`
-    (created, unchanged or rejected), `url`, and `id` or `error`."""
+    """Add feeds as sources; a rejected one does not stop the others.
+
+    Returns:
+        One JSON object for each feed, in their order: its `status` (created, unchanged or
+        rejected), `url`, and `id` or `error`.
+    """
     answers = []
     ids_by_url = await _ids_by_url(store)
     for link in links:
@@ -69,26 +76,30 @@ async def find(store: Store, name: str) -> Source:
     """A source by its id or its URL. Raises NotFound."""
     source = await store.sources.get(name)
     if source is None and name.startswith(("http://", "https://")):
-        named = (s for s in await store.sources.all() if name in (s.url, s.added_url))
-        source = next(named, None)
+        by_url = (s for s in await store.sources.all() if name in (s.url, s.added_url))
+        source = next(by_url, None)
     if source is None:
         raise NotFound(f"{name}: no such source; `dateline sources list` names them")
     return source
 
 
 async def change(store: Store, name: str, fields: Mapping[str, object], *, now: datetime) -> Source:
-    """Change some settings of a source. Raises NotFound, InvalidInput."""
+    """Change some settings of a source. Raises NotFound, InvalidInput.
+
+    After a change of category or mapping its whole document is read again at once, so that the
+    articles in it move.
+    """
     before = await find(store, name)
     source = change_source(before, fields)
     await store.sources.replace(source, now_ms=to_ms(now))
-    if any(getattr(before, field) != getattr(source, field) for field in _PLACING):
+    if any(getattr(before, field) != getattr(source, field) for field in _CATEGORY_FIELDS):
         await store.sources.start_afresh(source.id)
         await store.sources.wake(source.id, due_ms=to_ms(now))
     return source
 
 
 async def refresh(store: Store, name: str, *, now: datetime) -> Source:
-    """Have a source polled now. Raises NotFound, or InvalidInput if it is paused."""
+    """Make a source due now. Raises NotFound, or InvalidInput if it is paused."""
     source = await find(store, name)
     if source.paused:
         raise InvalidInput("source", name, "is paused; resume it")
@@ -97,13 +108,13 @@ async def refresh(store: Store, name: str, *, now: datetime) -> Source:
 
 
 async def remove(store: Store, name: str) -> None:
-    """Forget a source; its articles stay. Raises NotFound."""
+    """Delete a source; its articles stay. Raises NotFound."""
     source = await find(store, name)
     await store.sources.remove(source.id)
 
 
 async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str, Any]:
-    """A source with what its polls left, as API and CLI show it."""
+    """A source with the state of its polls and of its hub subscription, as a JSON object."""
     poll = await store.sources.poll(source.id)
     subscription = (
         await store.our_subscriptions.get(poll.subscription) if poll.subscription else None
@@ -124,7 +135,7 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
 
 
 async def exported(store: Store) -> bytes:
-    """All sources as OPML 2.0, in folders by their categories; no headers, they are secret.
+    """All sources as OPML 2.0, in one folder for each category, without their secret headers.
 
     A source has the URL that it was added with: with another, its articles would be new ones.
     """

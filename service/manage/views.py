@@ -1,4 +1,4 @@
-"""Views, as API and CLI manage them: put, show, remove."""
+"""Views: put, show and remove them, for API and CLI."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ from service.storage.store import Store
 async def put(
     store: Store, fields: Mapping[str, object], *, now: datetime, replace: bool = False
 ) -> tuple[View, bool]:
-    """(the view, whether it is new). Raises InvalidInput, also for a name that is taken."""
+    """Create a view, or with `replace` change one. Raises InvalidInput, also for a used name.
+
+    Returns:
+        (the view, whether it is new).
+    """
     view = make_view(fields, created=now)
     before = await store.views.get(view.name)
     if before and not replace:
@@ -34,7 +38,7 @@ async def find(store: Store, name: str) -> View:
 
 
 async def to_public(store: Store, view: View, settings: Settings) -> dict[str, Any]:
-    """A view with where it is served and how far its index has come."""
+    """A view with its URL and the progress of its index, as a JSON object."""
     built = (await store.views.built()).get(view.name, {})
     url = None if view.private else f"{settings.base_url}/feeds/{view.path}.rss"
     return {
@@ -47,15 +51,15 @@ async def to_public(store: Store, view: View, settings: Settings) -> dict[str, A
 
 
 async def all_public(store: Store, settings: Settings) -> list[dict[str, Any]]:
-    """Every view by name, private ones included, each with its URL and the state of its index."""
+    """All views, private ones included, sorted by name, each as by `to_public`."""
     return [await to_public(store, view, settings) for view in await store.views.all()]
 
 
 async def remove(store: Store, name: str) -> None:
-    """Forget a view, and the private feeds of it.
+    """Delete a view and its private feeds.
 
     Raises:
-        NotFound; InvalidInput: webhooks follow it, and would be sent nothing more without a word.
+        NotFound; InvalidInput: webhooks select this view, and would silently get no more events.
     """
     view = await find(store, name)
     followers = [w.id for w in await store.webhooks.all() if w.selection.view == name]

@@ -1,4 +1,4 @@
-"""What API and CLI do with webhooks, once for both."""
+"""Webhooks: add, change, show, resume and replay them, for API and CLI."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ from service.webhooks.selection import Selection
 from service.webhooks.webhook import Webhook, change_webhook, make_webhook, rotate_webhook
 
 MAX_LISTED = 100
-# Of the newest events, to say how far behind a webhook is.
+# How many of the newest events are examined to say how far behind a webhook is.
 MAX_COUNTED = 1_000
 CURSOR, NOW = "cursor", "now"
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> dict[str, Any]:
-    """Keep a new webhook that gets what happens from now on; shown with its secret, this once.
+    """Create a webhook that gets the events from now on.
+
+    Returns:
+        The webhook as a JSON object with its secret, which is never shown again.
 
     Raises:
-        InvalidInput: naming the field.
+        InvalidInput: names the field.
     """
     webhook = make_webhook(fields, webhook_id=_new_id("wh"), created=now)
     await _check_view(store, webhook)
@@ -47,7 +50,10 @@ async def find(store: Store, webhook_id: str) -> Webhook:
 
 
 async def change(store: Store, webhook_id: str, fields: Mapping[str, object]) -> dict[str, Any]:
-    """Change the named settings; it goes on from where it is.
+    """Change the named settings of a webhook; its cursors stay.
+
+    Returns:
+        The changed webhook, as by `to_public`.
 
     Raises:
         InvalidInput, NotFound.
@@ -61,12 +67,12 @@ async def change(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
 
 
 async def all_public(store: Store) -> list[dict[str, Any]]:
-    """All webhooks with their states."""
+    """All webhooks, each as by `to_public`."""
     return await to_public(store, await store.webhooks.all())
 
 
 async def to_public(store: Store, webhooks: Sequence[Webhook]) -> list[dict[str, Any]]:
-    """Webhooks with their states and how far they are behind, without their secrets."""
+    """Webhooks as JSON objects with state and number of waiting events, without secrets."""
     states = await store.webhooks.states([webhook.id for webhook in webhooks])
     recent = {
         shard: await store.event_stream.newest(shard, count=MAX_COUNTED)
@@ -104,7 +110,7 @@ def _state(webhook: Webhook, state: State) -> str:
 
 
 class _Waiting:
-    """How many of the newest events wait for a webhook, counted once for all that want the same."""
+    """Counts the newest events that wait for a webhook, once for webhooks of one selection."""
 
     def __init__(self, recent: Mapping[int, Sequence[Event]], views: Mapping[str, View]) -> None:
         self._recent = recent
@@ -112,7 +118,7 @@ class _Waiting:
         self._positions: dict[tuple[Selection, int], list[tuple[int, int]]] = {}
 
     def to_public(self, webhook: Webhook, state: State) -> dict[str, Any]:
-        """`waiting`, with a `+` if there are older ones uncounted, and since when."""
+        """`waiting` and `waiting_since`; the count has a `+` if older events were not counted."""
         count, oldest_ms, is_more = 0, 0, False
         for shard, cursor in state.cursors.items():
             events = self._recent.get(shard, ())
@@ -137,7 +143,7 @@ class _Waiting:
 
 
 async def request_test(store: Store, webhook_id: str) -> str:
-    """Have a test event sent; its id, or that of one that waits already. Raises NotFound."""
+    """Order a test event; returns its id, or that of a waiting test event. Raises NotFound."""
     await find(store, webhook_id)
     message_id = (await store.webhooks.state(webhook_id)).test or _new_id("test")
     await store.webhooks.order(webhook_id, test=message_id)
@@ -147,11 +153,13 @@ async def request_test(store: Store, webhook_id: str) -> str:
 async def resume(
     store: Store, webhook_id: str, fields: Mapping[str, object], *, now: datetime
 ) -> dict[str, Any]:
-    """Have a webhook go on, disabled or not: from where it stood (`cursor`), from `now`, from a
-    time on, or after an event.
+    """Resume deliveries to a webhook, disabled or not.
+
+    Field `from`: `cursor` (the default: where it stopped), `now`, a time, or the id of an event
+    after which it continues.
 
     Returns:
-        `from`, and `gap`: whether events were dropped meanwhile that it did not get.
+        `from`, and `gap`: whether the stream dropped events that the webhook did not get.
 
     Raises:
         InvalidInput, NotFound.
@@ -161,7 +169,7 @@ async def resume(
     start = fields.get("from", CURSOR)
     if not isinstance(start, str):
         raise InvalidInput("from", start, "must be cursor, now, a time or the id of an event")
-    # Where it stands moves on while it is being sent to: only its worker knows.
+    # Its cursors move while deliveries run: only its worker knows them exactly.
     cursors = {} if start == CURSOR else await _cursors(store, start)
     order = {"at": to_rfc3339(now), **{str(shard): cursor for shard, cursor in cursors.items()}}
     await store.webhooks.order(webhook_id, resume=orjson.dumps(order).decode())
@@ -181,18 +189,20 @@ async def _cursors(store: Store, start: str) -> Mapping[int, str]:
     if event is None:
         reason = "give cursor, now, an RFC 3339 time, or the id of an event still on the stream"
         raise InvalidInput("from", start, reason)
-    # Shards have no common order: the others go on from what was written at that time.
+    # Shards have no common order: the others continue from the time of that event.
     ms = event.position[0]
     others = dict.fromkeys(range(store.event_stream.shards), before(f"{ms}-0"))
     return {**others, event.shard: event.entry_id}
 
 
 async def replay(store: Store, webhook_id: str, fields: Mapping[str, object]) -> dict[str, Any]:
-    """Have events sent again under the same ids, beside what comes: one `event`, those `since` a
-    time (and before `until`), or those given up since a time (`failures_since`).
+    """Order events to be sent again under the same ids, in parallel with new events.
+
+    Fields: one `event`; `since` a time (optionally before `until`); or `failures_since` a time, for
+    events whose delivery was given up since then.
 
     Returns:
-        `ranges`: how many ranges of the stream will be gone through.
+        `ranges`: how many ranges of the stream will be replayed.
 
     Raises:
         InvalidInput, NotFound.
@@ -236,7 +246,10 @@ async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) 
 async def rotate(
     store: Store, webhook_id: str, fields: Mapping[str, object], *, now: datetime
 ) -> dict[str, Any]:
-    """Give a webhook another key; shown with its secret, this once.
+    """Give a webhook another secret.
+
+    Returns:
+        The webhook as a JSON object with the secret, which is never shown again.
 
     Raises:
         InvalidInput, NotFound.
@@ -249,7 +262,7 @@ async def rotate(
 
 
 async def remove(store: Store, webhook_id: str) -> None:
-    """Forget a webhook. Raises NotFound."""
+    """Delete a webhook and all state of its deliveries. Raises NotFound."""
     if not await store.webhooks.remove(webhook_id):
         raise NotFound(f"{webhook_id}: no such webhook")
 
@@ -269,12 +282,12 @@ async def _ends(store: Store) -> dict[int, str]:
 async def _event(store: Store, field: str, event_id: object) -> Event:
     event = await store.event_stream.find(event_id) if isinstance(event_id, str) else None
     if event is None:
-        raise InvalidInput(field, event_id, "is no event that is still on the stream")
+        raise InvalidInput(field, event_id, "is not an event that is still on the stream")
     return event
 
 
 def _before(moment: datetime) -> str:
-    """Id of the last entry that can have been written before then; the stream began after 1970."""
+    """Id of the last stream entry that can have been written before a moment, at least 1970."""
     return before(f"{max(to_ms(moment), 0)}-0")
 
 

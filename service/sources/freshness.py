@@ -9,11 +9,11 @@ from service.http import http_date
 
 
 def freshness_s(headers: Mapping[str, str], *, now: datetime) -> float:
-    """How long an answer may be used without asking again (RFC 9111 4.2.1), in seconds; 0 if it
-    does not say, or says that it may not.
+    """Freshness lifetime of an answer in seconds (RFC 9111 4.2.1), less its age; 0 if its headers
+    give none or forbid reuse.
 
     Args:
-        headers: of a 200, 226 or 304; names in any case that the mapping can look up.
+        headers: of a 200, 226 or 304; the mapping must look names up case-insensitively.
     """
     if "Cache-Control" not in headers and "Expires" not in headers:
         return 0.0
@@ -26,7 +26,7 @@ def freshness_s(headers: Mapping[str, str], *, now: datetime) -> float:
     expires = http_date(headers.get("Expires", ""))
     if expires is None:
         return 0.0
-    # Against its own clock, which may be wrong, and not against ours.
+    # Compared with the server's own clock, which may be wrong: ours would add that error.
     date = http_date(headers.get("Date", "")) or now
     return max(0.0, (expires - date).total_seconds())
 

@@ -1,4 +1,4 @@
-"""Outcomes: what one poll of a source learnt, collected before anything is decided from it. Pure.
+"""Outcomes: all facts that one poll of a source collected, before any decision. Pure.
 
 I/O fills in a `PollOutcome`; `schedule.next_poll` alone decides what it means.
 """
@@ -12,7 +12,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hints:
-    """How often a feed says it may be polled (RSS ttl, skipHours, skipDays; RDF syndication)."""
+    """Polling hints and hub links of a feed (RSS ttl, skipHours, skipDays; RDF syndication)."""
 
     interval_s: int = 0
     """The longer of `ttl` and `sy:updatePeriod` / `sy:updateFrequency`; 0 if it names neither."""
@@ -23,7 +23,7 @@ class Hints:
     hub: str = ""
     """WebSub: the first link rel=hub, absolute."""
     topic: str = ""
-    """WebSub: the link rel=self, absolute; what one subscribes to."""
+    """WebSub: the link rel=self, absolute; the URL to subscribe to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,31 +31,31 @@ class Answer:
     """The HTTP answer to a poll, after redirects; it was a document or a 304."""
 
     status: int
-    """200, 226 (only what is new, RFC 3229) or 304."""
+    """200, 226 (only new feed entries, RFC 3229) or 304."""
     received: datetime
-    """Its freshness and the next poll count from here, however long it waited to be parsed."""
+    """When it arrived: its freshness and the next poll count from here, not from its parsing."""
     etag: str = ""
-    """Validators, byte-exact; empty if there are none."""
+    """Validators, byte-exact; empty if the answer has none."""
     last_modified: str = ""
     moved_to: str = ""
-    """Where permanent redirects alone lead; empty if the first redirect was not permanent."""
+    """Target of the leading permanent redirects; empty if the first redirect was not permanent."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Looked up in any case."""
+    """Response headers; names are looked up case-insensitively."""
     links: tuple[str, ...] = ()
     """The values of all Link headers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentOutcome:
-    """A document that was parsed, and its articles appended."""
+    """A document that was parsed, and whose articles were appended."""
 
     kind: str
-    """See `Document.kind` of the parser."""
+    """`Document.kind` of the parser."""
     body_hash: str = ""
-    """Of its bytes; empty if the same bytes again would mean something else (a 226)."""
+    """Hash of the body; empty for a 226, where equal bytes do not mean an unchanged feed."""
     title: str = ""
     is_whole: bool = True
-    """False if its end may be missing: its validators must not be kept."""
+    """False if its end may be missing: its validators must not be stored."""
     hints: Hints = field(default_factory=Hints)
     counts: Mapping[str, int] = field(default_factory=dict)
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
@@ -65,36 +65,36 @@ class DocumentOutcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubscriptionOutcome:
-    """The subscription at the source's hub, after it was renewed if that was due."""
+    """The subscription at the source's hub, after a renewal if that was due."""
 
     id: str
     is_live: bool
-    """Whether the hub pushes what is new."""
+    """Whether the hub pushes new documents."""
     renew_ms: int
-    """When the hub is to be asked again."""
+    """When the subscription must be requested again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """Why a poll came to nothing."""
+    """Why a poll brought no document."""
 
     reason: str
     status: int = 0
-    """HTTP status of the answer; 0 if the fault was another."""
+    """HTTP status of the answer; 0 if it failed for another reason."""
     is_lasting: bool = False
-    """A status like 404, which hardly ever goes away by itself."""
+    """Whether it is a status like 404, which rarely disappears by itself."""
     retry_after_s: float = 0.0
-    """What the server asks for; 0 if it asks for nothing."""
+    """Seconds by the Retry-After header; 0 without one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollOutcome:
-    """All that one poll learnt: an answer, with or without a document, or a failure."""
+    """All facts that one poll collected: an answer, with or without a document, or a failure."""
 
     result: Answer | Failure
     document: DocumentOutcome | None = None
-    """None for a 304, for the bytes of the last poll, and for a failure."""
+    """None for a 304, for the same bytes as in the last poll, and for a failure."""
     discovered_url: str = ""
-    """The feed that was found in place of a page; empty if the source's own URL was read."""
+    """The feed that was found on the page at the source's URL; empty if that URL is a feed."""
     subscription: SubscriptionOutcome | None = None
     """None if the source has no subscription at a hub."""

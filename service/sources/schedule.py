@@ -1,14 +1,14 @@
-"""Schedule: what polls of a source left behind, and when the next one is due. Pure.
+"""Schedule: the state that polls of a source leave, and when the next poll is due. Pure.
 
 `next_poll` decides all that follows from one poll: validators, redirects, hub, pauses, delays.
 
-The next poll is the longest of what its operator asks for (or else its own rhythm), what its feed
-asks for (ttl, sy:updatePeriod) and how long its answer stays fresh (RFC 9111 4.2); never under
-POLL_MIN_S, never over POLL_MAX_S; and then outside of its skipHours and skipDays. Jitter only ever
-makes it later: early is what publishers complain about.
+The delay is the longest of three: the interval that the operator set (or else the source's measured
+rhythm), the one that the feed asks for (ttl, sy:updatePeriod), and the freshness lifetime of the
+answer (RFC 9111 4.2). It is at least POLL_MIN_S and at most POLL_MAX_S, and the poll is moved out
+of skipHours and skipDays. Jitter only makes it later: publishers complain about early polls.
 
-The rhythm is seen, not believed: half the mean time between two new articles, but no longer than
-POLL_DEFAULT_S, until nothing has come for a hundred times that long; then it slows down.
+The rhythm is half the mean time between two new articles, but no longer than POLL_DEFAULT_S. When
+no article has appeared for a hundred times that long, polls slow down.
 """
 
 from __future__ import annotations
@@ -24,39 +24,39 @@ from service.sources.freshness import freshness_s
 from service.sources.outcome import Answer, DocumentOutcome, Failure, PollOutcome
 from service.sources.source import Source
 
-# How much later the next poll may be by chance; failures that began together should part.
+# Share of the delay that chance may add; retries of failures that began together should spread.
 JITTER, FAILURE_JITTER = 0.1, 0.25
 JITTER_AFTER_SKIP_S = 300
-# Weight of the newest gap between articles.
+# Weight of the newest gap between articles in the moving mean.
 NEWEST = 0.3
 IDLE_SHARE = 100
-# While a hub pushes, polls only catch what it misses.
+# While a hub pushes, polls only find what it missed.
 LIVE_FACTOR = 12
-# What a status such as 404 or 403 costs more than a timeout: it hardly ever goes by itself.
+# A status such as 404 or 403 counts as so many failures: it rarely disappears by itself.
 LASTING_FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poll:
-    """What the polls of a source left behind."""
+    """State of a source that its polls update."""
 
     etag: str = ""
-    """Validators of the last document that was taken in whole, byte-exact."""
+    """Validators of the last document that was read completely, byte-exact."""
     last_modified: str = ""
     body_hash: str = ""
-    """Of that document; servers without validators send the same bytes again and again."""
+    """Hash of that document: servers without validators send the same bytes with each answer."""
     kind: str = ""
-    """Of the last document, see `Document.kind`; empty before the first."""
+    """`Document.kind` of the last document; empty before the first."""
     failures: int = 0
-    """In a row."""
+    """Failed polls in a row, lasting failures counted double."""
     polled: str = ""
-    """When, RFC 3339."""
+    """Time of the last poll, RFC 3339."""
     result: str = ""
-    """In words."""
+    """Result of the last poll, as a text for operators."""
     due_ms: int = 0
     """When the source is due again; its subscription may be due earlier."""
     news_ms: int = 0
-    """When a new article was found last, or else the time of the first poll."""
+    """When a poll last found a new article; before that, the time of the first poll."""
     gap_s: float = 0
     """Mean time between two new articles; 0 if not known."""
     hint_s: int = 0
@@ -64,26 +64,26 @@ class Poll:
     skip_hours: tuple[int, ...] = ()
     skip_days: tuple[int, ...] = ()
     moved_to: str = ""
-    """Where the last poll was redirected to for good; empty if it was not."""
+    """Target of the last poll's permanent redirects; empty if it had none."""
     moved_polls: int = 0
-    """How many polls in a row agreed on that."""
+    """How many polls in a row were redirected to that target."""
     hub: str = ""
     """WebSub hub and topic that the last document or its headers named."""
     topic: str = ""
     subscription: str = ""
-    """Id of our subscription there; empty if there is none."""
+    """Id of our subscription at the hub; empty if we have none."""
 
 
 class NextPoll(NamedTuple):
-    """What follows from a poll."""
+    """The decisions that follow from a poll."""
 
     source: Source
     """Equal to the one before unless the poll changed it (title, URL, paused)."""
     poll: Poll
     due_ms: int | None
-    """When a worker should claim the source again; None if it is not polled any more."""
+    """When a worker should claim the source again; None if it is no longer polled."""
     spare_ms: int = 0
-    """Until when its host is not asked at all; 0 if it may be asked."""
+    """Until when no request goes to its host; 0 if requests are allowed."""
 
 
 def next_poll(
@@ -95,7 +95,7 @@ def next_poll(
     Args:
         source, poll: as they were claimed.
         now: when the poll ended; an answer's delay counts from `Answer.received`.
-        chance: from 0 to 1, evenly spread; for the jitter.
+        chance: a uniformly distributed random number from 0 to 1, for the jitter.
     """
     result, subscription = outcome.result, outcome.subscription
     if isinstance(result, Failure):
@@ -112,9 +112,10 @@ def next_poll(
 def with_outcome(
     source: Source, poll: Poll, outcome: PollOutcome, *, now: datetime, settings: Settings
 ) -> tuple[Source, Poll]:
-    """The source and its poll with all that an answer says, but not yet due again.
+    """Apply an outcome to a source and its poll, without the time of the next poll.
 
-    The step of `next_poll` that needs no subscription: which hub to ask follows from it.
+    This is the step of `next_poll` that needs no subscription: its result names the hub at which
+    the caller subscribes before it calls `next_poll`.
     """
     answer, document = outcome.result, outcome.document
     if isinstance(answer, Failure):
@@ -127,7 +128,7 @@ def with_outcome(
     else:
         poll = _with_document(poll, answer, document, now=now)
         source = replace(source, title=document.title) if document.title else source
-    # A redirect of the page says nothing of the feed that was found on it.
+    # A redirect of the page does not move the feed that was found on it.
     poll = _with_redirect(poll, "" if outcome.discovered_url else answer.moved_to)
     if poll.moved_polls >= settings.redirect_confirmations:
         source = source.moved(poll.moved_to, f"moved from {source.url}")
@@ -138,7 +139,7 @@ def with_outcome(
 def _with_validators(poll: Poll, answer: Answer, *, result: str) -> Poll:
     etag, last_modified = answer.etag, answer.last_modified
     if answer.status == 304:
-        # It may leave validators out; those we have still hold then (RFC 9110 15.4.5).
+        # A 304 may omit validators; the stored ones remain valid then (RFC 9110 15.4.5).
         etag, last_modified = etag or poll.etag, last_modified or poll.last_modified
     if (etag, last_modified, result) == (poll.etag, poll.last_modified, poll.result):
         return poll
@@ -171,8 +172,8 @@ def _in_words(document: DocumentOutcome) -> str:
 
 
 def _with_news(poll: Poll, count: int, *, now: datetime) -> Poll:
-    """The poll after one that found `count` new articles. The first one says nothing of rhythm: it
-    finds everything that there is."""
+    """Update the rhythm after a poll that found `count` new articles. The first poll is not used:
+    it finds all articles of the feed at once."""
     now_ms = to_ms(now)
     if not poll.news_ms:
         return replace(poll, news_ms=now_ms)
@@ -184,7 +185,7 @@ def _with_news(poll: Poll, count: int, *, now: datetime) -> Poll:
 
 
 def _with_redirect(poll: Poll, target: str) -> Poll:
-    """The poll after one whose permanent redirects led to `target`; empty if it had none."""
+    """Count the polls in a row whose permanent redirects led to `target`; '' resets the count."""
     if not target:
         return replace(poll, moved_to="", moved_polls=0) if poll.moved_to else poll
     agreed = poll.moved_polls + 1 if target == poll.moved_to else 1
@@ -192,11 +193,11 @@ def _with_redirect(poll: Poll, target: str) -> Poll:
 
 
 def _with_hub(poll: Poll, source: Source, answer: Answer, settings: Settings) -> Poll:
-    """The poll with the hub and topic that headers name, before those that the document names."""
+    """Set hub and topic from Link headers, which have precedence over those of the document."""
     hub, topic = http.links(answer.links, base_url=source.url) if answer.links else ("", "")
     if not hub and not poll.hub:
         return poll
-    # A 304 has no document, and often no Link.
+    # A 304 has no document, and often no Link header.
     hub, topic = hub or poll.hub, topic or poll.topic
     if settings.public_url:
         topic = topic or source.url
@@ -226,7 +227,7 @@ def _after_failure(
     if failure.status == 410:
         note = f"answered 410 Gone on {now:%Y-%m-%d}; resume it to try again"
         return NextPoll(source.with_paused(True, note), poll, None)
-    # Too many requests are counted by host, not by feed.
+    # Servers count too many requests by client, not by feed: the whole host is spared.
     return NextPoll(source, poll, poll.due_ms, poll.due_ms if failure.status == 429 else 0)
 
 
@@ -234,12 +235,12 @@ def _failed(
     poll: Poll, source: Source, failure: Failure, *, now: datetime, chance: float,
     settings: Settings,
 ) -> Poll:  # fmt: skip
-    """The wait doubles with each failure in a row, up to POLL_MAX_S."""
+    """The delay doubles with each failure in a row, up to POLL_MAX_S."""
     failures = poll.failures + (LASTING_FAILURES if failure.is_lasting else 1)
     usual_s = max(source.interval_s, poll.hint_s, settings.poll_default_s)
     delay_s = usual_s * 2.0 ** min(failures - 1, 24) * (1 + FAILURE_JITTER * chance)
-    asked_s = failure.retry_after_s * (1 + JITTER * chance)
-    due = now + timedelta(seconds=_bounded(max(delay_s, asked_s), settings))
+    retry_after_s = failure.retry_after_s * (1 + JITTER * chance)
+    due = now + timedelta(seconds=_bounded(max(delay_s, retry_after_s), settings))
     due = _outside_skipped(poll, due, chance)
     return replace(
         poll,
@@ -265,8 +266,8 @@ def _interval_s(poll: Poll, source: Source, now: datetime, settings: Settings) -
 
 
 def _outside_skipped(poll: Poll, due: datetime, chance: float) -> datetime:
-    """The first moment from `due` on that the feed's skipHours and skipDays leave open. A feed that
-    leaves none open means something else."""
+    """The first moment from `due` on that is outside of skipHours and skipDays. If a feed lists all
+    hours or all days, its list is ignored."""
     if not (poll.skip_hours or poll.skip_days):
         return due
     hours, days = frozenset(poll.skip_hours), frozenset(poll.skip_days)

@@ -1,7 +1,7 @@
-"""Sources: what is polled, as an operator sets it up; what polls leave is in `schedule`. Pure.
+"""Sources: feeds and pages that are polled, as operators configure them; see also `schedule`. Pure.
 
-A source keeps the id and the `added_url` that it was added with: they make the identity of its
-articles, which must survive that the feed moves (a permanent redirect, a feed found on a page).
+A source keeps the id and the `added_url` that it was added with: the ids of its articles are made
+of them and must not change when the feed moves (a permanent redirect, a feed found on a page).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.http import checked_headers, checked_url, host_of
 
 MAX_RULES = 200
 _FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
-# What the poller itself decides in each request.
+# Headers that the poller itself sets in each request.
 _OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
 
@@ -33,25 +33,25 @@ class Source:
     added_url: str = ""
     """The URL it was added with."""
     host: str = ""
-    """Whom the politeness of polling is owed to, see `host_of`."""
+    """Host by which polls are spaced and limited, see `host_of`."""
     category: str = ""
-    """Where its articles go, see `category_mapping.placed`; empty: to those that they name."""
+    """Category path for its articles; empty: the categories that the articles name."""
     mapping: dict[str, str] = field(default_factory=dict)
-    """Category as the source names it → category path of ours; see `category_mapping.placed`."""
+    """The source's own category name → our category path; see `articles/category_mapping.py`."""
     interval_s: float = 0
-    """Seconds between polls as the operator wants them; 0 if the source's own habits decide."""
+    """Seconds between polls that the operator set; 0 if the measured rhythm decides."""
     headers: dict[str, str] = field(default_factory=dict)
-    """Sent with each request to its own host and to no other. Secret: never shown."""
+    """Sent with each request to its own host and to no other host. Secret: never shown."""
     paused: bool = False
     note: str = ""
-    """Why it is paused or where it moved to, in words; empty if there is nothing to say."""
+    """Why it is paused or where it moved from, as a text for operators; may be empty."""
     title: str = ""
-    """As the feed calls itself; empty before the first poll."""
+    """The title of the feed; empty before the first poll."""
     created: str = ""
-    """RFC 3339."""
+    """Time at which it was added, RFC 3339."""
 
     def to_public(self) -> dict[str, Any]:
-        """As API and CLI show it: of headers the names alone."""
+        """The source as a JSON object for API and CLI, with the names of its headers only."""
         return {
             "id": self.id,
             "url": self.url,
@@ -67,21 +67,21 @@ class Source:
         }
 
     def with_paused(self, paused: bool, note: str = "") -> Source:
-        """The same source, paused or not."""
+        """A copy that is paused or resumed, with the reason in `note`."""
         return replace(self, paused=paused, note=note)
 
     def moved(self, url: str, note: str) -> Source:
-        """The same source at another URL. What was secret to one host is not told to another."""
+        """A copy at another URL; secret headers are dropped if the host is another one."""
         host = host_of(url)
         headers = self.headers if host == self.host else {}
         return replace(self, url=url, host=host, headers=headers, note=note)
 
 
 def make_source(fields: Mapping[str, object], *, created: datetime) -> Source:
-    """Check what a client asks for; the same URL always gives the same id.
+    """Create a source from the fields of a client; the same URL always gives the same id.
 
     Raises:
-        InvalidInput: naming the field.
+        InvalidInput: names the field.
     """
     url = checked_url(fields.get("url"), instead='"auth"')
     source = Source(
@@ -95,10 +95,10 @@ def make_source(fields: Mapping[str, object], *, created: datetime) -> Source:
 
 
 def change_source(source: Source, fields: Mapping[str, object]) -> Source:
-    """The source with other settings; those not named stay.
+    """A copy with changed settings; settings that `fields` does not name stay.
 
     Raises:
-        InvalidInput: naming the field.
+        InvalidInput: names the field.
     """
     refuse_unknown_fields(fields, _FIELDS)
     if "url" in fields:
@@ -106,8 +106,8 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     values: dict[str, Any] = {name: _CHECKS[name](value) for name, value in fields.items()}
     authorization = values.pop("auth", None)
     if authorization is not None:
-        kept = values.get("headers", source.headers)
-        values["headers"] = {**kept, **authorization}
+        headers = values.get("headers", source.headers)
+        values["headers"] = {**headers, **authorization}
     if "paused" in values:
         values["note"] = ""
     return replace(source, **values)
@@ -146,7 +146,7 @@ def _headers(value: object) -> dict[str, str]:
 
 
 def _auth(value: object) -> dict[str, str]:
-    """HTTP Basic (RFC 7617) of `name:password`, as a header."""
+    """The HTTP Basic header (RFC 7617) of `name:password`."""
     if not isinstance(value, str) or ":" not in value or not value.isprintable():
         raise InvalidInput("auth", "…", "must be name:password")
     return {"Authorization": "Basic " + base64.b64encode(value.encode()).decode()}

@@ -181,9 +181,9 @@ def rotate_webhook(webhook: Webhook, fields: Mapping[str, object], *, now: datet
         InvalidInput: naming the field.
     """
     refuse_unknown_fields(fields, ("signature", "secret", "overlap_s"))
-    asked_s = fields.get("overlap_s")
+    value = fields.get("overlap_s")
     overlap_s = (
-        DEFAULT_OVERLAP_S if asked_s is None else _number("overlap_s", asked_s, 0, MAX_OVERLAP_S)
+        DEFAULT_OVERLAP_S if value is None else _number("overlap_s", value, 0, MAX_OVERLAP_S)
     )
     key = _key(fields, webhook.keys[0].version)
     return webhook.rotated(key, overlap_s=overlap_s, now=now)
