@@ -1,4 +1,4 @@
-"""Articles a second from bytes to Redis: parse → clean → identify → pack → append, all new.
+"""Articles a second from bytes to Redis: parse → clean → identify → encode → append, all new.
 
 Sides, in one run, each on an embedded Redis of its own that begins empty:
 
@@ -66,7 +66,7 @@ def ours(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
     """Batches of a document."""
     for part in read_document(ParseJob(url=url, added_url=url), body):
         if isinstance(part, list) and part and isinstance(part[0], EncodedArticle):
-            yield part  # type: ignore[misc]  # a list of Packed, as its first
+            yield part  # type: ignore[misc]  # a list of EncodedArticle, as its first
 
 
 def theirs(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:

@@ -18,7 +18,7 @@ _ID_AT, _ID_END = 7, 43
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedArticle:
-    """A draft that is ready to be appended."""
+    """A draft in the form that storage appends."""
 
     id: str
     detail: int
@@ -30,12 +30,12 @@ class EncodedArticle:
     """RFC 3339; empty if the source has no date."""
     updated: str
     titles: tuple[tuple[str, str], ...]
-    """(path, title) of its categories and all above them."""
+    """(path, title) of its categories and all their ancestors."""
     aliases: tuple[tuple[bytes, bytes], ...] = ()
     """(alias, fingerprint) pairs, see `aliases`; for articles that may have had another guid."""
 
     def with_id(self, article_id: str) -> EncodedArticle:
-        """The same article under another id."""
+        """A copy with another id, also in `doc`."""
         doc = self.doc[:_ID_AT] + article_id.encode() + self.doc[_ID_END:]
         return EncodedArticle(
             id=article_id,

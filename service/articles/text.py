@@ -1,9 +1,9 @@
-"""Text: the gate that every string of an article passes, and the words of markup. Pure, and total.
+"""Text: cleans every string of an article, and converts markup to plain text. Pure, and total.
 
-    normalized  any string in NFC and without what no XML or JSON document may hold
-    plain_text  the words of sanitised markup, paragraph by paragraph
-    line        one line of plain text, for titles and names
-    paragraphs  plain text as markup
+    normalized  any string in NFC, without the characters that XML and JSON forbid
+    plain_text  sanitised markup → text, paragraph by paragraph
+    line        text with markup and entities → one line of plain text, for titles and names
+    paragraphs  plain text → markup
 
 One forbidden character in one article would make a whole feed unreadable. Forbidden are C0 (except
 tab and line breaks), DEL, C1, surrogates and the 66 non-characters of Unicode (XML 1.0 2.2;
@@ -18,7 +18,7 @@ from functools import lru_cache
 from html import escape, unescape
 
 MAX_LANGUAGE_CHARS = 35
-"""What RFC 5646 4.4.1 asks every implementation to have room for."""
+"""The length that RFC 5646 4.4.1 requires every implementation to support."""
 
 _NONCHARACTERS = "".join(map(chr, range(0xFFFE, 0x110000, 0x10000))) + "".join(
     map(chr, range(0xFFFF, 0x110000, 0x10000))
@@ -26,16 +26,16 @@ _NONCHARACTERS = "".join(map(chr, range(0xFFFE, 0x110000, 0x10000))) + "".join(
 _FORBIDDEN = re.compile(
     f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_NONCHARACTERS}]"
 )
-# C1 in XML is what somebody took from Windows-1252 for Latin-1; HTML reads it as this, too
-# (https://html.spec.whatwg.org/#numeric-character-reference-end-state).
+# C1 characters in XML come from Windows-1252 text that was declared as Latin-1; HTML parsers decode
+# them so, too (https://html.spec.whatwg.org/#numeric-character-reference-end-state).
 _MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(0x80, 0xA0)}
 # Bytes that begin neither a forbidden character nor CR LF. Deleting them from the UTF-8 form is
 # five times faster than searching with the pattern.
 _HARMLESS = bytes({*range(256)} - {*range(32), 0x7F, 0xC2, 0xEF, *range(0xF0, 0xF5)} | {9, 10})
 _SHORT = 64
-"""Up to here `isprintable` is quicker still."""
-# Well-formed by RFC 5646 2.1, but for languages of four to eight letters: none is registered, and
-# what stands there in practice is the English name of a language.
+"""Characters up to which `isprintable` is faster still."""
+# Well-formed by RFC 5646 2.1, except languages of four to eight letters: none is registered, and in
+# practice such a value is the English name of a language.
 _LANGUAGE = re.compile(
     r"(?:[a-z]{2,3}(?:-[a-z0-9]{1,8})*|[xi](?:-[a-z0-9]{1,8})+)", re.IGNORECASE | re.ASCII
 )
@@ -56,20 +56,20 @@ _BLOCKS = {
     "blockquote", "caption", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "h1", "h2",
     "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "summary", "table", "tr", "ul",
 }  # fmt: skip
-# What stands in plain text for a tag; nothing for all others.
+# White space that replaces a tag in plain text; other tags are replaced by nothing.
 _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
     tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
 }
 
 
 def normalized(text: str) -> str:
-    """The text in NFC and without forbidden characters; C1 becomes what was meant by it."""
+    """The text in NFC, without forbidden characters; C1 is decoded as Windows-1252."""
     text = without_forbidden(text)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def without_forbidden(text: str) -> str:
-    """The same without a change of the Unicode form: identifiers are compared as they are spelled
+    """`normalized` without NFC, for identifiers: they are compared character by character
     (RFC 4287 4.2.6.1)."""
     if _may_hold_forbidden(text):
         return _FORBIDDEN.sub(_meant, text).replace("\r\n", "\n")
@@ -91,30 +91,31 @@ def _meant(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1_024)
 def language_tag(text: str) -> str:
-    """A BCP 47 tag, empty if the text is none; `en_US.UTF-8` is `en-US`."""
+    """The text as a BCP 47 tag; empty if it is not one. `en_US.UTF-8` becomes `en-US`."""
     tag = re.split(r"[.@\s]", text.strip(), maxsplit=1)[0].replace("_", "-")
     is_tag = len(tag) <= MAX_LANGUAGE_CHARS and _LANGUAGE.fullmatch(tag)
     return tag if is_tag else ""
 
 
 def without_scripts(markup: str) -> str:
-    """Markup without script and style elements, whose text is not words."""
+    """Markup without script and style elements, whose text is code."""
     return _SILENT.sub("", markup)
 
 
 def plain_text(markup: str) -> str:
-    """The words: blocks apart by a blank line, `<br>` as a line break, other space as one space."""
+    """Sanitised markup as text: a blank line between blocks, a line break for `<br>`, one space for
+    any other white space."""
     text = markup.replace("\n", " ")
     if "<" in text:
-        parts = _TAG.split(text)
-        # Every second part is the name of a tag, or None for a comment.
-        parts[1::2] = [_GAPS.get(name, "") for name in parts[1::2]]
-        text = "".join(parts)
+        pieces = _TAG.split(text)
+        # Every second piece is the name of a tag, or None for a comment.
+        pieces[1::2] = [_GAPS.get(name, "") for name in pieces[1::2]]
+        text = "".join(pieces)
     if "&" in text:
         text = _unescaped(text)
     text = text.replace("\xa0", " ")
     if text.replace("\n", "").isprintable():
-        # There is no white space in it but these two.
+        # The only white space in it is spaces and line breaks.
         text = _single(text).replace(" \n", "\n").replace("\n ", "\n")
     else:
         text = "\n".join([" ".join(line.split()) if line else "" for line in text.split("\n")])
@@ -124,7 +125,7 @@ def plain_text(markup: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    """`unescape`, quicker for what nh3 writes."""
+    """`unescape`, faster for the few entities that nh3 writes."""
     few = text.replace("&nbsp;", " ").replace("&lt;", "<").replace("&gt;", ">")
     if few.count("&") > few.count("&amp;"):
         return unescape(text)
@@ -132,7 +133,7 @@ def _unescaped(text: str) -> str:
 
 
 def spaces(text: str) -> str:
-    """The text with one space for each run of white space, and none at its ends."""
+    """Replace each run of white space by one space, and remove it at both ends."""
     flat = text.replace("\n", " ").replace("\xa0", " ")
     return _single(flat).strip() if flat.isprintable() else " ".join(text.split())
 
@@ -144,9 +145,9 @@ def _single(text: str) -> str:
 
 
 def line(text: str) -> str:
-    """One line of plain text. Titles come with markup and with entities escaped twice."""
+    """One line of plain text. Feed titles have markup, and entities that are escaped twice."""
     if text.isprintable() and not ("&" in text or "<" in text or "  " in text):
-        # Most of them.
+        # The fast path for most titles.
         return normalized(text.strip())
     if "&" in text:
         text = unescape(text)
@@ -159,12 +160,12 @@ def line(text: str) -> str:
 
 
 def _gap(match: re.Match[str]) -> str:
-    """`<p>One</p><p>Two</p>` is two words, `H<sub>2</sub>O` is one."""
+    """A space for a block, nothing for inline markup: `<p>One</p><p>Two</p>`, `H<sub>2</sub>O`."""
     name = match.group(1)
     return "" if name is None or name.lower() in _INLINE else " "
 
 
 def paragraphs(text: str) -> str:
     """Plain text as markup: a `<p>` for each paragraph."""
-    parts = (" ".join(part.split()) for part in re.split(r"\n\s*\n", normalized(text)))
-    return "\n".join(f"<p>{escape(part, quote=False)}</p>" for part in parts if part)
+    lines = (" ".join(block.split()) for block in re.split(r"\n\s*\n", normalized(text)))
+    return "\n".join(f"<p>{escape(paragraph, quote=False)}</p>" for paragraph in lines if paragraph)

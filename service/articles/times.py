@@ -1,6 +1,6 @@
-"""Times: aware UTC in memory, RFC 3339 with milliseconds or milliseconds of the epoch on the wire.
+"""Times: aware UTC datetimes in memory; RFC 3339 or milliseconds since the epoch when stored.
 
-The RFC 3339 form has a fixed width, so that its order as text is its order in time.
+The RFC 3339 texts have a fixed width, so that their order as text is their order in time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ def to_rfc3339(moment: datetime) -> str:
 
 
 def from_rfc3339(text: str) -> datetime:
-    """Aware UTC datetime of any RFC 3339 text with a zone. Raises ValueError on anything else."""
+    """Parse an RFC 3339 text with a zone into an aware UTC datetime. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"no time zone in {text!r}")
@@ -25,11 +25,11 @@ def from_rfc3339(text: str) -> datetime:
 
 
 def to_ms(moment: datetime) -> int:
-    """Milliseconds since the epoch, exact."""
+    """Milliseconds since the epoch, rounded down without floating-point error."""
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 
 def from_ms(ms: int) -> datetime:
-    """The inverse of `to_ms`."""
+    """The aware UTC datetime of milliseconds since the epoch; the inverse of `to_ms`."""
     return datetime.fromtimestamp(ms // 1000, UTC).replace(microsecond=ms % 1000 * 1000)

@@ -1,7 +1,7 @@
 """WebSub (W3C REC 2018-01-23), as a subscriber: subscriptions, verification, signatures. Pure.
 
-A callback is unguessable and new at each renewal; a push to it counts only if it is signed with the
-secret that only the hub knows.
+A callback URL is unguessable and new at each renewal; a push to it is accepted only if it is signed
+with the secret that only the hub knows.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 # 10 days, what most hubs give.
 LEASE_S = 864_000
-# Share of a lease after which it is renewed; the remainder is for hubs that are away.
+# Share of a lease after which it is renewed; the rest is for hubs that are unreachable for a time.
 RENEW_AT = 0.8
-# Delay until a hub is asked again that did not verify or refused: doubled at each failure.
+# Delay until the next request to a hub that refused or did not verify: doubled at each failure.
 FIRST_RETRY_S, LONGEST_RETRY_S = 300, 86_400
 # Section 7.1: recognised methods; SHA-1 is weak, but old hubs still send it.
 _METHODS = ("sha1", "sha256", "sha384", "sha512")
@@ -33,29 +33,30 @@ class HubSubscription:
     expires_ms: int = 0
     """End of the lease; 0 until the hub has verified."""
     renew_ms: int = 0
-    """When to ask the hub again."""
+    """When to send the next request to the hub."""
     failures: int = 0
     """Failures in a row, those of the subscriptions that it replaces included."""
     replaces: str = ""
-    """Id of the subscription before it, to be ended once this one is verified."""
+    """Id of the previous subscription, which is ended when this one is verified."""
     is_ending: bool = False
-    """Whether we asked the hub to end it."""
+    """Whether we requested its end from the hub."""
 
     def is_live(self, now_ms: int) -> bool:
-        """Whether the hub pushes news to it."""
+        """Whether the hub pushes new documents to it."""
         return self.expires_ms > now_ms and not self.is_ending
 
-    def asked(self, now_ms: int) -> HubSubscription:
-        """Return it after the hub was asked; it is asked again if it does not verify."""
+    def requested(self, now_ms: int) -> HubSubscription:
+        """Return a copy after a request to the hub; the request is repeated unless the hub
+        verifies it."""
         wait_s = min(FIRST_RETRY_S * 2.0 ** min(self.failures, 16), LONGEST_RETRY_S)
         return replace(self, renew_ms=now_ms + int(wait_s * 1000), failures=self.failures + 1)
 
     def ended(self) -> HubSubscription:
-        """Return it after the hub has ended it by itself."""
+        """Return a copy after the hub has ended the subscription."""
         return replace(self, expires_ms=0)
 
     def verified(self, lease_s: int, now_ms: int) -> HubSubscription:
-        """Return it after the hub has verified it for `lease_s`."""
+        """Return a copy after the hub has verified the subscription for `lease_s` seconds."""
         return replace(
             self,
             expires_ms=now_ms + lease_s * 1000,

@@ -286,7 +286,7 @@ def test_link_headers(headers: list[str], expected: tuple[str, str]) -> None:
 
 def test_a_subscription_lives_as_long_as_its_lease() -> None:
     """And not while it is being ended."""
-    requested = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    requested = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").requested(0)
     assert (False, 300_000) == (requested.is_live(1), requested.renew_ms)
     live = requested.verified(1_000, 5_000)
     assert [True, False] == [live.is_live(ms) for ms in (1_004_999, 1_005_000)]

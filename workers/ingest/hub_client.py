@@ -90,7 +90,7 @@ class HubClient:
             secret=secrets.token_hex(32),
             failures=before.failures if before else 0,
             replaces=before.id if before else "",
-        ).asked(now_ms)
+        ).requested(now_ms)
         if before and not before.is_live(now_ms):
             await self._store.our_subscriptions.remove(before.id)
             after = replace(after, replaces="")

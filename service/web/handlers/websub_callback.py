@@ -34,7 +34,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
         logger.warning(
             "a hub denied a subscription", extra={"topic": topic, "hub": subscription.hub}
         )
-        await store.our_subscriptions.put(subscription.asked(now_ms).ended())
+        await store.our_subscriptions.put(subscription.requested(now_ms).ended())
         return web.Response(text="")
     is_asked = mode == ("unsubscribe" if subscription.is_ending else "subscribe")
     challenge = request.query.get("hub.challenge", "")
