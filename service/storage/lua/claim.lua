@@ -1,20 +1,20 @@
--- Claim sources that are due, as far as their hosts may be asked now. Each goes to one worker, and
--- comes back if that worker dies. A source whose host is busy is postponed to its own turn, so that
--- the next calls need not look at it again and again.
+-- Claim due sources whose hosts may get a request now. One worker gets each source; if that worker
+-- dies, the source becomes due again. A source whose host is busy is postponed to a time of its own,
+-- so that the following calls do not examine it repeatedly.
 --
 -- KEYS  1 due  2 sources  3 polls  4 hosts
--- ARGV  1 now (ms)  2 at most so many  3 ms when an unfinished claim is due again
---       4 ms between two requests to one host  5 requests at once to one host
--- Gives {ms when the next one is due or '', id, source, poll or '', id, …}.
+-- ARGV  1 now (ms)  2 maximum number of claims  3 ms when an unfinished claim is due again
+--       4 ms between two requests to one host  5 concurrent requests to one host
+-- Returns {ms when the next source is due or '', id, source, poll or '', id, …}.
 
 local now, limit, lapse = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local spacing, at_once = tonumber(ARGV[4]), tonumber(ARGV[5])
-local hosts, put_off, found = {}, {}, {''}
+local hosts, postponed, answer = {}, {}, {''}
 
 local function host_of(name)
   if not hosts[name] then
-    local kept = redis.call('HGET', KEYS[4], name)
-    local host = kept and cjson.decode(kept) or {n = 0, f = {}}
+    local stored = redis.call('HGET', KEYS[4], name)
+    local host = stored and cjson.decode(stored) or {n = 0, f = {}}
     local busy = 0
     for id, until_ms in pairs(host.f) do
       if until_ms > now then busy = busy + 1 else host.f[id] = nil end
@@ -26,10 +26,10 @@ local function host_of(name)
 end
 
 local function turn(name, host)
-  local number = put_off[name] or 0
-  put_off[name] = number + 1
+  local number = postponed[name] or 0
+  postponed[name] = number + 1
   if host.busy < at_once then return host.n + number * spacing end
-  -- Nobody knows when it is free again.
+  -- It is unknown when one of its requests ends.
   return math.max(host.n, now) + (number + 1) * math.max(spacing, 50)
 end
 
@@ -48,12 +48,12 @@ for _, id in ipairs(ids) do
     host.f[id], host.n, host.busy = lapse, now + spacing, host.busy + 1
     redis.call('ZADD', KEYS[1], lapse, id)
     redis.call('HSET', KEYS[4], name, cjson.encode({n = host.n, f = host.f}))
-    found[#found + 1] = id
-    found[#found + 1] = source
-    found[#found + 1] = redis.call('HGET', KEYS[3], id) or ''
-    if #found > limit * 3 then break end
+    answer[#answer + 1] = id
+    answer[#answer + 1] = source
+    answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
+    if #answer > limit * 3 then break end
   end
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if first[2] then found[1] = first[2] end
-return found
+if first[2] then answer[1] = first[2] end
+return answer

@@ -1,4 +1,4 @@
--- Shared by append.lua and withdraw.lua: the tail of an article's JSON, and its event on the stream.
+-- Shared by append.lua and withdraw.lua: ends an article's JSON, and appends its event to the stream.
 
 local function tail(head)
   local mark = ''

@@ -1,17 +1,18 @@
--- Note what polls left, and when their sources are due next, unless somebody decided otherwise in
--- the meantime: removed or paused (no score), asked for at once (an earlier one), claimed by another
--- worker after the claim lapsed (a later one). Safe to send twice.
+-- Store the results of polls and the next due times, unless the due time of a source changed in the
+-- meantime: it was removed or paused (no score), made due at once (an earlier score), or claimed by
+-- another worker after the claim lapsed (a later score). Safe to send twice.
 --
 -- KEYS  1 due  2 sources  3 polls  4 hosts
 -- ARGV  1 now (ms)  then for each poll 8: id, host, ms when the claim lapses, poll, ms when it is
---       due ('' for never), source as it was claimed, source as it is to be ('' if unchanged),
---       ms until when its host is to be spared
+--       due ('' for never), source as it was claimed, changed source ('' if unchanged),
+--       ms until when its host gets no request
+-- Returns the number of arguments.
 
 local now = tonumber(ARGV[1])
 
 local function release(name, id, spared)
-  local kept = redis.call('HGET', KEYS[4], name)
-  local host = kept and cjson.decode(kept) or {n = 0, f = {}}
+  local stored = redis.call('HGET', KEYS[4], name)
+  local host = stored and cjson.decode(stored) or {n = 0, f = {}}
   host.f[id] = nil
   host.n = math.max(host.n, spared)
   if next(host.f) or host.n > now then

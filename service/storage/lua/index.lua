@@ -1,11 +1,12 @@
--- Bring the category indexes of one article up to one of its revisions.
+-- Update the category indexes of one article to one of its revisions.
 --
--- KEYS  1 article  2 dirty  then for each touched category: its sorted set, its versions, what is gone
--- ARGV  1 `idx` as the caller read it ('' if there was none)  2 `idx` to keep  3 article id
+-- KEYS  1 article  2 dirty  then for each changed category: its articles, its versions, its withdrawn
+--       articles
+-- ARGV  1 `idx` as the caller read it ('' if it was missing)  2 `idx` to store  3 article id
 --       4 `revision.duplicate_revision` that the caller indexed  5 ms of the event
---       6 GONE_MAX  then for each touched category: score ('' takes the article out), score among
---       what is gone ('' takes it out), periods joined by spaces
--- Gives 1; 0 if `idx` is not what the caller read: somebody else indexed, read again.
+--       6 GONE_MAX  then for each changed category: score ('' removes the article), score among the
+--       withdrawn ('' removes it), periods joined by spaces
+-- Returns 1; 0 if `idx` is not what the caller read: another worker indexed it, read again.
 
 local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
 if (stored[1] or '') ~= ARGV[1] then return 0 end

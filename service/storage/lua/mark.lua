@@ -1,9 +1,10 @@
--- Mark an article as a duplicate, or no more; it is indexed anew then. Safe to send twice.
+-- Mark an article as a duplicate or as an original; after a change it is indexed again. Safe to send
+-- twice.
 --
 -- KEYS  1 dirty  2 article
 -- ARGV  1 article id  2 id of the original ('' for none)
 --       3 JSON list of the categories that show the original instead
--- Gives 1 if that changed anything.
+-- Returns 1 if that changed anything, else 0.
 
 local stored = redis.call('HGET', KEYS[2], 'head')
 if not stored then return 0 end
@@ -16,6 +17,6 @@ head.marks = (head.marks or 0) + 1
 head.duplicate_of = ARGV[2] ~= '' and ARGV[2] or nil
 head.hidden_in = next(hidden_in) and hidden_in or nil
 redis.call('HSET', KEYS[2], 'head', cjson.encode(head))
--- As if it had waited for long: the next sweep takes it.
+-- The oldest possible score: the next sweep indexes it.
 redis.call('ZADD', KEYS[1], 1, ARGV[1])
 return 1

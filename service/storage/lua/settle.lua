@@ -1,4 +1,4 @@
--- Settle deliveries: positions, retries, logs of what was tried.
+-- Settle deliveries: store cursors, retries and logs of attempts.
 --
 -- KEYS  1 operations  2 counters  3… for each lease its epoch
 --       then for each ack 5: the registry that its endpoint must be in, endpoint, attempts,
@@ -6,19 +6,19 @@
 -- ARGV  1 cap of the attempts  2 of the dead letters  3 of the operations
 --       then lists, each with its length before it: counters, in pairs of name and amount; epochs
 --       that the caller holds;
---       then for each ack: endpoint id, number of its lease, a replay that is over or nothing,
---       and 5 lists, in pairs: fields to set, fields to remove if they are still as given, attempt,
+--       then for each ack: endpoint id, number of its lease, the finished replay or nothing,
+--       and 5 lists, in pairs: fields to set, fields to remove if they still have that value, attempt,
 --       dead letter, event for the operations stream
--- Gives for each ack 1, -1 if the endpoint was removed, 0 if the lease has changed hands.
+-- Returns for each ack 1, -1 if the endpoint was removed, 0 if the lease has changed hands.
 
 local at = 3
 local function list()
   at = at + 1
   local first, last = at + 1, at + tonumber(ARGV[at])
   at = last
-  local found = {}
-  for i = first, last do found[#found + 1] = ARGV[i] end
-  return found
+  local values = {}
+  for i = first, last do values[#values + 1] = ARGV[i] end
+  return values
 end
 
 local counters, epochs = list(), list()

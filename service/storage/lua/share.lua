@@ -1,10 +1,10 @@
--- Share leases fairly among those who are there: each gets as many as the others, or one more.
+-- Share leases fairly among all live callers: their shares differ by one lease at most.
 --
--- KEYS  1 members, a sorted set of tokens by the ms at which each is taken for gone
+-- KEYS  1 members, a sorted set: token of a caller → ms at which it counts as dead
 --       then for each lease 2: lease, epoch
 -- ARGV  1 token  2 ttl ms, 0 to leave  3… for each lease the epoch that the caller holds, 0 if none
--- Gives how many leases are the caller's share, then for each lease its epoch, 0 if it is not the
--- caller's. A lease that lapsed while its epoch is still the caller's is taken again as it was.
+-- Returns the number of leases in the caller's share, then for each lease its epoch, 0 if the caller
+-- does not hold it. A lapsed lease whose epoch is still the caller's keeps that epoch.
 
 local token, ttl = ARGV[1], tonumber(ARGV[2])
 local leases = (#KEYS - 1) / 2
@@ -23,7 +23,7 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 redis.call('ZADD', KEYS[1], now + ttl, token)
 local fair = math.ceil(leases / redis.call('ZCARD', KEYS[1]))
 
-local answer, held, free = {fair}, 0, {}
+local answer, count, free = {fair}, 0, {}
 for i = 1, leases do
   local holder = redis.call('GET', KEYS[2 * i])
   local epoch = redis.call('GET', KEYS[2 * i + 1]) or '0'
@@ -31,15 +31,15 @@ for i = 1, leases do
   if ARGV[i + 2] ~= '0' and epoch == ARGV[i + 2] and (not holder or holder == token) then
     redis.call('SET', KEYS[2 * i], token, 'PX', ttl)
     answer[i + 1] = tonumber(epoch)
-    held = held + 1
+    count = count + 1
   elseif not holder or holder == token then
     free[#free + 1] = i
   end
 end
 for _, i in ipairs(free) do
-  if held >= fair then break end
+  if count >= fair then break end
   answer[i + 1] = redis.call('INCR', KEYS[2 * i + 1])
   redis.call('SET', KEYS[2 * i], token, 'PX', ttl)
-  held = held + 1
+  count = count + 1
 end
 return answer

@@ -1,7 +1,7 @@
--- Drop the oldest entries of a stream, and remember how far: readers behind that have a gap.
+-- Drop the oldest stream entries, and store the last dropped id: a cursor before it has a gap.
 --
 -- KEYS  1 stream  2 trimmed  ARGV  1 keep from this id on  2 cap  3 most to drop by the cap at once
--- Gives {dropped before the id, dropped only because of the cap}.
+-- Returns {number dropped before the id, number dropped only because of the cap}.
 
 local function drop(min_id, count)
   local last
@@ -9,12 +9,12 @@ local function drop(min_id, count)
     local first = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', count)
     last = first[#first] and first[#first][1]
   elseif min_id ~= '0-0' then
-    local found = redis.call('XREVRANGE', KEYS[1], '(' .. min_id, '-', 'COUNT', 1)
-    last = found[1] and found[1][1]
+    local newest = redis.call('XREVRANGE', KEYS[1], '(' .. min_id, '-', 'COUNT', 1)
+    last = newest[1] and newest[1][1]
   end
   if not last then return 0 end
   redis.call('SET', KEYS[2], last)
-  -- All up to and with the last.
+  -- All up to and including the last.
   local dropped = redis.call('XTRIM', KEYS[1], 'MINID', '=', last)
   return dropped + redis.call('XDEL', KEYS[1], last)
 end

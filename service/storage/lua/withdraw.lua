@@ -1,9 +1,9 @@
--- Withdraw one article and put the event on the stream. Once, however often it is sent.
+-- Withdraw one article and append the event to the stream. Safe to send twice.
 --
 -- KEYS  1 stream  2 dirty  3 article
 -- ARGV  1 now (RFC 3339)  2 now (ms)  3 article id  4 `head` and 5 doc, plain, as the caller read them
--- Gives {status, revision, event id}, status: withdrawn | unchanged; nil if the article is another by
--- now: read again.
+-- Returns {status, revision, event id}, status: withdrawn | unchanged; nil if the article has changed
+-- since: read again.
 
 if redis.call('HGET', KEYS[3], 'head') ~= ARGV[4] then return false end
 local head = cjson.decode(ARGV[4])
