@@ -12,57 +12,57 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 
-# A script stops everybody else: an alias takes it some 3 µs.
+# Redis serves no other client while a script runs: an alias takes about 3 µs.
 MAX_BATCH = 200
 _SOURCE_BYTES = 2
 _KNOWN = """
--- KEYS articles. Gives for each whether it exists, 1 or 0.
-local found = {}
-for i, key in ipairs(KEYS) do found[i] = redis.call('HEXISTS', key, 'head') end
-return found
+-- KEYS articles. Returns for each whether it exists, 1 or 0.
+local answer = {}
+for i, key in ipairs(KEYS) do answer[i] = redis.call('HEXISTS', key, 'head') end
+return answer
 """
 
 
 class Aliases:
-    """Other names of articles: which id a new guid belongs to."""
+    """Finds the existing article that a new guid belongs to."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
         self._alias: Script[list[bytes]] = lua_script(client, "alias")
-        # One command: a pipeline of as many would cost ten times that.
+        # One command: a pipeline of one command each would cost ten times as much.
         self._known: Script[list[int]] = Script(client, _KNOWN)
 
     async def resolve(self, articles: Sequence[EncodedArticle]) -> list[EncodedArticle]:
-        """The articles, those with a new guid under the id that they already have.
+        """The articles in their order; an article that exists under another guid gets its id.
 
-        Aliases of new articles are noted before the articles are appended: of two workers that
-        append one article under two guids, the second learns the first one's id. If nothing is
-        appended after all, the next call gives the same answer.
+        Aliases of new articles are stored before the articles are appended: if two workers append
+        one article under two guids, the second one gets the id of the first. If nothing is appended
+        after all, the next call returns the same ids.
         """
-        found = list(articles)
-        unknown = await self._unknown([i for i, a in enumerate(found) if a.aliases], found)
-        # An article that came alone with a poor guid has the id made of it; others do not.
-        poor = [i for i, a in enumerate(found) if a.aliases and a.aliases[0][1] == EXACT]
+        resolved = list(articles)
+        unknown = await self._unknown([i for i, a in enumerate(resolved) if a.aliases], resolved)
+        # Only an article that came without others of its poor guid has an id made of that guid.
+        poor = [i for i, a in enumerate(resolved) if a.aliases and a.aliases[0][1] == EXACT]
         by_shard: dict[int, list[int]] = {}
         for i in sorted({*unknown, *poor}):
-            by_shard.setdefault(self._shard(found[i].aliases[0][0]), []).append(i)
+            by_shard.setdefault(self._shard(resolved[i].aliases[0][0]), []).append(i)
         is_unknown = frozenset(unknown)
         for shard, indexes in by_shard.items():
             for at in range(0, len(indexes), MAX_BATCH):
-                await self._resolve(shard, indexes[at : at + MAX_BATCH], found, is_unknown)
-        return found
+                await self._resolve(shard, indexes[at : at + MAX_BATCH], resolved, is_unknown)
+        return resolved
 
     async def _unknown(self, indexes: list[int], articles: list[EncodedArticle]) -> list[int]:
-        """Only what is new can be something else by another name."""
+        """Return the indexes of articles whose id is new: only they can exist under another id."""
         by_shard: dict[int, list[int]] = {}
         for i in indexes:
             by_shard.setdefault(keys.shard_of(articles[i].id, self._shards), []).append(i)
         unknown: list[int] = []
-        for shard, found in by_shard.items():
-            names = [keys.article(shard, articles[i].id) for i in found]
+        for shard, in_shard in by_shard.items():
+            names = [keys.article(shard, articles[i].id) for i in in_shard]
             known = await self._known(keys=names)
-            unknown += [i for i, is_known in zip(found, known, strict=True) if not is_known]
+            unknown += [i for i, is_known in zip(in_shard, known, strict=True) if not is_known]
         return sorted(unknown)
 
     async def _resolve(
@@ -72,9 +72,9 @@ class Aliases:
         articles: list[EncodedArticle],
         is_unknown: frozenset[int],
     ) -> None:
-        """Rename those of these articles that are known by an alias.
+        """Replace the ids of those articles that are known by an alias.
 
-        An article whose id is known is sought by its EXACT alias alone.
+        An article whose id is known is looked up by its EXACT alias only.
         """
         key_names: list[str] = []
         argv: list[bytes | int] = [b"".join(uuid.UUID(a.id).bytes for a in articles)]

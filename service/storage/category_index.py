@@ -1,7 +1,7 @@
-"""Pages in Redis: what is on one, its version, its place in the archive.
+"""Pages in Redis: the articles on a page, its version, its links in the archive.
 
-A page's version is the versions of its category and period in all shards; it moves when something
-on the page may have moved.
+The version of a page is that of its category and period in all shards; it changes whenever the
+content of the page may have changed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Version:
     """State of a page's content; equal versions mean equal content."""
 
     stamps_ms: tuple[int, ...]
-    """One a shard: when the newest event on the page happened; 0 if there was none."""
+    """For each shard the time of the newest event on the page; 0 without one."""
 
     @property
     def changed_ms(self) -> int:
-        """When the page changed last; 0 if never."""
+        """Time of the last change of the page in ms; 0 if it never had an article."""
         return max(self.stamps_ms)
 
     def __str__(self) -> str:
@@ -38,47 +38,49 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that a feed of a page depends on: equal states mean equal bytes."""
+    """Everything that a feed of a page depends on: equal states mean equal bytes."""
 
     version: Version
     archive_links: ArchiveLinks
     changed_ms: int
-    """When it became this, as far as is known; 0 if the page never had an article."""
+    """Time of the last known change to this state; 0 if the page never had an article."""
 
     def __str__(self) -> str:
-        """Different for different states."""
+        """A text that differs between different states."""
         return f"{self.version}/{self.archive_links}"
 
 
-# Tombstones in a feed.
+# Maximum number of tombstones in a feed.
 GONE_SHOWN = 100
-# Articles that may be dated the same: a day's without times.
+# Maximum number of articles with the same date: those of a day whose source gives no times.
 MAX_EQUAL = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entries:
-    """What is on a page: ids, newest first."""
+    """Ids of the articles on a page, newest first."""
 
     ids: list[str]
     gone: list[str]
-    """Of articles that were withdrawn from it; GONE_SHOWN at most."""
+    """Ids of articles that were withdrawn from it; GONE_SHOWN at most."""
 
 
 class CategoryIndex:
-    """The sorted sets of categories, read as pages."""
+    """Reads pages from the sorted sets of categories."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
 
     async def ids(self, page: Page, *, limit: int, zone: tzinfo) -> list[str]:
-        """Ids of the live articles on a page, newest first: the newest `limit` of a live page, all
-        of a period."""
+        """Ids of the live articles on a page, newest first.
+
+        A live page has the newest `limit` articles; the page of a period has all of them.
+        """
         return (await self.entries([page], limit=limit, zone=zone))[0].ids
 
     async def entries(self, pages: Sequence[Page], *, limit: int, zone: tzinfo) -> list[Entries]:
-        """What is on each of these pages, in one round trip."""
+        """The article ids of each of these pages, read in one round trip."""
         pipe = self._client.pipeline(transaction=False)
         for page in pages:
             low, high = _range(page, zone)
@@ -97,7 +99,7 @@ class CategoryIndex:
         gone = _merged([next(replies) for _ in range(self._shards)])
         if page.period.is_live:
             shown = shown[:limit]
-            # Of those older than all that it shows, a page that is full never had anything.
+            # A full page never showed the withdrawn articles that are older than its oldest one.
             oldest = shown[-1][1] if len(shown) == limit else float("-inf")
             gone = [pair for pair in gone if pair[1] >= oldest]
         return Entries(
@@ -117,11 +119,11 @@ class CategoryIndex:
         """Ids of a category's live articles published in [since, until), newest first.
 
         Args:
-            before: only those that come after this place in that order.
+            before: only those that follow this cursor in that order.
         """
         low = "-inf" if since is None else str(times.to_ms(since))
         high = "+inf" if until is None else f"({times.to_ms(until)}"
-        # Redis has no range of scores that begins amid equal ones.
+        # A Redis range of scores cannot begin between equal scores: read more, and filter.
         more = MAX_EQUAL if before else 0
         if before and (until is None or before.ms < times.to_ms(until)):
             high = str(before.ms)
@@ -133,44 +135,44 @@ class CategoryIndex:
             )  # fmt: skip
         merged = _merged(await pipe.execute())
         if before:
-            place = (float(before.ms), before.id.encode())
-            merged = [pair for pair in merged if (pair[1], pair[0]) < place]
+            cursor = (float(before.ms), before.id.encode())
+            merged = [pair for pair in merged if (pair[1], pair[0]) < cursor]
         return [member.decode() for member, _ in merged[:limit]]
 
     async def version(self, page: Page) -> Version:
-        """The version of a page now; one round trip."""
+        """The present version of a page, read in one round trip."""
         pipe = self._client.pipeline(transaction=False)
-        self._ask_version(pipe, page)
+        self._read_version(pipe, page)
         return _version(await pipe.execute())
 
     async def states(
         self, pages: Sequence[Page], *, now: datetime, zone: tzinfo, page_size: int
     ) -> list[State]:
-        """What feeds of these pages depend on besides their articles; one round trip."""
+        """The states of these pages in their order, read in one round trip."""
         today = Period.of(now, zone)
         pipe = self._client.pipeline(transaction=False)
         for page in pages:
-            self._ask_version(pipe, page)
-            self._ask_neighbours(pipe, page, today, zone)
+            self._read_version(pipe, page)
+            self._read_neighbours(pipe, page, today, zone)
         replies = iter(await pipe.execute())
         states = []
         for page in pages:
             version = _version([next(replies) for _ in range(self._shards)])
-            found = [[next(replies) for _ in range(self._shards)] for _ in range(_asks(page))]
-            archive_links = _chain(page, found, today, zone, page_size)
+            neighbours = [[next(replies) for _ in range(self._shards)] for _ in range(_reads(page))]
+            archive_links = _archive_links(page, neighbours, today, zone, page_size)
             states.append(
                 State(version, archive_links, _changed_ms(version, archive_links, now, zone))
             )
         return states
 
-    def _ask_version(self, pipe: Pipeline, page: Page) -> None:
+    def _read_version(self, pipe: Pipeline, page: Page) -> None:
         for shard in range(self._shards):
             pipe.hget(keys.versions(shard, page.category), str(page.period))
 
-    def _ask_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
-        """The newest article before the page; then of a day, the oldest one after it, and of a live
-        page, how many there are of today."""
-        if not _asks(page):
+    def _read_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
+        """Read the newest article before the page; then for a day, the oldest article after it, and
+        for a live page, the number of today's articles."""
+        if not _reads(page):
             return
         day = today if page.period.is_live else page.period
         start, end = (times.to_ms(moment) for moment in day.bounds(zone))
@@ -184,21 +186,21 @@ class CategoryIndex:
                 pipe.zrangebyscore(name, end, "+inf", start=0, num=1, withscores=True)
 
     async def periods(self, category: str) -> dict[Period, int]:
-        """Year, month or day that ever had an article → ms of the newest event in it."""
+        """Each year, month and day that ever had an article → ms of the newest event in it."""
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
             pipe.hgetall(keys.versions(shard, category))
-        found: dict[Period, int] = {}
+        newest_ms: dict[Period, int] = {}
         replies: list[dict[bytes, bytes]] = await pipe.execute()
         for stamps in replies:
             for name, stamp in stamps.items():
                 period = Period.parse(name.decode())
                 if not period.is_live:
-                    found[period] = max(int(stamp), found.get(period, 0))
-        return found
+                    newest_ms[period] = max(int(stamp), newest_ms.get(period, 0))
+        return newest_ms
 
     async def counts(self, category: str, periods: Sequence[Period], zone: tzinfo) -> list[int]:
-        """How many live articles of a category each period has."""
+        """Number of live articles of a category in each period, in their order."""
         pipe = self._client.pipeline(transaction=False)
         for period in periods:
             start, end = period.bounds(zone)
@@ -210,13 +212,14 @@ class CategoryIndex:
         return [sum(counts[i : i + size]) for i in range(0, len(counts), size)]
 
     async def month_days(self, category: str, month: Period, zone: tzinfo) -> frozenset[int]:
-        """Days of a month on which a category has articles."""
+        """Days of a month, 1 to 31, on which a category has live articles."""
         start, end = month.bounds(zone)
         scores = await self._scores(category, start, end)
         return frozenset(times.from_ms(ms).astimezone(zone).day for ms in scores)
 
     async def neighbour(self, category: str, moment: datetime, *, newer: bool) -> datetime | None:
-        """When the nearest article before (or at and after) a moment was published."""
+        """Publication time of the nearest article before a moment, or with `newer`, at or after it;
+        None if no such article exists."""
         pipe = self._client.pipeline(transaction=False)
         ms = times.to_ms(moment)
         for shard in range(self._shards):
@@ -232,7 +235,7 @@ class CategoryIndex:
         return times.from_ms(min(dates_ms) if newer else max(dates_ms))
 
     async def count(self, category: str) -> int:
-        """Live articles of a category and those below it."""
+        """Number of live articles in a category and its descendants."""
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
             pipe.zcard(keys.category(shard, category))
@@ -259,34 +262,33 @@ def _changed_ms(version: Version, archive_links: ArchiveLinks, now: datetime, zo
     return max([version.changed_ms, *ends])
 
 
-def _asks(page: Page) -> int:
-    """How many questions `_ask_neighbours` asks of each shard; selections are in no
-    archive_links."""
+def _reads(page: Page) -> int:
+    """Number of commands of `_read_neighbours` for each shard; selections have no archive links."""
     if not page.is_shared:
         return 0
     return 2 if page.period.is_live or page.period.day else 0
 
 
-def _chain(
-    page: Page, found: Sequence[Sequence[Any]], today: Period, zone: tzinfo, page_size: int
+def _archive_links(
+    page: Page, neighbours: Sequence[Sequence[Any]], today: Period, zone: tzinfo, page_size: int
 ) -> ArchiveLinks:
-    if not found:
+    if not neighbours:
         return NO_ARCHIVE_LINKS
-    before = [int(score) for pairs in found[0] for _, score in pairs]
+    before = [int(score) for pairs in neighbours[0] for _, score in pairs]
     older = Period.of(times.from_ms(max(before)), zone) if before else None
     if page.period.is_live:
-        return ArchiveLinks(older=today if sum(found[1]) > page_size else older)
-    after = [int(score) for pairs in found[1] for _, score in pairs]
+        return ArchiveLinks(older=today if sum(neighbours[1]) > page_size else older)
+    after = [int(score) for pairs in neighbours[1] for _, score in pairs]
     newer = Period.of(times.from_ms(min(after)), zone) if after else None
     over = today.bounds(zone)[0]
     newer = newer if newer and newer.bounds(zone)[1] <= over else None
     is_over = page.period.bounds(zone)[1] <= over
-    # One day alone is no archive yet (W3C: ArchiveIncomplete).
+    # A single day is not an archive yet (W3C: ArchiveIncomplete).
     return ArchiveLinks(older=older, newer=newer, is_archive=is_over and bool(older or newer))
 
 
 def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
-    """Lowest and highest score of what is on a page."""
+    """Lowest and highest score of the articles on a page."""
     if page.period.is_live:
         return "-inf", "+inf"
     start, end = page.period.bounds(zone)
@@ -294,5 +296,5 @@ def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
 
 
 def _merged(replies: Sequence[ScoredMembers]) -> ScoredMembers:
-    """Members and scores of all shards in Redis's own order: by score, then member, descending."""
+    """Members and scores of all shards in the order of Redis: by score, then member, descending."""
     return list(heapq.merge(*replies, key=lambda pair: (pair[1], pair[0]), reverse=True))

@@ -1,7 +1,7 @@
-"""Documents as they are kept: JSON, compressed by zstd where that is shorter.
+"""Stored documents: JSON, compressed by zstd if that is shorter.
 
-A plain document begins with a brace, which no zstd frame does (RFC 8878 3.1.1), so the
-first byte tells which it is.
+A plain document begins with a brace and a zstd frame never does (RFC 8878 3.1.1): the first byte
+distinguishes them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _COMPRESSOR = zstd.ZstdCompressor(level=3)
 
 
 def compressed(doc: bytes) -> bytes:
-    """The document as it is stored."""
+    """The document in the shorter of both forms, for storing."""
     frame: bytes = _COMPRESSOR.compress(doc, zstd.ZstdCompressor.FLUSH_FRAME)
     return frame if len(frame) < len(doc) else doc
 
 
 def plain(stored: bytes) -> bytes:
-    """The JSON of a stored document."""
+    """The JSON of a document in either stored form."""
     if stored.startswith(b"{"):
         return stored
     doc: bytes = zstd.decompress(stored)

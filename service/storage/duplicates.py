@@ -1,4 +1,7 @@
-"""What duplicates are known by, in Redis, and the marks on them (articles/duplicates.py)."""
+"""Duplicates in Redis: URLs and bands by which they are recognised, and their marks.
+
+The rules are in articles/duplicates.py.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,24 @@ from service.storage.commands import Client, Value
 
 _WINDOW_MS = 3 * 86_400_000
 _BANDS = """
--- Articles that share a band with this one; and note its bands for those to come.
+-- Find articles that share a band with this one, and store its bands for later articles.
 --
 -- KEYS  for each band its bucket in this window, then for each its bucket in the window before
 -- ARGV  1 id (16 bytes)  2 TTL of a bucket in s  then the bands
--- Gives the ids.
-local found, seen, count = {}, {}, #ARGV - 2
+-- Returns the ids.
+local ids, seen, count = {}, {}, #ARGV - 2
 for i = 1, count * 2 do
   local id = redis.call('HGET', KEYS[i], ARGV[2 + (i - 1) % count + 1])
   if id and id ~= ARGV[1] and not seen[id] then
     seen[id] = true
-    found[#found + 1] = id
+    ids[#ids + 1] = id
   end
 end
 for i = 1, count do
   redis.call('HSETNX', KEYS[i], ARGV[2 + i], ARGV[1])
   redis.call('EXPIRE', KEYS[i], ARGV[2])
 end
-return found
+return ids
 """
 
 
@@ -46,18 +49,19 @@ class Duplicates:
         self._mark: Script[int] = lua_script(client, "mark")
 
     async def by_url(self, canonical: str, article_id: str) -> str:
-        """Id of the article that had this canonical URL first; noted as this one's if none had."""
+        """Id of the first article with this canonical URL: this article's own if it is the first,
+        which is then stored."""
         key, field = _url(canonical)
         await self._client.hsetnx(key, field, uuid.UUID(article_id).bytes)
         return str(uuid.UUID(bytes=await self._client.hget(key, field)))
 
     async def claim_url(self, canonical: str, article_id: str) -> None:
-        """Note the canonical URL as this article's, even if another article had it."""
+        """Store this article as the first one with the canonical URL, in place of any other."""
         key, field = _url(canonical)
         await self._client.hset(key, field, uuid.UUID(article_id).bytes)
 
     async def by_bands(self, bands: Sequence[bytes], article_id: str, *, now_ms: int) -> list[str]:
-        """Ids of articles of the last days that may have nearly the same words."""
+        """Ids of articles of the last three to six days that may have nearly the same words."""
         if not bands:
             return []
         window = now_ms // _WINDOW_MS
@@ -67,7 +71,11 @@ class Duplicates:
         return [str(uuid.UUID(bytes=i)) for i in await self._bands(keys=key_names, args=argv)]
 
     async def mark(self, article_id: str, *, original: str, hidden_in: Sequence[str]) -> bool:
-        """Mark an article as a duplicate (of nothing: as none); False if it was so already."""
+        """Mark an article as a duplicate of `original`, or as none if that is empty.
+
+        Returns:
+            False if the mark was the same before.
+        """
         shard = keys.shard_of(article_id, self._shards)
         changed = await self._mark(
             keys=[keys.dirty(shard), keys.article(shard, article_id)],

@@ -1,14 +1,13 @@
-"""The files of an embedded server: who wrote them, and which servers can read them. Pure but for
-reading files.
+"""The files of an embedded server: which server wrote them, and which servers can read them.
 
-A server that cannot read what is there must never start on it. Some say so and advise a repair tool
-that would do harm; redis 6.2 does not even look into `appendonlydir`, and shows an empty archive.
-Two things name the writer: a note that is left after each start, and the files themselves (a base
-file names its writer; the layout of one file is redis 6.2's). The note knows more, the files cannot
-be wrong.
+A server that cannot read the files must never start on them. Some servers refuse and recommend a
+repair tool that would do harm; redis 6.2 does not read `appendonlydir` and shows an empty archive.
+The writer is known from two places: a note that is written after each start, and the files
+themselves (a base file names its writer; a single file is the layout of redis 6.2). The note is
+more exact, but only the files are always present and correct.
 
-    redis       reads what redis of the same or an older minor version wrote
-    valkey      the same of valkey, and what redis before 7.4 wrote, which it descends from
+    redis       reads files of redis of the same or an older minor version
+    valkey      the same for valkey, and files of redis before 7.4, from which it descends
 """
 
 from __future__ import annotations
@@ -19,21 +18,21 @@ from pathlib import Path
 
 import orjson
 
-# Of one file until 6.2, of a folder with a manifest since 7.0.
+# Layouts: a single file up to 6.2, a folder with a manifest since 7.0.
 SINGLE_FILE, FOLDER = "appendonly.aof", "appendonlydir"
 NOTE = "written-by"
-# Redis and valkey part at RDB version 12, redis 7.4's.
+# From RDB version 12, that of redis 7.4, valkey cannot read files of redis.
 FIRST_FOREIGN_REDIS = (7, 4)
-# A base file without a key has 89 to 110 bytes, and the beginning of what comes after it a few.
+# A base file without a key has 89 to 110 bytes, and the start of the file after it a few.
 EMPTY_BYTES = 1_000
 _AUX, _HEAD_BYTES = 0xFA, 64
-# Of base files that do not name their writer: magic → the redis that wrote it at the earliest.
+# For base files that do not name their writer: magic → the oldest redis that writes it.
 _BY_MAGIC = {b"REDIS0010": (7, 0), b"REDIS0011": (7, 2), b"REDIS0012": (7, 4)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Writer:
-    """A server program by name and version."""
+    """Name and version of a server program."""
 
     name: str
     """`redis` or `valkey`."""
@@ -43,20 +42,20 @@ class Writer:
         return f"{self.name}-server {'.'.join(map(str, self.version))}"
 
     def can_read(self, written: Writer) -> bool:
-        """Whether a server can read what another one wrote."""
+        """Whether this server can read the files of another one."""
         if self.name == written.name:
             return self.version[:2] >= written.version[:2]
         return self.name == "valkey" and written.version[:2] < FIRST_FOREIGN_REDIS
 
 
 def writers(folder: Path) -> list[Writer]:
-    """Who wrote the files, as far as they and the note tell; empty where there is nothing."""
+    """The writers that the note and the files name, at most one each; empty for a new folder."""
     candidates = [_noted(folder), _of_files(folder)]
     return [writer for writer in candidates if writer]
 
 
 def note(folder: Path, writer: Writer) -> None:
-    """Leave a note of a server that runs on these files now."""
+    """Write the note that this server runs on these files now."""
     fields = {
         "server": writer.name,
         "version": ".".join(map(str, writer.version)),
@@ -69,7 +68,7 @@ def note(folder: Path, writer: Writer) -> None:
 
 
 def data_bytes(folder: Path) -> int:
-    """Bytes of everything that a server might have kept data in."""
+    """Total bytes of the files in which a server may have stored data."""
     return sum(file.stat().st_size for file in _data_files(folder))
 
 
@@ -79,13 +78,13 @@ def _data_files(folder: Path) -> list[Path]:
 
 
 def stray(folder: Path) -> Path | None:
-    """What a server of the old layout wrote beside the new one: nobody reads it."""
+    """The append-only file of the old layout if a server of the new one ignores it, else None."""
     single = folder / SINGLE_FILE
     return single if _has_folder(folder) and single.is_file() and single.stat().st_size else None
 
 
 def is_emptied(folder: Path) -> bool:
-    """Whether a server ran on these files, and they are gone."""
+    """Whether a server ran in this folder whose data files were removed since."""
     return _noted(folder) is not None and not _data_files(folder)
 
 
@@ -106,7 +105,7 @@ def _noted(folder: Path) -> Writer | None:
 def _of_files(folder: Path) -> Writer | None:
     if _has_folder(folder):
         bases = sorted((folder / FOLDER).glob("*.base.*"), key=os.path.getmtime)
-        # A folder is redis 7's at the least.
+        # Only redis 7 and later write a folder.
         return (_of_base(bases[-1]) if bases else None) or Writer(name="redis", version=(7, 0))
     for path in (folder / SINGLE_FILE, *folder.glob("*.rdb")):
         if path.is_file() and path.stat().st_size:
@@ -115,7 +114,7 @@ def _of_files(folder: Path) -> Writer | None:
 
 
 def _of_base(path: Path) -> Writer | None:
-    """The writer that a file names at its head (RDB: magic, then a field `redis-ver`)."""
+    """The writer that a file names at its start (RDB: magic, then a field `redis-ver`)."""
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     magic = head[:9]
@@ -134,7 +133,7 @@ def _of_base(path: Path) -> Writer | None:
 
 
 def _first_field(data: bytes) -> tuple[bytes, bytes]:
-    """Name and value of the field at the beginning, both strings of less than 64 bytes."""
+    """Name and value of the first field, both shorter than 64 bytes; empty if it is not a field."""
     if len(data) < 2 or data[0] != _AUX:
         return b"", b""
     name, rest = data[2 : 2 + data[1]], data[2 + data[1] :]

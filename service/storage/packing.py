@@ -1,8 +1,8 @@
-"""Commands written by hiredis, inside redis-py: the one place that relies on redis-py's insides.
+"""Commands encoded by hiredis inside redis-py: the only module that relies on redis-py's internals.
 
-redis-py's blocking client has hiredis write commands as well as read replies; its asyncio client
-writes them in Python, at 3 µs an argument. `use_hiredis` replaces that, after it has compared both
-ways. If another version of either library behaves otherwise, commands are written by redis-py.
+redis-py's blocking client uses hiredis to encode commands and to parse replies; its asyncio client
+encodes them in Python, at 3 µs an argument. `use_hiredis` replaces that after it has compared the
+output of both. If another version of either library differs, redis-py encodes the commands.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 logger = logging.getLogger(__name__)
 
-# Every type of argument that storage sends, and a name of two words.
+# Every type of argument that storage sends, and a command name of two words.
 _SAMPLES: tuple[tuple[Any, ...], ...] = (
     ("SET", "key", "é"),
     ("SCRIPT LOAD", b"return 1"),
@@ -26,19 +26,19 @@ _SAMPLES: tuple[tuple[Any, ...], ...] = (
 
 
 def use_hiredis(pool: ConnectionPool) -> None:
-    """Have the connections of a pool write commands by hiredis, if that does the same."""
+    """Let hiredis encode the commands of a pool's connections, if its output is the same."""
     plain: Any = pool.connection_class
     if _is_usable(plain):
         pool.connection_class = _by_hiredis(plain)
 
 
 class _HiredisPacking:
-    """The methods of a connection that are replaced."""
+    """Methods that replace those of a redis-py connection."""
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        """Send it; a transport that was closed meanwhile is a lost connection.
+        """Send a command; if its transport was closed meanwhile, raise a ConnectionError.
 
-        uvloop says so by a RuntimeError, which redis-py takes for a bug of its caller.
+        uvloop raises a RuntimeError then, which redis-py does not treat as a lost connection.
         """
         send: Any = super()
         try:
@@ -49,14 +49,14 @@ class _HiredisPacking:
             raise RedisConnectionError("the connection was reset") from exc
 
     def pack_command(self, *args: Any) -> list[bytes]:
-        """The command in RESP; some names, such as SCRIPT LOAD, are two arguments."""
+        """Encode a command in RESP; a name of two words, such as SCRIPT LOAD, is two arguments."""
         name, *others = args
         words = name.split() if isinstance(name, bytes) else name.encode().split()
         packed: bytes = hiredis.pack_command((*words, *others))
         return [packed]
 
     def pack_commands(self, commands: Any) -> list[bytes]:
-        """Commands of a pipeline, to be sent at once."""
+        """Encode the commands of a pipeline, joined into one buffer."""
         return [b"".join([part for args in commands for part in self.pack_command(*args)])]
 
 
@@ -67,7 +67,7 @@ def _by_hiredis(plain: Any) -> type[Any]:
 
 @cache
 def _is_usable(plain: Any) -> bool:
-    """Whether hiredis and redis-py write the samples alike; a warning says so if not."""
+    """Whether hiredis and redis-py encode the samples alike; logs a warning if not."""
     try:
         ours, theirs = _by_hiredis(plain)(), plain()
         differs = [
@@ -84,7 +84,7 @@ def _is_usable(plain: Any) -> bool:
         reason = f"different bytes for {differs[0]}" if differs else ""
     if reason:
         logger.warning(
-            "redis-py writes the commands itself, which is slower: hiredis cannot be used in it",
+            "redis-py encodes the commands itself, which is slower: hiredis does not fit it",
             extra={"reason": reason},
         )
     return not reason

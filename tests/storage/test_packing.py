@@ -49,7 +49,7 @@ async def test_without_hiredis_things_work_after_one_warning(
     monkeypatch.setattr(hiredis, "pack_command", replaced)
     with caplog.at_level(logging.WARNING):
         clients = [connect(redis_url), connect(redis_url)]
-    assert ["redis-py writes the commands itself"] == [m.split(",")[0] for m in caplog.messages]
+    assert ["redis-py encodes the commands itself"] == [m.split(",")[0] for m in caplog.messages]
     for client in clients:
         for work in (write, run_script, run_pipeline):
             await work(client)
