@@ -48,7 +48,7 @@ from collections import deque
 from aiohttp import web
 from redis.asyncio import Redis
 port, url = int(sys.argv[1]), sys.argv[2]
-kept, body = deque(maxlen=50), b""
+items, body = deque(maxlen=50), b""
 async def handler(request):
     return web.Response(body=body, content_type="application/rss+xml")
 async def follow(client):
@@ -57,8 +57,8 @@ async def follow(client):
     while True:
         for _, entries in await client.xread({"bare": last}, block=1000) or []:
             for last, fields in entries:
-                kept.appendleft(fields[b"item"])
-            body = b"".join(kept)
+                items.appendleft(fields[b"item"])
+            body = b"".join(items)
 async def main():
     runner = web.ServerRunner(web.Server(handler, access_log=None))
     await runner.setup()

@@ -105,9 +105,9 @@ async def _settled(bench_rig: Rig, expected: int) -> Judgement:
     """What came, once all is there, or nothing more is to be waited for."""
     until = time.monotonic() + SETTLE_S
     while True:
-        found = bench_rig.judge()
-        if found.events >= expected or time.monotonic() > until:
-            return found
+        judgement = bench_rig.judge()
+        if judgement.events >= expected or time.monotonic() > until:
+            return judgement
         await asyncio.sleep(0.5)
 
 
@@ -145,13 +145,13 @@ def main() -> None:
     load = f"{ENDPOINTS} endpoints, {ARTICLES_PER_S:.0f} articles/s, {options.seconds:.0f} s"
     print(header(f"load      {load}"), flush=True)
     outcome = uvloop.run(run(options.seconds))
-    found = outcome.judgement
+    judgement = outcome.judgement
     print("kills      ", *(f"{name} {count}" for name, count in sorted(outcome.kills.items())))
-    print(f"requests   {found.requests:10}")
-    print(f"events     {found.events:10}  of {outcome.expected}")
+    print(f"requests   {judgement.requests:10}")
+    print(f"events     {judgement.events:10}  of {outcome.expected}")
     print(f"lost       {outcome.lost:10}")
-    print(f"disordered {found.disordered:10}")
-    print(f"doubled    {found.doubled:10}  requests; of one endpoint at most {outcome.worst}")
+    print(f"disordered {judgement.disordered:10}")
+    print(f"doubled    {judgement.doubled:10}  requests; of one endpoint at most {outcome.worst}")
     judged = "met" if outcome.is_right else "MISSED"
     print(f"aim: none lost or disordered, doubled <= in flight: {judged}")
     sys.exit(0 if outcome.is_right else 1)

@@ -50,7 +50,7 @@ TEXT = "<p>" + "The ferry waits for the tide, as it does. " * 5 + "</p>"
 
 
 @contextmanager
-def held(share: float, *children: subprocess.Popen[bytes]) -> Iterator[None]:
+def cpu_limit(share: float, *children: subprocess.Popen[bytes]) -> Iterator[None]:
     """Let each process have so much of a core. Needs root, and cgroups of the first version."""
     groups = [CGROUP / f"bench-{child.pid}" for child in children]
     for group, child in zip(groups, children, strict=True):
@@ -142,17 +142,17 @@ async def measure_workers(bench_rig: Rig, rounds: int) -> None:
     """One and two: each with its share of a core, then as fast as they can."""
     rates: dict[tuple[bool, int], list[float]] = {}
     for _ in range(rounds):
-        for is_held, count in ((True, 1), (True, 2), (False, 1), (False, 2)):
+        for is_limited, count in ((True, 1), (True, 2), (False, 1), (False, 2)):
             async with workers(bench_rig, count) as children:
-                with held(WORKER_SHARE, *(children if is_held else ())):
+                with cpu_limit(WORKER_SHARE, *(children if is_limited else ())):
                     # The first time they connect.
                     await deliver(bench_rig, children, articles=2)
                     rate, _ = await deliver(bench_rig, children)
-            rates.setdefault((is_held, count), []).append(rate)
+            rates.setdefault((is_limited, count), []).append(rate)
     print("workers        one       two   ratio")
-    for is_held, name in ((True, f"{WORKER_SHARE:g} cores"), (False, "any")):
-        one, two = (median(rates[is_held, count]) for count in (1, 2))
-        judged = verdict(two / one, WORKERS_AIM) if is_held else "two cores for everything"
+    for is_limited, name in ((True, f"{WORKER_SHARE:g} cores"), (False, "any")):
+        one, two = (median(rates[is_limited, count]) for count in (1, 2))
+        judged = verdict(two / one, WORKERS_AIM) if is_limited else "two cores for everything"
         print(f"{name:9}{one:7.0f}/s{two:8.0f}/s{two / one:8.2f}   {judged}")
     print()
 

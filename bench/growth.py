@@ -2,10 +2,10 @@
 
 One archive is filled step by step. Every category has 1,000 articles of one year, 20 a day, so that
 a page is as large in a small archive as in a large one; what grows is the number of categories,
-of days, and everything that is kept. At each size:
+of days, and all stored data. At each size:
 
     hot       GET of a page that the server holds
-    day year  GET of a day and of a year of a category that nobody asked for before
+    day year  GET of a day and of a year of a category that was never requested before
     append    one article, alone
     memory    of Redis for an article with all its indexes and without its event, which is trimmed;
               against the article's JSON compressed by zstd
@@ -56,13 +56,13 @@ def base_draft(number: int) -> Draft:
 def drafts(start: int, end: int) -> list[Draft]:
     """Articles of these numbers."""
     first = datetime(2020, 1, 1, tzinfo=UTC)
-    made = []
+    articles = []
     for number in range(start, end):
-        group, place = divmod(number, A_CATEGORY)
+        group, index = divmod(number, A_CATEGORY)
         category = parse(f"Desk {group % 50}/Topic {group}")
-        published = first + timedelta(days=place // A_DAY, seconds=61 * (place % A_DAY))
+        published = first + timedelta(days=index // A_DAY, seconds=61 * (index % A_DAY))
         base = BASES[number % len(BASES)]
-        made.append(
+        articles.append(
             replace(
                 base, id=article_id("bench", str(number)), guid=str(number), categories=(category,),
                 published=published, url=f"https://quay.example/{number}",
@@ -71,7 +71,7 @@ def drafts(start: int, end: int) -> list[Draft]:
                 ),
             )
         )  # fmt: skip
-    return made
+    return articles
 
 
 BASES = [base_draft(number) for number in range(500)]

@@ -71,8 +71,8 @@ def ours(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
 
 def theirs(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
     """The same with feedparser."""
-    found = feedparser.parse(io.BytesIO(body), response_headers={"content-location": url})
-    drafts = (compose(_entry(e), source=url, guid=e.get("id", "")) for e in found.entries)
+    parsed = feedparser.parse(io.BytesIO(body), response_headers={"content-location": url})
+    drafts = (compose(_entry(e), source=url, guid=e.get("id", "")) for e in parsed.entries)
     yield [encode(draft) for draft in drafts]
 
 
@@ -160,16 +160,16 @@ def children() -> list[int]:
 def peak(pid: int) -> int:
     """Largest resident set of a process so far, in bytes; 0 where there is no /proc."""
     try:
-        found = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
+        match = _PEAK.search(Path(f"/proc/{pid}/status").read_text())
     except OSError:
         return 0
-    return int(found[1]) * 1024 if found else 0
+    return int(match[1]) * 1024 if match else 0
 
 
 def process(
     url: str, side: str, way: str, bodies: list[tuple[str, bytes]], start: Any, results: Any
 ) -> None:
-    """The body of one measured process: (articles, seconds, peak bytes) to `told`."""
+    """The body of one measured process: puts (articles, begin, end, peak bytes) into `results`."""
 
     async def work() -> None:
         settings = Settings.from_env({"DATELINE_REDIS_URL": url}, env_file=None)
@@ -203,25 +203,25 @@ def measure(side: str, way: str, count: int, bodies: list[tuple[str, bytes]]) ->
         server = Embedded(binary=find_binary(), folder=Path(folder) / "r", appendfsync="everysec")
         redis = runner.run(server.start())
         try:
-            start, told = context.Barrier(count), context.Queue()
+            start, results = context.Barrier(count), context.Queue()
             processes = [
                 context.Process(
-                    target=process, args=(server.url, side, way, bodies[n::count], start, told)
+                    target=process, args=(server.url, side, way, bodies[n::count], start, results)
                 )
                 for n in range(count)
             ]
             for one in processes:
                 one.start()
-            found = [told.get(timeout=300) for _ in processes]
+            measured = [results.get(timeout=300) for _ in processes]
             for one in processes:
                 one.join()
         finally:
             runner.run(end(redis))
-    seconds = max(end for _, _, end, _ in found) - min(begin for _, begin, _, _ in found)
+    seconds = max(end for _, _, end, _ in measured) - min(begin for _, begin, _, _ in measured)
     return Run(
-        articles=sum(articles for articles, *_ in found),
+        articles=sum(articles for articles, *_ in measured),
         seconds=seconds,
-        resident_bytes=sum(resident for *_, resident in found),
+        resident_bytes=sum(resident for *_, resident in measured),
     )
 
 
@@ -232,12 +232,12 @@ def main() -> None:
     options.add_argument("--feeds", type=int, default=600, help="of ours; feedparser gets a tenth")
     arguments = options.parse_args()
     bodies = feeds(arguments.feeds, xml_only=True)
-    made = [(f"https://f{n}.example/feed", body) for n, body in enumerate(bodies)]
-    size = sum(map(len, bodies)) / len(made) / ENTRIES
-    print(header(f"feeds     {len(made)} of {ENTRIES} entries, {size:.0f} bytes an entry"))
+    pairs = [(f"https://f{n}.example/feed", body) for n, body in enumerate(bodies)]
+    size = sum(map(len, bodies)) / len(pairs) / ENTRIES
+    print(header(f"feeds     {len(pairs)} of {ENTRIES} entries, {size:.0f} bytes an entry"))
     sides = [
-        ("ours", "alone", 1, made), ("ours", "as shipped", 1, made), ("ours", "alone", 2, made),
-        ("feedparser", "alone", 1, made[::10]), ("feedparser", "alone", 2, made[::10]),
+        ("ours", "alone", 1, pairs), ("ours", "as shipped", 1, pairs), ("ours", "alone", 2, pairs),
+        ("feedparser", "alone", 1, pairs[::10]), ("feedparser", "alone", 2, pairs[::10]),
     ]  # fmt: skip
     runs: dict[tuple[str, str, int], list[Run]] = {}
     for _ in range(arguments.rounds):
@@ -245,11 +245,11 @@ def main() -> None:
             runs.setdefault((side, way, count), []).append(measure(side, way, count, bodies))
     print(f"{'side':<24}{'articles/s':>12}{'MB':>8}   each round")
     rate = {}
-    for (side, way, count), found in runs.items():
+    for (side, way, count), measured in runs.items():
         name = f"{side}, {way if way != 'alone' else f'{count} process' + 'es' * (count > 1)}"
-        rate[side, way, count] = median([run.rate for run in found])
-        resident = max(run.resident_bytes for run in found) / 1e6
-        each = "  ".join(f"{run.rate:.0f}" for run in found)
+        rate[side, way, count] = median([run.rate for run in measured])
+        resident = max(run.resident_bytes for run in measured) / 1e6
+        each = "  ".join(f"{run.rate:.0f}" for run in measured)
         print(f"{name:<24}{rate[side, way, count]:>12.0f}{resident:>8.0f}   {each}")
     one = rate["ours", "alone", 1] / rate["feedparser", "alone", 1]
     two = rate["ours", "as shipped", 1] / rate["feedparser", "alone", 2]

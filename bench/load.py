@@ -36,8 +36,8 @@ async def ask(port: int, question: bytes, *, status: bytes, until: float) -> int
             if not head.startswith(b"HTTP/1.1 " + status):
                 raise SystemExit(f"unexpected: {head[:60]!r}")
             # A 304 has no body, whatever length it states.
-            found = None if status == b"304" else _LENGTH.search(head + b"\r\n")
-            missing = (int(found[1]) if found else 0) - len(body)
+            length = None if status == b"304" else _LENGTH.search(head + b"\r\n")
+            missing = (int(length[1]) if length else 0) - len(body)
             while missing:
                 missing -= len(await received(sock))
             done += 1

@@ -138,8 +138,8 @@ def _stopped(requests: Requests) -> bool:
 
 def grows(requests: Requests) -> bool:
     """Whether the gaps become longer and longer, and never end."""
-    found = gaps(requests)
-    return len(found) >= 3 and all(b >= a * 1.3 for a, b in pairwise(found[:3]))
+    gaps_s = gaps(requests)
+    return len(gaps_s) >= 3 and all(b >= a * 1.3 for a, b in pairwise(gaps_s[:3]))
 
 
 def _hour(now: float, shift: int) -> int:
@@ -340,12 +340,13 @@ def main() -> None:
     arguments = options.parse_args()
     print(header(f"seconds   {arguments.seconds:.0f}"))
     played = uvloop.run(run(arguments.seconds))
-    held = [scenario.judge(scenario.requests) for scenario in played]
-    for scenario, ok in zip(played, held, strict=True):
+    passed = [scenario.judge(scenario.requests) for scenario in played]
+    for scenario, ok in zip(played, passed, strict=True):
         if not ok:
             seen = " ".join(f"{gap:.1f}" for gap in gaps(scenario.requests)[:8])
             print(f"MISSED  {scenario.name}: {len(scenario.requests)} requests, gaps {seen}")
-    print(f"{sum(held)} of {len(held)} scenarios hold: {100 * sum(held) / len(held):.1f} of 100")
+    count, total = sum(passed), len(passed)
+    print(f"{count} of {total} scenarios hold: {100 * count / total:.1f} of 100")
 
 
 if __name__ == "__main__":

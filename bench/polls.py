@@ -55,9 +55,9 @@ async def fill(store: Store, wanted: list[str]) -> None:
     now = datetime.now(UTC)
     poll = orjson.dumps(Poll(etag='"e"', kind="rss", result="not modified", news_ms=to_ms(now)))
     for at in range(0, len(wanted), 1_000):
-        made = [make_source({"url": url}, created=now) for url in wanted[at : at + 1_000]]
+        sources = [make_source({"url": url}, created=now) for url in wanted[at : at + 1_000]]
         pipe = store.client.pipeline(transaction=False)
-        for source in made:
+        for source in sources:
             pipe.hset(keys.SOURCES, source.id, orjson.dumps(source))
             pipe.hset(keys.SOURCES_POLLS, source.id, poll)
             pipe.zadd(keys.SOURCES_DUE, {source.id: to_ms(now)})

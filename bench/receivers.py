@@ -51,13 +51,13 @@ def runs(body: bytes) -> Iterator[bytes]:
     """Of the events in a body: those with numbers in a row are one."""
     first: tuple[bytes, bytes, bytes] | None = None
     last: tuple[bytes, bytes, bytes] | None = None
-    for found in _TITLE.findall(body):
-        if first and last and (found[0], int(found[1])) == (last[0], int(last[1]) + 1):
-            last = found
+    for numbers in _TITLE.findall(body):
+        if first and last and (numbers[0], int(numbers[1])) == (last[0], int(last[1]) + 1):
+            last = numbers
             continue
         if first and last:
             yield b":".join((*first[:2], last[1], first[2], last[2]))
-        first = last = found
+        first = last = numbers
     if first and last:
         yield b":".join((*first[:2], last[1], first[2], last[2]))
 
@@ -91,8 +91,8 @@ class Connection(asyncio.Protocol):
         path = head[: head.index(b" HTTP/")].partition(b" ")[2]
         kind = b"ok" if self._is_well else path[1 : path.index(b"/", 1)]
         if kind == b"ok":
-            found = _ID.search(head)
-            line = [str(time.time_ns()).encode(), path, found[1] if found else b"-", *runs(body)]
+            match = _ID.search(head)
+            line = [str(time.time_ns()).encode(), path, match[1] if match else b"-", *runs(body)]
             os.write(self._file, b" ".join(line) + b"\n")
         self._transport.write(_ANSWERS[kind])
 
@@ -133,13 +133,13 @@ class Judgement:
         and gets one category."""
         began: dict[str, int] = {}
         for line in lines:
-            at, path, _, *found = line.split()
+            at, path, _, *events = line.split()
             if not path.startswith(only):
                 continue
             self.requests += 1
             self.first_ns = self.first_ns or int(at)
             self.last_ns = int(at)
-            for run in found:
+            for run in events:
                 _, first, last, first_ns, _ = map(int, run.split(":"))
                 ended = self.ended.get(path, -1)
                 if began.get(path, 0) <= first <= ended:

@@ -224,15 +224,15 @@ class Side:
             command += ["-H", f"If-None-Match: {self.tag}"] if conditional else []
             command.append(f"http://127.0.0.1:{self.port}{PATH}")
         before = sum(map(cpu_s, self.pids))
-        made = subprocess.run(
+        result = subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=seconds + 20, cwd=ROOT
         )
         used = sum(map(cpu_s, self.pids)) - before
-        number = re.search(r"(\d+) requests in", made.stdout)
-        rate = re.search(r"Requests/sec:\s+([\d.]+)", made.stdout)
+        number = re.search(r"(\d+) requests in", result.stdout)
+        rate = re.search(r"Requests/sec:\s+([\d.]+)", result.stdout)
         # To wrk a 304 is fine, too.
-        if not number or not rate or "Non-2xx" in made.stdout:
-            raise SystemExit(made.stdout)
+        if not number or not rate or "Non-2xx" in result.stdout:
+            raise SystemExit(result.stdout)
         return float(rate[1]), used / int(number[1]) * 1e6
 
 
@@ -269,23 +269,23 @@ def rounds_of(
     sides: dict[str, Side], *, rounds: int, seconds: int, conditional: bool
 ) -> dict[str, list[tuple[float, float]]]:
     """Side → (requests a second, CPU microseconds a request) of each round."""
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    figures_of: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for number in range(rounds):
         order = list(sides)
         random.Random(number).shuffle(order)
         for name in order:
-            found[name].append(sides[name].load(seconds, conditional=conditional))
-    return found
+            figures_of[name].append(sides[name].load(seconds, conditional=conditional))
+    return figures_of
 
 
-def show(what: str, found: dict[str, list[tuple[float, float]]]) -> None:
+def show(what: str, figures_of: dict[str, list[tuple[float, float]]]) -> None:
     """Print a line for each side."""
     aims = {"handler": AIM, "router": AIM, "nginx": NGINX_AIM}
-    for name, figures in found.items():
+    for name, figures in figures_of.items():
         line = f"{what:12}{name:8}{median([f[0] for f in figures]):9.0f}/s"
         line += f"{median([f[1] for f in figures]):9.1f} us"
         if name != "ours":
-            pairs = list(zip(found["ours"], figures, strict=True))
+            pairs = list(zip(figures_of["ours"], figures, strict=True))
             rate = median([mine[0] / other[0] for mine, other in pairs])
             cpu = median([other[1] / mine[1] for mine, other in pairs])
             line += f"{rate:11.2f}{cpu:11.2f}   {verdict(rate, aims[name])}"
@@ -306,10 +306,10 @@ def main() -> None:
             top = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="db-")))
             sides = start_all(stack, top / "x", coding, servers)
             for status, conditional in (("200", False), ("304", True)):
-                found = rounds_of(
+                figures_of = rounds_of(
                     sides, rounds=options.rounds, seconds=options.seconds, conditional=conditional
                 )
-                show(f"{status} {coding}{f' x{servers}' if servers > 1 else ''}", found)
+                show(f"{status} {coding}{f' x{servers}' if servers > 1 else ''}", figures_of)
 
 
 if __name__ == "__main__":

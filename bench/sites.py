@@ -67,10 +67,10 @@ def bodies() -> dict[bytes, bytes]:
     from bench.attacks import attacks
     from bench.feeds import feeds
 
-    found = {b"/bad/%d" % n: whole(body, *headers) for n, (body, headers) in enumerate(attacks())}
+    answers = {b"/bad/%d" % n: whole(body, *headers) for n, (body, headers) in enumerate(attacks())}
     for number, body in enumerate(feeds(40, xml_only=True)):
-        found[b"/feed/%d" % number] = whole(body, b"Content-Type: application/xml")
-    return found
+        answers[b"/feed/%d" % number] = whole(body, b"Content-Type: application/xml")
+    return answers
 
 
 async def serve(port: int, *, close: bool, attacks: bool) -> None:

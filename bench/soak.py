@@ -35,7 +35,7 @@ PATHS = ("all", "media-center", "media-center/harbour", "sports", "weather")
 # Enough that all that is cached for each revision has reached its bounds in the first third.
 WRITES_PER_S = 20.0
 READERS = 12
-# So many are kept, or pages would grow and with them what is held.
+# The number of stored articles is limited: otherwise pages and memory would grow with them.
 MAX_LIVE = 300
 LATE_S = 3.0
 MAX_GROWTH = 1.10
@@ -128,12 +128,12 @@ class Writer:
 async def read(session: aiohttp.ClientSession, url: str, judge: Judge, deadline: float) -> None:
     """One reader that polls all kinds of feeds, each time as one kind of client or another."""
     chance = random.Random()
-    held: dict[str, tuple[str, str]] = {}
+    validators: dict[str, tuple[str, str]] = {}
     while time.monotonic() < deadline:
         await asyncio.sleep(chance.uniform(0.05, 0.4))
         path = _path(chance)
         headers = {"Accept-Encoding": chance.choice(["identity", "gzip", "br", "zstd", "br, gzip"])}
-        tag, date = held.get(path, ("", ""))
+        tag, date = validators.get(path, ("", ""))
         kind = chance.choice(["plain", "tag", "tag", "date", "delta"])
         if kind in ("tag", "delta") and tag:
             headers["If-None-Match"] = tag
@@ -144,19 +144,19 @@ async def read(session: aiohttp.ClientSession, url: str, judge: Judge, deadline:
         started = time.monotonic()
         async with session.get(f"{url}{path}", headers=headers) as response:
             body = await response.read()
-            status, given = response.status, response.headers
+            status, answer_headers = response.status, response.headers
         judge.seen[str(status)] += 1
         if status not in (200, 226, 304):
             judge.fault("status", f"{status} {path}")
             continue
-        now_tag = _SUFFIX.sub("", given["ETag"].strip('"'))
+        now_tag = _SUFFIX.sub("", answer_headers["ETag"].strip('"'))
         if status == 304 and kind == "date" and _SUFFIX.sub("", tag.strip('"')) != now_tag:
             judge.fault("304 for an old date", f"{path} {date}")
         if status == 304 and kind != "date" and _SUFFIX.sub("", tag.strip('"')) != now_tag:
             judge.fault("304 for an old tag", f"{path} {tag}")
         if status == 200:
-            judge.content(path, now_tag, given.get("Last-Modified", ""), body)
-            held[path] = given["ETag"], given.get("Last-Modified", "")
+            judge.content(path, now_tag, answer_headers.get("Last-Modified", ""), body)
+            validators[path] = answer_headers["ETag"], answer_headers.get("Last-Modified", "")
             if path == "/feeds/all.json":
                 judge.newest(started, {item["id"] for item in orjson.loads(body)["items"]})
 
@@ -179,22 +179,22 @@ def _path(chance: random.Random) -> str:
 
 def memory_mb(pids: dict[str, int]) -> dict[str, float]:
     """Part → resident memory, of the processes that can grow."""
-    found = {}
+    memory = {}
     for name, pid in pids.items():
         status = Path(f"/proc/{pid}/status").read_text()
         anonymous = re.search(r"RssAnon:\s+(\d+)", status)
-        found[name] = int(anonymous[1]) / 1024 if anonymous else 0.0
-    return found
+        memory[name] = int(anonymous[1]) / 1024 if anonymous else 0.0
+    return memory
 
 
 def parts_of(pid: int) -> dict[str, int]:
     """Role → pid of the processes that `dateline up` started."""
-    found = {}
+    pids = {}
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         words = Path(f"/proc/{child}/cmdline").read_bytes().decode().split("\0")
         if words[-2:-1] and words[-2] in ("serve", "aggregate"):
-            found[words[-2]] = int(child)
-    return found
+            pids[words[-2]] = int(child)
+    return pids
 
 
 async def run(

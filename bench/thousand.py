@@ -41,7 +41,7 @@ class Sites:
     """All hosts: what was asked when, and how long the answer holds."""
 
     def __init__(self) -> None:
-        self.asked: dict[str, list[tuple[float, float, float]]] = {}
+        self.requests: dict[str, list[tuple[float, float, float]]] = {}
         """Host → (time, seconds that the answer allows to wait at least, at most)."""
         items = "".join(f"<item><guid>{n}</guid><title>Story {n}</title></item>" for n in range(5))
         self._body = f"<rss><channel><title>T</title>{items}</channel></rss>".encode()
@@ -50,25 +50,25 @@ class Sites:
         """200 at first, 304 with the ETag; for some hosts max-age, for some a 503 now and then."""
         host = request.headers["Host"].partition(":")[0]
         number = int(host.rpartition(".")[2]) + 250 * int(host.split(".")[2])
-        asked = self.asked.setdefault(host, [])
+        requests = self.requests.setdefault(host, [])
         headers = {"ETag": '"e"'}
         wait_s, jitter = INTERVAL_S, JITTER
         status = 304 if "If-None-Match" in request.headers else 200
-        if number % 10 == 9 and len(asked) % 4 == 2:
+        if number % 10 == 9 and len(requests) % 4 == 2:
             status, wait_s, jitter = 503, RETRY_S, FAILURE_JITTER
             headers = {"Retry-After": str(int(RETRY_S))}
         elif number % 5 == 0:
             wait_s = PATIENT_S
             headers["Cache-Control"] = f"max-age={int(PATIENT_S)}"
-        asked.append((time.monotonic(), wait_s, wait_s * (1 + jitter) + SLACK_S))
+        requests.append((time.monotonic(), wait_s, wait_s * (1 + jitter) + SLACK_S))
         body = self._body if status == 200 else b""
         return web.Response(status=status, body=body, headers=headers)
 
 
-def judge(asked: dict[str, list[tuple[float, float, float]]], *, end: float) -> Counter[str]:
+def judge(requests: dict[str, list[tuple[float, float, float]]], *, end: float) -> Counter[str]:
     """What was wrong, and how many polls there were."""
-    counts: Counter[str] = Counter(polls=sum(map(len, asked.values())), hosts=len(asked))
-    for times in asked.values():
+    counts: Counter[str] = Counter(polls=sum(map(len, requests.values())), hosts=len(requests))
+    for times in requests.values():
         for (at, least_s, most_s), (again, *_) in pairwise(times):
             waited_s = again - at
             counts["double"] += waited_s < 0.5
@@ -128,7 +128,7 @@ async def run(seconds: float, workers: int) -> Counter[str]:
             for one in [*more, up]:
                 await asyncio.to_thread(one.wait, 30)
     await runner.cleanup()
-    return judge(sites.asked, end=end)
+    return judge(sites.requests, end=end)
 
 
 async def ready(base: str) -> None:
