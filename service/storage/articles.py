@@ -1,7 +1,7 @@
 """Articles in Redis: append, withdraw, read, index.
 
 One call of `append` is one script call per shard and MAX_BATCH articles: an article and its event
-are kept together or not at all, and a call that is sent twice is done once (append.lua).
+are stored together or not at all, and a call that is sent twice has one effect (append.lua).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from service.storage.commands import Client
 from service.storage.compression import compressed, plain
 from service.storage.stored import decoded
 
-# A script stops everybody else: 100 articles take about 5 ms.
+# Redis serves no other client while a script runs: 100 articles take about 5 ms.
 MAX_BATCH = 100
 MAX_BATCH_BYTES = 4_000_000
 SCAN_COUNT = 500
@@ -33,19 +33,19 @@ READ_AT_ONCE = 100
 
 
 _Answer = tuple[bytes, int, bytes]
-"""(status, revision, event id), as event.lua gives them."""
+"""(status, revision, event id), the reply of append.lua and withdraw.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """What became of one article; in the API as it stands here."""
+    """The result for one article; the API shows it with these field names."""
 
     id: str
     status: str
     """created | updated | unchanged | withdrawn"""
     revision: int
     event_id: str
-    """Of the event that carried this revision."""
+    """Id of the event that announced this revision."""
 
 
 class Articles:
@@ -63,16 +63,19 @@ class Articles:
     async def append(
         self, drafts: Sequence[Draft | EncodedArticle], *, now: datetime, revive: bool = False
     ) -> list[Receipt]:
-        """Keep the drafts and announce what is new in them.
+        """Store the drafts, and append an event for each new or changed article.
+
+        Args:
+            revive: whether withdrawn articles become live again.
 
         Returns:
-            A receipt for each draft, in order. Those returned are kept; if an exception ends the
-            call, those before it may be kept too, and the same call can be made again.
+            A receipt for each draft, in order. If an exception ends the call, some drafts may be
+            stored; the same call can be repeated.
         """
-        packed = [encode(draft) if isinstance(draft, Draft) else draft for draft in drafts]
-        packed = await self._aliases.resolve(packed)
+        encoded = [encode(draft) if isinstance(draft, Draft) else draft for draft in drafts]
+        encoded = await self._aliases.resolve(encoded)
         receipts: dict[int, Receipt] = {}
-        for shard, batch in _batches(packed, self._shards):
+        for shard, batch in _batches(encoded, self._shards):
             answers = await self._append_batch(shard, [d for _, d in batch], now, revive)
             receipts.update(zip((i for i, _ in batch), answers, strict=True))
         return [receipts[i] for i in range(len(drafts))]
@@ -80,27 +83,27 @@ class Articles:
     async def _append_batch(
         self, shard: int, batch: list[EncodedArticle], now: datetime, revive: bool
     ) -> list[Receipt]:
-        titles = {path: title for packed in batch for path, title in packed.titles}
+        titles = {path: title for encoded in batch for path, title in encoded.titles}
         argv: list[str | bytes | int] = [
             times.to_rfc3339(now), times.to_ms(now), uuid.uuid4().hex, "1" if revive else "0",
             len(titles),
         ]  # fmt: skip
         for pair in titles.items():
             argv.extend(pair)
-        for packed in batch:
+        for encoded in batch:
             argv += [
-                packed.id, packed.detail, packed.content_hash, packed.doc, compressed(packed.doc),
-                packed.published, packed.updated,
+                encoded.id, encoded.detail, encoded.content_hash, encoded.doc,
+                compressed(encoded.doc), encoded.published, encoded.updated,
             ]  # fmt: skip
         key_names = [
             keys.stream(shard), keys.dirty(shard), keys.categories(shard),
-            *(keys.article(shard, packed.id) for packed in batch),
+            *(keys.article(shard, encoded.id) for encoded in batch),
         ]  # fmt: skip
         answers = await self._append(keys=key_names, args=argv)
-        return [_receipt(p.id, answer) for p, answer in zip(batch, answers, strict=True)]
+        return [_receipt(e.id, answer) for e, answer in zip(batch, answers, strict=True)]
 
     async def withdraw(self, article_id: str, *, now: datetime) -> Receipt | None:
-        """Take an article out of all feeds; its id stays known. None for an unknown id."""
+        """Withdraw an article from all feeds; its id stays known. None for an unknown id."""
         shard = self._shard(article_id)
         while True:
             ((doc, head),) = await self._read([article_id], "doc", "head")
@@ -114,35 +117,35 @@ class Articles:
                 return _receipt(article_id, answer)
 
     async def get(self, article_ids: Sequence[str]) -> list[Article | None]:
-        """The articles in the order of the ids, withdrawn ones too; None for unknown ids."""
-        found = await self._read(article_ids, "doc", "head")
+        """The articles in the order of the ids, withdrawn ones included; None for unknown ids."""
+        stored = await self._read(article_ids, "doc", "head")
         return [
             decoded(_article, (doc, head), what=f"article {article_id}") if doc and head else None
-            for article_id, (doc, head) in zip(article_ids, found, strict=True)
+            for article_id, (doc, head) in zip(article_ids, stored, strict=True)
         ]
 
     async def heads(self, article_ids: Sequence[str]) -> list[bytes]:
-        """What storage decided of each article (`head`); equal heads mean equal articles. Empty for
-        unknown ids."""
+        """The `head` of each article as stored (append.lua), empty for unknown ids; equal heads
+        mean equal articles."""
         return [head or b"" for (head,) in await self._read(article_ids, "head")]
 
     async def get_with_heads(
         self, article_ids: Sequence[str]
     ) -> list[tuple[bytes, Article] | None]:
-        """The articles with their heads."""
-        found = await self._read(article_ids, "doc", "head")
+        """(head, article) in the order of the ids; None for unknown ids."""
+        values = await self._read(article_ids, "doc", "head")
         pairs: list[tuple[bytes, Article] | None] = []
-        for article_id, (doc, head) in zip(article_ids, found, strict=True):
+        for article_id, (doc, head) in zip(article_ids, values, strict=True):
             stored = (doc, head) if doc and head else None
-            read = decoded(_article, stored, what=f"article {article_id}") if stored else None
-            pairs.append((head, read) if head and read else None)
+            result = decoded(_article, stored, what=f"article {article_id}") if stored else None
+            pairs.append((head, result) if head and result else None)
         return pairs
 
     async def indexed(self, article_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
-        """What the indexes hold of each article (`idx`, see index.lua), and its head; empty if
-        nothing."""
-        found = await self._read(article_ids, "idx", "head")
-        return [(idx or b"", head or b"") for idx, head in found]
+        """(`idx`, `head`) of each article: its index entries (index.lua) and its head as stored
+        JSON, each empty if it does not exist."""
+        stored = await self._read(article_ids, "idx", "head")
+        return [(idx or b"", head or b"") for idx, head in stored]
 
     async def index(self, steps: Sequence[IndexStep]) -> list[bool]:
         """Apply index steps; False for those whose `before` no longer holds. Idempotent."""
@@ -172,14 +175,14 @@ class Articles:
         return [bool(is_done) for is_done in done]
 
     async def dirty(self, *, before: datetime, limit: int = 500) -> list[str]:
-        """Ids whose index is behind since before the given time, oldest first."""
-        found: list[str] = []
+        """Ids of articles whose index is out of date since before this time, oldest first."""
+        dirty_ids: list[str] = []
         for shard in range(self._shards):
             ids = await self._client.zrangebyscore(
                 keys.dirty(shard), "-inf", times.to_ms(before), start=0, num=limit
             )
-            found += [article_id.decode() for article_id in ids]
-        return found
+            dirty_ids += [article_id.decode() for article_id in ids]
+        return dirty_ids
 
     async def forget_dirty(self, article_ids: Sequence[str]) -> None:
         """Remove unknown ids from the set of articles whose index is behind."""
@@ -189,7 +192,7 @@ class Articles:
         await pipe.execute()
 
     async def all_ids(self) -> AsyncIterator[list[str]]:
-        """Ids of every article, in no order, some at a time; an id may come twice."""
+        """Ids of all articles in chunks, in no order; an id may occur twice."""
         for shard in range(self._shards):
             prefix = keys.article(shard, "")
             scan = self._client.scan_iter(match=f"{prefix}*", count=SCAN_COUNT)
@@ -203,19 +206,19 @@ class Articles:
                 yield chunk
 
     async def titles_of(self, paths: Sequence[str]) -> dict[str, str]:
-        """Path → title of those of the paths that exist."""
+        """Path → title, for the paths that exist."""
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
             pipe.hmget(keys.categories(shard), paths)
         merged: dict[str, str] = {}
         replies: list[list[bytes | None]] = await pipe.execute()
         for titles in reversed(replies):
-            found = zip(paths, titles, strict=True)
-            merged.update({path: title.decode() for path, title in found if title})
+            pairs = zip(paths, titles, strict=True)
+            merged.update({path: title.decode() for path, title in pairs if title})
         return merged
 
     async def category_titles(self) -> dict[str, str]:
-        """Path → title of every category that an article was ever filed under."""
+        """Path → title, for every category that ever had an article."""
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self._shards):
             pipe.hgetall(keys.categories(shard))
@@ -227,25 +230,25 @@ class Articles:
 
     async def _read(self, article_ids: Sequence[str], *fields: str) -> list[list[bytes | None]]:
         by_shard: dict[int, list[int]] = {}
-        for place, article_id in enumerate(article_ids):
-            by_shard.setdefault(self._shard(article_id), []).append(place)
+        for index, article_id in enumerate(article_ids):
+            by_shard.setdefault(self._shard(article_id), []).append(index)
         pipe = self._client.pipeline(transaction=False)
         self._read_many.load_in(pipe)
-        asked: list[list[int]] = []
-        for shard, places in by_shard.items():
-            for at in range(0, len(places), READ_AT_ONCE):
-                part = places[at : at + READ_AT_ONCE]
-                names = [keys.article(shard, article_ids[place]) for place in part]
+        chunks: list[list[int]] = []
+        for shard, indexes in by_shard.items():
+            for at in range(0, len(indexes), READ_AT_ONCE):
+                chunk = indexes[at : at + READ_AT_ONCE]
+                names = [keys.article(shard, article_ids[index]) for index in chunk]
                 self._read_many.run_in(pipe, keys=names, args=fields)
-                asked.append(part)
-        found: list[list[bytes | None]] = [[] for _ in article_ids]
-        if asked:
+                chunks.append(chunk)
+        stored: list[list[bytes | None]] = [[] for _ in article_ids]
+        if chunks:
             size = len(fields)
             _, *replies = await pipe.execute()
-            for part, values in zip(asked, replies, strict=True):
-                for number, place in enumerate(part):
-                    found[place] = values[number * size : (number + 1) * size]
-        return found
+            for chunk, values in zip(chunks, replies, strict=True):
+                for number, index in enumerate(chunk):
+                    stored[index] = values[number * size : (number + 1) * size]
+        return stored
 
     def _shard(self, name: str) -> int:
         return keys.shard_of(name, self._shards)
@@ -254,20 +257,20 @@ class Articles:
 def _batches(
     drafts: Sequence[EncodedArticle], shards: int
 ) -> Iterator[tuple[int, list[tuple[int, EncodedArticle]]]]:
-    """(shard, [(place, draft), …]): bounded batches in which no article comes twice."""
+    """Yield (shard, [(index, draft), …]): limited batches in which each article occurs once."""
     by_shard: dict[int, list[tuple[int, EncodedArticle]]] = {}
-    for place, draft in enumerate(drafts):
-        by_shard.setdefault(keys.shard_of(draft.id, shards), []).append((place, draft))
-    for shard, placed in by_shard.items():
+    for index, draft in enumerate(drafts):
+        by_shard.setdefault(keys.shard_of(draft.id, shards), []).append((index, draft))
+    for shard, indexed in by_shard.items():
         batch: list[tuple[int, EncodedArticle]] = []
         ids: set[str] = set()
         size = 0
-        for place, draft in placed:
+        for index, draft in indexed:
             full = len(batch) == MAX_BATCH or size > MAX_BATCH_BYTES
             if full or draft.id in ids:
                 yield shard, batch
                 batch, ids, size = [], set(), 0
-            batch.append((place, draft))
+            batch.append((index, draft))
             ids.add(draft.id)
             size += len(draft.doc)
         yield shard, batch

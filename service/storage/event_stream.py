@@ -1,8 +1,9 @@
-"""The event stream: read it alone or in a group, acknowledge, trim. The one place that decodes it.
+"""The event stream: read it alone or in a group, acknowledge, trim. Only this module decodes it.
 
 Contract for other services: docs/stream.md. Each event is one stream entry with the attributes of a
 CloudEvent 1.0 as fields. Rules for our own groups: start at id 0, read one's own pending entries
-first, acknowledge after the effect, never trim what a group of ours still needs below the cap.
+first, acknowledge after the effect. Below the cap, entries that a group of ours needs are not
+trimmed.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, PendingEntry, StreamEntry
 
-# A blocking read must end before the socket does (5 s), or a quiet stream looks like a dead server;
-# and a process that stops waits for it.
+# A blocking read must end before the socket timeout (5 s), or a quiet stream looks like a dead
+# server; and a process that stops waits for it.
 BLOCK_MS = 1_000
-# The group whose work the category feeds stand on.
+# The group that maintains the category indexes, on which all feeds depend.
 AGGREGATE = "aggregate"
 DUPLICATES = "duplicates"
 OWN_GROUPS = (AGGREGATE, DUPLICATES)
-# Above the longest unit of work: a claim from a live worker would only double it.
+# Above the longest unit of work: a claim from a live worker would only repeat its work.
 CLAIM_IDLE_MS = 15_000
-# Of what is over the cap; Redis does nothing else meanwhile.
+# Entries over the cap that one script call drops: Redis serves no other client meanwhile.
 TRIM_AT_ONCE = 500
 FIND_AT_ONCE = 200
 MAX_PENDING = 10_000
@@ -40,9 +41,9 @@ class GroupLag:
     shard: int
     group: str
     pending: int
-    """Read, not acknowledged."""
+    """Number of entries that were read but not acknowledged."""
     lag: int | None
-    """Not read yet; None where Redis cannot say (6.2, or after deletions)."""
+    """Number of unread entries; None if Redis does not know it (6.2, or after deletions)."""
 
 
 class EventStream:
@@ -54,7 +55,7 @@ class EventStream:
         self.shards = shards
 
     async def create_group(self, group: str) -> None:
-        """Make the group on every shard, from the very first entry; done already is fine."""
+        """Create the group on every shard, from the first entry on, unless it exists."""
         for shard in range(self.shards):
             try:
                 await self._client.xgroup_create(keys.stream(shard), group, id="0", mkstream=True)
@@ -84,7 +85,7 @@ class EventStream:
                 group, consumer, {keys.stream(shard): after}, count=count, block=block
             )
         except ResponseError as exc:
-            # The second is what a reader hears that was waiting when the stream was deleted.
+            # UNBLOCKED: the stream was deleted during this blocking read.
             if not str(exc).startswith(("NOGROUP", "UNBLOCKED")):
                 raise
             await self.create_group(group)
@@ -104,13 +105,13 @@ class EventStream:
         return {entry["message_id"].decode(): entry["times_delivered"] for entry in pending}
 
     async def claim(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
-        """Take over what other consumers were given CLAIM_IDLE_MS ago and never acknowledged."""
+        """Take over events that other consumers read CLAIM_IDLE_MS ago and did not acknowledge."""
         try:
             reply = await self._client.xautoclaim(
                 keys.stream(shard), group, consumer, min_idle_time=CLAIM_IDLE_MS, count=count
             )
         except ResponseError as exc:
-            # The stream was deleted; the next read_group makes the group anew.
+            # The stream was deleted; the next read_group creates the group again.
             if not str(exc).startswith("NOGROUP"):
                 raise
             return []
@@ -125,12 +126,12 @@ class EventStream:
         return _events(shard, entries)
 
     async def newest(self, shard: int, *, count: int) -> list[Event]:
-        """The newest events still there, oldest first."""
+        """The newest events on the stream, at most `count`, oldest first."""
         entries = await self._client.xrevrange(keys.stream(shard), count=count or 1)
         return _events(shard, entries[::-1])[:count]
 
     async def ack(self, group: str, events: Sequence[Event]) -> None:
-        """Acknowledge, after the effect."""
+        """Acknowledge events; call it after their effect."""
         pipe = self._client.pipeline(transaction=False)
         for shard in range(self.shards):
             ids = [event.entry_id for event in events if event.shard == shard]
@@ -140,25 +141,25 @@ class EventStream:
 
     async def last_id(self, shard: int) -> str:
         """Id of the newest entry ever added; `0-0` for a stream that was never written."""
-        found = await self._client.xrevrange(keys.stream(shard), count=1)
-        return found[0][0].decode() if found else await self.trimmed(shard) or FIRST
+        newest = await self._client.xrevrange(keys.stream(shard), count=1)
+        return newest[0][0].decode() if newest else await self.trimmed(shard) or FIRST
 
     async def trimmed(self, shard: int) -> str:
-        """Id of the newest entry that was dropped; empty if none ever was."""
-        found = await self._client.get(keys.trimmed(shard))
-        return found.decode() if found else ""
+        """Id of the newest entry that was dropped; empty if none was ever dropped."""
+        entry_id = await self._client.get(keys.trimmed(shard))
+        return entry_id.decode() if entry_id else ""
 
     async def first_id(self, shard: int) -> str | None:
-        """Id of the oldest entry still there; None if there is none."""
-        found = await self._client.xrange(keys.stream(shard), count=1)
-        return found[0][0].decode() if found else None
+        """Id of the oldest stream entry; None for an empty stream."""
+        oldest = await self._client.xrange(keys.stream(shard), count=1)
+        return oldest[0][0].decode() if oldest else None
 
     async def is_behind(self, shard: int, cursor: str) -> bool:
         """Whether events after a cursor were dropped from the stream."""
         return is_behind(cursor, await self.trimmed(shard))
 
     async def find(self, event_id: str) -> Event | None:
-        """The event of this id, if it is still there; the newest are looked through first."""
+        """Search the stream for the event of this id, newest first; None if it is not on it."""
         shard = keys.shard_of(event_id.partition("_")[0], self.shards)
         until = "+"
         while True:
@@ -177,8 +178,8 @@ class EventStream:
         return int(await self._client.xlen(keys.stream(shard)))
 
     async def backlogs(self) -> list[GroupLag]:
-        """Of every group on every shard, other people's groups included."""
-        found = []
+        """The lag of every group on every shard, groups of other services included."""
+        lags = []
         for shard in range(self.shards):
             try:
                 groups = await self._client.xinfo_groups(keys.stream(shard))
@@ -186,7 +187,7 @@ class EventStream:
                 if "no such key" not in str(exc):
                     raise
                 continue
-            found += [
+            lags += [
                 GroupLag(
                     shard=shard,
                     group=group["name"].decode(),
@@ -195,10 +196,10 @@ class EventStream:
                 )
                 for group in groups
             ]
-        return found
+        return lags
 
     async def needed_from(self, shard: int, group: str) -> str:
-        """The oldest entry id that the group has not acknowledged; `0-0` if it never read."""
+        """Id of the oldest entry that the group still needs; `0-0` if the group does not exist."""
         try:
             pending = await self._client.xpending(keys.stream(shard), group)
         except ResponseError as exc:
@@ -212,13 +213,13 @@ class EventStream:
         return str(last.decode())
 
     async def needed_from_all(self, shard: int) -> list[str]:
-        """The same for each group of ours; one whose loop never ran here needs nothing."""
+        """`needed_from` of each of our groups; a group whose loop never ran here needs nothing."""
         exist = {backlog.group for backlog in await self.backlogs() if backlog.shard == shard}
         groups = [group for group in OWN_GROUPS if group == AGGREGATE or group in exist]
         return [await self.needed_from(shard, group) for group in groups]
 
     async def trim(self, shard: int, *, min_id: str, max_entries: int) -> tuple[int, int]:
-        """Drop entries before `min_id`, then all over the cap.
+        """Drop entries before `min_id`, then the oldest until `max_entries` are left.
 
         Returns:
             (entries dropped before min_id, entries dropped only because of the cap).
@@ -233,8 +234,8 @@ class EventStream:
                 return total, total_over
 
     async def read_on(self, shard: int, after: str, *, count: int) -> tuple[list[Event], str]:
-        """Up to `count` events after an entry id, and the id of the newest that was dropped, or
-        nothing: a reader that has not passed that one has a gap."""
+        """Up to `count` events after an entry id, and the id of the newest dropped entry or '': a
+        cursor before that id has a gap."""
         pipe = self._client.pipeline(transaction=True)
         pipe.get(keys.trimmed(shard))
         pipe.xrange(keys.stream(shard), min=f"({after}", count=count)
@@ -246,10 +247,10 @@ class EventStream:
     async def _decode_group(
         self, shard: int, group: str, entries: Sequence[PendingEntry]
     ) -> list[Event]:
-        """Events of entries that a group read.
+        """Decode the entries that a group read.
 
-        What is not an event (deleted while pending, or a stray XADD) would be read again forever:
-        it is acknowledged and counted.
+        Entries that are not events (deleted while pending, or added by somebody else) would be read
+        again forever: they are acknowledged and counted.
         """
         events = [(i, fields) for i, fields in entries if i and fields and _is_event(fields)]
         if len(events) < len(entries):
@@ -272,7 +273,7 @@ def _is_event(fields: dict[bytes, bytes]) -> bool:
 
 
 def _events(shard: int, entries: Sequence[StreamEntry]) -> list[Event]:
-    """Events of entries; what is not one has no type, so that a cursor passes it."""
+    """Decode entries; one that is not an event gets an empty type, so that a cursor can pass it."""
     return [_event(shard, entry_id, fields) for entry_id, fields in entries]
 
 

@@ -17,9 +17,9 @@ from service.storage.stored import decoded
 from service.websub.hub import SubscriptionRequest, TopicSubscription, unescaped
 
 _ASK = """
--- KEYS 1 subscribers 2 asked 3 subscriptions of the callback's host 4 changes
--- ARGV 1 id 2 what is asked 3 cap of all 4 cap of a host 5 cap of the changes
--- Gives 'kept', or which cap it is over, or 'ending' while the operator's end is not told yet.
+-- KEYS 1 subscribers 2 requests 3 subscriptions of the callback's host 4 changes
+-- ARGV 1 id 2 request 3 cap of all 4 cap of a host 5 cap of the changes
+-- Returns 'kept', or the cap that is reached, or 'ending' until the callback was notified.
 if string.find(redis.call('HGET', KEYS[2], ARGV[1]) or '', '"mode":"denied"', 1, true) then
   return 'ending'
 end
@@ -27,7 +27,7 @@ local known = redis.call('HEXISTS', KEYS[1], ARGV[1]) + redis.call('HEXISTS', KE
 if known == 0 then
   local all = redis.call('HLEN', KEYS[1]) + redis.call('HLEN', KEYS[2])
   if all >= tonumber(ARGV[3]) then
-    -- Those that are renewed just now are in both, and one each.
+    -- A subscription that is being renewed is in both hashes, but counts once.
     for _, id in ipairs(redis.call('HKEYS', KEYS[2])) do
       all = all - redis.call('HEXISTS', KEYS[1], id)
     end
@@ -42,9 +42,11 @@ return 'kept'
 """
 
 _RESOLVE = """
--- KEYS 1 subscribers 2 asked 3 subscriptions of the callback's host 4 endpoint 5 attempts
--- ARGV 1 id 2 what was asked, or nothing 3 the subscription as it was, or nothing
---      4 as it shall be, or nothing 5 what was sent last
+-- Remove a request; store a subscription, or remove it if it has not changed.
+--
+-- KEYS 1 subscribers 2 requests 3 subscriptions of the callback's host 4 endpoint 5 attempts
+-- ARGV 1 id 2 the request, or '' 3 the subscription to remove, or ''
+--      4 the subscription to store, or '' 5 etag of the content that was sent last
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[2], ARGV[1]) == ARGV[2] then
   redis.call('HDEL', KEYS[2], ARGV[1])
 end
@@ -62,27 +64,27 @@ end
 
 
 class Refusal(Enum):
-    """Why a request is not taken."""
+    """Why a request was not stored; NO if it was."""
 
     NO = "kept"
     TOTAL = "total"
     HOST = "host"
     ENDING = "ending"
-    """The operator has ended it, and its callback was not told yet."""
+    """The operator has ended the subscription, and its callback was not notified yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a topic is at a moment."""
+    """The content of a topic at a moment."""
 
     etag: str
-    """Of the bytes; empty if it is not there."""
+    """Hash of the body; empty if the topic does not exist."""
     body: bytes
     content_type: str
 
 
 class HubSubscriptions:
-    """Who is pushed our feeds."""
+    """Subscriptions to our feeds, and requests for them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -90,39 +92,45 @@ class HubSubscriptions:
         self._resolve: Script[None] = Script(client, _RESOLVE)
 
     async def ask(
-        self, asked: SubscriptionRequest, *, max_total: int, max_per_host: int
+        self, request: SubscriptionRequest, *, max_total: int, max_per_host: int
     ) -> Refusal:
-        """Keep what is asked until the callback has confirmed it."""
+        """Store a request until its callback has confirmed it, unless a cap is reached."""
         names = [
             keys.SUBSCRIBERS,
             keys.HUB_ASKED,
-            keys.hub_host(_host(asked.callback)),
+            keys.hub_host(_host(request.callback)),
             keys.ENDPOINTS_CHANGES,
         ]
-        args: list[Value] = [asked.id, asked.to_json(), max_total, max_per_host, keys.CHANGES_MAX]
+        args: list[Value] = [
+            request.id, request.to_json(), max_total, max_per_host, keys.CHANGES_MAX,
+        ]  # fmt: skip
         return Refusal((await self._ask(keys=names, args=args)).decode())
 
     async def confirm(
-        self, asked: SubscriptionRequest, subscriber: TopicSubscription, *, sent: str
+        self, request: SubscriptionRequest, subscriber: TopicSubscription, *, sent: str
     ) -> None:
-        """A callback has said yes to a subscription."""
-        await self._resolved(subscriber, asked=asked, after=subscriber, sent=sent)
+        """Replace a request by the subscription that its callback confirmed.
 
-    async def fail(self, asked: SubscriptionRequest) -> None:
-        """A callback has not confirmed; what was there before stays."""
-        await self._resolved(asked, asked=asked)
+        Args:
+            sent: etag of the content that the callback has already.
+        """
+        await self._resolved(subscriber, request=request, after=subscriber, sent=sent)
+
+    async def fail(self, request: SubscriptionRequest) -> None:
+        """Remove a request that its callback did not confirm; an older subscription stays."""
+        await self._resolved(request, request=request)
 
     async def end(
-        self, subscriber: TopicSubscription, asked: SubscriptionRequest | None = None
+        self, subscriber: TopicSubscription, request: SubscriptionRequest | None = None
     ) -> None:
-        """Forget a subscription, unless it was renewed meanwhile."""
-        await self._resolved(subscriber, asked=asked, before=subscriber)
+        """Remove a subscription, unless it was renewed meanwhile, and the request for its end."""
+        await self._resolved(subscriber, request=request, before=subscriber)
 
     async def _resolved(
         self,
         which: SubscriptionRequest | TopicSubscription,
         *,
-        asked: SubscriptionRequest | None = None,
+        request: SubscriptionRequest | None = None,
         before: TopicSubscription | None = None,
         after: TopicSubscription | None = None,
         sent: str = "",
@@ -134,71 +142,72 @@ class HubSubscriptions:
             keys.endpoint(which.id),
             keys.attempts(which.id),
         ]
-        texts = [each.to_json() if each else "" for each in (asked, before, after)]
+        texts = [each.to_json() if each else "" for each in (request, before, after)]
         await self._resolve(keys=names, args=[which.id, *texts, sent])
 
     async def get(
         self, subscriber_id: str
     ) -> tuple[TopicSubscription | None, SubscriptionRequest | None]:
-        """A subscription, and what is asked of it."""
+        """(the confirmed subscription, the waiting request) of this id; None for a missing one."""
         return (await self.get_many([subscriber_id]))[0]
 
     async def get_many(
         self, ids: Sequence[str]
     ) -> list[tuple[TopicSubscription | None, SubscriptionRequest | None]]:
-        """The same of many."""
+        """`get` for many ids, in their order."""
         if not ids:
             return []
-        # At one moment: what is confirmed goes from one to the other.
+        # In one transaction: a confirmation moves a request from one hash to the other.
         pipe = self._client.pipeline(transaction=True)
         pipe.hmget(keys.SUBSCRIBERS, ids)
         pipe.hmget(keys.HUB_ASKED, ids)
-        kept, asked = await pipe.execute()
+        subscriptions, requests = await pipe.execute()
         return [
             (
                 decoded(_subscription, value, what=f"hub subscription {name}") if value else None,
                 decoded(_request, request, what=f"hub request {name}") if request else None,
             )
-            for name, value, request in zip(ids, kept, asked, strict=True)
+            for name, value, request in zip(ids, subscriptions, requests, strict=True)
         ]
 
     async def all(self) -> dict[str, TopicSubscription]:
-        """Every confirmed subscription by its id; not those that wait for confirmation."""
-        found = await self._client.hgetall(keys.SUBSCRIBERS)
+        """All confirmed subscriptions by id; not those that wait for confirmation."""
+        stored = await self._client.hgetall(keys.SUBSCRIBERS)
         subscriptions = {
             name.decode(): decoded(_subscription, value, what=f"hub subscription {name!r}")
-            for name, value in found.items()
+            for name, value in stored.items()
         }
         return {name: value for name, value in subscriptions.items() if value}
 
     async def ids(self) -> list[str]:
-        """Of all that are kept or asked for, each once."""
-        kept = await self._client.hkeys(keys.SUBSCRIBERS)
-        asked = await self._client.hkeys(keys.HUB_ASKED)
-        return [key.decode() for key in dict.fromkeys([*kept, *asked])]
+        """Ids of all confirmed subscriptions and waiting requests, each once."""
+        confirmed = await self._client.hkeys(keys.SUBSCRIBERS)
+        requested = await self._client.hkeys(keys.HUB_ASKED)
+        return [key.decode() for key in dict.fromkeys([*confirmed, *requested])]
 
     async def all_public(self) -> list[dict[str, Any]]:
-        """All as API and CLI have them, without secrets."""
-        found = await self.all()
-        states = await self.states(list(found))
+        """All confirmed subscriptions as JSON objects, without secrets."""
+        subscriptions = await self.all()
+        states = await self.states(list(subscriptions))
         return [
             subscriber.to_public(state)
-            for subscriber, state in zip(found.values(), states, strict=True)
+            for subscriber, state in zip(subscriptions.values(), states, strict=True)
         ]
 
     async def remove(self, subscriber_id: str) -> bool:
-        """Have one told that it is denied, and ended; whether there is one."""
-        kept, _ = await self.get(subscriber_id)
-        if kept is None:
+        """Order the end of a subscription and a notice to its callback; False if unknown."""
+        subscription, _ = await self.get(subscriber_id)
+        if subscription is None:
             return False
         pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.HUB_ASKED, subscriber_id, kept.denied.to_json())
+        pipe.hset(keys.HUB_ASKED, subscriber_id, subscription.denied.to_json())
         pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": subscriber_id}, maxlen=keys.CHANGES_MAX)
         await pipe.execute()
         return True
 
     async def states(self, ids: Sequence[str]) -> list[Mapping[str, str]]:
-        """What was sent last (`sent`, a tag), `failures`, `next_ms`, `first_failure_ms`."""
+        """Delivery states by id order: `sent` (etag of the content sent last), `failures`,
+        `next_ms`, `first_failure_ms`."""
         pipe = self._client.pipeline(transaction=False)
         for subscriber_id in ids:
             pipe.hgetall(keys.endpoint(subscriber_id))
@@ -209,7 +218,7 @@ class HubSubscriptions:
 
 
 def _host(callback: str) -> str:
-    # By the same rule that tells subscriptions apart, so that each is counted and discounted once.
+    # Normalised by the rule that identifies subscriptions, so that each counts for one host only.
     return urlsplit(unescaped(callback)).hostname or ""
 
 

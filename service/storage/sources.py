@@ -1,9 +1,9 @@
-"""Sources in Redis: what to poll, when it is due, and what the polls left.
+"""Sources in Redis: their settings, their due times, and the state of their polls.
 
-Any number of ingest workers share the work by claims: claim.lua hands out each source that is due
-to one of them, no more than AT_ONCE at a time for one host and spaced, whichever worker asks;
-finish.lua takes the result. What a call costs depends on how many are due, not on how many there
-are.
+Any number of ingest workers share the work by claims: claim.lua gives each due source to one
+worker, with at most AT_ONCE requests at a time to one host and with a delay between them, over all
+workers; finish.lua stores the result. The cost of a call depends on the number of due sources, not
+on the number of all sources.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.stored import decoded
 
-# Of one host (RFC 9112 9.4 says no number any more; browsers take 6, good pollers 2).
+# Concurrent requests to a host (RFC 9112 9.4 gives no number; browsers use 6, good pollers 2).
 AT_ONCE = 2
 _POLL_FIELDS = frozenset(field.name for field in fields(Poll))
 _SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
@@ -28,27 +28,27 @@ _SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A source that is one worker's to poll until the claim lapses."""
+    """A source that only the claiming worker polls until the claim lapses."""
 
     source: Source
     poll: Poll
     lapse_ms: int
-    kept: bytes
-    """The source as it is stored."""
+    stored: bytes
+    """The source as it was stored at the claim."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """What became of a claim."""
+    """The result of a claim."""
 
     claim: Claim
     poll: Poll
     due_ms: int | None
     """None: the source is no longer polled."""
     source: Source | None = None
-    """As it is from now on; None if it did not change."""
+    """The changed source; None if it did not change."""
     spare_ms: int = 0
-    """Until when nobody asks its host; 0 if it may be asked."""
+    """Until when no request goes to its host; 0 if requests are allowed."""
 
 
 class Sources:
@@ -60,7 +60,7 @@ class Sources:
         self._finish: Script[int] = lua_script(client, "finish")
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
-        """Keep a source; False if its id is known already (nothing is changed then)."""
+        """Store a new source; False, without a change, if its id is known already."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hsetnx(keys.SOURCES, source.id, orjson.dumps(source))
         if not source.paused:
@@ -69,7 +69,7 @@ class Sources:
         return bool(added)
 
     async def replace(self, source: Source, *, now_ms: int) -> None:
-        """Keep a changed source; a paused one is not due any more, one that was is due now."""
+        """Store a changed source; a paused source is never due, a resumed one is due now."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(keys.SOURCES, source.id, orjson.dumps(source))
         if source.paused:
@@ -79,17 +79,18 @@ class Sources:
         await pipe.execute()
 
     async def wake(self, source_id: str, *, due_ms: int) -> None:
-        """Have a source polled no later than this, unless it is paused."""
+        """Make a source due no later than this, unless it is paused."""
         await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
 
     async def start_afresh(self, source_id: str) -> None:
-        """Have the next poll take in everything again: its articles belong elsewhere now."""
+        """Forget the validators, so that the next poll reads the whole document again: its articles
+        belong to other categories now."""
         poll = await self.poll(source_id)
         fresh = replace(poll, etag="", last_modified="", body_hash="")
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
 
     async def remove(self, source_id: str) -> bool:
-        """Forget a source; its articles stay. False if there was none."""
+        """Delete a source; its articles stay. False if it is unknown."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hdel(keys.SOURCES, source_id)
         pipe.zrem(keys.SOURCES_DUE, source_id)
@@ -98,16 +99,16 @@ class Sources:
         return bool(removed)
 
     async def get(self, source_id: str) -> Source | None:
-        """The source of this id; None if there is none."""
-        kept = await self._client.hget(keys.SOURCES, source_id)
-        return _source(kept) if kept else None
+        """The source of this id; None if it is unknown."""
+        stored = await self._client.hget(keys.SOURCES, source_id)
+        return _source(stored) if stored else None
 
     async def count(self) -> int:
-        """How many there are, paused ones too."""
+        """Number of sources, paused ones included."""
         return int(await self._client.hlen(keys.SOURCES))
 
     async def all(self) -> list[Source]:
-        """Every source, oldest first."""
+        """All sources, oldest first."""
         stored: dict[bytes, bytes] = await self._client.hgetall(keys.SOURCES)
         sources = [
             decoded(_source, value, what=f"source {name!r}") for name, value in stored.items()
@@ -115,42 +116,42 @@ class Sources:
         return sorted((s for s in sources if s), key=lambda s: (s.created, s.id))
 
     async def poll(self, source_id: str) -> Poll:
-        """What the last poll left; empty before the first."""
+        """The state that the last poll left; an empty Poll before the first."""
         stored = await self._client.hget(keys.SOURCES_POLLS, source_id)
         return decoded(_poll, stored, what=f"poll of {source_id}") or Poll()
 
     async def claim(
         self, *, now_ms: int, limit: int, claim_ms: int, spacing_ms: int
     ) -> tuple[list[Claim], int | None]:
-        """Sources that are due, for this caller alone; call `finish` with each of them.
+        """Claim due sources for this caller only; call `finish` with each of them.
 
         Args:
-            claim_ms: after so long it is due again.
-            spacing_ms: between the starts of two requests to one host.
+            claim_ms: time after which an unfinished claim is due again.
+            spacing_ms: time between the starts of two requests to one host.
 
         Returns:
-            The claims, and when the next source is due in ms (None if there is none at all).
+            The claims, and when the next source is due in ms since the epoch (None without one).
         """
         lapse_ms = now_ms + claim_ms
         next_ms, *flat = await self._claim(
             keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE]
         )
         claims = [
-            # What the last poll left may be lost; the source itself may not.
+            # A poll that cannot be decoded is replaced; a source that cannot be decoded is skipped.
             Claim(
                 source=source,
                 poll=decoded(_poll, poll, what=f"poll of {name!r}") or Poll(),
                 lapse_ms=lapse_ms,
-                kept=kept,
+                stored=stored,
             )
-            for name, kept, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
-            if (source := decoded(_source, kept, what=f"source {name!r}"))
+            for name, stored, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            if (source := decoded(_source, stored, what=f"source {name!r}"))
         ]
         return claims, int(float(next_ms)) if next_ms else None
 
     async def finish(self, results: Sequence[Finished], *, now_ms: int) -> None:
-        """Note the results of polls. Those of sources that were removed, paused or claimed by
-        another worker in the meantime are dropped."""
+        """Store the results of polls, except of sources that were removed, paused or claimed by
+        another worker in the meantime."""
         argv: list[str | bytes | int] = [now_ms]
         for result in results:
             claim = result.claim
@@ -160,7 +161,7 @@ class Sources:
                 claim.lapse_ms,
                 orjson.dumps(result.poll),
                 "" if result.due_ms is None else result.due_ms,
-                claim.kept,
+                claim.stored,
                 orjson.dumps(result.source) if result.source else "",
                 result.spare_ms,
             ]
@@ -170,25 +171,25 @@ class Sources:
 _KEYS = (keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS)
 
 
-def _source(kept: bytes) -> Source:
-    found = orjson.loads(kept)
+def _source(stored: bytes) -> Source:
+    values = orjson.loads(stored)
     try:
-        return Source(**found)
+        return Source(**values)
     except TypeError:
-        # Written by another version.
-        return Source(**{name: found[name] for name in found if name in _SOURCE_FIELDS})
+        # Stored by another version, which has other fields.
+        return Source(**{name: values[name] for name in values if name in _SOURCE_FIELDS})
 
 
-def _poll(kept: bytes | None) -> Poll:
-    if not kept:
+def _poll(stored: bytes | None) -> Poll:
+    if not stored:
         return Poll()
-    found = orjson.loads(kept)
+    values = orjson.loads(stored)
     for name in ("skip_hours", "skip_days"):
-        if found.get(name):
-            found[name] = tuple(found[name])
+        if values.get(name):
+            values[name] = tuple(values[name])
         else:
-            found.pop(name, None)
+            values.pop(name, None)
     try:
-        return Poll(**found)
+        return Poll(**values)
     except TypeError:
-        return Poll(**{name: found[name] for name in found if name in _POLL_FIELDS})
+        return Poll(**{name: values[name] for name in values if name in _POLL_FIELDS})

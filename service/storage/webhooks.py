@@ -1,8 +1,8 @@
-"""Endpoints in Redis: where each stands in the streams, what was tried, what is to be sent again.
+"""Webhooks in Redis: their cursors in the streams, logs of attempts, and ranges to send again.
 
-The streams are the queue; an endpoint is a cursor into each shard's stream. Nothing is kept per
-event and endpoint. Cursors and retries are written by the worker that holds the endpoint's lease
-alone; what API and CLI want of it (a test, another position, a replay) they leave as an order.
+The streams are the queue; an endpoint is a cursor into each shard's stream. Nothing is stored per
+event and endpoint. Only the worker that holds the endpoint's lease writes cursors and retries; API
+and CLI leave orders for it (a test, another cursor, a replay).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _CURSOR = "cursor:"
 _AT_ONCE = 500
 
 _REPLACE = """
--- KEYS 1 endpoints  ARGV 1 id 2 as it was 3 as it shall be
--- Gives 1; 0 if it is another by now.
+-- KEYS 1 endpoints  ARGV 1 id 2 settings as they were 3 new settings
+-- Returns 1; 0 if the settings have changed since.
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
@@ -35,7 +35,7 @@ return 1
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Entries of one shard's stream, to be sent again."""
+    """Entries of one shard's stream that are to be sent again."""
 
     shard: int
     after: str
@@ -61,27 +61,28 @@ class State:
     failures: int = 0
     """Attempts that failed since the last success."""
     next_ms: int = 0
-    """Not before this time."""
+    """Time before which no attempt is made."""
     first_failure_ms: int = 0
-    """When the present row of failures began; 0 if there is none."""
+    """Time of the first failure since the last success; 0 without one."""
     until: str = ""
-    """What failed goes again as it was: `cursor:0 5-0` or `replay 5-0`, where it ended."""
+    """Last entry of the failed request, which is repeated unchanged: `cursor:0 5-0` or
+    `replay 5-0`."""
     disabled: str = ""
     """Why nothing is sent any more; empty while active."""
     gaps: int = 0
     """How often events were dropped from the stream before they were sent."""
     test: str = ""
-    """Order: id of a test message to be sent."""
+    """Order: id of a test event to be sent."""
     resume: str = ""
-    """Order: where to go on from, shard → entry id as JSON, even if it is disabled."""
+    """Order: JSON of shard → entry id from which to continue, even if disabled."""
     replay: str = ""
-    """How far the first of the replays has come: an entry id."""
+    """Progress of the first replay: an entry id."""
     replays: tuple[Range, ...] = ()
-    """Of these the first, where many were read."""
+    """The waiting replays; `Webhooks.states` reads only the first."""
 
     @classmethod
     def from_fields(cls, fields: Mapping[bytes, bytes], replays: Sequence[bytes] = ()) -> State:
-        """Read the endpoint hash."""
+        """Decode the endpoint hash, and the ranges of the list of replays."""
         text = {name.decode(): value.decode() for name, value in fields.items()}
         return cls(
             cursors={
@@ -104,30 +105,30 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """What is written after an attempt, all or nothing."""
+    """The changes to store after an attempt, all or nothing."""
 
     registry: str
-    """Key of the hash that the endpoint must still be in."""
+    """Key of the hash in which the endpoint must still exist."""
     endpoint_id: str
     fields: Mapping[str, str | int] = field(default_factory=dict)
     orders: Mapping[str, str] = field(default_factory=dict)
     """Orders that were handled: removed, unless there are newer ones."""
     replayed: Range | None = None
-    """A replay that is finished, if any."""
+    """The replay that is finished; None if none is."""
     attempt: Mapping[str, str | int] = field(default_factory=dict)
     dead_letter: Mapping[str, str | int] = field(default_factory=dict)
     event: Mapping[str, str | bytes] = field(default_factory=dict)
-    """For the operations stream."""
+    """Event for the operations stream; empty for no event."""
 
 
 class Settled(Enum):
-    """What became of an ack."""
+    """The result of an ack."""
 
     WRITTEN = 1
     REMOVED = -1
     """The endpoint was removed."""
     LOST = 0
-    """Another worker has the lease."""
+    """Another worker holds the lease."""
 
 
 class Webhooks:
@@ -139,7 +140,7 @@ class Webhooks:
         self._replace: Script[int] = Script(client, _REPLACE)
 
     async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:
-        """Keep a webhook that starts at these places."""
+        """Store a webhook that starts at these cursors (shard → entry id)."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(
             keys.endpoint(webhook.id),
@@ -150,7 +151,7 @@ class Webhooks:
         await pipe.execute()
 
     async def remove(self, webhook_id: str) -> bool:
-        """Forget a webhook and all about it; False if there was none."""
+        """Delete a webhook with its state and logs; False if it is unknown."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hdel(keys.ENDPOINTS, webhook_id)
         pipe.delete(
@@ -163,7 +164,7 @@ class Webhooks:
         return bool((await pipe.execute())[0])
 
     async def replace(self, before: Webhook, after: Webhook) -> bool:
-        """Change a webhook's settings; False if somebody else did meanwhile, or removed it."""
+        """Store changed settings; False if the webhook was changed or removed meanwhile."""
         stored = await self._client.hget(keys.ENDPOINTS, before.id)
         if stored is None or Webhook.from_json(stored) != before:
             return False
@@ -173,12 +174,12 @@ class Webhooks:
         return is_done
 
     async def get(self, webhook_id: str) -> Webhook | None:
-        """The webhook of this id; None if there is none."""
+        """The webhook of this id; None if it is unknown."""
         stored = await self._client.hget(keys.ENDPOINTS, webhook_id)
         return Webhook.from_json(stored) if stored else None
 
     async def all(self) -> list[Webhook]:
-        """Every webhook, oldest first."""
+        """All webhooks, oldest first."""
         stored: dict[bytes, bytes] = await self._client.hgetall(keys.ENDPOINTS)
         webhooks = [
             decoded(Webhook.from_json, value, what=f"webhook {name!r}")
@@ -187,44 +188,44 @@ class Webhooks:
         return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
 
     async def state(self, webhook_id: str) -> State:
-        """The delivery state of a webhook now."""
+        """The delivery state of a webhook; an empty state for an unknown id."""
         return (await self.states([webhook_id]))[0]
 
     async def states(self, webhook_ids: Sequence[str]) -> list[State]:
-        """The same for many, with the first of their replays each."""
-        found: list[State] = []
+        """The delivery states of many webhooks in their order, each with its first replay only."""
+        states: list[State] = []
         for at in range(0, len(webhook_ids), _AT_ONCE):
             pipe = self._client.pipeline(transaction=False)
             for webhook_id in webhook_ids[at : at + _AT_ONCE]:
                 pipe.hgetall(keys.endpoint(webhook_id))
                 pipe.lrange(keys.replays(webhook_id), 0, 0)
             replies = iter(await pipe.execute())
-            found += [
+            states += [
                 State.from_fields(fields, first)
                 for fields, first in zip(replies, replies, strict=True)
             ]
-        return found
+        return states
 
     async def needed_from(self, shard: int) -> list[str]:
-        """What those who are neither disabled nor paused have not got yet, or get again: cursors
-        into a shard's stream."""
+        """Cursors in a shard's stream after which entries are still to be sent, or sent again, to
+        webhooks that are neither disabled nor paused."""
         active = [webhook.id for webhook in await self.all() if not webhook.paused]
-        found = []
+        cursors = []
         for state in await self.states(active):
             if not state.disabled and shard in state.cursors:
-                found.append(state.cursors[shard])
-            found += [r.after for r in state.replays if r.shard == shard and not state.disabled]
-        return found
+                cursors.append(state.cursors[shard])
+            cursors += [r.after for r in state.replays if r.shard == shard and not state.disabled]
+        return cursors
 
     async def order(self, webhook_id: str, **orders: str) -> None:
-        """Leave an order: `test` or `resume`."""
+        """Store an order for the worker of a webhook: `test` or `resume`."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(keys.endpoint(webhook_id), mapping=orders)
         _note_change(pipe, webhook_id)
         await pipe.execute()
 
     async def replay(self, webhook_id: str, ranges: Sequence[Range]) -> bool:
-        """Have ranges sent again, after those that wait already; False if that is too many."""
+        """Append ranges to the waiting replays; False, without a change, if they are too many."""
         key = keys.replays(webhook_id)
         if await self._client.llen(key) + len(ranges) > keys.REPLAYS_MAX:
             return False
@@ -235,7 +236,11 @@ class Webhooks:
         return True
 
     async def changes(self, after: str, *, block_ms: int) -> tuple[str, list[str]]:
-        """Ids of the endpoints that changed since, and where to go on from (at first `$`)."""
+        """Wait for changes after a position, `$` at first.
+
+        Returns:
+            The position for the next call, and the ids of the changed endpoints.
+        """
         if after == "$":
             newest = await self._client.xrevrange(keys.ENDPOINTS_CHANGES, count=1)
             return (newest[0][0].decode() if newest else "0-0"), []
@@ -247,7 +252,7 @@ class Webhooks:
     async def settle(
         self, acks: Sequence[tuple[Lease, Ack]], *, counters: Mapping[str, int]
     ) -> list[Settled]:
-        """Write acks, each if its lease is still ours and its endpoint is still there."""
+        """Store acks, each if this process still holds its lease and its endpoint exists."""
         epochs = {lease.name: lease.epoch for lease, _ in acks}
         numbers = {name: number for number, name in enumerate(epochs, 1)}
         names = [keys.OPERATIONS, keys.COUNTERS, *map(keys.epoch, epochs)]
@@ -267,17 +272,17 @@ class Webhooks:
         return [Settled(done) for done in await self._settle(keys=names, args=args)]
 
     async def attempts(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
-        """The newest attempts, newest first."""
+        """The last attempts, newest first, at most `limit`."""
         entries = await self._client.xrevrange(keys.attempts(webhook_id), count=limit)
         return [_record(entry_id, fields) for entry_id, fields in entries]
 
     async def dead_letters(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
-        """The newest ranges of events that were given up, newest first."""
+        """The last ranges of events whose delivery was given up, newest first."""
         entries = await self._client.xrevrange(keys.dead_letters(webhook_id), count=limit)
         return [_record(entry_id, fields) for entry_id, fields in entries]
 
     async def operations(self, *, limit: int) -> list[dict[str, Any]]:
-        """The newest events for operators, newest first."""
+        """The last events of the operations stream, newest first."""
         entries = await self._client.xrevrange(keys.OPERATIONS, count=limit)
         events = [_texts(fields) for _, fields in entries]
         return [{**event, "data": orjson.loads(event["data"])} for event in events]
@@ -304,7 +309,7 @@ def _pairs(fields: Mapping[str, Value]) -> Iterator[Value]:
 
 
 def _record(entry_id: bytes, fields: Mapping[bytes, bytes]) -> dict[str, str | int]:
-    """A log's entry: `time_ms`, and its fields, the numbers as such."""
+    """Decode a log entry: `time_ms` and its fields, those of _COUNTS as integers."""
     texts = _texts(fields)
     numbers = {name: int(texts[name]) for name in _COUNTS if name in texts}
     return {"time_ms": int(entry_id.partition(b"-")[0]), **texts, **numbers}
