@@ -1,11 +1,11 @@
-"""Open clients, run scripts, and tell faults of Redis from bugs of ours.
+"""Open clients, run scripts, and distinguish faults of Redis from our own bugs.
 
 Retries. redis-py resends a command whose reply was lost, so every write here is safe to send twice:
-writes are scripts or plain sets. Retries are few and quick, because a server that cannot reach
-Redis has something better to do (serve what it holds) and a worker waits in its own loop.
+writes are scripts or plain sets. Retries are few and quick: a server without Redis serves its
+cached pages meanwhile, and a worker waits in its own loop.
 
-Faults. Whatever Redis says that is not the fault of the command becomes Unavailable: workers wait
-and resume, writes are answered 503. What an operator has to mend comes with an advice.
+Faults. Every Redis error that the command did not cause becomes Unavailable: workers wait and
+resume, writes are answered with 503. If an operator must act, the exception has an `advice`.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
 RETRIES = 3
 MAX_CONNECTIONS = 64
-"""Of a process, beside READERS a shard; what needs more waits its turn."""
+"""Connections of a process, besides READERS a shard; more commands wait for a free connection."""
 READERS = 4
-"""Loops of one process that wait on a shard's stream, with all roles in it."""
+"""Loops of a process with all roles that block on a shard's stream."""
 
-_NOT_LET_IN = "DATELINE_REDIS_URL must carry the user and password that Redis has now"
-# First word of a reply → what the operator has to do; empty where it passes by itself.
+_WRONG_LOGIN = "DATELINE_REDIS_URL must have the user and password that Redis has now"
+# First word of an error reply → advice for the operator; empty if the fault passes by itself.
 FAULTS = {
     "BUSY": "",  # a script has run for long
     "CLUSTERDOWN": "",
@@ -53,7 +53,7 @@ FAULTS = {
     "LOADING": "",
     "MASTERDOWN": "",
     "MISCONF": "Redis cannot write to its disk: free some space there, and see its log",
-    "NOAUTH": _NOT_LET_IN,
+    "NOAUTH": _WRONG_LOGIN,
     "NOPERM": "the Redis user of DATELINE_REDIS_URL needs all commands on the keys dateline:*",
     "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write: start them",
     "NOSCRIPT": "",  # between its load and its use in a pipeline: a restart, SCRIPT FLUSH
@@ -61,23 +61,23 @@ FAULTS = {
     "READONLY": "Redis is a replica now: DATELINE_REDIS_URL must name the primary",
     "TRYAGAIN": "",
     "UNBLOCKED": "",  # a blocking read on a server that was demoted, or whose stream was deleted
-    "WRONGPASS": _NOT_LET_IN,
+    "WRONGPASS": _WRONG_LOGIN,
 }
-# Redis before 7 wraps what a script met: `ERR Error running script …: -OOM command not allowed …`;
-# redis-py what a pipeline met: `Command # 2 (…) of pipeline caused error: ('OOM command …',)`.
+# Redis before 7 wraps errors of a script: `ERR Error running script …: -OOM command not allowed …`;
+# redis-py those of a pipeline: `Command # 2 (…) of pipeline caused error: ('OOM command …',)`.
 _WRAPPED = re.compile(
     r"(?:[Ee]rror running script .*?-|of pipeline caused error: (?:\(['\"])?)([A-Z]+)\b", re.DOTALL
 )
-# What a server answers to a wrong password, and to a large command of a connection whose AUTH
-# failed; redis-py does not always keep the type of the first.
-_SHUT_OUT = re.compile("unauthenticated|username-password")
+# Replies to a wrong password, and to a large command on a connection whose AUTH failed; redis-py
+# does not always preserve the type of the first.
+_LOGIN_FAILED = re.compile("unauthenticated|username-password")
 _SCRIPTS = Path(__file__).parent / "lua"
 
 
 def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
-    """A client for `redis://`, `rediss://` or `unix://`; nothing is sent before the first use."""
+    """A client for `redis://`, `rediss://` or `unix://`; it connects at its first command."""
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
-    # One that waits: a burst of requests or polls would be refused by the pool otherwise.
+    # A blocking pool: others raise an error when a burst needs more connections than allowed.
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections(shards=shards),
@@ -94,14 +94,14 @@ def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
 
 
 def connections(*, shards: int) -> int:
-    """The most connections that a client opens."""
+    """Maximum number of connections of a client."""
     return MAX_CONNECTIONS + READERS * shards
 
 
 class Script(Generic[Reply]):
-    """A Lua script, called by its hash; a server that does not know it is sent it in full.
+    """A Lua script that is called by its hash, and sent in full to a server that does not know it.
 
-    `Script[int]` is a script whose reply is an integer: who loads a script states its reply.
+    `Script[int]` is a script whose reply is an integer; the code that loads a script states this.
     """
 
     def __init__(self, client: Client, source: str) -> None:
@@ -120,27 +120,27 @@ class Script(Generic[Reply]):
         return reply
 
     def load_in(self, pipe: Pipeline) -> None:
-        """Make it known at the head of a pipeline that runs it; adds one reply.
+        """Load the script at the start of a pipeline that runs it; this adds one reply.
 
-        The server does what a pipeline says in a row, so this needs no round trip of its own, and
-        a connection that is lost meanwhile has it sent again with the rest.
+        The server executes a pipeline in order, so this costs no separate round trip, and if the
+        pipeline is resent after a lost connection, so is the script.
         """
         pipe.execute_command("SCRIPT LOAD", self._source)
 
     def run_in(self, pipe: Pipeline, *, keys: Sequence[str], args: Sequence[Value] = ()) -> None:
-        """Run it in a pipeline that begins with `load_in`."""
+        """Run the script in a pipeline that begins with `load_in`."""
         pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
 
 
 def lua_script(client: Client, *names: str) -> Script[Reply]:
-    """The script that these .lua files make in a row; the caller states its reply."""
+    """The script made of these .lua files, joined in this order; the caller states its reply."""
     return Script(client, "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names))
 
 
 @contextmanager
 def redis_errors_as_unavailable() -> Iterator[None]:
-    """Raise Unavailable instead of what redis-py raises for faults of Redis, also in the exception
-    group of a task group if it holds nothing else."""
+    """Raise Unavailable in place of redis-py exceptions for faults of Redis; also for a group of a
+    task group in which all exceptions are such faults."""
     try:
         yield
     except RedisError as exc:
@@ -149,14 +149,14 @@ def redis_errors_as_unavailable() -> Iterator[None]:
             raise
         raise unavailable from exc
     except ExceptionGroup as group:
-        found = [_unavailable(exc) for exc in leaves_of(group)]
-        if not all(found):
+        faults = [_unavailable(exc) for exc in leaves_of(group)]
+        if not all(faults):
             raise
-        raise next(filter(None, found)) from group
+        raise next(filter(None, faults)) from group
 
 
 def leaves_of(exc: BaseException) -> list[BaseException]:
-    """The exceptions of a group and of the groups in it; a plain exception alone."""
+    """All exceptions of a group and its subgroups; for a plain exception, a list of it alone."""
     if isinstance(exc, BaseExceptionGroup):
         return [leaf for each in exc.exceptions for leaf in leaves_of(each)]
     return [exc]
@@ -177,11 +177,11 @@ def advice_of(exc: RedisError) -> str | None:
     """The remedy for a fault of Redis (empty if it passes by itself); None if the error is a bug in
     dateline."""
     text = str(exc)[:500]
-    if isinstance(exc, AuthenticationError) or _SHUT_OUT.search(text):
-        return _NOT_LET_IN
+    if isinstance(exc, AuthenticationError) or _LOGIN_FAILED.search(text):
+        return _WRONG_LOGIN
     if isinstance(exc, ResponseError):
         inside = _WRAPPED.search(text)
-        # redis-py takes the first word off the replies that it has a type for.
+        # redis-py removes the first word of the replies for which it has an exception type.
         word = inside.group(1) if inside else exc.status_code or text.partition(" ")[0]
         if word in FAULTS:
             return FAULTS[word]
@@ -191,11 +191,11 @@ def advice_of(exc: RedisError) -> str | None:
 
 
 async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> None:
-    """Refuse a server that would lose articles, and a SHARDS that is not the archive's.
+    """Refuse a server that would lose articles, and a SHARDS that differs from the archive's.
 
     Raises:
-        Unavailable: Redis is not there, or cannot be written to now.
-        StartFailed: it refuses a command that the check needs.
+        Unavailable: Redis is unreachable, or refuses writes now.
+        StartFailed: Redis refuses a command that the check needs.
         InvalidSettings: the archive was written with another SHARDS, or Redis may drop data.
     """
     try:
@@ -228,7 +228,7 @@ async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> 
 
 
 async def _config(client: Client, name: str) -> str:
-    # Hosted servers forbid CONFIG; then the operator's word has to do.
+    # Hosted servers forbid CONFIG; their configuration is not checked.
     try:
         return (await client.config_get(name)).get(name, "")
     except ResponseError:

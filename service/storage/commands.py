@@ -1,11 +1,11 @@
 """The Redis commands that storage uses, with the types of their replies.
 
-redis-py's own types say neither that replies are bytes here nor that a pipeline's commands are not
-awaited. These Protocols state what `connect` gives: RESP2, nothing decoded.
+redis-py's own types do not state that replies are bytes here, nor that a pipeline's commands are
+not awaited. These Protocols describe the client of `connect`: RESP2, nothing decoded.
 tests/storage/test_commands.py compares each reply with its type on a real server.
 
-A pipeline's commands give nothing; `execute` gives their replies in order, each of the type that
-`Client` states for the command. Callers name that type where they take the replies.
+A pipeline's commands return nothing; `execute` returns their replies in order, each of the type
+that `Client` states for the command. Callers annotate the replies with that type.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
 Value: TypeAlias = str | bytes | int | float
-"""What a command takes as an argument or a value."""
+"""An argument or a value of a command."""
 Bound: TypeAlias = str | int
 """An end of a range: a number, `(5` without the 5 itself, `-inf`, `+`."""
 StreamEntry: TypeAlias = tuple[bytes, dict[bytes, bytes]]
 """(entry id, fields)."""
 PendingEntry: TypeAlias = tuple[bytes | None, dict[bytes, bytes] | None]
-"""The same, read again by a group: no fields, and before Redis 7 no id, once it is deleted."""
+"""A pending entry, read again by a group: a deleted one has no fields, and before Redis 7 no id."""
 ScoredMembers: TypeAlias = list[tuple[bytes, float]]
 StreamReply: TypeAlias = list[list[Any]]
-"""[stream, list of its entries] for each stream that has something; empty after the block time."""
+"""[stream, list of its entries] for each stream with new entries; empty after the block time."""
 
 
 class PubSub(Protocol):
-    """Messages of the channels that were subscribed to."""
+    """A subscription to channels, and its messages."""
 
     async def subscribe(self, *channels: str) -> None: ...
     async def get_message(
@@ -39,7 +39,7 @@ class PubSub(Protocol):
 
 
 class Pipeline(Protocol):
-    """Commands to be sent at once by `execute`."""
+    """Commands that `execute` sends together."""
 
     def execute_command(self, *args: Value) -> Any: ...
     def get(self, name: str) -> Any: ...
@@ -165,7 +165,7 @@ class Client(Protocol):
     async def xautoclaim(
         self, name: str, groupname: str, consumername: str, min_idle_time: int, *, count: int
     ) -> list[Any]:
-        """[id to go on from, entries]; since Redis 7 a third item: ids of deleted entries."""
+        """[id for the next call, entries]; since Redis 7 a third item: ids of deleted entries."""
 
     async def xack(self, name: str, groupname: str, *ids: bytes) -> int: ...
     async def xinfo_groups(self, name: str) -> list[dict[str, Any]]:

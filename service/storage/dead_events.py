@@ -1,7 +1,7 @@
 """Dead letters of our own consumer groups: events that could not be processed after several tries.
 
-A dead letter is acknowledged, so that it holds nobody up, and its article is tried again less and
-less often, in its newest revision. It leaves the list when a try succeeds.
+A dead letter is acknowledged, so that it does not block other events, and the newest revision of
+its article is tried again at growing intervals. It is removed when a try succeeds.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ class DeadEvent:
     group: str
     article_id: str
     entry_id: str
-    """Of the stream entry; empty if it was found without its event."""
+    """Id of the stream entry; empty if the article failed without an event."""
     reason: str
     tries: int
     since: str
-    """RFC 3339."""
+    """Time of the first failure, RFC 3339."""
     retry_ms: int | None
-    """When it is tried again; None if only an operator's order does that: its worker died of it."""
+    """Time of the next try; None if it needs an operator's order, because workers died of it."""
 
     def tried_again(self, reason: str, *, now: datetime) -> DeadEvent:
-        """Return it after one more failure, to be retried later than the last time."""
+        """Return a copy after one more failure, with a longer delay until the next try."""
         tries = self.tries + 1
         return replace(self, reason=reason, tries=tries, retry_ms=_retry_ms(tries, now))
 
@@ -51,7 +51,7 @@ def dead_event(
     """Return a new dead letter.
 
     Args:
-        is_deadly: whether processes ended while they had it; it is then not tried again by itself.
+        is_deadly: whether processes died while they processed it; only an order retries it then.
     """
     return DeadEvent(
         group=group,
@@ -81,7 +81,7 @@ class DeadEvents:
         """Add a dead letter and acknowledge its stream entry, in one step.
 
         Args:
-            is_dirty: whether to take the article out of the set of those whose index is behind.
+            is_dirty: whether to remove the article from the set of those with an outdated index.
         """
         shard = keys.shard_of(event.article_id, self._shards)
         await self._bury(
@@ -93,13 +93,13 @@ class DeadEvents:
         )  # fmt: skip
 
     async def put(self, event: DeadEvent) -> None:
-        """Replace a dead letter."""
+        """Store a dead letter in place of the one of the same group and article."""
         name = keys.dead_events(keys.shard_of(event.article_id, self._shards))
         field = _field(event.group, event.article_id)
         await self._client.hset(name, field, orjson.dumps(event))
 
     async def due(self, group: str, *, shard: int, now: datetime) -> list[DeadEvent]:
-        """Some dead letters of a group that are to be tried again now."""
+        """Dead letters of a group whose next try is due, at most MAX_AT_ONCE."""
         now_ms = times.to_ms(now)
         events = await self._of_shard(shard)
         return [
@@ -115,7 +115,7 @@ class DeadEvents:
             await self._client.hdel(name, _field(group, article_id))
 
     async def begin_try(self, group: str, event: Event) -> int:
-        """Note that this process is about to process an event that others may have died of.
+        """Count a try before this process handles an event that other processes may have died of.
 
         Returns:
             How many tries began and did not end, this one included.
@@ -124,24 +124,24 @@ class DeadEvents:
         return await self._client.hincrby(name, f"{group} {event.entry_id}", 1)
 
     async def end_try(self, group: str, event: Event) -> None:
-        """Remove the note: this process has survived the event."""
+        """Remove the count: this process has survived the event."""
         await self._client.hdel(keys.event_tries(event.shard), f"{group} {event.entry_id}")
 
     async def all(self) -> list[DeadEvent]:
-        """All dead letters, the oldest first."""
+        """All dead letters, oldest first."""
         events = [e for shard in range(self._shards) for e in await self._of_shard(shard)]
         return sorted(events, key=lambda event: (event.since, event.article_id))
 
     async def count(self) -> int:
-        """The number of dead letters."""
+        """Number of dead letters in all shards."""
         counts = [await self._client.hlen(keys.dead_events(s)) for s in range(self._shards)]
         return sum(map(int, counts))
 
     async def retry(self, article_ids: Collection[str] = (), *, now: datetime) -> int:
-        """Have dead letters tried again within seconds: those of these articles, or all.
+        """Make dead letters due now: those of these articles, or all.
 
         Returns:
-            How many.
+            The number of dead letters that are due now.
         """
         events = [e for e in await self.all() if not article_ids or e.article_id in article_ids]
         for event in events:

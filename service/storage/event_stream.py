@@ -66,7 +66,7 @@ class EventStream:
     async def read_group(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
         """Up to `count` new events for this consumer, oldest first; waits up to BLOCK_MS for them.
 
-        A group that is gone (the stream was deleted) is made anew.
+        A missing group (the stream was deleted) is created again.
         """
         return await self._read_group(shard, group, consumer, ">", count=count, block=BLOCK_MS)
 

@@ -1,8 +1,8 @@
-"""Faults: what cannot be done now, and why; a fault of one thing costs that thing.
+"""Faults: which things fail now, and why. A fault of one thing must not stop the others.
 
-A loop or server that meets an error of our own code or of the stored data isolates the thing it
-was about (a page, an event, a source, an endpoint, a stored value), reports it here and continues.
-`dateline status`, `/readyz` and `/metrics` show what was reported.
+A loop or server that meets an error of our own code or of the stored data isolates the thing that
+caused it (a page, an event, a source, an endpoint, a stored value), reports it here and continues.
+`dateline status`, `/readyz` and `/metrics` show the reports.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ MAX_REASON = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """A thing that could not be done."""
+    """A thing whose processing failed."""
 
     kind: str
     """page, event, source, endpoint, article, stored value, loop."""
     name: str
-    """Which one: a path, an id, a URL."""
+    """Identifies it within its kind: a path, an id, a URL."""
     reason: str
     count: int
-    """How often it happened."""
+    """How often it failed."""
     first: str
-    """RFC 3339."""
+    """Time of the first failure, RFC 3339."""
     last: str
-    """RFC 3339."""
+    """Time of the last failure, RFC 3339."""
 
 
 @dataclass(slots=True)
@@ -57,15 +57,15 @@ class _Report:
 
 
 class Faults:
-    """Reports of this process, and those of all processes as they stand in Redis."""
+    """Writes the faults of this process to Redis, and reads those of all processes."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._reported: LRUCache[tuple[str, str], _Report] = LRUCache(MAX_KNOWN)
 
     async def report(self, kind: str, name: str, exc: BaseException, *, now: datetime) -> None:
-        """Log a fault with its traceback (equal ones once a minute), count it, and note it in
-        Redis. It never raises for a Redis that is away."""
+        """Log a fault with its traceback (equal ones once a minute), count it, and store it in
+        Redis. It does not raise if Redis is unreachable."""
         logger.error("a fault was isolated", extra={"kind": kind, "of": name}, exc_info=exc)
         report = self._reported.setdefault((kind, name), _Report())
         report.count += 1
@@ -107,13 +107,13 @@ class Faults:
             await self._client.hdel(keys.FAULTS, *(_field(f.kind, f.name) for f in useless))
 
     async def clear(self, kind: str, name: str) -> None:
-        """Forget a fault that this process reported, because the same thing was done now."""
+        """Remove a fault that this process reported: the same thing has succeeded now."""
         if self._reported.pop((kind, name), None) is not None:
             with suppress(Unavailable), redis_errors_as_unavailable():
                 await self._client.hdel(keys.FAULTS, _field(kind, name))
 
     async def all(self, *, now: datetime) -> list[Fault]:
-        """The faults of the last day, the newest first."""
+        """The faults of the last day, newest first."""
         faults = [fault for fault in await self._all() if not _is_over(fault, now)]
         return sorted(faults, key=lambda fault: fault.last, reverse=True)
 
@@ -124,7 +124,7 @@ class Faults:
 
 
 def reason_of(exc: BaseException) -> str:
-    """One line: the exception's type and text; of a group, its first exception's."""
+    """Type and text of an exception, or of the first one of a group, in one line."""
     while isinstance(exc, BaseExceptionGroup):
         exc = exc.exceptions[0]
     return " ".join(f"{type(exc).__name__}: {exc}".split())[:MAX_REASON]

@@ -95,7 +95,7 @@ PUSHES = "dateline:{0}:pushes"
 PUSHES_MAX, PUSH_MAX_BYTES = 100, 2_000_000
 
 # dateline:{0}:endpoints:changes · stream · about CHANGES_MAX entries · API, CLI → deliver. Field
-# `id`: a webhook or subscription that was made, changed, removed, or has an order to be seen to.
+# `id`: a webhook or subscription that was made, changed, removed, or has a new order.
 ENDPOINTS_CHANGES = "dateline:{0}:endpoints:changes"
 CHANGES_MAX = 10_000
 

@@ -11,13 +11,13 @@ from service.storage.stored import decoded
 
 
 class PrivateFeeds:
-    """Private feeds, each with an address for one subscriber."""
+    """Private feeds, each with a URL for one subscriber."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def add(self, feed: PrivateFeed) -> None:
-        """Keep a private feed, under the hash of its token."""
+        """Store a private feed under the hash of its token."""
         fields = {**feed.to_public(), "category": feed.category}
         fields.pop("view", None)
         await self._client.hset(keys.PRIVATE_FEEDS, feed.token_hash, orjson.dumps(fields))
@@ -28,7 +28,7 @@ class PrivateFeeds:
         return PrivateFeed(token_hash=token_hash, **orjson.loads(stored)) if stored else None
 
     async def all(self) -> list[PrivateFeed]:
-        """Every private feed, oldest first."""
+        """All private feeds, oldest first."""
         stored = await self._client.hgetall(keys.PRIVATE_FEEDS)
         feeds = [
             decoded(_private_feed, pair, what=f"private feed {pair[0]!r}")
@@ -37,7 +37,7 @@ class PrivateFeeds:
         return sorted((feed for feed in feeds if feed), key=lambda feed: feed.created)
 
     async def revoke(self, feed: PrivateFeed) -> None:
-        """Remove a private feed: its address answers 404 from now on."""
+        """Delete a private feed: its URLs answer 404 from now on."""
         await self._client.hdel(keys.PRIVATE_FEEDS, feed.token_hash)
 
 

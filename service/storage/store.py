@@ -1,4 +1,4 @@
-"""All of storage behind one client."""
+"""The Store: the objects of all nouns, which share one Redis client."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Store:
     tokens: Tokens
 
     async def ping(self) -> None:
-        """Raise unless Redis answers."""
+        """Raise a redis-py exception unless Redis answers."""
         await self.client.ping()
 
     async def check_writable(self) -> None:
@@ -67,14 +67,14 @@ class Store:
         await self.client.psetex(keys.PROBE, keys.PROBE_TTL_MS, b"1")
 
     async def count(self, counters: Mapping[str, int]) -> None:
-        """Add to counters that /metrics shows; names are lower-case with underscores."""
+        """Add to the counters of /metrics; their names are lower-case with underscores."""
         pipe = self.client.pipeline(transaction=False)
         for name, amount in counters.items():
             pipe.hincrby(keys.COUNTERS, name, amount)
         await pipe.execute()
 
     async def counters(self) -> dict[str, int]:
-        """All counters since the archive began."""
+        """All counters; they count from the creation of the archive."""
         counters = await self.client.hgetall(keys.COUNTERS)
         return {name.decode(): int(value) for name, value in counters.items()}
 
@@ -83,11 +83,11 @@ class Store:
 async def open_store(
     settings: Settings, *, check: bool = True, stop: asyncio.Event | None = None
 ) -> AsyncIterator[Store]:
-    """The store that the settings name, closed at the end.
+    """Open the store of these settings, and close it at the end.
 
     Args:
-        stop: if given, wait for a Redis that is not ready yet (it loads its file, was demoted, is
-            away) until this is set; without it, fail at once. Long-lived processes wait.
+        stop: if given, wait until this is set for a Redis that is not ready (it loads its file, was
+            demoted, is unreachable); without it, fail at once. Long-lived processes wait.
 
     Raises:
         StartFailed, InvalidSettings: if `check` finds an unsuitable server (`check_server`).
@@ -127,7 +127,7 @@ async def _check(client: Client, settings: Settings, stop: asyncio.Event | None)
 
 
 def of_client(client: Client, *, shards: int) -> Store:
-    """The store behind a client that is open."""
+    """A Store on an open client; the caller closes the client."""
     return Store(
         client=client,
         articles=Articles(client, shards=shards),

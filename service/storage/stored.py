@@ -1,4 +1,4 @@
-"""Stored values that are decoded many at a time: one that cannot be decoded costs only itself."""
+"""Decode stored values in bulk: a value that cannot be decoded is skipped and logged."""
 
 from __future__ import annotations
 

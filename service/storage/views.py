@@ -1,4 +1,4 @@
-"""Views in Redis, and their indexes, which are those of categories."""
+"""Views in Redis. Their indexes have the form of category indexes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from service.storage.stored import decoded
 
 
 class Views:
-    """Saved selections. A number rises at each change, so that workers see it at once."""
+    """Saved selections. A counter rises at each change, so that workers notice it at once."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
 
     async def put(self, view: View) -> None:
-        """Keep a view, replacing one of the same name; its index is built anew."""
+        """Store a view in place of one with the same name; its index is built again."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(keys.VIEWS, view.name, orjson.dumps(view.to_public()))
         pipe.hdel(keys.VIEWS_BUILT, view.name)
@@ -29,7 +29,7 @@ class Views:
         await self._clear(view.path)
 
     async def remove(self, view: View) -> bool:
-        """Forget a view and its index; whether there was one."""
+        """Delete a view and its index; False if it is unknown."""
         pipe = self._client.pipeline(transaction=True)
         pipe.hdel(keys.VIEWS, view.name)
         pipe.hdel(keys.VIEWS_BUILT, view.name)
@@ -44,28 +44,28 @@ class Views:
             await self._client.unlink(*names)
 
     async def get(self, name: str) -> View | None:
-        """The view of this name; None if there is none."""
+        """The view of this name; None if it is unknown."""
         stored = await self._client.hget(keys.VIEWS, name)
         return _view(stored) if stored else None
 
     async def all(self) -> list[View]:
-        """Every view, sorted by name."""
+        """All views, sorted by name."""
         stored = await self._client.hgetall(keys.VIEWS)
         views = [decoded(_view, stored[name], what=f"view {name!r}") for name in sorted(stored)]
         return [view for view in views if view]
 
     async def changes(self) -> int:
-        """How often views were changed; equal numbers mean equal views."""
+        """Number of changes of views so far; equal numbers mean equal views."""
         return int(await self._client.get(keys.VIEWS_CHANGED) or 0)
 
     async def note_built(self, name: str, *, examined: int, is_done: bool) -> None:
-        """How far the index of a view has come."""
+        """Store the progress of a view's index: the number of examined articles."""
         await self._client.hset(
             keys.VIEWS_BUILT, name, orjson.dumps({"examined": examined, "done": is_done})
         )
 
     async def built(self) -> dict[str, dict[str, Any]]:
-        """View name → `examined` articles, `done`; of those that were begun."""
+        """View name → progress of its index (`examined`, `done`), for indexes that were begun."""
         stored = await self._client.hgetall(keys.VIEWS_BUILT)
         return {name.decode(): orjson.loads(state) for name, state in stored.items()}
 

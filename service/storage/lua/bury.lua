@@ -2,8 +2,8 @@
 --
 -- KEYS  1 dead letters  2 stream  3 dirty
 -- ARGV  1 field  2 dead letter as JSON  3 group  4 stream entry id ('' if none)
---       5 article id to take out of the dirty set ('' if none)
--- Gives 1.
+--       5 article id to remove from the dirty set ('' if none)
+-- Returns 1.
 
 redis.call('HLEN', KEYS[1])
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
