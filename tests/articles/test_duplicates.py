@@ -220,7 +220,7 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
     events = await store.event_stream.newest(0, count=9)
     for _ in range(3):
         for event in events:
-            await finder._judge(event)
+            await finder._judge(event.subject)
     assert 1 == (await stored(store, second)).duplicate_revision
     assert ("all", "a", "a/b") == (await stored(store, second)).hidden_in
 
