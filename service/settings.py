@@ -50,6 +50,7 @@ class Settings(BaseModel):
     api_token: str = ""
     timezone: ZoneInfo = ZoneInfo("UTC")
     allowed_networks: tuple[Network, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     poll_min_s: Seconds = 300
     poll_default_s: Seconds = 1800
     poll_max_s: Seconds = 86_400
@@ -117,7 +118,10 @@ class Settings(BaseModel):
         except (ValueError, OSError, KeyError) as exc:
             raise ValueError("is not an IANA time zone such as Europe/Paris") from exc
 
-    @field_validator("allowed_networks", "hub_pings", "webhook_retry_schedule_s", mode="before")
+    @field_validator(
+        "allowed_networks", "trusted_proxies", "hub_pings", "webhook_retry_schedule_s",
+        mode="before",
+    )  # fmt: skip
     @classmethod
     def _list(cls, value: object) -> object:
         return [item.strip() for item in value.split(",")] if isinstance(value, str) else value
