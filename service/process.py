@@ -130,6 +130,12 @@ def _place_of(task: asyncio.Task[Any]) -> str:
     return f"{outermost} > {getattr(inner, '__qualname__', '?')}{line}"
 
 
+def open_file_limit() -> int:
+    """How many files this process may have open now."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return MAX_OPEN_FILES if soft == resource.RLIM_INFINITY else soft
+
+
 def raise_file_limit() -> int:
     """Raise the soft limit on open files to the hard limit, at most MAX_OPEN_FILES.
 

@@ -78,6 +78,14 @@ class Settings(BaseModel):
     recheck_s: Seconds = 5
     cache_max_bytes: int = Field(default=128_000_000, ge=1_000_000)
     api_max_bytes: int = Field(default=16_000_000, ge=1000)
+    max_connections: int = Field(default=0, ge=0)
+    max_connections_per_address: int = Field(default=0, ge=0)
+    events_max_streams: int = Field(default=0, ge=0)
+    events_max_per_address: int = Field(default=0, ge=0)
+    head_timeout_s: Seconds = 20
+    body_timeout_s: Seconds = 30
+    send_timeout_s: Seconds = 30
+    keepalive_timeout_s: Seconds = 75
     worker_ordinal: int = Field(default=0, ge=0)
     drain_s: Seconds = 10
     site_title: str = "dateline"

@@ -1,4 +1,4 @@
-"""A whole dateline as its user starts it: `dateline up` in a process of its own."""
+"""A dateline as its user starts it, in processes of its own: `dateline up`, or servers alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.waiting import PATIENCE, within
+from service.settings import Settings
+from tests.waiting import PATIENCE, wait_until, within
 
 ROOT = Path(__file__).parent.parent
 START_TIMEOUT_S = 25
@@ -127,3 +128,51 @@ async def _until_up(found: Running) -> None:
         while "dateline is up" not in found.text():
             assert found.process.returncode is None, found.text()
             await asyncio.sleep(0.02)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serving:
+    """A server process of the test's own."""
+
+    process: asyncio.subprocess.Process
+    port: int
+    output: Path
+
+    def text(self) -> str:
+        """What it printed so far."""
+        return self.output.read_text("utf-8", "replace")
+
+
+@asynccontextmanager
+async def serving(
+    settings: Settings, folder: Path, *, files: int = 0, is_hard: bool = False, port: int = 0
+) -> AsyncIterator[Serving]:
+    """`dateline serve`; killed at the end if it still runs.
+
+    Args:
+        files: its limit on open files, which it raises unless that is hard; 0: as the tests have.
+        port: shared with other servers; 0: a free one.
+    """
+    port = port or free_port()
+    output = folder / f"output-{len(list(folder.glob('output-*')))}"
+    limit = f"ulimit {'' if is_hard else '-S '}-n {files}; " if files else ""
+    with output.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            "sh", "-c", f"{limit}exec {sys.executable} -m service serve",
+            stdout=file, stderr=file, cwd=folder,
+            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
+                 "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+    server = Serving(process=process, port=port, output=output)
+    try:
+
+        async def is_serving() -> bool:
+            assert process.returncode is None, server.text()
+            return ": serving " in server.text()
+
+        await wait_until(is_serving)
+        yield server
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()

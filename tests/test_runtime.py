@@ -7,9 +7,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -21,8 +19,8 @@ from redis.exceptions import ResponseError
 from service.process import end_within, raise_file_limit
 from service.settings import Settings
 from service.storage.store import Store
-from tests.running import ROOT, free_port
-from tests.waiting import wait_until, within
+from tests.running import ROOT, serving
+from tests.waiting import within
 from workers import runtime, schedule
 
 
@@ -223,40 +221,6 @@ async def test_a_role_that_cannot_work_ends(
     assert b"WRONGTYPE" in out
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Serving:
-    """A server process of the test's own."""
-
-    process: asyncio.subprocess.Process
-    port: int
-    output: Path
-
-
-@asynccontextmanager
-async def serving(settings: Settings, folder: Path, *, files: str = "") -> AsyncIterator[Serving]:
-    """`dateline serve`, with that soft limit on open files; killed at the end if it still runs."""
-    port, output = free_port(), folder / "output"
-    limit = f"ulimit -S -n {files}; " if files else ""
-    with output.open("wb") as file:
-        process = await asyncio.create_subprocess_exec(
-            "sh", "-c", f"{limit}exec {sys.executable} -m service serve",
-            stdout=file, stderr=file, cwd=folder,
-            env={**os.environ, **settings.to_env(), "DATELINE_PORT": str(port),
-                 "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
-    try:
-
-        async def is_serving() -> bool:
-            return "serving" in output.read_text()
-
-        await wait_until(is_serving)
-        yield Serving(process=process, port=port, output=output)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-
-
 async def test_a_server_that_cannot_read_the_stream_ends(
     settings: Settings, redis: Redis, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
@@ -279,7 +243,10 @@ async def test_more_readers_than_the_usual_limit_on_files(
 ) -> None:
     """A server that is started with room for 200 files raises its limit: 300 readers of /events
     leave it on the air, and do not hold up its end."""
-    async with serving(settings, tmp_path, files="200") as server:
+    many = settings.model_copy(
+        update={"max_connections_per_address": 400, "events_max_per_address": 400}
+    )
+    async with serving(many, tmp_path, files=200) as server:
         writers = []
         for path in ["/events"] * 300 + ["/livez"]:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

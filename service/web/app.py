@@ -13,7 +13,7 @@ from aiohttp import web
 
 from service.errors import Unavailable
 from service.feeds.formats import FORMATS
-from service.process import stopping_group
+from service.process import open_file_limit, stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
@@ -27,10 +27,13 @@ from service.web.request.keys import (
     SETTINGS,
     STOP,
     STORE,
+    STREAMS,
     TOKENS,
 )
 from service.web.routes import ROUTES
+from service.web.serving.address_limit import AddressLimit
 from service.web.serving.event_broadcast import Broadcast
+from service.web.serving.limits import limits_of
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
@@ -42,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 # A longer wait would delay the first change after a lost connection.
 RECONNECT_S = 1.0
+# For those who check the health of a server that has no room: answered beyond the limits.
+HEALTH_PATHS = ("/livez", "/readyz", "/metrics")
+RETRY_AFTER_S = 5
 
 
 def utc_now() -> datetime:
@@ -69,6 +75,8 @@ def create_app(
     )
     app[SETTINGS], app[CLOCK] = settings, now
     app[STOP] = stop or asyncio.Event()
+    limits = limits_of(settings, open_files=open_file_limit())
+    app[STREAMS] = AddressLimit(total=limits.streams, per_address=limits.streams_per_address)
     app.cleanup_ctx.append(partial(_resources, token=token))
     app.cleanup_ctx.append(_listening_to_changes)
     app.on_response_prepare.append(_sign)
@@ -92,23 +100,64 @@ async def _sign(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def serve_hot(
-    cache: PageCache, handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+    cache: PageCache,
+    handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    *,
+    draining: asyncio.Event,
 ) -> Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]:
-    """A handler that answers hot pages by one look-up, before routing, and leaves the rest."""
+    """A handler that answers hot pages by one look-up, before routing, and leaves the rest.
+
+    Args:
+        draining: once it is set, every answer closes its connection and says so, so that no client
+            sends another request on it.
+    """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.method in ("GET", "HEAD") and not request.body_exists:
-            hot = cache.hot(request.raw_path)
-            ready = hot.prepared.answer(request) if hot else None
-            if hot and ready:
-                if isinstance(ready, PreparedResponse) and isinstance(
-                    request.protocol, CachingConnection
-                ):
-                    request.protocol.remember(hot, ready)
-                return ready
-        return await handle(request)
+        if request.protocol.writing_paused:
+            # Answers to requests that were sent ahead would fill the memory.
+            await request.writer.drain()
+        connection = request.protocol if isinstance(request.protocol, CachingConnection) else None
+        if connection and connection.is_for_health and request.path not in HEALTH_PATHS:
+            return _no_room()
+        ready = None if draining.is_set() else _hot_answer(cache, request, connection)
+        if ready:
+            return ready
+        try:
+            response = await handle(request)
+        except web.HTTPException as redirect:
+            if draining.is_set():
+                redirect.force_close()
+            raise
+        return _closing(response) if draining.is_set() else response
 
     return answer
+
+
+def _hot_answer(
+    cache: PageCache, request: web.BaseRequest, connection: CachingConnection | None
+) -> web.StreamResponse | None:
+    """The answer that one look-up gives; the connection gives it without parsing from now on."""
+    if request.method not in ("GET", "HEAD") or request.body_exists:
+        return None
+    hot = cache.hot(request.raw_path)
+    ready = hot.prepared.answer(request) if hot else None
+    if hot and connection and isinstance(ready, PreparedResponse):
+        connection.remember(hot, ready)
+    return ready
+
+
+def _closing(response: web.StreamResponse) -> web.StreamResponse:
+    """The same answer, after which the connection is closed."""
+    closing = response.plain() if isinstance(response, PreparedResponse) else response
+    closing.force_close()
+    return closing
+
+
+def _no_room() -> web.Response:
+    headers = {"Retry-After": str(RETRY_AFTER_S), "Cache-Control": "no-store"}
+    response = web.Response(status=503, headers=headers, text="too many connections\n")
+    response.force_close()
+    return response
 
 
 @asynccontextmanager

@@ -14,24 +14,29 @@ from service import process
 from service.errors import StartFailed
 from service.manage import tokens
 from service.settings import Settings
-from service.storage import client
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot, utc_now
-from service.web.request.keys import CACHE
-from service.web.serving.connection_limit import ConnectionLimit
+from service.web.request.keys import CACHE, EVENTS
+from service.web.serving.connections import Connections
+from service.web.serving.drain import SHARE, drain
+from service.web.serving.limits import limits_of
+from service.web.serving.listening import bound_unsent
 from service.web.serving.request_cache import make_site
+from service.web.serving.slow_clients import SlowClients
 
 logger = logging.getLogger(__name__)
 
-# Requests in flight finish; 0.5 s was measured to finish none of 50 slow ones, 10 s all.
 BACKLOG = 1_024
-KEEPALIVE_S = 75
-# For files, threads and what libraries open, besides the connections of clients and those to Redis.
-RESERVED_FILES = 64
+MAX_UNSENT_BYTES = 262_144
+"""Of an answer in the kernel, before its client has room for it; else Linux takes 4 MB. What is not
+in the kernel is shared by all clients of a page, and shows who is slow."""
+IN_FLIGHT_SHARE = (process.DRAIN_SHARE - SHARE) / 2
+"""Of DRAIN_S, for requests that are in flight when the rest is drained. It is waited for twice: for
+them to end by themselves, then for those that were cancelled."""
 
 
 async def serve(settings: Settings, *, first_token: str) -> None:
-    """Serve until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT, and drain.
 
     Args:
         first_token: what the first start wrote to the data dir; empty if DATELINE_API_TOKEN is set.
@@ -39,40 +44,65 @@ async def serve(settings: Settings, *, first_token: str) -> None:
     Raises:
         StartFailed, InvalidSettings: the port is in use, or Redis cannot be reached or used.
     """
-    limit = ConnectionLimit(
-        process.raise_file_limit(),
-        reserved=RESERVED_FILES + client.connections(shards=settings.shards),
+    limits = limits_of(settings, open_files=process.raise_file_limit())
+    connections = Connections(
+        total=limits.connections,
+        per_address=limits.connections_per_address,
+        trusted=settings.trusted_proxies,
     )
-    stop = asyncio.Event()
+    stop, draining = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_store(settings, stop=stop) as store:
         if first_token:
             await tokens.register_first(store, first_token, now=utc_now())
     app = create_app(settings, token=settings.api_token, stop=stop)
+    runner = await _set_up(app, settings, draining)
+    try:
+        site = await make_site(
+            runner,
+            listen(settings),
+            cache=app[CACHE].repeated,
+            connections=connections,
+            backlog=BACKLOG,
+        )
+        await site.start()
+        shown = {"url": settings.base_url, "max_connections": limits.connections}
+        logger.info("serving", extra=shown)
+        process.freeze_garbage_collector()
+        slow_clients = SlowClients(
+            connections,
+            head_timeout_s=settings.head_timeout_s,
+            send_timeout_s=settings.send_timeout_s,
+        )
+        async with process.stopping_group(stop) as group:
+            group.create_task(slow_clients.run(stop))
+            await stop.wait()
+        process.end_within(settings.drain_s)
+        draining.set()
+        app[CACHE].repeated.close()
+        await drain(site, connections, drain_s=settings.drain_s, end_streams=app[EVENTS].close)
+    finally:
+        process.end_within(settings.drain_s)
+        await runner.cleanup()
+
+
+async def _set_up(
+    app: web.Application, settings: Settings, draining: asyncio.Event
+) -> web.AppRunner:
+    """The runner of an application, whose resources are open."""
     runner = web.AppRunner(
         app,
         access_log=None,
-        # aiohttp waits this long twice: for the handlers, then for those that it has cancelled.
-        shutdown_timeout=process.DRAIN_SHARE * settings.drain_s / 2,
-        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=IN_FLIGHT_SHARE * settings.drain_s,
+        keepalive_timeout=settings.keepalive_timeout_s,
     )
     await runner.setup()
     # aiohttp reads this attribute at each new connection.
     assert runner.server is not None  # noqa: S101 -- setup() makes it
-    runner.server.request_handler = serve_hot(app[CACHE], runner.server.request_handler)
-    try:
-        site = await make_site(
-            runner, listen(settings), cache=app[CACHE].repeated, limit=limit, backlog=BACKLOG
-        )
-        await site.start()
-        shown = {"url": settings.base_url, "max_connections": limit.max_connections}
-        logger.info("serving", extra=shown)
-        process.freeze_garbage_collector()
-        await stop.wait()
-    finally:
-        process.end_within(settings.drain_s)
-        await runner.cleanup()
+    handle = runner.server.request_handler
+    runner.server.request_handler = serve_hot(app[CACHE], handle, draining=draining)
+    return runner
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -84,6 +114,7 @@ def listen(settings: Settings) -> socket.socket:
     sock = socket.socket(settings.family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound_unsent(sock, MAX_UNSENT_BYTES)
     try:
         sock.bind((settings.host, settings.port))
     except OSError as exc:

@@ -151,8 +151,8 @@ async def test_bounds(client: Client) -> None:
 
 
 async def test_a_body_that_never_comes(settings: Settings, store: Store, clock: Clock) -> None:
-    """The answer is 408 after FETCH_TIMEOUT_S."""
-    quick = settings.model_copy(update={"fetch_timeout_s": 0.1})
+    """The answer is 408 after BODY_TIMEOUT_S."""
+    quick = settings.model_copy(update={"body_timeout_s": 0.1})
     app = create_app(quick, token=TOKEN, now=clock)
     async with TestServer(app) as server:
         reader, writer = await asyncio.open_connection(server.host, server.port)

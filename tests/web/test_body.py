@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import io
+import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import brotli
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
 
 from service.decoding import Decoder
 from service.settings import Settings
@@ -20,6 +24,7 @@ from service.storage.store import Store
 from service.web.app import create_app
 from service.web.routes import ROUTES
 from tests.conftest import AUTH, TOKEN, Clock
+from tests.running import serving
 from tests.waiting import within
 
 Client = TestClient[Any, Any]
@@ -176,6 +181,56 @@ async def test_a_body_without_a_length_is_bounded_as_it_comes(server: TestServer
     chunk = b"100000\r\n" + b" " * 0x100000 + b"\r\n"
     found = await answer_to(server, head, chunk * 17)
     assert found.startswith(b"HTTP/1.1 413 ")
+
+
+ENDLESS = [
+    ("GET", "/robots.txt", "", 200),
+    ("GET", "/nothing", "", 404),
+    ("POST", "/nothing", "", 404),
+    ("POST", "/api/v1/articles", "", 401),
+    ("POST", "/api/v1/articles", f"Authorization: Bearer {TOKEN}", 413),
+    ("POST", "/hub", "", 413),
+    ("POST", "/websub/x", "", 410),
+]
+
+
+async def pour(port: int, method: str, path: str, header: str) -> int:
+    """Send chunks until the connection ends, for 200 MB at most; the status."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", header]
+    writer.write("\r\n".join(filter(None, lines)).encode() + b"\r\n\r\n")
+    sent, head = 0, b""
+    with contextlib.suppress(ConnectionError):
+        while sent < 200_000_000:
+            writer.write(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
+            await writer.drain()
+            sent += 0x100000
+            # The answer comes while the body is still being sent.
+            head = head or bytes(reader._buffer)  # type: ignore[attr-defined]  # nothing else is read
+    writer.transport.abort()
+    return int(head[9:12])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+async def test_an_endless_body_is_never_held(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    """Whatever is done with it: answered while it comes, and 200 MB at each path leave the server
+    as large as it was."""
+    known = settings.model_copy(update={"api_token": TOKEN})
+    async with serving(known, tmp_path) as server:
+
+        def peak_kb() -> int:
+            lines = Path(f"/proc/{server.process.pid}/status").read_text().splitlines()
+            (peak,) = [line.split()[1] for line in lines if line.startswith("VmHWM")]
+            return int(peak)
+
+        before = peak_kb()
+        async with within(25):
+            for method, path, header, status in ENDLESS:
+                assert status == await pour(server.port, method, path, header), path
+        # What is read for a push that is refused: API_MAX_BYTES, twice while it is joined.
+        assert peak_kb() - before < 3 * known.api_max_bytes // 1_000
 
 
 def test_members_of_gzip_are_one_body_wherever_they_are_cut() -> None:

@@ -17,6 +17,7 @@ from aiohttp.test_utils import TestClient
 
 from service.articles.article import Entry
 from service.articles.compose import compose
+from service.settings import Settings
 from service.storage.store import Store
 from service.web.handlers import events as events_handler
 from service.web.request.keys import EVENTS
@@ -151,6 +152,14 @@ async def test_who_does_not_read_is_cut_off(
 
 async def _count(sender: event_broadcast.Broadcast, count: int) -> bool:
     return count == sender.listeners
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Many readers from one address, however few files the machine allows."""
+    return settings.model_copy(
+        update={"events_max_streams": 5_000, "events_max_per_address": 5_000}
+    )
 
 
 async def test_two_thousand_readers(client: Client, store: Store) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from service.web.serving import request_cache
-from service.web.serving.connection_limit import ConnectionLimit
+from service.web.serving.connections import Connections
 from service.web.serving.request_cache import (
     CachingConnection,
     CachingSite,
@@ -22,7 +22,7 @@ from service.web.serving.request_cache import (
     is_one_request,
 )
 from service.web.serving.response import PreparedPage, PreparedResponse
-from tests.waiting import answer_late, wait_until, within
+from tests.waiting import answer_late, within
 
 ONE = b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n"
 TWO = b"GET /2 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -36,7 +36,9 @@ class Served:
 
     port: int = 0
     repeated: RequestCache = field(default_factory=RequestCache)
-    limit: ConnectionLimit = field(default_factory=lambda: ConnectionLimit(1_000, reserved=100))
+    connections: Connections = field(
+        default_factory=lambda: Connections(total=1_000, per_address=1_000)
+    )
     pages: dict[str, Hot] = field(default_factory=dict)
     slow: list[str] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
@@ -73,7 +75,9 @@ async def served() -> AsyncIterator[Served]:
     await runner.setup()
     assert runner.server is not None
     runner.server.request_handler = served.handle
-    site = CachingSite(runner, _socket(), repeated=served.repeated, limit=served.limit, backlog=8)
+    site = CachingSite(
+        runner, _socket(), repeated=served.repeated, connections=served.connections, backlog=8
+    )
     await site.start()
     served.port = runner.addresses[0][1]
     yield served
@@ -228,28 +232,6 @@ async def test_a_client_that_does_not_read_is_not_written_to(served: Served) -> 
     assert served.repeated.hits < 5
 
 
-async def test_connections_over_the_limit_are_refused(
-    served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
-    """At once, which is logged once a minute; the end of one makes room for another."""
-    served.limit.max_connections = 2
-    first, second = await served.client(), await served.client()
-    for _ in range(3):
-        refused = await served.client()
-        assert b"" == await refused.reader.read()
-    assert [1] == [record.refused for record in caplog.records]  # type: ignore[attr-defined]
-    first.writer.close()
-
-    async def is_left() -> bool:
-        return served.limit.open_connections == 1
-
-    await wait_until(is_left)
-    third = await served.client()
-    for client in (second, third):
-        client.writer.write(ONE)
-        assert (await client.reader.readline()).startswith(b"HTTP/1.1 200")
-
-
 async def test_the_check_at_the_start_passes() -> None:
     """With the aiohttp that is pinned, both ways give the same bytes."""
     assert await request_cache.is_usable()
@@ -270,7 +252,11 @@ async def test_without_the_insides_of_aiohttp_pages_are_served_plainly(
     runner = web.AppRunner(app)
     await runner.setup()
     site = await request_cache.make_site(
-        runner, _socket(), cache=RequestCache(), limit=ConnectionLimit(9, reserved=0), backlog=8
+        runner,
+        _socket(),
+        cache=RequestCache(),
+        connections=Connections(total=9, per_address=9),
+        backlog=8,
     )
     await site.start()
     try:

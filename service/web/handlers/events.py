@@ -7,16 +7,25 @@ The id of an event is a position in all shards, so that Last-Event-ID resumes ex
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import HttpVersion11, web
 
 from service.articles import categories
 from service.articles.event import position
 from service.errors import InvalidInput
+from service.logs import Throttle
 from service.storage.store import Store
-from service.web.request.keys import EVENTS, STORE
+from service.web.request.client_address import client_network
+from service.web.request.keys import EVENTS, STORE, STREAMS
+from service.web.serving.address_limit import AddressLimit, Full
 from service.web.serving.event_broadcast import Frame, Listener
+from service.web.serving.request_cache import CachingConnection
+
+logger = logging.getLogger(__name__)
 
 BATCH = 200
 HEARTBEAT_S = 15.0
@@ -24,11 +33,41 @@ HEARTBEAT_S = 15.0
 ROOM_WAIT_S = 0.05
 # How long browsers wait before they reconnect.
 RETRY_MS = 3_000
+# For who was refused: streams are long, so a place becomes free now and then.
+RETRY_AFTER_S = 60
+_throttle = Throttle()
 _POSITION = re.compile(r"\d{1,15}-\d{1,10}(?:,\d{1,15}-\d{1,10})*")
 
 
 async def show_events(request: web.Request) -> web.StreamResponse:
-    """GET: events of each `?category=`, or all; `Last-Event-ID` resumes after that event."""
+    """GET: `?category=` (repeated) for some only; `Last-Event-ID` resumes. 429 for a client that
+    has as many streams as one may have, 503 where the server has."""
+    with _counted(request.app[STREAMS], client_network(request)):
+        return await _stream(request)
+
+
+@contextmanager
+def _counted(streams: AddressLimit, network: str) -> Iterator[None]:
+    full = streams.full(network)
+    if full is not None:
+        if _throttle.is_due():
+            extra = {"limit": full.value, "last_network": network, "streams": streams.count}
+            logger.warning("readers of /events are refused", extra=extra)
+        headers = {"Retry-After": str(RETRY_AFTER_S)}
+        if full is Full.ADDRESS:
+            text = f"at most {streams.per_address} streams of events are open to one client"
+            raise web.HTTPTooManyRequests(text=text, headers=headers)
+        raise web.HTTPServiceUnavailable(
+            text="no more streams of events are open to anybody now", headers=headers
+        )
+    streams.add(network)
+    try:
+        yield
+    finally:
+        streams.remove(network)
+
+
+async def _stream(request: web.Request) -> web.StreamResponse:
     wanted = _wanted(request)
     store, broadcast = request.app[STORE], request.app[EVENTS]
     resumed = _resumed(request, store.event_stream.shards)
@@ -49,12 +88,14 @@ async def show_events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD" or transport is None:
         return response
     async with broadcast.listening(Listener(transport, entry_ids, wanted)) as listener:
+        if isinstance(request.protocol, CachingConnection):
+            request.protocol.on_lost = listener.ended.set
         # Listen first: events that arrive while the old ones are read wait, and repeats are
         # dropped.
         listener.send(f"retry: {RETRY_MS}\n\n".encode())
         await _send_missed(listener, store, resumed=resumed is not None)
         listener.go_live()
-        await _beat(listener)
+        await _beat(listener, transport)
     return response
 
 
@@ -75,14 +116,16 @@ async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> No
                 return
 
 
-async def _beat(listener: Listener) -> None:
-    """Send comments to a silent connection until it ends: proxies do not close it, and a client
-    that has left is noticed."""
+async def _beat(listener: Listener, transport: asyncio.Transport) -> None:
+    """Until the connection ends. Proxies close what is silent, and we notice who is gone."""
     while not listener.ended.is_set():
         try:
             async with asyncio.timeout(HEARTBEAT_S):
                 await listener.ended.wait()
         except TimeoutError:
+            if transport.is_closing():
+                # Nobody else says so where the connection is one of aiohttp's own.
+                return
             if not listener.was_written_to():
                 listener.send(b": still here\n\n")
 

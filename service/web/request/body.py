@@ -52,7 +52,7 @@ async def read_body(request: web.Request, *, max_bytes: int = 0, takes_gzip: boo
             text=f"Content-Encoding {shown!r} is not accepted here: use {accepted}",
             headers={hdrs.ACCEPT_ENCODING: "gzip" if takes_gzip else "identity"},
         )
-    async with asyncio.timeout(settings.fetch_timeout_s):
+    async with asyncio.timeout(settings.body_timeout_s):
         body = await request.clone(client_max_size=max_bytes).read()
     return await asyncio.to_thread(_unpacked, body, max_bytes) if codings else body
 

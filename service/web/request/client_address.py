@@ -14,7 +14,7 @@ from aiohttp import web
 
 from service.settings import Network
 from service.web.request.keys import SETTINGS
-from service.web.serving.address_limit import Address, network_of, parse_address
+from service.web.serving.address_limit import Address, is_trusted, network_of, parse_address
 
 HEADER = "X-Forwarded-For"
 MAX_HOPS = 20
@@ -58,11 +58,6 @@ def forwarded_for(peer: Address, lines: Sequence[str], *, trusted: Sequence[Netw
         if not is_trusted(address, trusted):
             return address
     return address
-
-
-def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
-    """Whether an address is that of a trusted proxy."""
-    return any(address in network for network in trusted)
 
 
 def _without_port(text: str) -> str:

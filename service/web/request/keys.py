@@ -11,6 +11,7 @@ from aiohttp import web
 from service.settings import Settings
 from service.storage.store import Store
 from service.tokens.token import Token
+from service.web.serving.address_limit import AddressLimit
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
@@ -27,4 +28,5 @@ EVENTS = web.AppKey("events", Broadcast)
 TOKENS = web.AppKey("tokens", TokenCache)
 CALLER = web.RequestKey("caller", Token)
 """The token of a request that needs one."""
+STREAMS = web.AppKey("streams", AddressLimit)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

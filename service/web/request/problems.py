@@ -35,9 +35,9 @@ from service.web.serving.page_loader import HTML_HEADERS
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# Headers that explain the status of an error (RFC 9110 15.5.2, 15.5.6, 15.5.16).
-_EXPLAINING_HEADERS = ("Allow", "WWW-Authenticate", "Accept-Encoding")
-# Characters of the path that an error text shows.
+# What an error's status is explained by (RFC 9110 15.5.2, 15.5.6, 15.5.16, 10.2.3).
+_EXPLAINING_HEADERS = ("Allow", "WWW-Authenticate", "Accept-Encoding", "Retry-After")
+# Of the path in an error.
 MAX_SHOWN_CHARS = 200
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",
@@ -142,8 +142,9 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
 
 def _of_http(exc: HTTPException, request: web.Request) -> tuple[dict[str, Any], dict[str, str]]:
     headers = {name: exc.headers[name] for name in _EXPLAINING_HEADERS if name in exc.headers}
-    if exc.status in (413, 415, 417):
-        # The rest of the body would be read as the next request.
+    if exc.status in (413, 415, 417, 429, 503):
+        # What is left of the body stands before the next request; and a client that has too much
+        # of something shall not have a connection besides.
         headers["Connection"] = "close"
     return problem(exc.status, _detail(exc, request)), headers
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ipaddress
 from collections import Counter
+from collections.abc import Sequence
 from enum import Enum
+
+from service.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 CLIENT_PREFIX = 64
@@ -38,13 +41,12 @@ class AddressLimit:
     def full(self, network: str) -> Full | None:
         """The limit that one more of this network would pass; None if there is room.
 
-        An empty network (a unix socket) is limited by the total alone.
+        A network's own limit comes first: if both are reached, others must not pay for it. An
+        empty network (a unix socket) is limited by the total alone.
         """
-        if self.count >= self.total:
-            return Full.TOTAL
         if network and self._of_network[network] >= self.per_address:
             return Full.ADDRESS
-        return None
+        return Full.TOTAL if self.count >= self.total else None
 
     def add(self, network: str) -> None:
         """Count one more, whether there is room or not."""
@@ -70,6 +72,11 @@ def parse_address(text: str) -> Address | None:
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         return address.ipv4_mapped
     return address
+
+
+def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    """Whether an address is in one of the networks of trusted proxies."""
+    return any(address in network for network in trusted)
 
 
 def network_of(text: str) -> str:

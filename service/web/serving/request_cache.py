@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import struct
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ import aiohttp
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from service.web.serving.connection_limit import ConnectionLimit
+from service.web.serving.connections import Admission, Connections
+from service.web.serving.listening import accept_the_rest, bytes_acknowledged, drop_handshakes
 from service.web.serving.response import PreparedPage, PreparedResponse
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ MAX_REQUESTS = 4_096
 MAX_REQUEST_BYTES = 2_000
 CHECK_S = 5.0
 _END = b"\r\n\r\n"
+# struct linger: closing resets the connection.
+_RESET = struct.pack("ii", 1, 0)
 _CHECK = b"GET /check HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # With these headers, a request is more than its head.
 _MORE = (b"\r\ncontent-length:", b"\r\ntransfer-encoding:", b"\r\nupgrade:", b"\r\nexpect:")
@@ -57,6 +61,7 @@ class RequestCache:
 
     def __init__(self) -> None:
         self._answers: dict[bytes, tuple[Hot, PreparedResponse]] = {}
+        self._is_closed = False
         self.hits = 0
 
     def get(self, request: bytes) -> PreparedResponse | None:
@@ -69,7 +74,9 @@ class RequestCache:
         return answer
 
     def remember(self, request: bytes, hot: Hot, answer: PreparedResponse) -> None:
-        """Answer the same bytes with this response while the page is hot."""
+        """Give this answer to the same request while its page is hot."""
+        if self._is_closed:
+            return
         self._drop(request)
         self._answers[request] = hot, answer
         hot.requests.add(request)
@@ -85,6 +92,11 @@ class RequestCache:
         """Drop all responses: no page is hot any more."""
         self._answers.clear()
 
+    def close(self) -> None:
+        """Answer nothing from now on: the server ends, and says so in each answer."""
+        self._is_closed = True
+        self.forget_all()
+
     def _drop(self, request: bytes) -> None:
         hot, _ = self._answers.pop(request, (None, None))
         if hot is not None:
@@ -94,31 +106,76 @@ class RequestCache:
 class CachingConnection(RequestHandler):
     """aiohttp's protocol of one connection, with a look-up before its parser."""
 
-    __slots__ = ("_is_counted", "_is_plain", "_limit", "_repeated", "_request")
+    __slots__ = (
+        "_connections", "_is_heard", "_is_plain", "_repeated", "_request", "_wire", "head_since",
+        "is_for_health", "on_lost",
+    )  # fmt: skip
 
     def __init__(
-        self, repeated: RequestCache, limit: ConnectionLimit, server: web.Server, **options: Any
+        self, repeated: RequestCache, connections: Connections, server: web.Server, **options: Any
     ) -> None:
         super().__init__(server, **options)
-        self._limit = limit
-        self._is_counted = False
+        self._connections = connections
         self._repeated = repeated
         self._request = b""
         self._is_plain = True
+        self._is_heard = False
+        self._wire: asyncio.Transport | None = None
+        self.head_since = 0.0
+        self.is_for_health = False
+        """Whether it is beyond the limits, so that health checks alone are answered."""
+        self.on_lost: Callable[[], object] | None = None
+        """Called when the connection has ended: a handler that only writes would not notice."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Accept a new connection, or close it if it exceeds the limit."""
         super().connection_made(transport)
-        self._is_counted = self._limit.acquire()
-        if not self._is_counted:
+        self._wire = cast("asyncio.Transport", transport)
+        self.head_since = time.monotonic()
+        peer = transport.get_extra_info("peername")
+        admission = self._connections.admit(self, peer[0] if isinstance(peer, tuple) else "")
+        if admission is Admission.NONE:
             self.force_close()
+        elif admission is Admission.HEALTH_ONLY:
+            self.is_for_health, self._is_plain = True, False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Release the slot of the connection that has ended."""
-        if self._is_counted:
-            self._is_counted = False
-            self._limit.release()
+        """End."""
+        self._connections.release(self)
+        self._wire = None
+        if self.on_lost is not None:
+            self.on_lost()
         super().connection_lost(exc)
+
+    def cut_off(self) -> None:
+        """Close at once; what was not sent is lost."""
+        if self._wire is not None:
+            sock = self._wire.get_extra_info("socket")
+            if sock is not None:
+                # Or the kernel would go on for minutes to offer what its client does not take.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._wire.abort()
+
+    def close_idle(self) -> None:
+        """Close in order, when nothing is under way."""
+        self.force_close()
+
+    def idle_s(self, now: float) -> float | None:
+        """Seconds since the last answer, or since it was opened or began a request whose head is
+        not whole; None while a request is handled."""
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._messages:
+            return None
+        return now - max(self._next_keepalive_close_time - self._keepalive_timeout, self.head_since)
+
+    def unsent_bytes(self) -> int:
+        """What waits in this process; also while it is being closed."""
+        return self._wire.get_write_buffer_size() if self._wire is not None else 0
+
+    def acknowledged_bytes(self) -> int:
+        """What the kernel says that the client has; 0 where it does not say."""
+        sock = self._wire.get_extra_info("socket") if self._wire is not None else None
+        return bytes_acknowledged(sock) if sock is not None else 0
 
     def data_received(self, data: bytes) -> None:
         """Answer a known request; pass anything else to aiohttp."""
@@ -130,10 +187,23 @@ class CachingConnection(RequestHandler):
                 if ready is not None and self.transport is not None:
                     self.transport.write(ready.whole())
                     self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                    if not self._is_heard:
+                        self._hear()
                     return
             self._is_plain = (is_idle or not self._request) and is_one_request(data)
             self._request = data
         super().data_received(data)
+        if self._messages:
+            self._hear()
+        elif self._waiter is not None and not self.head_since:
+            self.head_since = time.monotonic()
+
+    def _hear(self) -> None:
+        """A whole head has come."""
+        self.head_since = 0.0
+        if not self._is_heard:
+            self._is_heard = True
+            self._connections.heard(self)
 
     def remember(self, hot: Hot, answer: PreparedResponse) -> None:
         """Remember the response to the request that is being handled, if it can be repeated."""
@@ -152,7 +222,7 @@ def is_one_request(data: bytes) -> bool:
 class CachingSite(web.SockSite):
     """A listening socket whose connections use the request cache."""
 
-    __slots__ = ("_limit", "_repeated")
+    __slots__ = ("_connections", "_repeated")
 
     def __init__(
         self,
@@ -160,30 +230,47 @@ class CachingSite(web.SockSite):
         sock: socket.socket,
         *,
         repeated: RequestCache,
-        limit: ConnectionLimit,
+        connections: Connections,
         backlog: int,
     ) -> None:
         super().__init__(runner, sock, backlog=backlog)
         self._repeated = repeated
-        self._limit = limit
+        self._connections = connections
 
     async def start(self) -> None:
         """Listen with connections that use the request cache."""
         await web.BaseSite.start(self)
-        server = self._runner.server
-        assert server is not None  # noqa: S101 -- setup() made it
         self._server = await asyncio.get_running_loop().create_server(
-            _connections(self._repeated, self._limit, server),
-            sock=self._sock,
-            backlog=self._backlog,
+            self._protocols(), sock=self._sock, backlog=self._backlog
         )
 
+    async def close_listener(self, *, handshakes_s: float) -> None:
+        """Stop listening without losing a connection.
 
-def _connections(
-    cache: RequestCache, limit: ConnectionLimit, server: web.Server
+        Closing a socket resets the connections that wait to be accepted, and those whose handshake
+        is under way. So no handshake is begun any more, those that were have time to end, and
+        what waits is accepted. Clients whose handshake was not begun try again within a second or
+        so, and reach another server on the port.
+        """
+        if drop_handshakes(self._sock):
+            await asyncio.sleep(handshakes_s)
+        listener = self._sock.dup()
+        if self._server is not None:
+            self._server.close()
+        await asyncio.sleep(0)
+        await accept_the_rest(listener, self._protocols())
+
+    def _protocols(self) -> Callable[[], CachingConnection]:
+        server = self._runner.server
+        assert server is not None  # noqa: S101 -- setup() made it
+        return _protocols(self._repeated, self._connections, server)
+
+
+def _protocols(
+    cache: RequestCache, connections: Connections, server: web.Server
 ) -> Callable[[], CachingConnection]:
     loop, options = asyncio.get_running_loop(), server._kwargs
-    return lambda: CachingConnection(cache, limit, server, loop=loop, **options)
+    return lambda: CachingConnection(cache, connections, server, loop=loop, **options)
 
 
 async def make_site(
@@ -191,12 +278,12 @@ async def make_site(
     sock: socket.socket,
     *,
     cache: RequestCache,
-    limit: ConnectionLimit,
+    connections: Connections,
     backlog: int,
 ) -> web.BaseSite:
     """The site that serves a runner: with the request cache, or without it if it is not usable."""
     if await is_usable():
-        return CachingSite(runner, sock, repeated=cache, limit=limit, backlog=backlog)
+        return CachingSite(runner, sock, repeated=cache, connections=connections, backlog=backlog)
     logger.warning(
         "this version of aiohttp does not fit the request cache: pages are served without it, and "
         "connections are not limited",
@@ -234,10 +321,10 @@ async def _answers(
     """The responses, without their dates, to a request sent twice over a socket pair."""
     ours, theirs = socket.socketpair()
     server = web.Server(handle, access_log=None)
-    connections = _connections(cache, ConnectionLimit(2, reserved=0), server)
+    protocols = _protocols(cache, Connections(total=2, per_address=2), server)
     answers = []
     with ours, theirs:
-        await asyncio.get_running_loop().connect_accepted_socket(connections, ours)
+        await asyncio.get_running_loop().connect_accepted_socket(protocols, ours)
         reader, writer = await asyncio.open_connection(sock=theirs)
         try:
             for _ in range(2):

@@ -90,6 +90,12 @@ class PreparedResponse(web.StreamResponse):
             self._second = second
         return self._whole
 
+    def plain(self) -> web.Response:
+        """The same as an ordinary response, for a connection that needs other words in the head:
+        of HTTP/1.0, or one that is closed after it."""
+        headers = {**self.headers, **self.changed(int(time.time()))}
+        return web.Response(status=self.status, headers=headers, body=self._bytes or None)
+
     def changed(self, second: int) -> dict[str, str]:
         """The Last-Modified header, never ahead of the Date (RFC 9110 8.8.2.1)."""
         if not 0 < self._changed_s <= second:
@@ -172,11 +178,7 @@ class PreparedPage:
             if response is None:
                 return None
             ready = response
-        # HTTP/1.0 clients and those that close the connection need another head.
-        if request.version >= (1, 1) and request.keep_alive:
-            return ready
-        headers = {**ready.headers, **ready.changed(int(time.time()))}
-        return web.Response(status=ready.status, headers=headers, body=ready.coded or None)
+        return ready if request.version >= (1, 1) and request.keep_alive else ready.plain()
 
     def make_answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Prepare the response if necessary: CPU work, milliseconds for a large body."""
