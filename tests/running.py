@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import secrets
 import signal
 import socket
 import sys
@@ -21,11 +23,14 @@ START_TIMEOUT_S = 25
 
 
 def free_port() -> int:
-    """A port on which no process listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A port on which no process listens; below those that systems give to clients, so that no
+    connection of another test takes it meanwhile."""
+    while True:
+        # Not `random`, which is seeded alike in all processes of a test run.
+        port = 15_000 + secrets.randbelow(17_000)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

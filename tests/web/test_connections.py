@@ -120,6 +120,25 @@ async def test_a_stream_that_ends_makes_room_at_once(
         await wait_until(has_room, timeout_s=3)
 
 
+async def test_streams_are_counted_by_the_client_that_a_proxy_names(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    """Its own connections have no limit of one address."""
+    proxied = Settings.from_env(
+        {**settings.to_env(), "DATELINE_TRUSTED_PROXIES": "127.0.0.0/8",
+         "DATELINE_EVENTS_MAX_PER_ADDRESS": "1", "DATELINE_MAX_CONNECTIONS_PER_ADDRESS": "1"},
+        env_file=None,
+    )  # fmt: skip
+    clients = ("192.0.2.1", "192.0.2.2", "2001:db8::1", "192.0.2.1", "2001:db8::2")
+    statuses = []
+    async with serving(proxied, tmp_path) as server, holding(server.port, len(clients)) as streams:
+        for client, (reader, writer) in zip(clients, streams, strict=True):
+            writer.write(EVENTS[:-2] + f"X-Forwarded-For: 198.51.100.9, {client}\r\n\r\n".encode())
+            async with within(5):
+                statuses.append((await reader.readuntil(b"\r\n\r\n"))[9:12])
+    assert [b"200", b"200", b"200", b"429", b"429"] == statuses
+
+
 async def test_health_checks_are_answered_beyond_the_limits(
     settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
@@ -224,7 +243,8 @@ def test_loopback_has_a_few_places_more() -> None:
     """And no more than those."""
     connections = Connections(total=1, per_address=1)
     filled(connections, ["127.0.0.1"])
-    beyond = [connections.admit(Held(), "::1") for _ in range(LOOPBACK_RESERVE + 1)]
+    peers = ["::1", "::ffff:127.0.0.2"] * LOOPBACK_RESERVE
+    beyond = [connections.admit(Held(), peer) for peer in peers[: LOOPBACK_RESERVE + 1]]
     assert [Admission.HEALTH_ONLY] * LOOPBACK_RESERVE + [Admission.NONE] == beyond
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from ipaddress import ip_address
 from typing import Protocol
 
 from service.logs import Throttle
@@ -149,8 +148,8 @@ class Connections:
         return network_of(peer)
 
     def _admit_beyond(self, connection: Connection, peer: str) -> Admission:
-        is_loopback = bool(peer) and ip_address(peer).is_loopback
-        if not is_loopback or len(self._reserved) >= LOOPBACK_RESERVE:
+        address = parse_address(peer)
+        if address is None or not address.is_loopback or len(self._reserved) >= LOOPBACK_RESERVE:
             return Admission.NONE
         self._reserved.add(connection)
         return Admission.HEALTH_ONLY

@@ -76,7 +76,10 @@ async def accept_the_rest(
                 break  # Nothing waits any more, or there is no file for it.
     for sock in accepted:
         sock.setblocking(False)
-        await loop.connect_accepted_socket(protocols, sock)
+        try:
+            await loop.connect_accepted_socket(protocols, sock)
+        except OSError:
+            sock.close()  # Its client has left, which must not cost the others anything.
 
 
 def bytes_acknowledged(sock: socket.socket) -> int:

@@ -13,6 +13,7 @@ start that they still work as this module expects; if not, `make_site` serves wi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
 import struct
@@ -153,7 +154,8 @@ class CachingConnection(RequestHandler):
             sock = self._wire.get_extra_info("socket")
             if sock is not None:
                 # Or the kernel would go on for minutes to offer what its client does not take.
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                with contextlib.suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self._wire.abort()
 
     def close_idle(self) -> None:
@@ -254,11 +256,17 @@ class CachingSite(web.SockSite):
         """
         if drop_handshakes(self._sock):
             await asyncio.sleep(handshakes_s)
-        listener = self._sock.dup()
-        if self._server is not None:
+        if self._server is None:
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                listener = stack.enter_context(self._sock.dup())
+            except OSError:
+                listener = None  # No file is left for it, nor for connections.
             self._server.close()
-        await asyncio.sleep(0)
-        await accept_the_rest(listener, self._protocols())
+            await asyncio.sleep(0)
+            if listener is not None:
+                await accept_the_rest(listener, self._protocols())
 
     def _protocols(self) -> Callable[[], CachingConnection]:
         server = self._runner.server
