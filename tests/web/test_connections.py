@@ -177,14 +177,15 @@ class Held:
 
     def __init__(self) -> None:
         self.is_cut = False
+        self.idle: float | None = None
 
     def cut_off(self) -> None:
         """Note it."""
         self.is_cut = True
 
     def idle_s(self, now: float) -> float | None:
-        """Never idle."""
-        return None
+        """As the test says."""
+        return self.idle
 
     def unsent_bytes(self) -> int:
         """Nothing waits."""
@@ -237,6 +238,22 @@ def test_the_oldest_silent_one_gives_way() -> None:
     for held in (*first, *second):
         connections.release(held)
     assert 2 == len(connections)
+
+
+def test_those_that_were_idle_for_longest_give_way() -> None:
+    """One in eight of those that were idle for 5 s, of the same address at its limit; connections
+    are looked through once a second at most."""
+    connections = Connections(total=60, per_address=20)
+    full = filled(connections, ["192.0.2.1"] * 20)
+    others = filled(connections, ["192.0.2.2"] * 20)
+    for number, (held, other) in enumerate(zip(full, others, strict=True)):
+        # The last two handle a request; of the rest, thirteen were idle for long enough.
+        held.idle = other.idle = number if number < 18 else None
+    filled(connections, ["192.0.2.1"] * 2)
+    assert [16, 17] == [held.idle for held in full if held.is_cut]
+    assert not any(other.is_cut for other in others)
+    assert 40 == len(connections)
+    assert Admission.NONE is connections.admit(Held(), "192.0.2.1")
 
 
 def test_loopback_has_a_few_places_more() -> None:

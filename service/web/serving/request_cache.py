@@ -294,7 +294,7 @@ async def make_site(
         return CachingSite(runner, sock, repeated=cache, connections=connections, backlog=backlog)
     logger.warning(
         "this version of aiohttp does not fit the request cache: pages are served without it, and "
-        "connections are not limited",
+        "connections are neither limited nor watched",
         extra={"aiohttp": aiohttp.__version__},
     )
     return web.SockSite(runner, sock, backlog=backlog)
