@@ -45,7 +45,7 @@ WITH_SERVERS = (
     "deliver", "ingest/test_", "storage", "test_docker.py", "test_end_to_end.py",
     "test_examples.py", "test_runtime.py", "cli/test_up.py",
 )  # fmt: skip
-TOKEN = "test-token"
+TOKEN = "the-token-of-the-tests"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 DAY = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
