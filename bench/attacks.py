@@ -129,7 +129,7 @@ def main() -> None:
         settings = Settings.from_env(
             {
                 "DATELINE_REDIS_URL": server.url,
-                "DATELINE_ALLOWED_NETWORKS": "127.0.0.0/8",
+                "DATELINE_OPEN_NETWORKS": "127.0.0.0/8",
                 "DATELINE_POLL_MIN_S": "1",
                 "DATELINE_POLL_DEFAULT_S": "1",
                 "DATELINE_POLL_MAX_S": "2",

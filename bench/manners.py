@@ -301,7 +301,7 @@ async def run(seconds: float) -> list[Scenario]:
     with tempfile.TemporaryDirectory(prefix="dateline-") as folder:
         environ = {
             **os.environ,
-            "DATELINE_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "DATELINE_OPEN_NETWORKS": "127.0.0.0/8",
             "DATELINE_DATA_DIR": folder,
             "DATELINE_PORT": str(own),
             "DATELINE_PUBLIC_URL": f"http://127.0.0.1:{own}",

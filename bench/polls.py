@@ -158,7 +158,7 @@ def main() -> None:
             settings = Settings.from_env(
                 {
                     "DATELINE_REDIS_URL": server.url,
-                    "DATELINE_ALLOWED_NETWORKS": "127.0.0.0/8",
+                    "DATELINE_OPEN_NETWORKS": "127.0.0.0/8",
                     "DATELINE_POLL_SPACING_S": "0",
                     "DATELINE_LOG_LEVEL": "warning",
                 },

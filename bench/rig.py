@@ -54,7 +54,7 @@ class Rig:
         values = {
             "REDIS_URL": self.server.url,
             "DATA_DIR": self.folder,
-            "ALLOWED_NETWORKS": "127.0.0.0/8",
+            "OPEN_NETWORKS": "127.0.0.0/8",
             "LOG_LEVEL": "error",
             **settings,
         }

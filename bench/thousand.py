@@ -99,7 +99,7 @@ async def run(seconds: float, workers: int) -> Counter[str]:
     with tempfile.TemporaryDirectory(prefix="dateline-") as folder:
         environ = {
             **os.environ,
-            "DATELINE_ALLOWED_NETWORKS": "127.0.0.0/8",
+            "DATELINE_OPEN_NETWORKS": "127.0.0.0/8",
             "DATELINE_DATA_DIR": folder,
             "DATELINE_PORT": str(own),
             "DATELINE_LOG_LEVEL": "error",

@@ -7,7 +7,6 @@ Each field is documented in docs/settings.md (tests/test_docs.py compares the tw
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_core import ErrorDetails
 
+from service.addresses import Network
 from service.errors import InvalidSettings
 
 PREFIX = "DATELINE_"
@@ -33,7 +33,7 @@ OWN_FILES = ("api-token", "lock", "redis")
 MIN_TOKEN_CHARS = 16
 
 Seconds = Annotated[float, Field(gt=0)]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Settings(BaseModel):
@@ -51,6 +51,8 @@ class Settings(BaseModel):
     timezone: ZoneInfo = ZoneInfo("UTC")
     allowed_networks: tuple[Network, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
+    open_networks: tuple[Network, ...] = ()
+    allowed_ports: tuple[Port, ...] = (80, 443)
     poll_min_s: Seconds = 300
     poll_default_s: Seconds = 1800
     poll_max_s: Seconds = 86_400
@@ -127,8 +129,8 @@ class Settings(BaseModel):
             raise ValueError("is not an IANA time zone such as Europe/Paris") from exc
 
     @field_validator(
-        "allowed_networks", "trusted_proxies", "hub_pings", "webhook_retry_schedule_s",
-        mode="before",
+        "allowed_networks", "trusted_proxies", "open_networks", "allowed_ports", "hub_pings",
+        "webhook_retry_schedule_s", mode="before",
     )  # fmt: skip
     @classmethod
     def _list(cls, value: object) -> object:

@@ -7,6 +7,7 @@ test has it for itself and empty; at its end every key must be one that `keys.py
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import shutil
 import tempfile
@@ -47,6 +48,7 @@ WITH_SERVERS = (
 )  # fmt: skip
 TOKEN = "the-token-of-the-tests"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
+LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
 NOON = datetime(2026, 1, 5, 12, 0, tzinfo=UTC)
 DAY = datetime(2017, 12, 22, 16, 41, 7, tzinfo=UTC)
 Publish = Callable[..., Awaitable[str]]
@@ -108,7 +110,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def settings(redis_url: str, tmp_path: Path) -> Settings:
-    """Settings on the test server, for loopback."""
+    """Settings on the test server, for hosts on loopback that the operator typed."""
     return Settings.from_env(
         {
             "DATELINE_REDIS_URL": redis_url,

@@ -18,7 +18,7 @@ from tests.waiting import MAX_SLEEP_S
 # From the bottom to the top. A room may use the rooms of the rows above its own in this list, and
 # nothing beside or below it. A room is a module or a package.
 ROWS = (
-    ("service.errors",),
+    ("service.errors", "service.addresses"),
     ("service.logs", "service.http", "service.process", "service.settings", "service.decoding"),
     ("service.articles",),
     ("service.feeds",),
@@ -54,8 +54,8 @@ DELIVER_ROWS = (
 SEPARATE = ("service.web.handlers",)
 # Values in, values out: none of these does I/O or knows a clock.
 PURE = (
-    "service.articles", "service.feeds", "service.http", "service.decoding", "service.sources",
-    "service.tokens", "service.webhooks", "service.websub", "service.web.html",
+    "service.addresses", "service.articles", "service.feeds", "service.http", "service.decoding",
+    "service.sources", "service.tokens", "service.webhooks", "service.websub", "service.web.html",
     "service.web.serving.conditional",
     "workers.ingest.parse", "workers.ingest.candidates", "workers.ingest.documents",
     "workers.ingest.identify",
@@ -208,6 +208,16 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
         for module in modules("service", "workers")
         if any(is_in(imported, library) for imported in imports(module))
         and not any(is_in(module, room) for room in LIBRARIES[library])
+    ]
+
+
+def test_nothing_goes_out_but_through_the_guard() -> None:
+    """Sessions and connectors of aiohttp, and sockets, are made by the HTTP client alone."""
+    making = re.compile(r"aiohttp\.(ClientSession|TCPConnector|request)\(|\burlopen\(|import httpx")
+    assert ["workers.http_client"] == [
+        module
+        for module, path in modules("service", "workers").items()
+        if making.search(path.read_text())
     ]
 
 

@@ -68,6 +68,7 @@ def test_a_token_may_have_a_line_end() -> None:
     ("name", "value"),
     [("SHARDS", "0"), ("POLL_MIN_S", "0"), ("PUBLIC_URL", "x.example"), ("LANGUAGE", "e"),
      ("WEBHOOK_RETRY_SCHEDULE_S", "5,x"), ("ALLOWED_NETWORKS", "127.0.0.1/99"),
+     ("OPEN_NETWORKS", "everything"), ("ALLOWED_PORTS", "80,0"), ("ALLOWED_PORTS", "http"),
      ("LOG_LEVEL", "loud")],
 )  # fmt: skip
 def test_wrong_values(name: str, value: str) -> None:
@@ -113,6 +114,8 @@ def test_children_read_the_same() -> None:
     """to_env and from_env are inverse for what was set."""
     found = read(
         ALLOWED_NETWORKS="127.0.0.0/8,::1/128",
+        OPEN_NETWORKS="10.0.0.0/8",
+        ALLOWED_PORTS="443,81",
         TIMEZONE="Europe/Paris",
         DATA_DIR="x",
         ALLOW_VOLATILE_REDIS="yes",

@@ -25,7 +25,7 @@ from workers.aggregate.aggregator import Aggregator
 from workers.aggregate.duplicate_finder import DuplicateFinder
 from workers.deliver.worker import DeliverWorker
 from workers.demo import Demo
-from workers.http_client import open_client
+from workers.http_client import open_client, typed_by_operator, warn_of_open_networks
 from workers.ingest.candidates import candidates
 from workers.ingest.fetch import Fetched, fetch, user_agent
 from workers.ingest.importer import Importer, Summary, expand
@@ -57,6 +57,7 @@ def work(roles: tuple[str, ...]) -> None:
 
 async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
     stop = runtime.stop_at_signals()
+    warn_of_open_networks(settings)
     async with open_store(settings, stop=stop) as store:
         makers = [make for role in roles for make in ROLES[role]]
         loops = [make(store, settings, now=runtime.now).run for make in makers]
@@ -135,14 +136,16 @@ async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
     """The feeds among the URL itself and, if it has no articles, its candidates."""
     agent = user_agent(settings.base_url, subscribers=1)
     feeds = []
+    typed = typed_by_operator(url)
     async with open_client(settings, user_agent=agent) as client:
-        page = await fetch(client, url, settings)
+        page = await fetch(client, url, settings, provenance=typed)
         document = await asyncio.to_thread(_parsed, page)
         alternates = document.alternates if document else ()
         urls = [] if document and document.entries else candidates(page.url, alternates)
         for candidate in [url, *urls]:
             with contextlib.suppress(FetchFailed):
-                page = await fetch(client, candidate, settings) if candidate != url else page
+                if candidate != url:
+                    page = await fetch(client, candidate, settings, provenance=typed)
                 document = await asyncio.to_thread(_parsed, page)
                 if document and document.kind in FEED_KINDS:
                     entries = len(document.entries)

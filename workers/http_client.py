@@ -2,22 +2,28 @@
 
 The guard is called when a socket is created, so that it checks every address just before the
 connection: of names, of literals in any spelling, of redirects, and of names that change.
+
+Who named a host travels with the request, as a `Provenance`. Without one a request is a stranger's:
+ALLOWED_NETWORKS opens nothing to it. The client itself compares each URL with what the operator
+typed, and the two kinds have connections of their own: a stranger's request is never sent on a
+connection that was opened for the operator.
 """
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import lru_cache
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+from yarl import URL
 
-from service.settings import Network, Settings
+from service.addresses import Network, is_allowed
+from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -25,28 +31,76 @@ CONNECT_TIMEOUT_S = 10
 MAX_CONNECTIONS = 512
 # Node and uvicorn close idle connections after 5 s: none that is about to be closed is used.
 KEEPALIVE_S = 4
+# Below it stand mail, databases and remote shells, which take some HTTP requests for commands.
+FIRST_FREE_PORT = 1_024
+_WEB_PORTS = frozenset({80, 443})
 _RETRY = "_retry_connection"
-# `ipaddress` calls these global; they lead to private networks, to relays, or nowhere.
-_DENIED = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "192.0.0.0/24", "192.88.99.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "64:ff9b::/96", "64:ff9b:1::/48", "2001::/23", "2002::/16", "3fff::/20", "5f00::/16",
-        "fec0::/10", "ff00::/8",
-    )
-)  # fmt: skip
 
 
-@lru_cache(maxsize=4_096)
-def is_allowed(address: str, allowed: tuple[Network, ...]) -> bool:
-    """Whether we may connect to an IP address: public ones, and what the operator allows."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-        ip = ip.ipv4_mapped
-    if any(ip in network for network in allowed if network.version == ip.version):
-        return True
-    denied = any(ip in network for network in _DENIED if network.version == ip.version)
-    return ip.is_global and not denied
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who named the host of a URL: the operator, or a stranger."""
+
+    sites: frozenset[tuple[str, int]] = frozenset()
+    """(host, port) that the operator typed; none for a stranger's URL."""
+
+    def covers(self, url: URL | str) -> bool:
+        """Whether the operator typed the host and port of this URL."""
+        return bool(self.sites) and _site_of(url) in self.sites
+
+
+STRANGER = Provenance()
+
+
+def typed_by_operator(url: URL | str) -> Provenance:
+    """Return the provenance of a URL that the operator typed, for it and all that follows from it.
+
+    It covers the host and port of that URL; a host's ports 80 and 443 are one site. What leads
+    elsewhere (a redirect, a link) is a stranger's.
+    """
+    host, port = _site_of(url)
+    if not host:
+        return STRANGER
+    ports = _WEB_PORTS if port in _WEB_PORTS else {port}
+    return Provenance(frozenset((host, each) for each in ports))
+
+
+def _site_of(url: URL | str) -> tuple[str, int]:
+    """(host, port) by the parser that decides what is connected to; no host if it fails."""
+    try:
+        url = URL(url)
+    except ValueError:
+        return "", 0
+    return (url.raw_host or "").lower(), url.port or 0
+
+
+class OutboundClient:
+    """Sends requests, and lets each reach only what its provenance allows."""
+
+    def __init__(self, strangers: aiohttp.ClientSession, operators: aiohttp.ClientSession) -> None:
+        self._strangers = strangers
+        self._operators = operators
+
+    def request(
+        self, method: str, url: URL | str, *, provenance: Provenance = STRANGER,
+        headers: Mapping[str, str] | None = None, data: bytes | Mapping[str, str] | None = None,
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:  # fmt: skip
+        """Send a request and follow no redirect: each hop is a request that is judged by itself.
+
+        Raises:
+            aiohttp.ClientError, OSError, ValueError, TimeoutError: entering the context.
+        """
+        session = self._operators if provenance.covers(url) else self._strangers
+        return session.request(
+            method, url, headers=headers, data=data, allow_redirects=False,
+            timeout=timeout or session.timeout,
+        )  # fmt: skip
+
+    def set_user_agent(self, user_agent: str) -> None:
+        """Send this User-Agent from now on."""
+        for session in (self._strangers, self._operators):
+            session.headers["User-Agent"] = user_agent
 
 
 @asynccontextmanager
@@ -56,42 +110,67 @@ async def open_client(
     user_agent: str,
     max_connections: int = MAX_CONNECTIONS,
     repeats: bool = True,
-) -> AsyncIterator[aiohttp.ClientSession]:
-    """A session that keeps no cookies, trusts no environment, and reaches no private network.
+) -> AsyncIterator[OutboundClient]:
+    """A client that keeps no cookies, trusts no environment, and reaches no private network.
 
     Args:
-        max_connections: more requests wait; 0 for no limit.
+        max_connections: of each provenance; more requests wait; 0 for no limit.
         repeats: whether a request may be sent again on a new connection if the server closed the
             idle one.
     """
 
+    def session(networks: tuple[Network, ...], remedy: str) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            socket_factory=_guard(networks, settings.allowed_ports, remedy),
+            limit=max_connections,
+            ttl_dns_cache=30,
+            keepalive_timeout=KEEPALIVE_S,
+        )
+        opened = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": user_agent},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
+            trust_env=False,
+            auto_decompress=False,
+            max_line_size=16_384,
+        )
+        if not repeats:
+            forbid_repeats(opened)
+        return opened
+
+    opened = settings.open_networks
+    async with (
+        session(opened, "OPEN_NETWORKS can allow it for everybody's URLs") as strangers,
+        session((*opened, *settings.allowed_networks), "ALLOWED_NETWORKS can allow it") as typed,
+    ):
+        yield OutboundClient(strangers, typed)
+
+
+def _guard(
+    networks: tuple[Network, ...], ports: Collection[int], remedy: str
+) -> Callable[[tuple[Any, ...]], socket.socket]:
+    """Return what makes a socket for an address, or raises OSError if it must not be reached."""
+
     def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, address = info
-        if not is_allowed(address[0], settings.allowed_networks):
-            raise OSError(
-                errno.EACCES,
-                f"{address[0]} is not a public address; DATELINE_ALLOWED_NETWORKS can allow it",
-            )
+        family, kind, protocol, _, (host, port, *_) = info
+        if not is_allowed(host, networks):
+            raise OSError(errno.EACCES, f"{host} is not a public address; DATELINE_{remedy}")
+        if port < FIRST_FREE_PORT and port not in ports:
+            reason = f"port {port} is not one of the web; DATELINE_ALLOWED_PORTS can allow it"
+            raise OSError(errno.EACCES, reason)
         return socket.socket(family=family, type=kind, proto=protocol)
 
-    connector = aiohttp.TCPConnector(
-        socket_factory=guarded_socket,
-        limit=max_connections,
-        ttl_dns_cache=30,
-        keepalive_timeout=KEEPALIVE_S,
-    )
-    async with aiohttp.ClientSession(
-        connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": user_agent},
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT_S),
-        trust_env=False,
-        auto_decompress=False,
-        max_line_size=16_384,
-    ) as session:
-        if not repeats:
-            forbid_repeats(session)
-        yield session
+    return guarded_socket
+
+
+def warn_of_open_networks(settings: Settings) -> None:
+    """Log a warning if OPEN_NETWORKS lets strangers' URLs reach private networks."""
+    if settings.open_networks:
+        logger.warning(
+            "OPEN_NETWORKS is set: whatever a stranger names may be reached there",
+            extra={"networks": ",".join(map(str, settings.open_networks))},
+        )
 
 
 def reason_of(exc: Exception) -> str:

@@ -13,6 +13,7 @@ import click
 import uvloop
 
 from service import logs
+from service.addresses import is_allowed
 from service.cli.options import name_of_field
 from service.errors import DatelineError, InvalidInput, InvalidSettings
 from service.settings import PREFIX, Settings
@@ -115,8 +116,7 @@ def warn_of_private(url: str, settings: Settings) -> None:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
         return
-    networks = settings.allowed_networks
-    if address.is_global or any(address in n for n in networks if n.version == address.version):
+    if is_allowed(str(address), (*settings.allowed_networks, *settings.open_networks)):
         return
     click.echo(
         f"dateline: warning: {host} is not a public address: requests to it fail unless "

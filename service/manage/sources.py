@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +18,15 @@ _CATEGORY_FIELDS = frozenset({"category", "mapping"})
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
-    """Add a source unless its URL is known. Raises InvalidInput.
+    """Add a source unless its URL is known; a known URL counts as typed by the operator from now on.
+    Raises InvalidInput.
 
     A source is known by the URL that it was added with, and by the one that it is polled at now.
 
     Returns:
         (the source as it is stored now, whether it is new).
     """
-    return await _add(store, fields, await _ids_by_url(store), now=now)
+    return await _add(store, fields, await _ids_by_url(store), is_typed=True, now=now)
 
 
 async def _ids_by_url(store: Store) -> dict[str, str]:
@@ -32,12 +34,19 @@ async def _ids_by_url(store: Store) -> dict[str, str]:
 
 
 async def _add(
-    store: Store, fields: Mapping[str, object], ids_by_url: Mapping[str, str], *, now: datetime
-) -> tuple[Source, bool]:
-    source = make_source(fields, created=now)
+    store: Store, fields: Mapping[str, object], ids_by_url: Mapping[str, str], *, is_typed: bool,
+    now: datetime,
+) -> tuple[Source, bool]:  # fmt: skip
+    source = make_source(fields, created=now, is_typed=is_typed)
     known_id = ids_by_url.get(source.url, source.id)
-    added = known_id == source.id and await store.sources.add(source, due_ms=to_ms(now))
-    return (source if added else await find(store, known_id)), added
+    if known_id == source.id and await store.sources.add(source, due_ms=to_ms(now)):
+        return source, True
+    known = await find(store, known_id)
+    is_new = known.url == source.url != known.operator_url or not known.operator_url
+    if is_typed and is_new:
+        known = replace(known, typed_url=source.url)
+        await store.sources.replace(known, now_ms=to_ms(now))
+    return known, False
 
 
 async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str, Any]]:
@@ -50,20 +59,23 @@ async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str,
 
 
 async def add_links(
-    store: Store, links: Iterable[opml.FeedLink], *, now: datetime
-) -> list[dict[str, Any]]:
-    """Add feeds as sources; a rejected one does not stop the others.
+    store: Store, links: Iterable[opml.FeedLink], *, now: datetime,
+    is_typed: Callable[[str], bool] = lambda _: True,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Add feeds as sources, each by itself; what became of each, in their order: its `status`
+    (created, unchanged or rejected), `url`, and `id` or `error`.
 
-    Returns:
-        One JSON object for each feed, in their order: its `status` (created, unchanged or
-        rejected), `url`, and `id` or `error`.
+    Args:
+        is_typed: whether a URL counts as typed by the operator.
     """
     answers = []
     ids_by_url = await _ids_by_url(store)
     for link in links:
         try:
             fields = {"url": link.url, "category": link.category}
-            source, added = await _add(store, fields, ids_by_url, now=now)
+            source, added = await _add(
+                store, fields, ids_by_url, is_typed=is_typed(link.url), now=now
+            )
         except InvalidInput as exc:
             answers.append({"status": "rejected", "url": link.url, "error": str(exc)})
         else:

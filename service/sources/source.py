@@ -32,6 +32,9 @@ class Source:
     url: str
     added_url: str = ""
     """The URL it was added with."""
+    typed_url: str | None = None
+    """The URL that the operator named, if it is not the one that it was added with; empty if a
+    document of somebody else named it (an OPML that was fetched)."""
     host: str = ""
     """Host by which polls are spaced and limited, see `host_of`."""
     category: str = ""
@@ -66,6 +69,11 @@ class Source:
             "created": self.created,
         }
 
+    @property
+    def operator_url(self) -> str:
+        """The URL that the operator named, wherever the source moved; empty if a stranger did."""
+        return (self.added_url or self.url) if self.typed_url is None else self.typed_url
+
     def with_paused(self, paused: bool, note: str = "") -> Source:
         """A copy that is paused or resumed, with the reason in `note`."""
         return replace(self, paused=paused, note=note)
@@ -77,8 +85,13 @@ class Source:
         return replace(self, url=url, host=host, headers=headers, note=note)
 
 
-def make_source(fields: Mapping[str, object], *, created: datetime) -> Source:
-    """Create a source from the fields of a client; the same URL always gives the same id.
+def make_source(
+    fields: Mapping[str, object], *, created: datetime, is_typed: bool = True
+) -> Source:
+    """Check what a client asks for; the same URL always gives the same id.
+
+    Args:
+        is_typed: whether the operator named the URL.
 
     Raises:
         InvalidInput: names the field.
@@ -88,6 +101,7 @@ def make_source(fields: Mapping[str, object], *, created: datetime) -> Source:
         id=f"src_{uuid.uuid5(article.NAMESPACE, f'source:{url}').hex}",
         url=url,
         added_url=url,
+        typed_url=None if is_typed else "",
         host=host_of(url),
         created=times.to_rfc3339(created),
     )

@@ -9,8 +9,11 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
+from service.settings import Settings
 from service.webhooks.retry import Answer
+from tests.conftest import LOOPBACK
 from workers.deliver.send import send, target
+from workers.http_client import open_client
 
 LIMITS = aiohttp.ClientTimeout(total=0.5)
 
@@ -38,7 +41,8 @@ async def answering(*parts: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 
 async def sent(url: str, body: bytes | None = b"{}") -> Answer:
     """What came of a request."""
-    async with aiohttp.ClientSession(auto_decompress=False) as client:
+    opened = Settings(open_networks=LOOPBACK)
+    async with open_client(opened, user_agent="t") as client:
         return await send(client, target(url), body, {}, limits=LIMITS)
 
 

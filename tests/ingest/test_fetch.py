@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import ipaddress
 from collections.abc import AsyncIterator
 
-import aiohttp
 import pytest
 
 from service.errors import FetchFailed
 from service.settings import Settings
+from tests.conftest import LOOPBACK
 from tests.fakes import FakeSite
-from workers.http_client import is_allowed, open_client
+from workers.http_client import STRANGER, OutboundClient, open_client, typed_by_operator
 from workers.ingest.fetch import Refused, fetch, user_agent
+
+
+def port_of(site: FakeSite) -> str:
+    """The port that a site listens on."""
+    return site.url.rpartition(":")[2]
 
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """Settings with small limits for size and time."""
-    return settings.model_copy(update={"fetch_max_bytes": 10_000, "fetch_timeout_s": 1.0})
+    """Settings with small limits for size and time, and an open network."""
+    return settings.model_copy(
+        update={"fetch_max_bytes": 10_000, "fetch_timeout_s": 1.0, "open_networks": LOOPBACK}
+    )
 
 
 @pytest.fixture
-async def outbound(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
+async def outbound(settings: Settings) -> AsyncIterator[OutboundClient]:
     """The client that may not reach inside the network."""
     async with open_client(
         settings, user_agent=user_agent(settings.base_url, subscribers=2)
@@ -33,7 +39,7 @@ async def outbound(settings: Settings) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def test_validators_go_and_come_byte_exact(
-    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
+    site: FakeSite, outbound: OutboundClient, settings: Settings
 ) -> None:
     """Weak, unquoted and odd ones as they are; a 304 has no body."""
     site.put("/f", "feed", ETag="W/odd tag", Last_Modified="whenever", Content_Type="text/xml")
@@ -55,7 +61,7 @@ async def test_validators_go_and_come_byte_exact(
     assert "#" not in site.requests[0].raw_path
 
 
-async def test_manners(site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings) -> None:
+async def test_manners(site: FakeSite, outbound: OutboundClient, settings: Settings) -> None:
     """A name, what we take, no cookies, no referrer."""
     site.put("/a", status=302, Location="/b", Set_Cookie="a=b")
     site.put("/b", "x")
@@ -66,9 +72,7 @@ async def test_manners(site: FakeSite, outbound: aiohttp.ClientSession, settings
     assert {"Cookie", "Referer"}.isdisjoint(headers)
 
 
-async def test_gzip_is_taken(
-    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
-) -> None:
+async def test_gzip_is_taken(site: FakeSite, outbound: OutboundClient, settings: Settings) -> None:
     """A body that came with gzip is decompressed."""
     site.put("/f", gzip.compress(b"x" * 5_000), Content_Encoding="gzip")
     assert b"x" * 5_000 == (await fetch(outbound, f"{site.url}/f", settings)).body
@@ -92,7 +96,7 @@ async def test_gzip_is_taken(
 )
 async def test_bodies_that_are_refused(
     site: FakeSite,
-    outbound: aiohttp.ClientSession,
+    outbound: OutboundClient,
     settings: Settings,
     body: bytes,
     headers: dict[str, str],
@@ -105,7 +109,7 @@ async def test_bodies_that_are_refused(
 
 
 async def test_a_body_that_is_cut_is_refused(
-    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings
+    site: FakeSite, outbound: OutboundClient, settings: Settings
 ) -> None:
     """Fewer bytes than Content-Length says."""
     site.raw = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nETag: x\r\n\r\nonly this"
@@ -118,7 +122,7 @@ async def test_a_body_that_is_cut_is_refused(
 )
 async def test_statuses(
     site: FakeSite,
-    outbound: aiohttp.ClientSession,
+    outbound: OutboundClient,
     settings: Settings,
     status: int,
     permanent: bool,
@@ -132,7 +136,7 @@ async def test_statuses(
 
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after_is_passed_on(
-    site: FakeSite, outbound: aiohttp.ClientSession, settings: Settings, status: int
+    site: FakeSite, outbound: OutboundClient, settings: Settings, status: int
 ) -> None:
     """The value is passed on as it was received."""
     site.put("/f", status=status, Retry_After="120")
@@ -148,7 +152,7 @@ async def test_retry_after_is_passed_on(
 )  # fmt: skip
 async def test_redirects_that_lead_nowhere(
     site: FakeSite,
-    outbound: aiohttp.ClientSession,
+    outbound: OutboundClient,
     settings: Settings,
     location: str,
     reason: str,
@@ -161,9 +165,7 @@ async def test_redirects_that_lead_nowhere(
         await fetch(outbound, f"{site.url}/loop", settings)
 
 
-async def test_a_server_that_hangs_is_left(
-    outbound: aiohttp.ClientSession, settings: Settings
-) -> None:
+async def test_a_server_that_hangs_is_left(outbound: OutboundClient, settings: Settings) -> None:
     """After FETCH_TIMEOUT_S for all of it."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -183,49 +185,63 @@ async def test_private_addresses_are_refused_by_whatever_name(
     site: FakeSite, settings: Settings, host: str
 ) -> None:
     """The guard sees the address that is connected to, not how it was written."""
-    closed = settings.model_copy(update={"allowed_networks": ()})
-    port = site.url.rsplit(":", 1)[1]
+    closed = settings.model_copy(update={"allowed_networks": (), "open_networks": ()})
+    url = f"http://{host}:{port_of(site)}/"
     async with open_client(closed, user_agent="t") as client:
-        with pytest.raises(FetchFailed):
-            await fetch(client, f"http://{host}:{port}/", closed)
+        for provenance in (STRANGER, typed_by_operator(url)):
+            with pytest.raises(FetchFailed):
+                await fetch(client, url, closed, provenance=provenance)
     assert [] == site.requests
 
 
-async def test_a_redirect_inside_is_refused(site: FakeSite, settings: Settings) -> None:
-    """Each hop passes the guard: 127.0.0.1 is allowed here, 127.0.0.2 is not."""
-    one = (ipaddress.ip_network("127.0.0.1/32"),)
-    port = site.url.rsplit(":", 1)[1]
-    site.put("/f", status=302, Location=f"http://127.0.0.2:{port}/g")
-    strict = settings.model_copy(update={"allowed_networks": one})
-    async with open_client(strict, user_agent="t") as client:
-        with pytest.raises(FetchFailed, match="DATELINE_ALLOWED_NETWORKS"):
-            await fetch(client, f"{site.url}/f", strict)
+async def test_allowed_networks_are_for_what_the_operator_typed(
+    site: FakeSite, settings: Settings
+) -> None:
+    """A stranger's URL of the same host is refused, also while a connection to it is open."""
+    typing = settings.model_copy(update={"allowed_networks": LOOPBACK, "open_networks": ()})
+    site.put("/f", "feed")
+    url = f"{site.url}/f"
+    async with open_client(typing, user_agent="t") as client:
+        typed = await fetch(client, url, typing, provenance=typed_by_operator(url))
+        assert b"feed" == typed.body
+        with pytest.raises(FetchFailed, match="DATELINE_OPEN_NETWORKS"):
+            await fetch(client, url, typing)
     assert 1 == len(site.requests)
 
 
 @pytest.mark.parametrize(
-    ("address", "allowed"),
-    [
-        ("93.184.216.34", True), ("2606:2800:220:1::1", True), ("127.0.0.1", False),
-        ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.0.1", False),
-        ("169.254.169.254", False),
-        ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("255.255.255.255", False),
-        ("192.88.99.1", False), ("192.0.0.8", False), ("::1", False), ("::", False),
-        ("fe80::1%eth0", False), ("fc00::1", False), ("ff02::1", False),
-        ("::ffff:127.0.0.1", False),
-        ("::ffff:93.184.216.34", True), ("64:ff9b::7f00:1", False), ("2002:7f00:1::", False),
-        ("2001::1", False), ("3fff::1", False), ("5f00::1", False), ("fec0::1", False),
-    ],
+    ("location", "is_followed"),
+    [("/g", True), ("http://127.0.0.1:{port}/g", True), ("http://127.0.0.2:{port}/g", False),
+     ("http://localhost:{port}/g", False), ("http://127.0.0.1:{other}/g", False)],
 )  # fmt: skip
-def test_addresses(address: str, allowed: bool) -> None:
-    """Public ones, by unwrapping what hides a private one."""
-    assert allowed == is_allowed(address, ())
+async def test_a_redirect_of_what_was_typed_leads_to_its_own_site_alone(
+    site: FakeSite, settings: Settings, location: str, is_followed: bool
+) -> None:
+    """Another host or port is a stranger's, though the operator typed the URL that led there."""
+    typing = settings.model_copy(update={"allowed_networks": LOOPBACK, "open_networks": ()})
+    async with FakeSite() as inside:
+        target = location.format(port=port_of(site), other=port_of(inside))
+        site.put("/f", status=302, Location=target)
+        site.put("/g", "feed")
+        inside.put("/g", "secret")
+        url = f"{site.url}/f"
+        async with open_client(typing, user_agent="t") as client:
+            typed = typed_by_operator(url)
+            if is_followed:
+                assert b"feed" == (await fetch(client, url, typing, provenance=typed)).body
+            else:
+                with pytest.raises(FetchFailed, match="DATELINE_OPEN_NETWORKS"):
+                    await fetch(client, url, typing, provenance=typed)
+        assert [] == inside.requests
+    assert (2 if is_followed else 1) == len(site.requests)
 
 
-def test_allowed_networks_open_what_they_name() -> None:
-    """And nothing besides; IPv4 inside IPv6, too."""
-    networks = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("fc00::/7"))
-    assert is_allowed("127.9.9.9", networks)
-    assert is_allowed("::ffff:127.0.0.1", networks)
-    assert is_allowed("fc00::1", networks)
-    assert not is_allowed("10.0.0.1", networks)
+@pytest.mark.parametrize("port", [22, 25, 1_023])
+async def test_ports_of_other_services_are_refused(settings: Settings, port: int) -> None:
+    """Below 1024 only those of ALLOWED_PORTS are connected to, for the operator, too."""
+    url = f"http://127.0.0.1:{port}/"
+    opened = settings.model_copy(update={"allowed_ports": (port,)})
+    for allowing, reason in ((settings, "DATELINE_ALLOWED_PORTS"), (opened, "Connect")):
+        async with open_client(allowing, user_agent="t") as client:
+            with pytest.raises(FetchFailed, match=reason):
+                await fetch(client, url, allowing, provenance=typed_by_operator(url))

@@ -14,7 +14,7 @@ from service.settings import Settings
 from service.sources.source import make_source
 from service.storage import keys
 from service.storage.store import Store
-from tests.conftest import Clock
+from tests.conftest import LOOPBACK, Clock
 from tests.fakes import FakeSite
 from tests.ingest.polling import (
     RSS,
@@ -221,6 +221,7 @@ async def test_secrets_go_to_their_own_host_alone(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
     """Redirects within it have them, others do not."""
+    settings = settings.model_copy(update={"open_networks": LOOPBACK})
     async with FakeSite() as other:
         site.put("/f", status=302, Location="/g")
         site.put("/g", status=302, Location=f"{other.url}/f")

@@ -25,7 +25,7 @@ from workers.deliver.ack_writer import AckWriter
 from workers.deliver.endpoint import Endpoint, Partition, Request, lease_of
 from workers.deliver.send import send
 from workers.deliver.slots import Slots
-from workers.http_client import CONNECT_TIMEOUT_S
+from workers.http_client import CONNECT_TIMEOUT_S, OutboundClient
 
 logger = logging.getLogger(__name__)
 AFTER_BUG_S = 30.0
@@ -38,7 +38,7 @@ class Dispatcher:
     def __init__(
         self,
         settings: Settings,
-        client: aiohttp.ClientSession,
+        client: OutboundClient,
         group: asyncio.TaskGroup,
         acks: AckWriter,
         partitions: Mapping[str, Partition],
@@ -174,8 +174,9 @@ class Dispatcher:
     async def _send(self, endpoint: Endpoint, request: Request) -> Answer:
         """Send a request, count its outcome, and log a failure."""
         answer = await send(
-            self._client, request.url, request.body, request.headers, limits=self._limits
-        )
+            self._client, request.url, request.body, request.headers,
+            provenance=request.provenance, limits=self._limits,
+        )  # fmt: skip
         if answer.verdict is Verdict.DELIVERED:
             self._acks.count("webhook_delivered", request.events)
         else:

@@ -19,6 +19,7 @@ from service.storage.leases import Lease
 from service.storage.store import Store
 from service.storage.webhooks import Ack
 from service.webhooks.retry import Answer
+from workers.http_client import STRANGER, Provenance
 from workers.runtime import Clock
 
 # Names are kept in Redis: with another count workers of two versions would share endpoints.
@@ -38,6 +39,8 @@ class Request:
     """Decides what is written after the answer; None if nothing is written."""
     events: int
     """Number of events that a success delivers, for the counters; 0 for requests without events."""
+    provenance: Provenance = STRANGER
+    """Of the URL."""
 
 
 @dataclass(slots=True, eq=False)

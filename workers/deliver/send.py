@@ -10,7 +10,7 @@ import aiohttp
 from yarl import URL
 
 from service.webhooks.retry import Answer
-from workers.http_client import reason_of
+from workers.http_client import STRANGER, OutboundClient, Provenance, reason_of
 from workers.runtime import Stopwatch
 
 # Bytes of an answer that are stored in the attempt log.
@@ -34,11 +34,12 @@ def target(url: str) -> URL | str:
 
 
 async def send(
-    client: aiohttp.ClientSession,
+    client: OutboundClient,
     url: URL | str,
     body: bytes | None,
     headers: Mapping[str, str],
     *,
+    provenance: Provenance = STRANGER,
     limits: aiohttp.ClientTimeout,
 ) -> Answer:
     """POST, or GET if there is no body, and follow no redirect.
@@ -51,7 +52,7 @@ async def send(
     watch = Stopwatch()
     try:
         async with client.request(
-            method, url, data=body, headers=headers, allow_redirects=False, timeout=limits
+            method, url, provenance=provenance, headers=headers, data=body, timeout=limits
         ) as response:
             # Read a little, so that short answers leave the connection usable.
             text = await _beginning(response)

@@ -20,7 +20,7 @@ from service.decoding import ACCEPTED, Decoder
 from service.errors import FetchFailed
 from service.http import host_of
 from service.settings import Settings
-from workers.http_client import reason_of
+from workers.http_client import STRANGER, OutboundClient, Provenance, reason_of
 
 ACCEPT = (
     "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml;q=0.9, "
@@ -92,10 +92,11 @@ class Refused(FetchFailed):
 
 
 async def fetch(
-    client: aiohttp.ClientSession,
+    client: OutboundClient,
     url: str,
     settings: Settings,
     *,
+    provenance: Provenance = STRANGER,
     etag: str = "",
     last_modified: str = "",
     private: Mapping[str, str] | None = None,
@@ -104,6 +105,7 @@ async def fetch(
     """The document at a URL, unless the validators still hold (then status 304, no body).
 
     Args:
+        provenance: of the URL; redirects that lead elsewhere are a stranger's.
         private: headers for the URL's own host alone: redirects elsewhere go without.
         on_large: awaited once before a body grows over LARGE_BYTES.
 
@@ -119,8 +121,9 @@ async def fetch(
     try:
         async with asyncio.timeout(settings.fetch_timeout_s):
             return await _follow(
-                client, _without_fragment(url), headers, private or {}, settings, on_large
-            )
+                client, _without_fragment(url), provenance, headers, private or {}, settings,
+                on_large,
+            )  # fmt: skip
     except TimeoutError as exc:
         raise FetchFailed(url, f"no complete answer in {settings.fetch_timeout_s:g} s") from exc
     except (aiohttp.ClientError, OSError, ValueError) as exc:
@@ -128,13 +131,13 @@ async def fetch(
 
 
 async def _follow(
-    client: aiohttp.ClientSession, url: str, headers: dict[str, str], private: Mapping[str, str],
-    settings: Settings, on_large: OnLarge | None,
+    client: OutboundClient, url: str, provenance: Provenance, headers: dict[str, str],
+    private: Mapping[str, str], settings: Settings, on_large: OnLarge | None,
 ) -> Fetched:  # fmt: skip
     first, moved_to, permanent, seen = url, "", True, {url}
     while True:
         sent = {**headers, **private} if private and _is_own(first, url) else headers
-        async with client.get(url, headers=sent, allow_redirects=False) as response:
+        async with client.request("GET", url, provenance=provenance, headers=sent) as response:
             if response.status not in _REDIRECTS:
                 return await _take(response, url, moved_to, settings, on_large)
             url = _target(url, response.headers.get("Location", ""))

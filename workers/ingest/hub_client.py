@@ -12,6 +12,7 @@ import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from urllib.parse import urljoin
 
 import aiohttp
 
@@ -25,7 +26,7 @@ from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from service.websub import subscriber
 from service.websub.subscriber import HubSubscription
-from workers.http_client import reason_of
+from workers.http_client import OutboundClient, reason_of, typed_by_operator
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class HubClient:
     """Subscribes sources to their hubs, and renews the subscriptions."""
 
     def __init__(
-        self, store: Store, settings: Settings, client: aiohttp.ClientSession, *, now: Clock
+        self, store: Store, settings: Settings, client: OutboundClient, *, now: Clock
     ) -> None:
         self._store = store
         self._settings = settings
@@ -57,21 +58,22 @@ class HubClient:
         subscription = await self._store.our_subscriptions.get(poll.subscription)
         if subscription is None or subscription.renew_ms > now_ms:
             return None
-        poll = replace(poll, subscription=await self._renewed(claim.source, poll))
-        outcome = await self._outcome(poll.subscription)
+        outcome = await self.keep(claim.source, poll)
+        poll = replace(poll, subscription=outcome.id if outcome else "")
         due_ms = min(poll.due_ms, outcome.renew_ms) if outcome else poll.due_ms
         return Finished(claim=claim, poll=poll, due_ms=due_ms)
 
     async def keep(self, source: Source, poll: Poll) -> SubscriptionOutcome | None:
-        """Subscribe to the hub that a poll names, or renew if that is due.
+        """Subscribe to the hub that a poll names, or renew if that is due; end the subscription of
+        a source that names no hub any more.
 
         Returns:
-            The subscription; None if there is none.
+            The subscription; None if the source has none from now on.
         """
-        subscription_id = poll.subscription
-        if poll.hub and self._settings.public_url:
-            subscription_id = await self._renewed(source, poll)
-        return await self._outcome(subscription_id)
+        if not poll.hub or not self._settings.public_url:
+            await self._end_all(source, poll.subscription)
+            return None
+        return await self._outcome(await self._renewed(source, poll))
 
     async def _renewed(self, source: Source, poll: Poll) -> str:
         """The id of the subscription, after a request to the hub if that was due."""
@@ -79,7 +81,7 @@ class HubClient:
         before = await self._get(poll.subscription)
         if before and (before.hub, before.topic) == (poll.hub, poll.topic):
             if before.is_live(now_ms) and before.replaces:
-                before = await self._end_former(before)
+                before = await self._end_former(source, before)
             if before.renew_ms > now_ms:
                 return before.id
         after = HubSubscription(
@@ -95,7 +97,7 @@ class HubClient:
             await self._store.our_subscriptions.remove(before.id)
             after = replace(after, replaces="")
         await self._store.our_subscriptions.put(after)
-        await self._request("subscribe", after)
+        await self._request("subscribe", source, after)
         return after.id
 
     async def _outcome(self, subscription_id: str) -> SubscriptionOutcome | None:
@@ -117,17 +119,34 @@ class HubClient:
             return None
         return await self._store.our_subscriptions.get(subscription_id)
 
-    async def _end_former(self, subscription: HubSubscription) -> HubSubscription:
+    async def _end_former(self, source: Source, subscription: HubSubscription) -> HubSubscription:
         """Unsubscribe the former callback: the hub would push to it, too, until its lease ends."""
-        former = await self._store.our_subscriptions.get(subscription.replaces)
+        former = subscription.replaces
         subscription = replace(subscription, replaces="")
         await self._store.our_subscriptions.put(subscription)
-        if former:
-            await self._store.our_subscriptions.put(replace(former, is_ending=True))
-            await self._request("unsubscribe", former)
+        await self._end(source, former)
         return subscription
 
-    async def _request(self, mode: str, subscription: HubSubscription) -> None:
+    async def _end_all(self, source: Source, subscription_id: str) -> None:
+        """End a subscription, and the one that it replaces."""
+        subscription = await self._get(subscription_id)
+        if subscription:
+            await self._end(source, subscription.replaces)
+            await self._end(source, subscription.id)
+
+    async def _end(self, source: Source, subscription_id: str) -> None:
+        """Unsubscribe at the hub; one that it never verified is forgotten at once."""
+        subscription = await self._get(subscription_id)
+        if subscription is None:
+            return
+        if not subscription.expires_ms or not self._settings.public_url:
+            # Should the hub push to it, 410 tells it to forget it.
+            await self._store.our_subscriptions.remove(subscription.id)
+            return
+        await self._store.our_subscriptions.put(replace(subscription, is_ending=True))
+        await self._request("unsubscribe", source, subscription)
+
+    async def _request(self, mode: str, source: Source, subscription: HubSubscription) -> None:
         """Section 5.1. The hub's decision comes to the callback later."""
         form = {
             "hub.callback": f"{self._settings.base_url}/websub/{subscription.id}",
@@ -139,18 +158,22 @@ class HubClient:
             form["hub.lease_seconds"] = str(subscriber.LEASE_S)
         extra: dict[str, object] = {"hub": subscription.hub, "topic": subscription.topic}
         try:
-            status = await self._post(subscription.hub, form)
+            status = await self._post(source, subscription.hub, form)
         except (aiohttp.ClientError, OSError, ValueError, TimeoutError, FetchFailed) as exc:
             logger.warning("a request to a hub failed", extra={**extra, "reason": reason_of(exc)})
         else:
             logger.info("a hub answered", extra={**extra, "mode": mode, "status": status})
 
-    async def _post(self, url: str, form: Mapping[str, str]) -> int:
+    async def _post(self, source: Source, url: str, form: Mapping[str, str]) -> int:
+        # The feed names its hub: only one on the source's own site is the operator's.
+        provenance = typed_by_operator(source.operator_url)
         async with asyncio.timeout(TIMEOUT_S):
             for _ in range(MAX_REDIRECTS):
-                async with self._client.post(url, data=form, allow_redirects=False) as response:
+                async with self._client.request(
+                    "POST", url, provenance=provenance, data=form
+                ) as response:
                     # Section 5.1.1: a hub may redirect the same request.
                     if response.status not in (307, 308):
                         return response.status
-                    url = response.headers.get("Location", "")
+                    url = urljoin(url, response.headers.get("Location", ""))
         raise FetchFailed(url, f"more than {MAX_REDIRECTS} redirects")

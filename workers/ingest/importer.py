@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
 import orjson
 
 from service.articles.article import Article, Draft, Entry
@@ -21,6 +20,7 @@ from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
 from service.manage import sources
 from service.settings import Settings
 from service.storage.store import Store
+from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.documents import ParseJob, drafts_of, encoder
 from workers.ingest.fetch import fetch
 from workers.ingest.identify import FILE_SOURCE
@@ -81,7 +81,7 @@ class Importer:
         self,
         store: Store,
         settings: Settings,
-        client: aiohttp.ClientSession,
+        client: OutboundClient,
         *,
         now: Clock,
         category: str = "",
@@ -124,7 +124,9 @@ class Importer:
     async def _read(self, target: str) -> tuple[bytes, str, str]:
         """(bytes, URL or empty, content type or empty)."""
         if _is_url(target):
-            fetched = await fetch(self._client, target, self._settings)
+            fetched = await fetch(
+                self._client, target, self._settings, provenance=typed_by_operator(target)
+            )
             return fetched.body, fetched.url, fetched.content_type
         return await asyncio.to_thread(Path(target).read_bytes), "", ""
 
@@ -141,7 +143,11 @@ class Importer:
         if not document.entries and document.alternates:
             named = ", ".join(link.url for link in document.alternates[:3])
             self.summary.reject(target, f"has no article, but names feeds: {named}")
-        for answer in await sources.add_links(self._store, document.feeds, now=self._now()):
+        # A list that was fetched is its publisher's: only its own site is the operator's.
+        is_typed = typed_by_operator(name).covers if url else (lambda _: True)
+        for answer in await sources.add_links(
+            self._store, document.feeds, now=self._now(), is_typed=is_typed
+        ):
             if answer["status"] == "rejected":
                 self.summary.reject(target, answer["error"])
                 continue

@@ -81,7 +81,7 @@ class Poller:
                     await self._claim_some(source_poller, group, ticks["poll"], stop)
                     if ticks["subscribers"].is_set():
                         ticks["subscribers"].clear()
-                        client.headers["User-Agent"] = await self._user_agent()
+                        client.set_user_agent(await self._user_agent())
 
                 await runtime.repeat(unit, stop, what="poll")
                 await self._drain()

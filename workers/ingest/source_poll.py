@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 
-import aiohttp
-
 from service.errors import DatelineError, FetchFailed, ParseFailed, Unavailable
 from service.http import retry_after_s
 from service.settings import Settings
@@ -25,6 +23,7 @@ from service.sources.source import Source
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
+from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.discover_feed import discover_feed, is_page
 from workers.ingest.fetch import Fetched, Refused, fetch
 from workers.ingest.hub_client import HubClient
@@ -80,7 +79,7 @@ class SourcePoller:
     """Polls claimed sources, one call per claim; several may run at once."""
 
     def __init__(
-        self, store: Store, settings: Settings, client: aiohttp.ClientSession, intake: Intake,
+        self, store: Store, settings: Settings, client: OutboundClient, intake: Intake,
         *, now: Clock,
     ) -> None:  # fmt: skip
         self._settings = settings
@@ -145,6 +144,7 @@ class SourcePoller:
             self._client,
             source.url,
             self._settings,
+            provenance=typed_by_operator(source.operator_url),
             etag=poll.etag,
             last_modified=poll.last_modified,
             private=source.headers,

@@ -19,6 +19,7 @@ from service.webhooks import retry
 from service.webhooks.retry import Answer, Verdict
 from workers.deliver.endpoint import DeliveryContext, Request, Turn
 from workers.deliver.send import target
+from workers.http_client import typed_by_operator
 
 PREFIX = "ping_"
 # Topics in one request; the others go in the next.
@@ -85,7 +86,10 @@ class PingEndpoint:
         pairs += [(name, topic) for topic in topics for name in ("hub.url", "hub.topic")]
 
         judge = partial(self._judge, topics)
-        return Request(target(self.hub_url), _FORM, urlencode(pairs).encode(), judge, 0)
+        return Request(
+            target(self.hub_url), _FORM, urlencode(pairs).encode(), judge, 0,
+            provenance=typed_by_operator(self.hub_url),
+        )  # fmt: skip
 
     def _judge(self, topics: Mapping[str, int], answer: Answer) -> None:
         now = self._context.now()

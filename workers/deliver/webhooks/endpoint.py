@@ -24,6 +24,7 @@ from workers.deliver.webhooks.cursor import Cursor
 from workers.deliver.webhooks.event_log import EventLog
 from workers.deliver.webhooks.outcome import DeliveryState, webhook_ack
 from workers.deliver.webhooks.selection_groups import SelectionGroup
+from workers.http_client import typed_by_operator
 
 REPLAY = "replay"
 # A webhook that is behind the log in memory looks at READ events at once; at more, up to MOST_READ,
@@ -48,6 +49,7 @@ class WebhookEndpoint:
         self.turn = Turn()
         self.webhook = webhook
         self._target = target(webhook.url)
+        self._provenance = typed_by_operator(self._target)
         self.group = group
         self._logs = logs
         self._context = context
@@ -107,6 +109,7 @@ class WebhookEndpoint:
             self.state = replace(self.state, until="")
         self.webhook, self.group = webhook, group
         self._target = target(webhook.url)
+        self._provenance = typed_by_operator(self._target)
 
     def passed(self) -> dict[str, str]:
         """Return stored field → entry id of the cursors that moved though nothing was sent."""
@@ -240,6 +243,7 @@ class WebhookEndpoint:
             self._full_at = max(self._full_at, now) + 1 / rate
         return Request(
             url=self._target,
+            provenance=self._provenance,
             headers=self.webhook.request_headers(payload, now=self._context.now()),
             body=payload.body,
             judge=partial(self._judge, payload, cursor),
