@@ -97,4 +97,4 @@ class PollOutcome:
     discovered_url: str = ""
     """The feed that was found on the page at the source's URL; empty if that URL is a feed."""
     subscription: SubscriptionOutcome | None = None
-    """None if the source has no subscription at a hub."""
+    """None if the source has no subscription at a hub, or none any more."""

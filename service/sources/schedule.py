@@ -101,8 +101,7 @@ def next_poll(
     if isinstance(result, Failure):
         return _after_failure(source, poll, result, now=now, chance=chance, settings=settings)
     source, poll = with_outcome(source, poll, outcome, now=now, settings=settings)
-    if subscription:
-        poll = replace(poll, subscription=subscription.id)
+    poll = replace(poll, subscription=subscription.id if subscription else "")
     is_live = subscription is not None and subscription.is_live
     poll = _succeeded(poll, source, result, is_live=is_live, chance=chance, settings=settings)
     due_ms = min(poll.due_ms, subscription.renew_ms) if subscription else poll.due_ms

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -292,3 +293,52 @@ def test_a_subscription_lives_as_long_as_its_lease() -> None:
     assert [True, False] == [live.is_live(ms) for ms in (1_004_999, 1_005_000)]
     assert (805_000, 0) == (live.renew_ms, live.failures)
     assert not replace(live, is_ending=True).is_live(6_000)
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+async def test_a_source_that_names_no_hub_any_more_is_unsubscribed(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock, hub: Hub, is_live: bool
+) -> None:
+    """Its subscription is ended and never renewed, and it is polled as before."""
+    async with polling(store, settings, clock):
+        source_id = await add(store, f"{site.url}/f", clock)
+        form = await hub.was_asked(1)
+        await polled(store, source_id, "1 new")
+        if is_live:
+            await hub.verify(form, lease_seconds="864000")
+        site.put("/f", NEW)
+        poll = await again(store, clock, source_id, "1 new")
+        assert ("", "") == (poll.hub, poll.subscription)
+        if is_live:
+            ended = await hub.was_asked(2)
+            assert ("unsubscribe", form["hub.callback"]) == (
+                ended["hub.mode"],
+                ended["hub.callback"],
+            )
+            assert 200 == (await hub.verify(ended))[0]
+        assert 410 == await hub.push(form, NEW)
+        # Past the time at which it would have been renewed.
+        await again(store, clock, source_id, "the same bytes", after_s=864_000)
+    assert (2 if is_live else 1) == len(hub.requests)
+    assert 0 == await store.client.hlen(keys.SUBSCRIPTIONS)
+
+
+async def test_a_renewal_that_is_due_names_no_hub_that_is_gone(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock, hub: Hub
+) -> None:
+    """What a version before left behind: a poll without a hub, and its subscription due."""
+    async with polling(store, settings, clock):
+        source_id = await add(store, f"{site.url}/f", clock)
+        form = await hub.was_asked(1)
+        poll = await polled(store, source_id, "1 new")
+        await hub.verify(form, lease_seconds="1000")
+        stale = replace(poll, hub="", topic="")
+        await store.client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(stale))
+        clock.move(seconds=801)
+        assert "unsubscribe" == (await hub.was_asked(2))["hub.mode"]
+
+        async def forgotten() -> bool:
+            return not (await store.sources.poll(source_id)).subscription
+
+        await wait_until(forgotten)
+    assert 1 == len([r for r in site.requests if r.path == "/f"])
