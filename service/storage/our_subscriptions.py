@@ -49,6 +49,14 @@ class OurSubscriptions:
         """Delete a subscription: requests to its callback are refused from now on."""
         await self._client.hdel(keys.SUBSCRIPTIONS, subscription_id)
 
+    async def sweep(self, now_ms: int) -> None:
+        """Forget the subscriptions that are over: hubs need not confirm that one has ended."""
+        stored = await self._client.hgetall(keys.SUBSCRIPTIONS)
+        subscriptions = (HubSubscription(**orjson.loads(value)) for value in stored.values())
+        over = [each.id for each in subscriptions if each.is_over(now_ms)]
+        if over:
+            await self._client.hdel(keys.SUBSCRIPTIONS, *over)
+
     async def push(self, source_id: str, body: bytes, content_type: str) -> bool:
         """Store a push; False if it is too long or too many wait: poll the source instead."""
         if len(body) > keys.PUSH_MAX_BYTES:

@@ -16,6 +16,8 @@ LEASE_S = 864_000
 RENEW_AT = 0.8
 # Delay until the next request to a hub that refused or did not verify: doubled at each failure.
 FIRST_RETRY_S, LONGEST_RETRY_S = 300, 86_400
+# One that is in use is renewed or asked for again long before.
+FORGET_AFTER_S = 7 * LONGEST_RETRY_S
 # Section 7.1: recognised methods; SHA-1 is weak, but old hubs still send it.
 _METHODS = ("sha1", "sha256", "sha384", "sha512")
 
@@ -45,6 +47,11 @@ class HubSubscription:
         """Whether the hub pushes new documents to it."""
         return self.expires_ms > now_ms and not self.is_ending
 
+    def is_over(self, now_ms: int) -> bool:
+        """Whether nobody needs it any more: its lease has ended, and it is not to be renewed."""
+        has_ended = self.expires_ms <= now_ms
+        return has_ended and (self.is_ending or self.renew_ms < now_ms - FORGET_AFTER_S * 1000)
+
     def requested(self, now_ms: int) -> HubSubscription:
         """Return a copy after a request to the hub; the request is repeated unless the hub
         verifies it."""
@@ -60,7 +67,8 @@ class HubSubscription:
         return replace(
             self,
             expires_ms=now_ms + lease_s * 1000,
-            renew_ms=now_ms + int(lease_s * RENEW_AT * 1000),
+            # A hub that gives a second is not asked every second.
+            renew_ms=now_ms + int(max(lease_s * RENEW_AT, FIRST_RETRY_S) * 1000),
             failures=0,
         )
 

@@ -285,6 +285,31 @@ def test_link_headers(headers: list[str], expected: tuple[str, str]) -> None:
     assert expected == http.links(headers, base_url="http://x/f")
 
 
+def test_a_lease_of_a_second_is_not_renewed_every_second() -> None:
+    """Each renewal is a request and a subscription more."""
+    asked = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    assert 300_000 == asked.verified(1, 0).renew_ms
+
+
+async def test_subscriptions_that_are_over_are_forgotten(store: Store) -> None:
+    """Those that a hub never unsubscribed once their lease ended, and those without a use."""
+    asked = HubSubscription(id="asked", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    live = replace(asked.verified(1_000, 0), id="live")
+    ending = replace(live, id="ending", is_ending=True)
+    for each in (asked, live, ending):
+        await store.our_subscriptions.put(each)
+
+    async def kept(now_ms: int) -> set[str]:
+        await store.our_subscriptions.sweep(now_ms)
+        return {key.decode() for key in await store.client.hkeys(keys.SUBSCRIPTIONS)}
+
+    assert {"asked", "live", "ending"} == await kept(999_999)
+    assert {"asked", "live"} == await kept(1_000_000)
+    assert {"live"} == await kept(300_001 + 604_800_000)
+    assert set() == await kept(800_001 + 604_800_000)
+    await store.our_subscriptions.sweep(0)
+
+
 def test_a_subscription_lives_as_long_as_its_lease() -> None:
     """And not while it is being ended."""
     requested = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").requested(0)

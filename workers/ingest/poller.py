@@ -82,6 +82,7 @@ class Poller:
                     if ticks["subscribers"].is_set():
                         ticks["subscribers"].clear()
                         client.set_user_agent(await self._user_agent())
+                        await self._store.our_subscriptions.sweep(to_ms(self._now()))
 
                 await runtime.repeat(unit, stop, what="poll")
                 await self._drain()
