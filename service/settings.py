@@ -76,6 +76,10 @@ class Settings(BaseModel):
     hub_debounce_s: Seconds = 2
     hub_max_subscribers: int = Field(default=10_000, ge=0)
     hub_max_per_host: int = Field(default=200, ge=0)
+    hub_max_per_address: int = Field(default=500, ge=0)
+    hub_max_unconfirmed: int = Field(default=500, ge=1)
+    hub_requests_per_minute: int = Field(default=30, ge=1)
+    hub_egress_max_bytes: int = Field(default=20_000_000, ge=0)
     hub_pings: tuple[str, ...] = ()
     recheck_s: Seconds = 5
     cache_max_bytes: int = Field(default=128_000_000, ge=1_000_000)

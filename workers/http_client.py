@@ -24,6 +24,7 @@ from yarl import URL
 
 from service.addresses import Network, is_allowed
 from service.settings import Settings
+from workers.resolver import CachingResolver
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ KEEPALIVE_S = 4
 # Below it stand mail, databases and remote shells, which take some HTTP requests for commands.
 FIRST_FREE_PORT = 1_024
 _WEB_PORTS = frozenset({80, 443})
+# At a time: for what strangers named, for what the operator typed, by `addresses_of`.
+LOOKUPS = (64, 32, 16)
 _RETRY = "_retry_connection"
 
 
@@ -77,9 +80,16 @@ def _site_of(url: URL | str) -> tuple[str, int]:
 class OutboundClient:
     """Sends requests, and lets each reach only what its provenance allows."""
 
-    def __init__(self, strangers: aiohttp.ClientSession, operators: aiohttp.ClientSession) -> None:
+    def __init__(
+        self, strangers: aiohttp.ClientSession, operators: aiohttp.ClientSession,
+        resolver: CachingResolver, lookups: CachingResolver,
+    ) -> None:  # fmt: skip
         self._strangers = strangers
         self._operators = operators
+        self._resolver = resolver
+        """Of the strangers' session."""
+        self._lookups = lookups
+        """For names that nobody has vouched for, which may never be answered."""
 
     def request(
         self, method: str, url: URL | str, *, provenance: Provenance = STRANGER,
@@ -96,6 +106,17 @@ class OutboundClient:
             method, url, headers=headers, data=data, allow_redirects=False,
             timeout=timeout or session.timeout,
         )  # fmt: skip
+
+    async def addresses_of(self, url: URL | str) -> tuple[str, ...]:
+        """Return the addresses that a stranger's URL leads to now, of which the next request to it
+        connects to one; none if its host cannot be resolved."""
+        host, _ = _site_of(url)
+        try:
+            results = await self._lookups.resolve(host) if host else []
+        except OSError:
+            return ()
+        self._resolver.adopt(host, results)
+        return tuple(result["host"] for result in results)
 
     def set_user_agent(self, user_agent: str) -> None:
         """Send this User-Agent from now on."""
@@ -119,11 +140,15 @@ async def open_client(
             idle one.
     """
 
-    def session(networks: tuple[Network, ...], remedy: str) -> aiohttp.ClientSession:
+    def session(
+        networks: tuple[Network, ...], remedy: str, resolver: CachingResolver
+    ) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             socket_factory=_guard(networks, settings.allowed_ports, remedy),
+            resolver=resolver,
+            # The resolver has one.
+            use_dns_cache=False,
             limit=max_connections,
-            ttl_dns_cache=30,
             keepalive_timeout=KEEPALIVE_S,
         )
         opened = aiohttp.ClientSession(
@@ -139,12 +164,20 @@ async def open_client(
             forbid_repeats(opened)
         return opened
 
-    opened = settings.open_networks
-    async with (
-        session(opened, "OPEN_NETWORKS can allow it for everybody's URLs") as strangers,
-        session((*opened, *settings.allowed_networks), "ALLOWED_NETWORKS can allow it") as typed,
-    ):
-        yield OutboundClient(strangers, typed)
+    everybodys = settings.open_networks
+    operators = (*everybodys, *settings.allowed_networks)
+    resolvers = [CachingResolver(threads=threads) for threads in LOOKUPS]
+    try:
+        async with (
+            session(
+                everybodys, "OPEN_NETWORKS can allow it for everybody's URLs", resolvers[0]
+            ) as for_strangers,
+            session(operators, "ALLOWED_NETWORKS can allow it", resolvers[1]) as for_operators,
+        ):
+            yield OutboundClient(for_strangers, for_operators, resolvers[0], resolvers[2])
+    finally:
+        for resolver in resolvers:
+            await resolver.close()
 
 
 def _guard(

@@ -10,6 +10,7 @@ from typing import Any
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
+from service.http import host_of
 from service.sources.source import Source, change_source, make_source
 from service.storage.store import Store
 
@@ -42,8 +43,11 @@ async def _add(
     if known_id == source.id and await store.sources.add(source, due_ms=to_ms(now)):
         return source, True
     known = await find(store, known_id)
-    is_new = known.url == source.url != known.operator_url or not known.operator_url
-    if is_typed and is_new:
+    # Its own site is covered already; and where it was is of no use to one that has moved.
+    is_covered = known.operator_url and (
+        known.url != source.url or host_of(known.operator_url) == host_of(source.url)
+    )
+    if is_typed and not is_covered:
         known = replace(known, typed_url=source.url)
         await store.sources.replace(known, now_ms=to_ms(now))
     return known, False

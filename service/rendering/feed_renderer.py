@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 # for which differences are computed.
 MAX_PREVIOUS_VERSIONS = 8
 MAX_COMPARED = 1_000
+# Entries of a feed that is sent with its newest alone.
+MAX_NEWEST = 10
 _DIGEST_BYTES = 8
 # Articles that one request examines to select from (0.1 s), articles read in one round trip, and
 # requests that examine articles at the same time. `next` links continue after the last examined
@@ -275,9 +277,23 @@ class FeedRenderer:
         content = await self._content(page)
         if not entry_digests or _digests(content.articles) != entry_digests:
             return None
-        known = {base[i : i + _DIGEST_BYTES] for i in range(0, len(base), _DIGEST_BYTES)}
+        known = _split(base)
         new = {a.id for a in content.articles if _digest(a) not in known}
         return await self._bytes_of(page, extension, state.archive_links, content, only=new)
+
+    async def newest(self, page: Page, extension: str, state: State, *, base: bytes = b"") -> bytes:
+        """Render the feed with at most MAX_NEWEST entries: the newest of those that are new or
+        changed since a previous version, or of all.
+
+        Args:
+            base: entry digests of the previous version; empty if it is not known.
+        """
+        content = await self._content(page)
+        known = _split(base)
+        newest = [article.id for article in content.articles if _digest(article) not in known]
+        return await self._bytes_of(
+            page, extension, state.archive_links, content, only=newest[:MAX_NEWEST]
+        )
 
     async def _content(self, page: Page) -> Content:
         if page.query:
@@ -366,6 +382,10 @@ def _hash_of(settings: Settings) -> str:
 def _digest(article: Article) -> bytes:
     name = f"{article.id}.{article.revision}".encode()
     return hashlib.blake2b(name, digest_size=_DIGEST_BYTES).digest()
+
+
+def _split(digests: bytes) -> set[bytes]:
+    return {digests[i : i + _DIGEST_BYTES] for i in range(0, len(digests), _DIGEST_BYTES)}
 
 
 def _digests(articles: Sequence[Article]) -> bytes:

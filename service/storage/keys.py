@@ -78,7 +78,7 @@ TOKENS_MAX = 1_000
 TOKENS_USED = "dateline:{0}:tokens:used"
 
 # dateline:{0}:subscriptions · hash · one field a WebSub subscription (id in its callback → JSON);
-# removed when its lease ended · ingest, servers → servers, ingest.
+# removed some time after its lease ended · ingest, servers → servers, ingest.
 SUBSCRIPTIONS = "dateline:{0}:subscriptions"
 
 # dateline:{0}:subscribers · hash · one field a subscription to our hub (id → JSON); removed when
@@ -86,8 +86,13 @@ SUBSCRIPTIONS = "dateline:{0}:subscriptions"
 SUBSCRIBERS = "dateline:{0}:subscribers"
 
 # dateline:{0}:hub:asked · hash · one field a request that its callback has not confirmed yet (id →
-# JSON); with the subscribers capped at HUB_MAX_SUBSCRIBERS · servers → deliver.
+# JSON); capped by HUB_UNCONFIRMED and, for renewals, by the subscribers · servers → deliver.
 HUB_ASKED = "dateline:{0}:hub:asked"
+
+# dateline:{0}:hub:unconfirmed · sorted set · capped at HUB_MAX_UNCONFIRMED, the oldest leave ·
+# servers, deliver. Ids of those in HUB_ASKED that are no subscriptions yet, score: ms of the
+# request.
+HUB_UNCONFIRMED = "dateline:{0}:hub:unconfirmed"
 
 # dateline:{0}:pushes · stream · at most PUSHES_MAX entries of PUSH_MAX_BYTES, deleted when they
 # were taken in; what does not fit is polled instead · servers → ingest. Fields: source, body, type.
@@ -264,6 +269,18 @@ def hub_host(host: str) -> str:
     """Set of ids of the subscriptions whose callbacks are at a host · capped at HUB_MAX_PER_HOST,
     removed with them · servers, deliver."""
     return f"dateline:{{0}}:hub:host:{host}"
+
+
+def hub_address(network: str) -> str:
+    """Set of ids of the subscriptions whose callbacks were at an address, or in an IPv6 network,
+    when they confirmed · capped at HUB_MAX_PER_ADDRESS, removed with them · deliver."""
+    return f"dateline:{{0}}:hub:address:{network}"
+
+
+def tokens(bucket: str) -> str:
+    """String, the ms at which a bucket of tokens is full again · TTL until then · servers,
+    deliver."""
+    return f"dateline:{{0}}:tokens:{bucket}"
 
 
 def replays(endpoint_id: str) -> str:

@@ -29,6 +29,7 @@ from service.storage.private_feeds import PrivateFeeds
 from service.storage.rendered_pages import RenderedPages
 from service.storage.sources import Sources
 from service.storage.tokens import Tokens
+from service.storage.token_buckets import TokenBuckets
 from service.storage.views import Views
 from service.storage.webhooks import Webhooks
 
@@ -57,6 +58,7 @@ class Store:
     dead_events: DeadEvents
     faults: Faults
     tokens: Tokens
+    token_buckets: TokenBuckets
 
     async def ping(self) -> None:
         """Raise a redis-py exception unless Redis answers."""
@@ -145,4 +147,5 @@ def of_client(client: Client, *, shards: int) -> Store:
         dead_events=DeadEvents(client, shards=shards),
         faults=Faults(client),
         tokens=Tokens(client),
+        token_buckets=TokenBuckets(client),
     )

@@ -10,8 +10,8 @@ import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -62,14 +62,19 @@ class SubscriptionRequest:
         """Encode it for storage, with the secret."""
         return orjson.dumps(self)
 
-    def confirmed(self, now_ms: int) -> TopicSubscription:
-        """Return the subscription that begins now and ends with its lease."""
+    def confirmed(self, now_ms: int, *, networks: Sequence[str] = ()) -> TopicSubscription:
+        """Return the subscription that begins now and ends with its lease.
+
+        Args:
+            networks: see `TopicSubscription.networks`.
+        """
         return TopicSubscription(
             callback=self.callback,
             topic=self.topic,
             secret=self.secret,
             method=self.method,
             expires_ms=now_ms + self.lease_s * 1000,
+            networks=tuple(networks),
         )
 
     def verification_url(self, challenge: str) -> str:
@@ -95,6 +100,9 @@ class TopicSubscription:
     secret: str
     method: str
     expires_ms: int
+    networks: Sequence[str] = ()
+    """Where its callback was when it confirmed: the addresses that it counts for, see
+    `addresses.network_of`. None in subscriptions of earlier versions."""
 
     @property
     def id(self) -> str:
@@ -102,8 +110,11 @@ class TopicSubscription:
         return SubscriptionRequest(mode=SUBSCRIBE, callback=self.callback, topic=self.topic).id
 
     def to_json(self) -> bytes:
-        """Encode it for storage, with the secret."""
-        return orjson.dumps(self)
+        """Encode it for storage, with the secret; byte for byte as it was stored."""
+        fields = asdict(self)
+        if not self.networks:
+            del fields["networks"]
+        return orjson.dumps(fields)
 
     def headers(self, body: bytes, *, content_type: str, hub_url: str) -> dict[str, str]:
         """Headers of a push (7): one Link header with hub and topic, and a signature if the

@@ -16,6 +16,7 @@ class Idle:
 
     id: str = ""
     is_suspect: bool = False
+    is_confirmed: bool = True
     turn: Turn = field(default_factory=Turn)
 
     async def next(self) -> Request | Ack | None:
@@ -94,3 +95,22 @@ def test_the_healthy_fill_exactly_their_slots() -> None:
         both.join(Idle())
     assert all(both.next(0.0) for _ in range(slots.HEALTHY_SLOTS))
     assert both.next(0.0) is None
+
+
+def test_unconfirmed_endpoints_take_no_slot_from_others() -> None:
+    """However many wait and hang: the healthy and the suspect start at once."""
+    pools = Slots()
+    hanging = [Idle(is_confirmed=False) for _ in range(slots.MAX_UNCONFIRMED_IN_FLIGHT + 9)]
+    for endpoint in hanging:
+        pools.join(endpoint)
+    started = 0
+    for moment in range(20):
+        while pools.next(float(moment)):
+            started += 1
+        pools.free_stuck(moment + slots.STUCK_AFTER_S)
+    assert slots.MAX_UNCONFIRMED_IN_FLIGHT == started
+    for endpoint in (Idle(is_suspect=True), Idle()):
+        pools.join(endpoint)
+        assert endpoint is pools.next(20.0)
+    pools.leave(hanging[0])
+    assert hanging[-9] is pools.next(20.0)

@@ -74,6 +74,10 @@ class Endpoint(Protocol):
     def is_suspect(self) -> bool:
         """Whether its last request failed."""
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it wants to be sent to: a stranger may have named it who does not own it."""
+
     async def next(self) -> Request | Ack | None:
         """Return what to send, or to write without a request; None if there is nothing to do until
         it is woken or its timer rings."""

@@ -3,7 +3,8 @@ share few connections.
 
 A request that is in flight for over STUCK_AFTER_S stops counting: receivers that hang would hold
 all slots otherwise, while the others wait for them. Endpoints whose last request failed share a
-small pool: dead receivers take no slot from healthy ones.
+small pool: dead receivers take no slot from healthy ones. So do callbacks that have not confirmed:
+strangers named them, and may name any number that hang.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections import deque
 
 from workers.deliver.endpoint import Endpoint
 
-HEALTHY_SLOTS, SUSPECT_SLOTS = 512, 64
+HEALTHY_SLOTS, SUSPECT_SLOTS, UNCONFIRMED_SLOTS = 512, 64, 32
 STUCK_AFTER_S = 1.0
 # Limit on all requests in flight, counted or not.
 MAX_IN_FLIGHT = 4_096
 MAX_SUSPECTS_IN_FLIGHT = 512
+MAX_UNCONFIRMED_IN_FLIGHT = 256
 
 
 class SlotPool:
@@ -69,23 +71,30 @@ class SlotPool:
 
 
 class Slots:
-    """The pool of the healthy endpoints and that of the suspect ones."""
+    """The pools of the healthy, the suspect and the unconfirmed endpoints."""
 
     def __init__(self) -> None:
         self._healthy = SlotPool(
-            HEALTHY_SLOTS, max_in_flight=MAX_IN_FLIGHT - MAX_SUSPECTS_IN_FLIGHT
+            HEALTHY_SLOTS,
+            max_in_flight=MAX_IN_FLIGHT - MAX_SUSPECTS_IN_FLIGHT - MAX_UNCONFIRMED_IN_FLIGHT,
         )
         self._suspect = SlotPool(SUSPECT_SLOTS, max_in_flight=MAX_SUSPECTS_IN_FLIGHT)
-        self._pools = (self._healthy, self._suspect)
+        self._unconfirmed = SlotPool(UNCONFIRMED_SLOTS, max_in_flight=MAX_UNCONFIRMED_IN_FLIGHT)
+        self._pools = (self._healthy, self._suspect, self._unconfirmed)
 
     def join(self, endpoint: Endpoint) -> None:
-        """Let an endpoint wait in the pool that its last answer puts it in."""
+        """Let an endpoint wait in the pool that its answers put it in."""
         endpoint.turn.is_queued = True
-        (self._suspect if endpoint.is_suspect else self._healthy).join(endpoint)
+        if not endpoint.is_confirmed:
+            self._unconfirmed.join(endpoint)
+        elif endpoint.is_suspect:
+            self._suspect.join(endpoint)
+        else:
+            self._healthy.join(endpoint)
 
     def next(self, now: float) -> Endpoint | None:
         """Give a slot to the next endpoint, healthy ones first; None if none can start."""
-        return self._healthy.next(now) or self._suspect.next(now)
+        return next(filter(None, (pool.next(now) for pool in self._pools)), None)
 
     def leave(self, endpoint: Endpoint) -> None:
         """Free the slot of an endpoint, in whichever pool it is."""

@@ -81,7 +81,7 @@ class DeliverWorker:
             )
             context = DeliveryContext(self._store, self._settings, self._dispatcher, self._now)
             self._webhooks = WebhookRegistry(context, self._dispatcher, self._acks)
-            self._subscriptions = SubscriptionRegistry(context, self._dispatcher, group)
+            self._subscriptions = SubscriptionRegistry(context, self._dispatcher, group, client)
             group.create_task(self._acks.run(ended))
             group.create_task(self._subscriptions.run(stop))
             await runtime.attempt(self._begin, stop, what="deliver")

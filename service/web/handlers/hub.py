@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from math import ceil
 
 from aiohttp import web
 
@@ -11,7 +12,8 @@ from service.manage import hub as manage_hub
 from service.settings import Settings
 from service.storage.hub_subscriptions import Refusal
 from service.web.request.body import json_response, read_body
-from service.web.request.keys import PAGE_LOADER, SETTINGS, STORE
+from service.web.request.client_address import client_address
+from service.web.request.keys import CLOCK, PAGE_LOADER, SETTINGS, STORE
 from service.websub import hub
 
 logger = logging.getLogger(__name__)
@@ -48,9 +50,13 @@ async def _ask(request: web.Request, hub_request: hub.SubscriptionRequest) -> we
         ours = hub.topic_of(hub_request.topic, settings)
         if ours and not await request.app[PAGE_LOADER].feeds.is_known(ours[0].category):
             raise NotFound(f"hub.topic: {hub_request.topic} is not a feed of this site")
-    refusal = await store.ask(
-        hub_request, max_total=settings.hub_max_subscribers, max_per_host=settings.hub_max_per_host
+    now = request.app[CLOCK]()
+    wait_s = await manage_hub.take_tokens(
+        request.app[STORE], hub_request, client=client_address(request), settings=settings, now=now
     )
+    if wait_s:
+        return _said(429, "too many requests; try again later", retry_after_s=ceil(wait_s))
+    refusal = await store.ask(hub_request, settings=settings, now=now)
     if refusal is Refusal.ENDING and hub_request.mode == hub.SUBSCRIBE:
         return _said(503, "this subscription is being ended; try again later")
     if refusal in (Refusal.NO, Refusal.ENDING):
@@ -70,10 +76,10 @@ def _publish(topics: list[str], settings: Settings) -> web.StreamResponse:
     return _said(202, "accepted")
 
 
-def _said(status: int, text: str) -> web.Response:
+def _said(status: int, text: str, *, retry_after_s: int = RETRY_AFTER_S) -> web.Response:
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if status in (429, 503):
-        headers["Retry-After"] = str(RETRY_AFTER_S)
+        headers["Retry-After"] = str(retry_after_s)
     return web.Response(status=status, text=text + "\n", headers=headers)
 
 

@@ -123,8 +123,8 @@ async def test_104_an_unsubscription_is_confirmed_and_ends_the_pushes(
         await other.came(2)
         assert 1 == len(callback.contents)
         await ask(client, callback, 404, mode="unsubscribe")
-    keys = [key async for key in store.client.scan_iter(match="*endpoint:sub_*")]
-    assert 1 == len(keys)
+    endpoints = [key async for key in store.client.scan_iter(match="*endpoint:sub_*")]
+    assert 1 == len(endpoints)
 
 
 async def test_105_topics_of_other_sites_are_refused(
@@ -221,7 +221,7 @@ async def test_a_callback_that_does_not_confirm_is_not_subscribed(
 
         await wait_until(settled)
         assert {} == await store.hub_subscriptions.all()
-    assert [] == [key async for key in store.client.scan_iter(match="*hub:host*")]
+    assert [] == [key async for key in store.client.scan_iter(match=keys.hub_host("*"))]
 
 
 async def test_a_callback_that_was_away_is_asked_again(

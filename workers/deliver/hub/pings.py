@@ -53,6 +53,11 @@ class PingEndpoint:
         """Whether its last ping failed."""
         return self._failures != 0
 
+    @property
+    def is_confirmed(self) -> bool:
+        """The operator named it."""
+        return True
+
     def changed(self, changes: Sequence[Change]) -> None:
         """Ping the topics of pages that have changed; one request for all of a burst."""
         if not self._waiting and self.turn.timer is None:

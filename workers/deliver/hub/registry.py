@@ -14,9 +14,11 @@ from service.storage.rendered_pages import Change
 from workers import runtime
 from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.endpoint import DeliveryContext, Endpoint, Partition, lease_of
+from workers.deliver.hub.limits import HubLimits
 from workers.deliver.hub.pings import PingEndpoint, ping_id
 from workers.deliver.hub.subscription import SubscriptionEndpoint
 from workers.deliver.hub.topics import Topics
+from workers.http_client import OutboundClient
 
 # How often all topics are looked at: announcements may be lost.
 LOOK_EVERY_S = 30.0
@@ -28,9 +30,11 @@ class SubscriptionRegistry:
     """The subscriptions of one worker, and the hubs that it pings."""
 
     def __init__(
-        self, context: DeliveryContext, dispatcher: Dispatcher, group: asyncio.TaskGroup
-    ) -> None:
+        self, context: DeliveryContext, dispatcher: Dispatcher, group: asyncio.TaskGroup,
+        client: OutboundClient,
+    ) -> None:  # fmt: skip
         self._context = context
+        self._limits = HubLimits(context, client)
         self._dispatcher = dispatcher
         self._topics = Topics(context, dispatcher, group)
         self._pings = {ping_id(url): PingEndpoint(url, context) for url in self._hubs}
@@ -106,7 +110,7 @@ class SubscriptionRegistry:
             is_ours = self._dispatcher.partition_of(subscription_id) is partition
             if is_ours and subscription_id not in partition.endpoints and any(pair):
                 endpoint = SubscriptionEndpoint(
-                    subscription_id, *pair, state, self._topics, self._context
+                    subscription_id, *pair, state, self._topics, self._limits, self._context
                 )
                 partition.endpoints[subscription_id] = endpoint
                 self._dispatcher.wake(endpoint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 
 from service.articles.times import to_ms
@@ -15,6 +15,7 @@ from service.websub import hub
 from service.websub.hub import DENIED, SUBSCRIBE, SubscriptionRequest, TopicSubscription
 from workers.deliver.endpoint import DeliveryContext, Request, Turn
 from workers.deliver.hub import outcome
+from workers.deliver.hub.limits import HubLimits
 from workers.deliver.hub.outcome import PushState
 from workers.deliver.hub.topics import Topic, Topics
 from workers.deliver.send import target
@@ -33,6 +34,7 @@ class SubscriptionEndpoint:
         request: SubscriptionRequest | None,
         stored: Mapping[str, str],
         topics: Topics,
+        limits: HubLimits,
         context: DeliveryContext,
     ) -> None:
         self.id = subscription_id
@@ -42,6 +44,9 @@ class SubscriptionEndpoint:
         self.request = request
         """What its callback is to confirm, or to be notified of; None if nothing is."""
         self._topics = topics
+        self._limits = limits
+        self._networks: Sequence[str] = ()
+        """Where its callback was when it was asked last."""
         self._context = context
         known = subscription or request
         assert known, "one of both"  # noqa: S101 -- the caller's promise
@@ -52,6 +57,7 @@ class SubscriptionEndpoint:
         self._refusals = 0
         self._ask_ms = 0
         """When the callback is asked again; failed pushes have a separate time."""
+        self._denial_reason = "the operator has ended it"
         self._after_ack: Callable[[], Awaitable[None]] | None = None
         """What follows from the answer, once the ack is written."""
 
@@ -59,6 +65,11 @@ class SubscriptionEndpoint:
     def is_suspect(self) -> bool:
         """Whether its last push failed."""
         return self.state.first_failure_ms != 0
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether its callback wants to be sent to."""
+        return self.subscription is not None
 
     def wake(self) -> None:
         """Have the dispatcher look for something to send."""
@@ -82,7 +93,13 @@ class SubscriptionEndpoint:
             return self._denial(self.request)
         may_ask = self.topic.etag or self.topic.is_gone
         if self.request and may_ask and self._ask_ms <= now_ms:
-            return self._verification(self.request)
+            self._networks = await self._limits.networks_of(self.request.callback)
+            if not self._networks:
+                return self._unreachable(self.request)
+            wait_s = await self._limits.verification_wait_s(self._networks)
+            if not wait_s:
+                return self._verification(self.request)
+            self._ask_ms = now_ms + int(wait_s * 1000)
         if self.subscription and self.subscription.expires_ms <= now_ms:
             await self._end(self.subscription)
             if self.turn.is_gone:
@@ -123,6 +140,11 @@ class SubscriptionEndpoint:
         judge = partial(self._judge_verification, request, challenge, self.topic.etag)
         return Request(target(request.verification_url(challenge)), {}, None, judge, 0)
 
+    def _unreachable(self, request: SubscriptionRequest) -> Ack:
+        """Judge a callback whose host is not found as one that does not answer."""
+        answer = Answer(status=0, error="the host cannot be resolved")
+        return self._judge_verification(request, "", self.topic.etag, answer)
+
     def _judge_verification(
         self, request: SubscriptionRequest, challenge: str, etag: str, answer: Answer
     ) -> Ack:
@@ -132,7 +154,8 @@ class SubscriptionEndpoint:
         if is_confirmed and request.mode == SUBSCRIBE:
             # After a renewal, content that was not sent yet is still due.
             sent = self.state.sent if self.subscription else etag
-            self._after_ack = partial(self._begin, request, request.confirmed(now_ms), sent)
+            subscription = request.confirmed(now_ms, networks=self._networks)
+            self._after_ack = partial(self._begin, request, subscription, sent)
         elif is_confirmed:
             ended = self.subscription or request.confirmed(0)
             self._after_ack = partial(self._end, ended, request)
@@ -150,8 +173,16 @@ class SubscriptionEndpoint:
     async def _begin(
         self, request: SubscriptionRequest, subscription: TopicSubscription, sent: str
     ) -> None:
-        await self._context.store.hub_subscriptions.confirm(request, subscription, sent=sent)
+        is_confirmed = await self._context.store.hub_subscriptions.confirm(
+            request, subscription, before=self.subscription, sent=sent,
+            settings=self._context.settings,
+        )  # fmt: skip
         self.writes += 1
+        if not is_confirmed:
+            self._denial_reason = "this hub has no room for more subscriptions"
+            if self.request == request:
+                self.request = subscription.denied
+            return
         self.subscription, self.state = subscription, PushState(sent=sent)
         self._forget(request)
 
@@ -170,6 +201,8 @@ class SubscriptionEndpoint:
 
     async def _content(self, subscription: TopicSubscription) -> Request:
         content = await self._topics.content(self.topic)
+        if not await self._limits.may_push_whole(len(content.body)):
+            content = await self._topics.newest(self.topic, content, since=self.state.sent)
         headers = subscription.headers(
             content.body, content_type=content.content_type,
             hub_url=hub.hub_url(self._context.settings),
@@ -200,7 +233,7 @@ class SubscriptionEndpoint:
             attempt = outcome.attempt(DENIED, denied.topic, answer, number=1)
             return Ack(registry=registry, endpoint_id=self.id, attempt=attempt)
 
-        reason = "the topic is gone" if self.topic.is_gone else "the operator has ended it"
+        reason = "the topic is gone" if self.topic.is_gone else self._denial_reason
         return Request(target(denied.denial_url(reason)), {}, None, judge, 0)
 
     async def _end(

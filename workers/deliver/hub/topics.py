@@ -46,6 +46,10 @@ class Topic:
         self.subscriptions: set[Wake] = set()
         """Wakes each subscription to it."""
         self.timer: asyncio.TimerHandle | None = None
+        self.previous: dict[str, bytes] = {}
+        """ETags of earlier contents → digests of their entries, as far as they are known."""
+        self.newest: dict[str, Content] = {}
+        """The same ETags, or an empty one → the present content with its newest entries only."""
 
 
 class Topics:
@@ -143,6 +147,21 @@ class Topics:
         topic.etag = content.etag or topic.etag
         return content
 
+    async def newest(self, topic: Topic, content: Content, *, since: str) -> Content:
+        """Return a content with its newest entries only: what it has more than the one of the ETag
+        `since`, if that is known. The ETag is that of the whole."""
+        base = since if since in topic.previous else ""
+        newest = topic.newest.get(base)
+        if newest is None or newest.etag != content.etag:
+            if topic.page is None or not content.etag:
+                return content
+            (state,) = await self._feeds.states([topic.page])
+            body = await self._feeds.newest(
+                topic.page, topic.extension, state, base=topic.previous.get(base, b"")
+            )
+            newest = topic.newest[base] = Content(content.etag, body, content.content_type)
+        return newest
+
     async def _load(self, topic: Topic) -> Content:
         if topic.page is None or not await self._feeds.is_known(topic.page.category):
             topic.is_gone = True
@@ -150,6 +169,7 @@ class Topics:
         (state,) = await self._feeds.states([topic.page])
         rendered = await self._feeds.render(topic.page, topic.extension, state)
         topic.version = str(state)
+        topic.previous, topic.newest = dict(rendered.previous_versions), {}
         content = Content(rendered.etag, rendered.body, hub.content_type_of(topic.extension))
         if len(content.body) <= MAX_CONTENT_BYTES:
             self._contents[topic.url] = content

@@ -75,6 +75,11 @@ class WebhookEndpoint:
         return self.state.is_failing
 
     @property
+    def is_confirmed(self) -> bool:
+        """The operator named it."""
+        return True
+
+    @property
     def is_off(self) -> bool:
         """Whether it is disabled or paused, and gets no events."""
         return bool(self.state.disabled) or self.webhook.paused
