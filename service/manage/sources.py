@@ -19,8 +19,7 @@ _CATEGORY_FIELDS = frozenset({"category", "mapping"})
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
-    """Add a source unless its URL is known; a known URL counts as typed by the operator from now on.
-    Raises InvalidInput.
+    """Add a source unless its URL is known; a known one counts as typed by the operator now.
 
     A source is known by the URL that it was added with, and by the one that it is polled at now.
 

@@ -28,8 +28,8 @@ from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.rendered_pages import RenderedPages
 from service.storage.sources import Sources
-from service.storage.tokens import Tokens
 from service.storage.token_buckets import TokenBuckets
+from service.storage.tokens import Tokens
 from service.storage.views import Views
 from service.storage.webhooks import Webhooks
 

@@ -287,13 +287,13 @@ def test_link_headers(headers: list[str], expected: tuple[str, str]) -> None:
 
 def test_a_lease_of_a_second_is_not_renewed_every_second() -> None:
     """Each renewal is a request and a subscription more."""
-    asked = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    asked = HubSubscription(id="i", source_id="s", hub="h", topic="t", secret="x").requested(0)
     assert 300_000 == asked.verified(1, 0).renew_ms
 
 
 async def test_subscriptions_that_are_over_are_forgotten(store: Store) -> None:
     """Those that a hub never unsubscribed once their lease ended, and those without a use."""
-    asked = HubSubscription(id="asked", source_id="s", hub="h", topic="t", secret="x").asked(0)
+    asked = HubSubscription(id="asked", source_id="s", hub="h", topic="t", secret="x").requested(0)
     live = replace(asked.verified(1_000, 0), id="live")
     ending = replace(live, id="ending", is_ending=True)
     for each in (asked, live, ending):

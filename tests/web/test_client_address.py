@@ -8,11 +8,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from service.addresses import network_of
 from service.errors import InvalidSettings
 from service.settings import Settings
 from service.web.request.client_address import MAX_HOPS, client_address, client_network
 from service.web.request.keys import SETTINGS
-from service.web.serving.address_limit import AddressLimit, Full, network_of
+from service.web.serving.address_limit import AddressLimit, Full
 
 TRUSTED = "127.0.0.0/8,::1,10.0.0.0/8,fd00::/8"
 

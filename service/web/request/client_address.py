@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from service.settings import Network
+from service.addresses import Network, network_of
 from service.web.request.keys import SETTINGS
-from service.web.serving.address_limit import Address, is_trusted, network_of, parse_address
+from service.web.serving.address_limit import Address, is_trusted, parse_address
 
 HEADER = "X-Forwarded-For"
 MAX_HOPS = 20

@@ -10,11 +10,9 @@ from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
 
-from service.settings import Network
+from service.addresses import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-CLIENT_PREFIX = 64
-"""Bits of an IPv6 address that name one client (RFC 6177)."""
 
 
 class Full(Enum):
@@ -77,13 +75,3 @@ def parse_address(text: str) -> Address | None:
 def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
     """Whether an address is in one of the networks of trusted proxies."""
     return any(address in network for network in trusted)
-
-
-def network_of(text: str) -> str:
-    """What one client is counted by: an IPv4 address as it is, of an IPv6 address its /64; empty
-    for text that is not an address."""
-    address = parse_address(text)
-    if isinstance(address, ipaddress.IPv6Address):
-        prefix = int(address) >> (128 - CLIENT_PREFIX) << (128 - CLIENT_PREFIX)
-        return f"{ipaddress.IPv6Address(prefix)}/{CLIENT_PREFIX}"
-    return str(address) if address else ""

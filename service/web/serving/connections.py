@@ -20,13 +20,12 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
+from service.addresses import Network, network_of
 from service.logs import Throttle
-from service.settings import Network
 from service.web.serving.address_limit import (
     AddressLimit,
     Full,
     is_trusted,
-    network_of,
     parse_address,
 )
 
