@@ -14,7 +14,17 @@ from pathlib import Path
 
 import click
 
-from service.cli import faults, hub, private_feeds, sources, tokens, views, watch, webhooks
+from service.cli import (
+    backup,
+    faults,
+    hub,
+    private_feeds,
+    sources,
+    tokens,
+    views,
+    watch,
+    webhooks,
+)
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
 from service.web.api_token import first_api_token, token_path
@@ -137,6 +147,8 @@ def import_(arguments: tuple[str, ...]) -> None:
 
 
 for command in (
+    backup.backup,
+    backup.restore,
     faults.group,
     hub.group,
     private_feeds.group,

@@ -79,7 +79,7 @@ async def up(
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     check_free(settings)
     async with AsyncExitStack() as stack:
-        stack.enter_context(_locked(settings.data_dir))
+        stack.enter_context(locked(settings.data_dir))
         # A fault that would end every server is reported before the first one starts.
         first_api_token(settings)
         if not settings.redis_url:
@@ -163,7 +163,7 @@ async def _answers(settings: Settings) -> bool:
     return True
 
 
-def _locked(data_dir: Path) -> IO[str]:
+def locked(data_dir: Path) -> IO[str]:
     """Create the data dir if it is missing and lock it; closing the file releases the lock.
 
     Raises:

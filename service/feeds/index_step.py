@@ -145,6 +145,30 @@ def _number(article: Article) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indexed:
+    """What the indexes contain of an article, as its `idx` states it."""
+
+    revision: str
+    """Revision and duplicate revision, `3.1`; `0.0` if no index contains it."""
+    score: int | None
+    """When it was published, in ms; None if it was withdrawn or is not indexed."""
+    paths: tuple[str, ...]
+    """The categories and views that contain it."""
+
+    @classmethod
+    def of(cls, idx: bytes) -> Indexed:
+        """Read an `idx`; an empty one is that of an article which was not indexed yet."""
+        (revision, duplicate_revision), score, paths = _read(idx)
+        return cls(revision=f"{revision}.{duplicate_revision}", score=score, paths=tuple(paths))
+
+    def without(self, paths: Collection[str]) -> bytes:
+        """The `idx` of an article that these paths do not contain."""
+        score = _NO_SCORE if self.score is None else str(self.score)
+        number = self.revision.removesuffix(".0")
+        return " ".join([number, score, *(p for p in self.paths if p not in paths)]).encode()
+
+
 def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
     if not idx:
         return (0, 0), None, []

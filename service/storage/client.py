@@ -190,16 +190,24 @@ def advice_of(exc: RedisError) -> str | None:
     return None
 
 
-async def check_server(client: Client, *, shards: int, allow_volatile: bool) -> None:
-    """Refuse a server that would lose articles, and a SHARDS that differs from the archive's.
+async def check_server(
+    client: Client, *, shards: int, allow_volatile: bool, restores: bool = False
+) -> None:
+    """Refuse a server that would lose articles, a SHARDS that is not the archive's, and an archive
+    of which a backup restored only a part; only `restores`, the restore itself, works on that.
 
     Raises:
-        Unavailable: Redis is unreachable, or refuses writes now.
-        StartFailed: Redis refuses a command that the check needs.
+        Unavailable: Redis is not there, or cannot be written to now.
+        StartFailed: it refuses a command that the check needs, or a restore is not complete.
         InvalidSettings: the archive was written with another SHARDS, or Redis may drop data.
     """
     try:
         with redis_errors_as_unavailable():
+            if not restores and await client.get(keys.RESTORING):
+                raise StartFailed(
+                    "the archive is not complete: a restore is at work, or was cut; run "
+                    "`dateline restore` with the same backup again"
+                )
             await client.hsetnx(keys.LAYOUT, "shards", str(shards))
             archive_shards = int(await client.hget(keys.LAYOUT, "shards") or shards)
             policy = await _config(client, "maxmemory-policy")

@@ -15,6 +15,10 @@ import zlib
 # Field `version`: see layout.py; a process that knows only older ones refuses to start.
 LAYOUT = "dateline:{0}:layout"
 
+# dateline:{0}:restoring · string, id of the backup · removed when the restore is complete ·
+# restore → every process at its start, which refuses an archive of which a part is missing.
+RESTORING = "dateline:{0}:restoring"
+
 # dateline:{0}:changed · channel · aggregate → servers. JSON [[category, period, version], …].
 CHANGED = "dateline:{0}:changed"
 

