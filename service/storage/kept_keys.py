@@ -36,8 +36,9 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{\d+\}:(events|trimmed)", Stage.EVENTS),
     (r"dateline:\{0\}:(endpoints|subscribers|hub:asked)", Stage.ENDPOINTS),
     (r"dateline:\{0\}:(endpoint|attempts|dead|replays):.+", Stage.ENDPOINTS),
-    (r"dateline:\{0\}:hub:host:.+", Stage.LAST),
+    (r"dateline:\{0\}:hub:(unconfirmed|(host|address):.+)", Stage.LAST),
     (r"dateline:\{0\}:(layout|counters|operations|private|subscriptions)", Stage.LAST),
+    (r"dateline:\{0\}:tokens(:used)?", Stage.LAST),
     (r"dateline:\{0\}:views(:(changes|built))?", Stage.LAST),
     (r"dateline:\{0\}:(twins|urls|bands|epoch):.+", Stage.LAST),
     (r"dateline:\{\d+\}:categories", Stage.LAST),
@@ -47,7 +48,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{\d+\}:dirty", Stage.DERIVED),
     (r"dateline:\{\d+\}:rendered:.+", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(asked|deliverers|endpoints:changes|restoring|faults|probe)", Stage.LEFT_OUT),
-    (r"dateline:\{0\}:lease:.+", Stage.LEFT_OUT),
+    (r"dateline:\{0\}:(lease|buckets):.+", Stage.LEFT_OUT),
 )
 
 

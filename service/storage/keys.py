@@ -284,7 +284,7 @@ def hub_address(network: str) -> str:
 def tokens(bucket: str) -> str:
     """String, the ms at which a bucket of tokens is full again · TTL until then · servers,
     deliver."""
-    return f"dateline:{{0}}:tokens:{bucket}"
+    return f"dateline:{{0}}:buckets:{bucket}"
 
 
 def replays(endpoint_id: str) -> str:
