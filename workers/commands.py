@@ -16,6 +16,7 @@ import orjson
 import uvloop
 
 from service import logs
+from service.articles.text import printable
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
 from service.storage.client import redis_errors_as_unavailable
@@ -182,7 +183,7 @@ def _show(summary: Summary) -> None:
         added = "1 source added; it is" if sources == 1 else f"{sources} sources added; they are"
         click.echo(f"{added} polled from now on")
     for reject in summary.rejects[:MAX_SHOWN_REJECTS]:
-        click.echo(f"  rejected: {reject['where']}: {reject['reason']}", err=True)
+        click.echo(printable(f"  rejected: {reject['where']}: {reject['reason']}"), err=True)
     if len(summary.rejects) > MAX_SHOWN_REJECTS:
         more = len(summary.rejects) - MAX_SHOWN_REJECTS
         click.echo(f"  … and {more} more; --json lists all", err=True)

@@ -60,7 +60,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     content = sanitize.html(entry.content_html, base_url=entry.base_url)
     text = plain_text(content)
     summary = line(entry.summary)
-    url = urls.url(entry.url, base_url=entry.base_url)
+    url = _url(entry, "url", entry.url)
     title = line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
     if not title and entry.detail is not Detail.RECORD:
         # Pictures and notes are published without words; the publisher of a record gets an error.
@@ -83,7 +83,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         categories=where,
         tags=_names(entry.tags),
         language=entry.language,
-        image=urls.url(entry.image, base_url=entry.base_url),
+        image=_url(entry, "image", entry.image),
         enclosures=_enclosures(entry),
         attribution=line(entry.attribution) or attribution(text),
         published=_shown_date(published, entry.accepted),
@@ -123,6 +123,17 @@ def attribution(text: str) -> str:
     return match.group(1) if match else ""
 
 
+def _url(entry: Entry, field: str, text: str) -> str:
+    """A URL of an entry; empty if it has none. A text that is not a URL is dropped from a feed's
+    entry; for a record it is an error, so that its publisher sees it."""
+    url = urls.url(text, base_url=entry.base_url)
+    if not url and text.strip() and entry.detail is Detail.RECORD:
+        raise InvalidInput(
+            field, text, f"must be an http(s) URL of at most {urls.MAX_URL_CHARS} characters"
+        )
+    return url
+
+
 def _categories(entry: Entry) -> tuple[Category, ...]:
     """The categories, each once. A name that cannot be a category is dropped from a feed's entry;
     for a record it is an error, so that its publisher sees it."""
@@ -145,8 +156,8 @@ def _names(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
     enclosures = []
-    for enclosure in entry.enclosures[:MAX_LIST_ITEMS]:
-        url = urls.url(enclosure.url, base_url=entry.base_url)
+    for number, enclosure in enumerate(entry.enclosures[:MAX_LIST_ITEMS]):
+        url = _url(entry, f"enclosures[{number}].url", enclosure.url)
         if url:
             media_type = line(enclosure.type) or "application/octet-stream"
             enclosures.append(Enclosure(url=url, type=media_type, length=enclosure.length))

@@ -8,6 +8,7 @@ from typing import Any
 import click
 import orjson
 
+from service.articles.text import printable
 from service.articles.times import from_ms, to_rfc3339
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
@@ -40,19 +41,6 @@ def show_list(items: Sequence[Mapping[str, Any]], *columns: str, as_json: bool) 
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
-
-
-def printable(text: str) -> str:
-    """Return the text with escapes in place of control characters, of those that change the
-    direction of text, and of other invisible ones: feeds and receivers write them, and a terminal
-    would obey them."""
-    return (
-        text if text.isprintable() else "".join(c if c.isprintable() else _escaped(c) for c in text)
-    )
-
-
-def _escaped(character: str) -> str:
-    return character.encode("unicode_escape").decode()
 
 
 def _readable(item: Mapping[str, Any]) -> dict[str, Any]:

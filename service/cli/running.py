@@ -14,6 +14,7 @@ import uvloop
 
 from service import logs
 from service.addresses import is_allowed
+from service.articles.text import printable
 from service.cli.options import name_of_field
 from service.errors import DatelineError, InvalidInput, InvalidSettings
 from service.settings import PREFIX, Settings
@@ -27,7 +28,7 @@ T = TypeVar("T")
 def fail(exc: DatelineError) -> None:
     """Print the error, one line for each fault, and exit with status 1."""
     for line in _lines(exc):
-        click.echo(f"dateline: {line}", err=True)
+        click.echo(printable(f"dateline: {line}"), err=True)
     sys.exit(1)
 
 

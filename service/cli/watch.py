@@ -13,7 +13,8 @@ import orjson
 from service.articles import categories
 from service.articles.article import LIVE
 from service.articles.input import export_fields
-from service.cli.output import AS_JSON, printable, show
+from service.articles.text import printable
+from service.cli.output import AS_JSON, show
 from service.cli.running import settings_from, with_store
 from service.storage.store import Store
 

@@ -39,9 +39,9 @@ MAX_LIMIT = 1_000
 MAX_VALUES = 20
 MAX_PARAMETERS = 100
 MAX_VALUE_CHARS = 200
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
-_CURSOR = re.compile(r"(-?\d{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_CURSOR = re.compile(r"(-?[0-9]{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # Parameters whose values are joined by commas; others are repeated, as names contain commas.
 _LISTS = ("lang", "any", "all", "none")
 

@@ -38,7 +38,7 @@ from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
 from service.web.serving.request_cache import CachingConnection
-from service.web.serving.response import SERVER, PreparedResponse
+from service.web.serving.response import PreparedResponse, add_common_headers
 from service.web.serving.token_cache import TokenCache
 
 logger = logging.getLogger(__name__)
@@ -95,8 +95,7 @@ async def _end_events(app: web.Application) -> None:
 
 
 async def _sign(_: web.Request, response: web.StreamResponse) -> None:
-    # By default, aiohttp sends its own version and that of Python.
-    response.headers["Server"] = SERVER
+    add_common_headers(response.headers)
 
 
 def serve_hot(
@@ -113,6 +112,9 @@ def serve_hot(
     """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if not problems.is_expectation_known(request):
+            # Paths without a handler would be answered by aiohttp, which cannot encode all values.
+            return problems.refused_expectation()
         if request.protocol.writing_paused:
             # Answers to requests that were sent ahead would fill the memory.
             await request.writer.drain()

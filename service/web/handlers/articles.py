@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import orjson
 from aiohttp import web
+from multidict import MultiMapping
 
 from service.articles import categories, input, times
 from service.articles.article import Article, Draft
@@ -19,8 +19,9 @@ from service.errors import InvalidInput, NotFound, NotPermitted
 from service.http import whole_number
 from service.web.html import render
 from service.web.request import problems
-from service.web.request.body import json_response, read_body
+from service.web.request.body import check_json, json_response, media_type, read_body
 from service.web.request.keys import CALLER, CLOCK, PAGE_LOADER, SETTINGS, STORE
+from service.web.request.parameters import single_value
 from service.web.serving.page_loader import BRIEFLY, CORS, HTML_HEADERS
 from service.web.serving.response import PreparedPage
 
@@ -30,6 +31,10 @@ MAX_BATCH = 1_000
 MAX_LIST = 1_000
 DEFAULT_LIST = 50
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-5[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+_LINES = (
+    "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl",
+    "application/jsonlines", "application/x-jsonlines",
+)  # fmt: skip
 _LIST_PARAMETERS = ("category", "since", "until", "limit")
 
 
@@ -39,7 +44,8 @@ async def publish(request: web.Request) -> web.StreamResponse:
     One article is answered with 201 if it is new, else 200; the others with a list of receipts,
     in which a rejected article has its problem.
     """
-    items, single = _items(await read_body(request, takes_gzip=True), request.content_type)
+    check_json(request, also=_LINES)
+    items, single = _items(await read_body(request, takes_gzip=True), media_type(request))
     loop = asyncio.get_running_loop()
     drafts = await loop.run_in_executor(None, lambda: [_draft(item) for item in items])
     drafts = await _permitted(request, drafts)
@@ -61,7 +67,7 @@ async def publish(request: web.Request) -> web.StreamResponse:
 
 def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
     """(articles, whether the body is a single one); InvalidInput for a line that is not JSON."""
-    if "ndjson" in content_type or "jsonl" in content_type:
+    if content_type in _LINES:
         lines = [line for line in body.splitlines() if line.strip()]
         return _bounded([_line(number, line) for number, line in enumerate(lines, 1)]), False
     try:
@@ -136,10 +142,12 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     if unknown:
         known = ", ".join(_LIST_PARAMETERS)
         raise InvalidInput(unknown, query[unknown], f"no such parameter; known: {known}")
-    category = query.get("category", categories.ALL)
+    category = single_value(query, "category", categories.ALL)
     if category != categories.ALL:
         category = categories.parse(category).path
-    limit = whole_number("limit", query.get("limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST)
+    limit = whole_number(
+        "limit", single_value(query, "limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST
+    )
     store = request.app[STORE]
     ids = await store.category_index.between(
         category,
@@ -158,10 +166,10 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     return json_response({"articles": items, "next": next_url})
 
 
-def _moment(query: Mapping[str, str], name: str) -> datetime | None:
-    text = query.get(name)
-    if text is None:
+def _moment(query: MultiMapping[str], name: str) -> datetime | None:
+    if name not in query:
         return None
+    text = single_value(query, name)
     try:
         return times.from_rfc3339(text)
     except ValueError as exc:

@@ -21,6 +21,7 @@ from service.logs import Throttle
 from service.storage.store import Store
 from service.web.request.client_address import client_network
 from service.web.request.keys import EVENTS, STORE, STREAMS
+from service.web.request.parameters import single_value
 from service.web.serving.address_limit import AddressLimit, Full
 from service.web.serving.event_broadcast import Frame, Listener
 from service.web.serving.request_cache import CachingConnection
@@ -36,7 +37,7 @@ RETRY_MS = 3_000
 # For who was refused: streams are long, so a place becomes free now and then.
 RETRY_AFTER_S = 60
 _throttle = Throttle()
-_POSITION = re.compile(r"\d{1,15}-\d{1,10}(?:,\d{1,15}-\d{1,10})*")
+_POSITION = re.compile(r"[0-9]{1,15}-[0-9]{1,10}(?:,[0-9]{1,15}-[0-9]{1,10})*")
 
 
 async def show_events(request: web.Request) -> web.StreamResponse:
@@ -142,7 +143,8 @@ def _resumed(request: web.Request, shards: int) -> list[str] | None:
 
     It can be in the query too, because EventSource cannot set headers.
     """
-    last_event_id = request.headers.get("Last-Event-ID") or request.query.get("last-event-id")
+    header = request.headers.get("Last-Event-ID")
+    last_event_id = header or single_value(request.query, "last-event-id")
     if not last_event_id:
         return None
     entry_ids = last_event_id.split(",")

@@ -11,7 +11,7 @@ from service.errors import InvalidInput, NotFound
 from service.manage import hub as manage_hub
 from service.settings import Settings
 from service.storage.hub_subscriptions import Refusal
-from service.web.request.body import json_response, read_body
+from service.web.request.body import json_response, media_type, read_body
 from service.web.request.client_address import client_address
 from service.web.request.keys import CLOCK, PAGE_LOADER, SETTINGS, STORE
 from service.websub import hub
@@ -29,8 +29,9 @@ async def take(request: web.Request) -> web.StreamResponse:
     """POST: 202, to be confirmed by the callback; 4xx with the reason as text (5.1.2)."""
     # Requests need no token: limit the body before it is parsed.
     body = await read_body(request, max_bytes=MAX_FORM_BYTES)
-    if request.content_type not in _FORMS:
-        raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {request.content_type}")
+    named = media_type(request)
+    if named not in _FORMS:
+        raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {named[:100]!r}")
     form = hub.form_of(body)
     # The first value of each name counts.
     fields = dict(reversed(form))

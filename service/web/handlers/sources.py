@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from service.manage import sources
-from service.web.request.body import json_response, read_body, read_object
+from service.web.request.body import json_response, media_type, read_body, read_object
 from service.web.request.keys import CLOCK, STORE
 
 
@@ -13,7 +13,7 @@ async def add_source(request: web.Request) -> web.StreamResponse:
     """POST: 201 with the new source; 200 with the existing one of the same URL. An OPML document
     adds all of its feeds: 200 with the result for each."""
     store, now = request.app[STORE], request.app[CLOCK]()
-    if any(word in request.content_type for word in ("opml", "xml")):
+    if any(word in media_type(request) for word in ("opml", "xml")):
         return json_response(await sources.add_all(store, await read_body(request), now=now))
     source, added = await sources.add(store, await read_object(request), now=now)
     return json_response(source.to_public(), status=201 if added else 200)

@@ -7,8 +7,10 @@ from pathlib import Path
 from aiohttp import web
 
 from service.errors import NotFound
+from service.web.serving.response import PreparedPage
 
 STATIC = Path(__file__).parents[1] / "html" / "static"
+_TYPES = {".css": "text/css; charset=utf-8", ".png": "image/png", ".svg": "image/svg+xml"}
 
 
 async def static(request: web.Request) -> web.StreamResponse:
@@ -18,4 +20,5 @@ async def static(request: web.Request) -> web.StreamResponse:
     path = next((p for p in STATIC.iterdir() if p.name == name), None)
     if path is None:
         raise NotFound(f"{name}: no such file")
-    return web.FileResponse(path, headers={"Cache-Control": "public, max-age=3600"})
+    headers = {"Content-Type": _TYPES[path.suffix], "Cache-Control": "public, max-age=3600"}
+    return PreparedPage(path.read_bytes(), headers=headers).make_answer(request)

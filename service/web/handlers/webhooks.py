@@ -11,6 +11,7 @@ from service.manage import webhooks as manage_webhooks
 from service.web.html import render
 from service.web.request.body import json_response, read_object
 from service.web.request.keys import CLOCK, SETTINGS, STORE
+from service.web.request.parameters import single_value
 from service.web.serving.page_loader import HTML_HEADERS
 
 
@@ -129,4 +130,5 @@ def _page(request: web.Request, **values: Any) -> web.Response:
 
 def _limit(request: web.Request) -> int:
     maximum = manage_webhooks.MAX_LISTED
-    return whole_number("limit", request.query.get("limit", str(maximum)), low=1, high=maximum)
+    text = single_value(request.query, "limit", str(maximum))
+    return whole_number("limit", text, low=1, high=maximum)

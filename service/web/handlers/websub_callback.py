@@ -13,6 +13,7 @@ from aiohttp import web
 from service.articles.times import to_ms
 from service.web.request.body import read_body
 from service.web.request.keys import CLOCK, STORE
+from service.web.request.parameters import single_value
 from service.websub import subscriber
 from service.websub.subscriber import LEASE_S
 
@@ -27,7 +28,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
     """GET: 200 with the challenge if we made this request, 404 for anything else."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
     subscription = await store.our_subscriptions.get(request.match_info["id"])
-    mode, topic = request.query.get("hub.mode", ""), request.query.get("hub.topic", "")
+    mode, topic = single_value(request.query, "hub.mode"), single_value(request.query, "hub.topic")
     if subscription is None or topic != subscription.topic:
         raise web.HTTPNotFound(text="no such subscription")
     if mode == "denied":
@@ -37,7 +38,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
         await store.our_subscriptions.put(subscription.requested(now_ms).ended())
         return web.Response(text="")
     is_asked = mode == ("unsubscribe" if subscription.is_ending else "subscribe")
-    challenge = request.query.get("hub.challenge", "")
+    challenge = single_value(request.query, "hub.challenge")
     if not is_asked or not challenge or len(challenge) > MAX_CHALLENGE_CHARS:
         raise web.HTTPNotFound(text="no such request was made")
     if subscription.is_ending:
@@ -51,7 +52,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
 
 
 def _lease_s(request: web.Request) -> int:
-    text = request.query.get("hub.lease_seconds", "")
+    text = single_value(request.query, "hub.lease_seconds")
     if text.isascii() and text.isdigit() and 0 < int(text[:12]) <= MAX_LEASE_S:
         return int(text[:12])
     return LEASE_S

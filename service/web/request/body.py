@@ -9,7 +9,8 @@ authorization and up to a limit.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -24,6 +25,9 @@ LINGER_S = 2.0
 HANDLER_OPTIONS = {"auto_decompress": False, "lingering_time": LINGER_S}
 """Arguments of aiohttp's RequestHandler."""
 _GZIP = ("gzip", "x-gzip")
+_JSON = ("application/json", "text/json", "application/octet-stream")
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";]*)', re.IGNORECASE)
+_UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 
 
 async def read_body(request: web.Request, *, max_bytes: int = 0, takes_gzip: bool = False) -> bytes:
@@ -93,8 +97,37 @@ def json_response(
     )  # fmt: skip
 
 
+def media_type(request: web.BaseRequest) -> str:
+    """The media type of the body, in lower case; application/octet-stream if none is named."""
+    named = request.headers.get(hdrs.CONTENT_TYPE, "").partition(";")[0].strip().lower()
+    return named or "application/octet-stream"
+
+
+def check_json(request: web.BaseRequest, *, also: Sequence[str] = ()) -> None:
+    """Raise HTTPUnsupportedMediaType unless a body can be JSON in UTF-8 (RFC 8259 8.1): by its
+    media type, or because it has none.
+
+    What forms of browsers send is refused (forms, text/plain): a page of another site can have it
+    sent in its reader's name. A missing type and application/octet-stream are what programs send
+    that set nothing.
+
+    Args:
+        also: other media types that the handler accepts.
+    """
+    named = media_type(request)
+    if not (named in _JSON or named.endswith("+json") or named in also):
+        accepted = " or ".join((_JSON[0], *also[:1]))
+        raise web.HTTPUnsupportedMediaType(
+            text=f"Content-Type {named[:100]!r} is not accepted here: use {accepted}"
+        )
+    charset = _CHARSET.search(request.headers.get(hdrs.CONTENT_TYPE, ""))
+    if charset and charset[1].strip().lower() not in _UTF_8:
+        raise web.HTTPUnsupportedMediaType(text=f"charset {charset[1][:100]!r}: JSON is UTF-8")
+
+
 async def read_object(request: web.Request) -> dict[str, Any]:
     """The body as a JSON object. Raises InvalidInput if it is anything else."""
+    check_json(request)
     body = await read_body(request)
     try:
         value = orjson.loads(body)

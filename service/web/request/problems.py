@@ -16,6 +16,7 @@ from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
+from service.articles.text import printable
 from service.errors import (
     DatelineError,
     InvalidInput,
@@ -31,6 +32,7 @@ from service.web.html import render
 from service.web.request.body import check_length
 from service.web.request.keys import SETTINGS
 from service.web.serving.page_loader import HTML_HEADERS
+from service.web.serving.response import add_common_headers
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +53,9 @@ def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
-        **members,
+        "detail": printable(detail),
+        # A path, or the name of a parameter or field, may hold any characters.
+        **{name: printable(str(value)) for name, value in members.items()},
     }
 
 
@@ -128,7 +131,7 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
     settings = request.app[SETTINGS]
     try:
         check_length(request, max_bytes=settings.api_max_bytes)
-        if request.headers[hdrs.EXPECT].lower() != "100-continue":
+        if not is_expectation_known(request):
             raise web.HTTPExpectationFailed(text="Expect: only 100-continue is known")
     except HTTPException as exc:
         members, headers = _of_http(exc, request)
@@ -138,6 +141,19 @@ async def handle_expect(request: web.Request) -> web.StreamResponse | None:
         # This is not the response yet: `_response` must not find that its head was sent.
         request.writer.output_size = 0
     return None
+
+
+def is_expectation_known(request: web.BaseRequest) -> bool:
+    """Whether an `Expect` header, if there is one, is one that HTTP/1.1 defines."""
+    return request.headers.get(hdrs.EXPECT, "100-continue").lower() in ("100-continue", "")
+
+
+def refused_expectation() -> web.Response:
+    """417 as plain text, for what is answered before routing; it closes the connection."""
+    response = web.Response(status=417, text="Expect: only 100-continue is known\n")
+    add_common_headers(response.headers)
+    response.force_close()
+    return response
 
 
 def _of_http(exc: HTTPException, request: web.Request) -> tuple[dict[str, Any], dict[str, str]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
+
+from service.http import http_date
 
 _ETAG = re.compile(r'(?:W/)?"([^"]*)"')
 # What we and proxies (Apache mod_deflate, nginx, Varnish) append to an entity tag for a coding.
@@ -33,11 +34,8 @@ def is_not_modified(
         return etag in etags or "*" in etags
     if if_modified_since is None:
         return False
-    try:
-        since = parsedate_to_datetime(if_modified_since)
-    except (ValueError, TypeError):
-        return False
-    return since.timestamp() >= changed_s
+    since = http_date(if_modified_since)
+    return since is not None and since.timestamp() >= changed_s
 
 
 def delta_base(a_im: str, if_none_match: str, known: Container[str]) -> str:

@@ -28,7 +28,7 @@ from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web.html import render
 from service.web.serving.page_cache import Held
-from service.web.serving.response import PreparedPage
+from service.web.serving.response import CONTENT_SECURITY_POLICY, PreparedPage
 
 T = TypeVar("T")
 
@@ -43,10 +43,6 @@ STALE_S = 86_400
 # How long after its end a day may still get late articles.
 SETTLES_AFTER = timedelta(days=1)
 HOME_ARTICLES = 20
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; img-src * data:; media-src *; style-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 CORS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": "ETag, Last-Modified, Link, IM, Delta-Base",

@@ -24,9 +24,9 @@ from typing import Any, cast
 
 import aiohttp
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from service.web.serving.connections import Admission, Connections
+from service.web.serving.error_connection import ErrorConnection
 from service.web.serving.listening import accept_the_rest, bytes_acknowledged, drop_handshakes
 from service.web.serving.response import PreparedPage, PreparedResponse
 
@@ -104,7 +104,7 @@ class RequestCache:
             hot.requests.discard(request)
 
 
-class CachingConnection(RequestHandler):
+class CachingConnection(ErrorConnection):
     """aiohttp's protocol of one connection, with a look-up before its parser."""
 
     __slots__ = (

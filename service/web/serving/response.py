@@ -12,7 +12,7 @@ import gzip
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from email.utils import formatdate
 from functools import lru_cache
 from html import escape
@@ -41,6 +41,11 @@ _CODERS: dict[str, Callable[[bytes], bytes]] = {
 CODINGS = tuple(_CODERS)
 """Content codings besides identity, the preferred one first."""
 SERVER = "dateline"
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; img-src * data:; media-src *; style-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""For everything that a browser shows: HTML, and XML, whose elements may be of XHTML or SVG."""
 _REASONS = {200: "OK", 226: "IM Used", 304: "Not Modified"}
 # Browsers render elements of the HTML namespace as HTML inside any XML document.
 _NOTE = (
@@ -50,6 +55,17 @@ _NOTE = (
 _FIRST_TAG = re.compile(rb"<(?:channel|feed)\b[^>]*>")
 # Headers that a 304 repeats (RFC 9110 15.4.5), and those that scripts in browsers need on it.
 _ON_304 = ("ETag", "Cache-Control", "Vary", "Link", "Access-Control-")
+
+
+def add_common_headers(headers: MutableMapping[str, str]) -> None:
+    """Add the headers of every response; those that are set stay.
+
+    `Server` is set always, to a name without the versions of Python and aiohttp.
+    """
+    headers["Server"] = SERVER
+    headers.setdefault("X-Content-Type-Options", "nosniff")
+    if "xml" in headers.get("Content-Type", ""):
+        headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
 
 
 @lru_cache(maxsize=2)
@@ -252,7 +268,8 @@ class PreparedPage:
         return PreparedResponse(status, headers, body, changed_s=self.changed_s)
 
     def _all_headers(self, coding: str) -> dict[str, str]:
-        headers = {"Server": SERVER, **self._headers}
+        headers = {**self._headers}
+        add_common_headers(headers)
         headers["ETag"] = f'"{self.etag}"' if coding == "identity" else f'"{self.etag}-{coding}"'
         headers["Vary"] = "Accept-Encoding"
         if coding != "identity":
