@@ -7,7 +7,7 @@ JOBS ?= 3
 # Errors alone: pip warns of an extra that lxml has given up and trafilatura still names.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: up test quick lint format types spelling units bench clean
+.PHONY: up test quick lint format types spelling units bench fuzz clean
 
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
@@ -39,6 +39,10 @@ units: $(VENV)/tested
 	@$(BIN)/coverage combine --quiet
 	@echo "Coverage: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 	@$(BIN)/coverage report >/dev/null
+
+# Random requests for FUZZ_S seconds; FUZZ_SEED repeats a run.
+fuzz: $(VENV)/tested
+	@FUZZ_S=$${FUZZ_S:-300} $(BIN)/python -m pytest tests/web/test_fuzz.py
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.render

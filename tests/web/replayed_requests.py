@@ -28,4 +28,5 @@ REPLAYED = (
     b"POST /api/v1/articles" + _HOST + _TOKEN
     + b"Content-Type: application/json; charset=\xff\r\nContent-Length: 2\r\n" + _END + b"{}",
     b"POST /nothing" + _HOST + b"Expect: \xff\r\n" + _END,
+    b"GET / HTTP/1.0\r\nHost: news.example\r\nIf-None-Match: *\r\n\r\n",
 )  # fmt: skip

@@ -75,7 +75,7 @@ async def test_a_repeated_parameter_is_refused_by_name(
         ("application/octet-stream", 201),
         ("application/x-ndjson", 200),
         ("text/plain", 415),
-        ("application/x-www-form-urlencoded", 415),
+        ("application/x-www-form-urlencoded", 201),
         ("multipart/form-data; boundary=x", 415),
         ("application/json; charset=utf-16", 415),
         ("application/json; charset=\u0436", 415),
@@ -87,6 +87,14 @@ async def test_a_body_of_json_says_so(client: Client, media_type: str, status: i
     headers = AUTH | {"Content-Type": media_type}
     async with client.post("/api/v1/articles", data=ONE, headers=headers) as response:
         assert status == response.status, await response.text()
+
+
+async def test_a_form_of_a_browser_is_not_an_article(client: Client) -> None:
+    """What a browser makes of a form whose field holds JSON does not parse."""
+    headers = AUTH | {"Content-Type": "application/x-www-form-urlencoded"}
+    body = b"%7B%22title%22%3A%22One%22%7D="
+    async with client.post("/api/v1/articles", data=body, headers=headers) as response:
+        assert 400 == response.status
 
 
 @pytest.mark.parametrize("path", ["/api/v1/sources", "/api/v1/webhooks", "/api/v1/private-feeds"])

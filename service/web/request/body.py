@@ -25,7 +25,10 @@ LINGER_S = 2.0
 HANDLER_OPTIONS = {"auto_decompress": False, "lingering_time": LINGER_S}
 """Arguments of aiohttp's RequestHandler."""
 _GZIP = ("gzip", "x-gzip")
-_JSON = ("application/json", "text/json", "application/octet-stream")
+_JSON = (
+    "application/json", "text/json", "application/octet-stream",
+    "application/x-www-form-urlencoded",
+)  # fmt: skip
 _CHARSET = re.compile(r';\s*charset\s*=\s*"?([^";]*)', re.IGNORECASE)
 _UTF_8 = ("utf-8", "utf8", "us-ascii", "ascii")
 
@@ -107,9 +110,10 @@ def check_json(request: web.BaseRequest, *, also: Sequence[str] = ()) -> None:
     """Raise HTTPUnsupportedMediaType unless a body can be JSON in UTF-8 (RFC 8259 8.1): by its
     media type, or because it has none.
 
-    What forms of browsers send is refused (forms, text/plain): a page of another site can have it
-    sent in its reader's name. A missing type and application/octet-stream are what programs send
-    that set nothing.
+    text/plain and multipart are refused: a page of another site can have a browser send JSON in a
+    form of the first. A missing type, application/octet-stream and x-www-form-urlencoded are what
+    programs send that set nothing (`curl -d`); a browser's form of the last is never JSON, as it
+    encodes braces and contains `=`.
 
     Args:
         also: other media types that the handler accepts.

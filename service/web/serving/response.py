@@ -64,7 +64,7 @@ def add_common_headers(headers: MutableMapping[str, str]) -> None:
     """
     headers["Server"] = SERVER
     headers.setdefault("X-Content-Type-Options", "nosniff")
-    if "xml" in headers.get("Content-Type", ""):
+    if any(word in headers.get("Content-Type", "") for word in ("xml", "opml")):
         headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
 
 
@@ -110,6 +110,8 @@ class PreparedResponse(web.StreamResponse):
         """The same as an ordinary response, for a connection that needs other words in the head:
         of HTTP/1.0, or one that is closed after it."""
         headers = {**self.headers, **self.changed(int(time.time()))}
+        # A 304 has few headers, and what is answered before routing gets no others.
+        add_common_headers(headers)
         return web.Response(status=self.status, headers=headers, body=self._bytes or None)
 
     def changed(self, second: int) -> dict[str, str]:
