@@ -33,7 +33,7 @@ def test_printable_text_has_no_controls(text: str) -> None:
     shown = printable(text)
     assert not any(ord(c) < 32 or 127 <= ord(c) < 160 for c in shown)
     assert not set(shown) & set("\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069")
-    assert shown.encode()
+    assert shown == shown.encode().decode()
 
 
 def test_printable_text_keeps_words() -> None:
