@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
 
-# Everything, in about five minutes on two cores.
+# Everything, in six to eight minutes on two cores.
 test: $(VENV)/tested lint types spelling units
 
 # What needs no server, for while you write: about a minute on two cores.

@@ -247,7 +247,9 @@ async def test_no_bytes_are_answered_with_an_error_of_ours(
 ) -> None:
     """Random requests around every route, for FUZZ_S seconds."""
     process, ids = server
-    seed = int(os.environ.get("FUZZ_SEED", str(random.SystemRandom().randrange(2**32))))
+    # The same requests in each `make test`: what it finds is of the change that is tested.
+    seed = random.SystemRandom().randrange(2**32) if "FUZZ_S" in os.environ else 1
+    seed = int(os.environ.get("FUZZ_SEED", str(seed)))
     maker, end, count = RequestMaker(seed, token=TOKEN, ids=ids), time.monotonic() + FUZZ_S, 0
     while time.monotonic() < end:
         requests = [maker.make() for _ in range(AT_ONCE)]
