@@ -46,7 +46,7 @@ ROLES: dict[str, tuple[Callable[..., Any], ...]] = {
 
 @click.group()
 def main() -> None:
-    """Workers of dateline."""
+    """Run the workers of dateline, and the commands that fetch or parse."""
 
 
 @main.command()

@@ -109,7 +109,7 @@ class RecordWriter:
         self.records = 0
 
     def put(self, kind: str, key: str | bytes, payload: Any, expires_ms: int = 0) -> None:
-        """Append a record."""
+        """Append a record, compressed; it is certain to be on the disk after `end` alone."""
         name = key.encode() if isinstance(key, str) else key
         self._write(self._zstd.compress(self._pack((kind, name, payload, expires_ms))))
         self.records += 1

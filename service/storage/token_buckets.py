@@ -28,7 +28,7 @@ class Bucket:
 
 
 class TokenBuckets:
-    """Takes tokens."""
+    """Takes tokens from buckets that all processes share."""
 
     def __init__(self, client: Client) -> None:
         self._take: Script[int] = lua_script(client, "take_tokens")

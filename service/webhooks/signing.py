@@ -41,7 +41,7 @@ class Key:
 
     @property
     def version(self) -> str:
-        """v1 | v1a."""
+        """`v1` (HMAC-SHA256) or `v1a` (Ed25519)."""
         return "v1a" if self.secret.startswith(PRIVATE) else "v1"
 
     @property

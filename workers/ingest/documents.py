@@ -49,12 +49,12 @@ class ParseJob:
     """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
 
     def to_wire(self) -> bytes:
-        """JSON."""
+        """Encode it as JSON for the pipe to or from a parser process."""
         return orjson.dumps(self)
 
     @classmethod
     def from_wire(cls, data: bytes) -> ParseJob:
-        """The inverse."""
+        """Decode what `to_wire` returned."""
         fields = orjson.loads(data)
         return cls(**{**fields, "refused": tuple(fields["refused"])})
 
@@ -74,12 +74,12 @@ class ParseReport:
     """Why the document cannot be used; empty if it can."""
 
     def to_wire(self) -> bytes:
-        """JSON."""
+        """Encode it as JSON for the pipe to or from a parser process."""
         return orjson.dumps(self)
 
     @classmethod
     def from_wire(cls, data: bytes) -> ParseReport:
-        """The inverse."""
+        """Decode what `to_wire` returned."""
         fields: dict[str, Any] = orjson.loads(data)
         hints = fields["hints"]
         days = {name: tuple(hints[name]) for name in ("skip_hours", "skip_days")}

@@ -52,7 +52,7 @@ class AddressLimit:
         self._of_network[network] += 1
 
     def remove(self, network: str) -> None:
-        """Count one less."""
+        """Free the slot that `add` took for this network."""
         self.count -= 1
         self._of_network[network] -= 1
         if not self._of_network[network]:

@@ -20,8 +20,6 @@ _BYTES_ACKNOWLEDGED = struct.Struct("=120xQ")
 
 
 class _Instruction(ctypes.Structure):
-    """struct sock_filter."""
-
     _fields_ = (
         ("code", ctypes.c_uint16),
         ("if_true", ctypes.c_uint8),

@@ -141,7 +141,7 @@ class CachingConnection(ErrorConnection):
             self.is_for_health, self._is_plain = True, False
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """End."""
+        """Free the slot of the connection, and notify a handler that only writes."""
         self._connections.release(self)
         self._wire = None
         if self.on_lost is not None:

@@ -90,7 +90,7 @@ class TokenCache:
         self._next_load.set_result(False)
 
     def close(self) -> None:
-        """End `run`."""
+        """Have `run` return without another load."""
         self._closed.set()
         self._wanted.set()
 
