@@ -95,7 +95,7 @@ async def _greet(settings: Settings, ready: asyncio.Event, redis_port: int) -> N
         f"  the newest, for people   {base}/",
         f"  the newest, as a feed    {base}/feeds/all.rss   (.atom, .json)",
         f"  all feeds                {base}/feeds.opml",
-        f"  state                    {base}/readyz   (/metrics, with a token)",
+        f"  state                    {base}/readyz   {base}/metrics",
     ]  # fmt: skip
     if not settings.api_token:
         lines.append(f"  API token                {token_path(settings)}")
