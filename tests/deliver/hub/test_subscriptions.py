@@ -17,7 +17,8 @@ from tests.conftest import AUTH, LOOPBACK, NOON
 from tests.deliver.hub.callback import TOPIC, Callback, ask, hub, subscribed
 from tests.deliver.working import publish
 from tests.waiting import wait_until
-from workers.deliver.endpoint import PARTITIONS, Partition
+from workers.deliver.endpoint import PARTITIONS, Partition, lease_of
+from workers.deliver.hub.pings import ping_id
 from workers.deliver.hub.registry import SubscriptionRegistry
 from workers.runtime import now
 
@@ -225,6 +226,33 @@ async def heard(store: Store) -> None:
         return bool(count >= 2)
 
     await wait_until(listens)
+
+
+async def test_news_before_a_lease_is_taken_is_pinged(store: Store, settings: Settings) -> None:
+    """A worker that takes over a hub names what changed while nobody had its lease."""
+    forms: list[dict[str, list[str]]] = []
+
+    async def take(request: web.BaseRequest) -> web.StreamResponse:
+        forms.append(parse_qs(await request.text()))
+        return web.Response(status=204)
+
+    async with RawTestServer(take) as other:
+        url = str(other.make_url("/ping"))
+        lease = keys.lease(lease_of(ping_id(url)))
+        await store.client.set(lease, "a worker that died")
+        async with hub(store, settings.model_copy(update={"hub_pings": (url,)})):
+            await heard(store)
+            async with store.rendered_pages.announcements() as announcements:
+                await publish(store, "News")
+                await anext(announcements)
+            assert [] == forms
+            await store.client.delete(lease)
+
+            async def came() -> bool:
+                return bool(forms)
+
+            await wait_until(came)
+    assert TOPIC in forms[0]["hub.url"]
 
 
 async def test_other_hubs_are_pinged_once_for_a_burst(store: Store, settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
@@ -15,7 +16,7 @@ from workers import runtime
 from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.endpoint import DeliveryContext, Endpoint, Partition, lease_of
 from workers.deliver.hub.limits import HubLimits
-from workers.deliver.hub.pings import PingEndpoint, ping_id
+from workers.deliver.hub.pings import MAX_WAITING, PingEndpoint, ping_id
 from workers.deliver.hub.subscription import SubscriptionEndpoint
 from workers.deliver.hub.topics import Topics
 from workers.http_client import OutboundClient
@@ -23,6 +24,8 @@ from workers.http_client import OutboundClient
 # How often all topics are looked at: announcements may be lost.
 LOOK_EVERY_S = 30.0
 RECONNECT_S = 1.0
+# Changes this young are pinged by a worker that takes over a hub: nobody had its lease meanwhile.
+RECENT_S = 10.0
 PREFIX = "sub_"
 
 
@@ -38,6 +41,8 @@ class SubscriptionRegistry:
         self._dispatcher = dispatcher
         self._topics = Topics(context, dispatcher, group)
         self._pings = {ping_id(url): PingEndpoint(url, context) for url in self._hubs}
+        self._recent: deque[tuple[float, Change]] = deque(maxlen=MAX_WAITING)
+        """Changes of public pages in the last RECENT_S, each with the loop's time."""
         self._looked_at = 0.0
 
     @property
@@ -71,31 +76,42 @@ class SubscriptionRegistry:
                     return
 
     async def _ping(self, changes: Sequence[Change]) -> None:
-        pings = [
-            self._pings[endpoint_id]
-            for partition in self._dispatcher.partitions
-            for endpoint_id in self._pings.keys() & partition.endpoints.keys()
-        ]
-        if pings and changes:
-            # Names of private views are not published.
-            is_public = {
-                category: await self._topics.is_public(category)
-                for category in {category for category, _ in changes}
-            }
-            for ping in pings:
-                ping.changed([change for change in changes if is_public[change[0]]])
+        if not self._pings:
+            return
+        # Names of private views are not published.
+        is_public = {
+            category: await self._topics.is_public(category)
+            for category in {category for category, _ in changes}
+        }
+        public = [change for change in changes if is_public[change[0]]]
+        now = self._dispatcher.time
+        self._recent.extend((now, change) for change in public)
+        self._forget_old_changes(now)
+        for partition in self._dispatcher.partitions:
+            for endpoint_id in self._pings.keys() & partition.endpoints.keys():
+                self._pings[endpoint_id].changed(public)
+
+    def _forget_old_changes(self, now: float) -> None:
+        while self._recent and self._recent[0][0] < now - RECENT_S:
+            self._recent.popleft()
 
     async def load(self, partition: Partition) -> None:
         """Serve the subscriptions and the pings of a partition."""
         for url in self._hubs:
             if lease_of(ping_id(url)) == partition.lease.name:
-                # A new one: another worker may have had it meanwhile, and pinged.
-                ping = self._pings[ping_id(url)] = PingEndpoint(url, self._context)
-                partition.endpoints[ping.id] = ping
+                self._load_ping(url, partition)
         ids = await self._context.store.hub_subscriptions.ids()
         mine = [each for each in ids if lease_of(each) == partition.lease.name]
         if mine:
             await each_alone(mine, partial(self._load, partition), self._report)
+
+    def _load_ping(self, url: str, partition: Partition) -> None:
+        # A new one: another worker may have had it meanwhile, and pinged.
+        ping = self._pings[ping_id(url)] = PingEndpoint(url, self._context)
+        partition.endpoints[ping.id] = ping
+        self._forget_old_changes(self._dispatcher.time)
+        if self._recent:
+            ping.changed([change for _, change in self._recent])
 
     async def _report(self, subscription_id: str, exc: Exception) -> None:
         await self._context.store.faults.report(
