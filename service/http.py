@@ -16,6 +16,8 @@ from service.errors import InvalidInput
 MAX_URL_CHARS = 2_000
 MAX_HEADERS = 20
 MAX_HEADER_CHARS = 4_000
+# Python refuses to read a number of more than 4,300 digits, and takes long for fewer.
+MAX_DIGITS = 19
 # RFC 9110 5.6.2.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Headers that the HTTP client sets itself: a fixed value would break the request.
@@ -121,7 +123,8 @@ def whole_number(name: str, text: str, *, low: int, high: int) -> int:
     Raises:
         InvalidInput: it is not a number from `low` to `high`.
     """
-    if not text.isascii() or not text.isdigit() or not low <= int(text[:19]) <= high:
+    is_number = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
+    if not is_number or not low <= int(text) <= high:
         raise InvalidInput(name, text, f"must be a number from {low} to {high}")
     return int(text)
 

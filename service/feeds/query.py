@@ -92,6 +92,14 @@ class PageCursor:
     ms: int
     id: str
 
+    @classmethod
+    def parse(cls, text: str) -> PageCursor:
+        """Read the value of `before=`. Raises InvalidInput."""
+        match = _CURSOR.fullmatch(text)
+        if not match:
+            raise InvalidInput("before", text, "is not a cursor from a next link")
+        return cls(int(match[1]), match[2])
+
     def __str__(self) -> str:
         """The value of `before=`: `{ms}-{id}`."""
         return f"{self.ms}-{self.id}"
@@ -243,12 +251,7 @@ def _limit(values: dict[str, list[str]]) -> int:
 
 def _cursor(values: dict[str, list[str]]) -> PageCursor | None:
     (text,) = values.get("before", [""])
-    if not text:
-        return None
-    match = _CURSOR.fullmatch(text)
-    if not match:
-        raise InvalidInput("before", text, "is not a cursor from a next link")
-    return PageCursor(int(match[1]), match[2])
+    return PageCursor.parse(text) if text else None
 
 
 def _is_brief(values: dict[str, list[str]]) -> bool:

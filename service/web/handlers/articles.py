@@ -16,6 +16,7 @@ from service.articles.article import Article, Draft
 from service.articles.compose import compose
 from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound, NotPermitted
+from service.feeds.query import PageCursor, cursor_of
 from service.http import whole_number
 from service.web.html import render
 from service.web.request import problems
@@ -35,7 +36,7 @@ _LINES = (
     "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl",
     "application/jsonlines", "application/x-jsonlines",
 )  # fmt: skip
-_LIST_PARAMETERS = ("category", "since", "until", "limit")
+_LIST_PARAMETERS = ("category", "since", "until", "limit", "before")
 
 
 async def publish(request: web.Request) -> web.StreamResponse:
@@ -148,20 +149,19 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     limit = whole_number(
         "limit", single_value(query, "limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST
     )
+    before = single_value(query, "before")
     store = request.app[STORE]
     ids = await store.category_index.between(
         category,
         since=_moment(query, "since"),
         until=_moment(query, "until"),
         limit=limit,
+        before=PageCursor.parse(before) if before else None,
     )
     articles = [article for article in await store.articles.get(ids) if article]
     next_url = None
     if len(ids) == limit and articles:
-        # Articles of the same time at the end of a page are repeated on the next page: otherwise
-        # some of them could be left out.
-        until = times.from_ms(times.to_ms(articles[-1].published) + 1)
-        next_url = str(request.rel_url.with_query({**query, "until": times.to_rfc3339(until)}))
+        next_url = str(request.rel_url.update_query(before=str(cursor_of(articles[-1]))))
     items = [orjson.Fragment(article.to_json()) for article in articles]
     return json_response({"articles": items, "next": next_url})
 

@@ -301,3 +301,11 @@ def test_an_id_of_atom_in_rss_is_no_link() -> None:
     item = '<a:id xmlns:a="http://www.w3.org/2005/Atom">http://x.example/1</a:id><title>T</title>'
     (entry,) = read(f"<rss><channel><item>{item}<content/></item></channel></rss>").entries
     assert ("http://x.example/1", "") == (entry.guid, entry.url)
+
+
+def test_an_hour_of_any_length_costs_no_article() -> None:
+    """Python refuses to read a number of 5,000 digits."""
+    hours = f"<skipHours><hour>01{'0' * 5_000}</hour><hour>7</hour></skipHours>"
+    document = read(rss("<title>T</title>", channel=hours))
+    assert ["T"] == [entry.title for entry in document.entries]
+    assert (7,) == document.hints.skip_hours

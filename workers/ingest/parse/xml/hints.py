@@ -46,7 +46,7 @@ def _skip_hours(fields: Fields) -> tuple[int, ...]:
         for hour in element:
             # "7 GMT"; the first specification counted from 1 to 24.
             digits = inner_text(hour).split(" ")[0]
-            if digits.isascii() and digits.isdigit() and int(digits[:3]) <= 24:
+            if digits.isascii() and digits.isdigit() and len(digits) < 4 and int(digits) <= 24:
                 hours.add(int(digits) % 24)
     return tuple(sorted(hours))
 
