@@ -56,14 +56,16 @@ class Event:
         """The decoded article; None if the event was written by another program and is invalid."""
         try:
             return Article.from_json(self.data) if self.type else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     @cached_property
     def categories(self) -> frozenset[str]:
         """The article's category paths and all above them; empty if there is no article."""
         paths = self.article.categories if self.article else ()
-        return frozenset(categories.with_ancestors(paths))
+        # What another program wrote may hold anything.
+        texts = tuple(path for path in paths if isinstance(path, str))
+        return frozenset(categories.with_ancestors(texts))
 
     def envelope(self) -> dict[str, Any]:
         """The CloudEvent's attributes, in the structured form's names, without data."""

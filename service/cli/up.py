@@ -21,6 +21,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import SubprocessError
 from typing import IO
 
 from service.cli.redis_process import embedded
@@ -102,29 +103,41 @@ async def _keep_running(
     async with asyncio.TaskGroup() as reports:
         while not stop.is_set():
             started = time.monotonic()
-            process = await asyncio.create_subprocess_exec(
-                *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
-            )
             healthy = asyncio.get_running_loop().call_later(
                 HEALTHY_AFTER_S, lambda: reports.create_task(faults.clear("part", part.name))
             )
             try:
-                if await ended(process, stop):
-                    await _terminate(part, process)
-                    return
+                why = await _end_of(part, environ, stop)
             finally:
                 healthy.cancel()
+            if not why:
+                return
             deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
             in_s = delay_s(deaths - 1)
-            shown = {"part": part.name, "status": process.returncode, "in_s": in_s}
+            shown = {"part": part.name, "reason": why, "in_s": in_s}
             logger.error("a part ended, starting it again", extra={**shown, "in_a_row": deaths})
             # Redis may be what it died of: the next start does not wait for the report.
-            reports.create_task(_report(part, process.returncode, deaths, faults))
+            reports.create_task(_report(part, why, deaths, faults))
             await sleep(stop, in_s)
 
 
-async def _report(part: Part, status: int | None, deaths: int, faults: Faults) -> None:
-    reason = ChildProcessError(f"ended with status {status}, {deaths} times in a row")
+async def _end_of(part: Part, environ: dict[str, str], stop: asyncio.Event) -> str:
+    """Start a part and wait for its end; return why it ended, empty if it was to stop."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
+        )
+    except (OSError, SubprocessError) as exc:
+        # No process, memory or file is left now: the other parts live on.
+        return f"cannot be started: {exc}"
+    if await ended(process, stop):
+        await _terminate(part, process)
+        return ""
+    return f"ended with status {process.returncode}"
+
+
+async def _report(part: Part, why: str, deaths: int, faults: Faults) -> None:
+    reason = ChildProcessError(f"{why}, {deaths} times in a row")
     with suppress(TimeoutError):
         async with asyncio.timeout(REPORT_TIMEOUT_S):
             await faults.report("part", part.name, reason, now=datetime.now(UTC))

@@ -99,7 +99,7 @@ def status(as_json: bool) -> None:
                 for b in await store.event_stream.backlogs()
             ],
             "sources": await store.sources.count(),
-            "webhooks": len(await store.webhooks.all()),
+            "webhooks": await store.webhooks.count(),
             "dead_events": await store.dead_events.count(),
             "faults": [
                 {

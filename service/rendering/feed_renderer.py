@@ -12,12 +12,14 @@ import hashlib
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
 from service.articles import categories
 from service.articles.article import LIVE, Article
+from service.errors import Unavailable
 from service.feeds.archive import ArchiveLinks
 from service.feeds.head import Tombstone
 from service.feeds.page import VIEWS, Page, etag_of
@@ -26,6 +28,7 @@ from service.feeds.writer import REVISION, Renderer
 from service.rendering.article_cache import ArticleCache
 from service.settings import Settings
 from service.storage.category_index import Entries, State
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.faults import each_alone
 from service.storage.rendered_pages import Change, Rendered
 from service.storage.store import Store
@@ -163,7 +166,9 @@ class FeedRenderer:
         if shared and shared.version == version:
             return shared
         rendered = await self._render(page, extension, state, version=version, before=shared)
-        await self._store.rendered_pages.save([(page, extension, rendered)])
+        # A Redis that takes no writes now can still be read.
+        with suppress(Unavailable), redis_errors_as_unavailable():
+            await self._store.rendered_pages.save([(page, extension, rendered)])
         return rendered
 
     async def render_ahead(
@@ -186,6 +191,8 @@ class FeedRenderer:
 
         if wanted:
             await each_alone(wanted, render, failed)
+        for page, extension, _ in renderings:
+            await self._store.faults.clear("page", f"{page}.{extension}")
         await self._store.rendered_pages.save(renderings, changes=changes)
 
     async def _render_outdated(

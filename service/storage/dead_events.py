@@ -17,6 +17,7 @@ from service.articles.event import Event
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.stored import decoded
 
 FIRST_RETRY = timedelta(minutes=10)
 LONGEST_RETRY = timedelta(days=1)
@@ -150,7 +151,15 @@ class DeadEvents:
 
     async def _of_shard(self, shard: int) -> list[DeadEvent]:
         values: dict[bytes, bytes] = await self._client.hgetall(keys.dead_events(shard))
-        return [DeadEvent(**orjson.loads(value)) for value in values.values()]
+        events = [
+            decoded(_dead_event, value, what=f"dead event {field!r}")
+            for field, value in values.items()
+        ]
+        return [event for event in events if event]
+
+
+def _dead_event(stored: bytes) -> DeadEvent:
+    return DeadEvent(**orjson.loads(stored))
 
 
 def _field(group: str, article_id: str) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -23,9 +22,11 @@ from service.errors import Unavailable
 from service.storage import keys
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.commands import Client
+from service.storage.stored import decoded
 
 logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 NOTE_EVERY_S = 1.0
 """Shortest time between two writes about one thing; reports in between are added up."""
@@ -65,7 +66,7 @@ class Faults:
 
     async def report(self, kind: str, name: str, exc: BaseException, *, now: datetime) -> None:
         """Log a fault with its traceback (equal ones once a minute), count it, and store it in
-        Redis. It does not raise if Redis is unreachable."""
+        Redis. It never raises: who reports a fault goes on, whatever becomes of the report."""
         logger.error("a fault was isolated", extra={"kind": kind, "of": name}, exc_info=exc)
         report = self._reported.setdefault((kind, name), _Report())
         report.count += 1
@@ -74,15 +75,14 @@ class Faults:
             return
         report.due = moment + NOTE_EVERY_S
         count, report.count = report.count, 0
-        with suppress(Unavailable), redis_errors_as_unavailable():
-            await self._note(kind, name, exc, count, now)
+        await _written(self._note(kind, name, exc, count, now))
 
     async def _note(
         self, kind: str, name: str, exc: BaseException, count: int, now: datetime
     ) -> None:
         field, text = _field(kind, name), times.to_rfc3339(now)
         value = await self._client.hget(keys.FAULTS, field)
-        before = _decode(value) if value else None
+        before = decoded(_fault, value, what=f"fault {field}") if value else None
         fault = Fault(
             kind=kind,
             name=name,
@@ -109,8 +109,27 @@ class Faults:
     async def clear(self, kind: str, name: str) -> None:
         """Remove a fault that this process reported: the same thing has succeeded now."""
         if self._reported.pop((kind, name), None) is not None:
-            with suppress(Unavailable), redis_errors_as_unavailable():
-                await self._client.hdel(keys.FAULTS, _field(kind, name))
+            await _written(self._client.hdel(keys.FAULTS, _field(kind, name)))
+
+    async def isolate(
+        self, kind: str, name: str, work: Callable[[], Awaitable[Result]], *, now: datetime
+    ) -> Result | None:
+        """Return the result of `work`; if our code or the data makes it fail, report that and
+        return None. Success clears an earlier fault.
+
+        Raises:
+            Unavailable: Redis cannot serve now.
+        """
+        try:
+            with redis_errors_as_unavailable():
+                result = await work()
+        except Unavailable:
+            raise
+        except Exception as exc:  # noqa: BLE001 -- reported
+            await self.report(kind, name, exc, now=now)
+            return None
+        await self.clear(kind, name)
+        return result
 
     async def all(self, *, now: datetime) -> list[Fault]:
         """The faults of the last day, newest first."""
@@ -119,7 +138,9 @@ class Faults:
 
     async def _all(self) -> list[Fault]:
         values: dict[bytes, bytes] = await self._client.hgetall(keys.FAULTS)
-        faults = map(_decode, values.values())
+        faults = [
+            decoded(_fault, value, what=f"fault {field!r}") for field, value in values.items()
+        ]
         return [fault for fault in faults if fault]
 
 
@@ -158,16 +179,24 @@ def _field(kind: str, name: str) -> str:
     return f"{kind} {name}"
 
 
-def _decode(value: bytes) -> Fault | None:
+async def _written(writing: Awaitable[object]) -> None:
+    """Wait for a write to Redis; log what it raises unless Redis cannot serve now."""
     try:
-        return Fault(**orjson.loads(value))
-    except (ValueError, TypeError):
-        return None
+        with redis_errors_as_unavailable():
+            await writing
+    except Unavailable:
+        return
+    except Exception:
+        logger.exception("a fault cannot be stored")
+
+
+def _fault(stored: bytes) -> Fault:
+    fault = Fault(**orjson.loads(stored))
+    # Faults are sorted by this time and shown by their age.
+    times.from_rfc3339(fault.last)
+    return fault
 
 
 def _is_over(fault: Fault, now: datetime) -> bool:
-    try:
-        age = now - times.from_rfc3339(fault.last)
-    except ValueError:
-        return True
+    age = now - times.from_rfc3339(fault.last)
     return age.total_seconds() > keys.FAULTS_TTL_S

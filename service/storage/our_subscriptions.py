@@ -12,7 +12,8 @@ import orjson
 from redis.exceptions import ResponseError
 
 from service.storage import keys
-from service.storage.commands import Client, PendingEntry, Value
+from service.storage.commands import Client, PendingEntry, StreamEntry, Value
+from service.storage.stored import decoded
 from service.websub.subscriber import HubSubscription
 
 GROUP = "ingest"
@@ -43,7 +44,7 @@ class OurSubscriptions:
     async def get(self, subscription_id: str) -> HubSubscription | None:
         """The subscription of this id, even after its lease ended; None if unknown."""
         stored = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
-        return HubSubscription(**orjson.loads(stored)) if stored else None
+        return _subscription(stored) if stored else None
 
     async def remove(self, subscription_id: str) -> None:
         """Delete a subscription: requests to its callback are refused from now on."""
@@ -52,8 +53,11 @@ class OurSubscriptions:
     async def sweep(self, now_ms: int) -> None:
         """Forget the subscriptions that are over: hubs need not confirm that one has ended."""
         stored = await self._client.hgetall(keys.SUBSCRIPTIONS)
-        subscriptions = (HubSubscription(**orjson.loads(value)) for value in stored.values())
-        over = [each.id for each in subscriptions if each.is_over(now_ms)]
+        subscriptions = (
+            decoded(_subscription, value, what=f"subscription {name!r}")
+            for name, value in stored.items()
+        )
+        over = [each.id for each in subscriptions if each and each.is_over(now_ms)]
         if over:
             await self._client.hdel(keys.SUBSCRIPTIONS, *over)
 
@@ -87,13 +91,24 @@ class OurSubscriptions:
                 raise
             await self._make_group()
             return []
-        return [_push(entry_id, fields) for entry_id, fields in entries if entry_id and fields]
+        pushes = {
+            entry_id.decode(): decoded(_push, (entry_id, fields), what=f"push {entry_id!r}")
+            for entry_id, fields in entries
+            if entry_id and fields
+        }
+        # Otherwise they would come first forever.
+        for entry_id in [entry_id for entry_id, push in pushes.items() if push is None]:
+            await self._delete(entry_id)
+        return [push for push in pushes.values() if push]
 
     async def taken(self, push: Push) -> None:
         """Acknowledge and delete a push."""
+        await self._delete(push.entry_id)
+
+    async def _delete(self, entry_id: str) -> None:
         pipe = self._client.pipeline(transaction=True)
-        pipe.xack(keys.PUSHES, GROUP, push.entry_id)
-        pipe.xdel(keys.PUSHES, push.entry_id)
+        pipe.xack(keys.PUSHES, GROUP, entry_id)
+        pipe.xdel(keys.PUSHES, entry_id)
         await pipe.execute()
 
     async def _make_group(self) -> None:
@@ -104,7 +119,12 @@ class OurSubscriptions:
                 raise
 
 
-def _push(entry_id: bytes, fields: dict[bytes, bytes]) -> Push:
+def _subscription(stored: bytes) -> HubSubscription:
+    return HubSubscription(**orjson.loads(stored))
+
+
+def _push(entry: StreamEntry) -> Push:
+    entry_id, fields = entry
     return Push(
         entry_id=entry_id.decode(),
         source_id=fields[b"source"].decode(),

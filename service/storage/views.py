@@ -67,7 +67,15 @@ class Views:
     async def built(self) -> dict[str, dict[str, Any]]:
         """View name → progress of its index (`examined`, `done`), for indexes that were begun."""
         stored = await self._client.hgetall(keys.VIEWS_BUILT)
-        return {name.decode(): orjson.loads(state) for name, state in stored.items()}
+        states = {
+            name.decode(): decoded(_progress, value, what=f"index of view {name!r}")
+            for name, value in stored.items()
+        }
+        return {name: state for name, state in states.items() if state}
+
+
+def _progress(stored: bytes) -> dict[str, Any]:
+    return dict(orjson.loads(stored))
 
 
 def _view(stored: bytes) -> View:

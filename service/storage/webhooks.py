@@ -187,6 +187,10 @@ class Webhooks:
         ]
         return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
 
+    async def count(self) -> int:
+        """Number of webhooks."""
+        return await self._client.hlen(keys.ENDPOINTS)
+
     async def state(self, webhook_id: str) -> State:
         """The delivery state of a webhook; an empty state for an unknown id."""
         return (await self.states([webhook_id]))[0]

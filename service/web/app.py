@@ -172,7 +172,9 @@ async def _resources(app: web.Application, *, token: str) -> AsyncIterator[None]
             page_loader.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
         )
         app[READINESS] = Readiness(store, now=app[CLOCK])
-        app[EVENTS] = Broadcast(store.event_stream)
+        app[EVENTS] = Broadcast(
+            store.event_stream, report=lambda exc: _report(app, "server events", exc)
+        )
         app[TOKENS] = TokenCache(store.tokens, settings_token=token, now=app[CLOCK])
         yield
         app[CACHE].close()
@@ -202,11 +204,15 @@ async def _listen(app: web.Application, stop: asyncio.Event) -> None:
         except Unavailable:
             pass
         except Exception as exc:  # noqa: BLE001 -- reported, then retried
-            await app[STORE].faults.report("loop", "server changes", exc, now=app[CLOCK]())
+            await _report(app, "server changes", exc)
         app[CACHE].forget_all()
         with suppress(TimeoutError):
             async with asyncio.timeout(RECONNECT_S):
                 await stop.wait()
+
+
+async def _report(app: web.Application, loop: str, exc: Exception) -> None:
+    await app[STORE].faults.report("loop", loop, exc, now=app[CLOCK]())
 
 
 async def _follow_changes(app: web.Application, stop: asyncio.Event) -> None:
@@ -222,10 +228,8 @@ async def _follow_changes(app: web.Application, stop: asyncio.Event) -> None:
 
 async def note_readers(app: web.Application) -> None:
     """Report the feeds read since the last call to the aggregate workers, which render them ahead
-    of the next request."""
-    reads = [
-        (page, extension)
-        for page, extension in app[CACHE].take_reads()
-        if extension in FORMATS and page.is_shared
-    ]
-    await app[STORE].rendered_pages.note_reads(reads, now=app[CLOCK]())
+    of the next request. A Redis that takes no writes now must not cost the connection on which
+    changes are announced: all pages would have to be confirmed again each second."""
+    reads = [pair for pair in app[CACHE].take_reads() if pair[1] in FORMATS]
+    with suppress(Unavailable), redis_errors_as_unavailable():
+        await app[STORE].rendered_pages.note_reads(reads, now=app[CLOCK]())

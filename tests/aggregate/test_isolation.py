@@ -178,6 +178,36 @@ async def test_dead_events_are_tried_again_more_and_more_rarely(
     await redis.delete(BAD_CATEGORY)
 
 
+@pytest.mark.parametrize("planted", [b"{", b'{"newer": 1}', None])
+async def test_dead_events_that_cannot_be_read_stop_no_events(
+    store: Store, settings: Settings, redis: Redis, planted: bytes | None
+) -> None:
+    """One of them is of another version or broken, or their key is of the wrong type."""
+    key = keys.dead_events(0)
+    if planted is None:
+        await redis.set(key, "planted")
+    else:
+        await redis.hset(key, f"{AGGREGATE} x", planted)
+    async with aggregating(store, settings):
+        (first,) = await append(store, draft("1", "Good"))
+        await until_shown(store, "good", first)
+        if planted is None:
+            await until_at_fault(store, f"dead events of {AGGREGATE}")
+        (second,) = await append(store, draft("2", "Good"))
+        await until_shown(store, "good", second)
+    await redis.delete(key)
+
+
+async def until_at_fault(store: Store, name: str) -> None:
+    """Wait until a loop is reported under this name."""
+
+    async def is_reported() -> bool:
+        faults = await store.faults.all(now=NOW)
+        return ("loop", name) in [(fault.kind, fault.name) for fault in faults]
+
+    await wait_until(is_reported)
+
+
 def _delay(event: Any) -> timedelta:
     at = datetime.fromtimestamp(event.retry_ms / 1000, UTC)
     return at - (NOW + timedelta(minutes=1))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.articles import times
 from service.articles.article import Article, Enclosure, article_id, content_hash
+from service.articles.event import Event
 from service.articles.text import without_forbidden
-from tests.composing import NOON
+from tests.composing import NOON, article
 
 moments = st.integers(10**8, 253 * 10**12).map(times.from_ms)
 words = st.text(max_size=30)
@@ -81,6 +83,18 @@ def test_what_makes_a_revision(change: dict[str, Any], same: bool) -> None:
         "title": "t", "text": "some words", "date": NOON, "categories": ["a", "b"],
     }  # fmt: skip
     assert same == (content_hash(**base) == content_hash(**(base | change)))
+
+
+@pytest.mark.parametrize("value", [None, 5, [], {}, "x", [5]])
+def test_an_event_of_another_program_has_no_article(value: Any) -> None:
+    """Whatever stands in any of its fields, and in place of all of them."""
+    fields = orjson.loads(article().to_json())
+    documents = [value, *({**fields, name: value} for name in fields)]
+    for document in documents:
+        data = orjson.dumps(document)
+        event = Event(entry_id="1-0", shard=0, id="x", type="t", subject="x", time="", data=data)
+        assert event.article is None or isinstance(event.article, Article)
+        assert isinstance(event.categories, frozenset)
 
 
 def test_ids_of_two_sources_never_meet() -> None:

@@ -12,12 +12,15 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from service.cli import up
 from service.settings import OWN_FILES
+from service.storage.store import Store
 from tests.running import ROOT, Running, call, environ, free_port, running
 from tests.waiting import wait_until, within
 
@@ -128,6 +131,28 @@ async def test_a_redis_that_is_not_there_yet_is_waited_for(
     async with within(10):
         await process.wait()
     assert "Traceback" not in output.read_text()
+
+
+async def test_a_part_that_cannot_be_started_is_tried_again(store: Store, tmp_path: Path) -> None:
+    """No process or file is left for it, for example: it is reported, the other parts live on, and
+    it starts as soon as it can."""
+    program, started, stop = tmp_path / "part", tmp_path / "started", asyncio.Event()
+    part = up.Part(name="late", command=(str(program),))
+
+    async def is_reported() -> bool:
+        faults = await store.faults.all(now=datetime.now(UTC))
+        return ("part", "late") in [(fault.kind, fault.name) for fault in faults]
+
+    async def has_started() -> bool:
+        return started.exists()
+
+    async with within(10), asyncio.TaskGroup() as group:
+        group.create_task(up._keep_running(part, dict(os.environ), stop, store.faults))
+        await wait_until(is_reported)
+        program.write_text(f"#!/bin/sh\ntouch {started}\nexec sleep 60\n")
+        program.chmod(0o700)
+        await wait_until(has_started)
+        stop.set()
 
 
 async def test_an_unwritable_data_dir_is_one_clear_line(tmp_path: Path) -> None:

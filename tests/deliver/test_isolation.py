@@ -14,7 +14,7 @@ from service.webhooks.selection import Selection
 from tests.deliver.working import delivered, delivering, publish, subscribe
 from tests.receiver import FakeReceiver
 from tests.waiting import wait_until
-from workers.deliver import dispatcher
+from workers.deliver import dispatcher, worker
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,48 @@ async def test_a_key_of_the_wrong_type_costs_its_webhook(
         assert sent == await delivered(good, 3)
         await until_at_fault(store, bad)
     await redis.delete(key(bad))
+
+
+@pytest.mark.parametrize("key", [keys.SUBSCRIBERS, keys.HUB_ASKED, keys.VIEWS, keys.VIEWS_CHANGED])
+async def test_keys_of_the_hub_and_of_views_stop_no_webhook(
+    store: Store, settings: Settings, receiver: FakeReceiver, redis: Redis, key: str
+) -> None:
+    """A key of the wrong type is reported, and costs what needs it alone."""
+    await redis.set(key, "planted")
+    await subscribe(store, receiver)
+    async with delivering(store, settings):
+        assert await publish(store, "1") == await delivered(receiver, 1)
+        name = (
+            "deliver views" if key in (keys.VIEWS, keys.VIEWS_CHANGED) else "deliver subscriptions"
+        )
+        await until_loop_at_fault(store, name)
+    await redis.delete(key)
+
+
+async def until_loop_at_fault(store: Store, name: str) -> None:
+    """Wait until a loop is reported under this name."""
+
+    async def is_reported() -> bool:
+        faults = await store.faults.all(now=datetime.now(UTC))
+        return ("loop", name) in [(fault.kind, fault.name) for fault in faults]
+
+    await wait_until(is_reported)
+
+
+async def test_subscriptions_that_could_not_be_read_are_read_later(
+    store: Store, settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once their key is mended, without a restart."""
+    monkeypatch.setattr(worker, "SAVE_EVERY_S", 0.01)
+    await redis.set(keys.HUB_ASKED, "planted")
+    async with delivering(store, settings):
+        await until_loop_at_fault(store, "deliver subscriptions")
+        await redis.delete(keys.HUB_ASKED)
+
+        async def is_over() -> bool:
+            return not await store.faults.all(now=datetime.now(UTC))
+
+        await wait_until(is_over)
 
 
 async def test_settings_that_cannot_be_read_cost_their_webhook(

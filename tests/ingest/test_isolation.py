@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from service.articles.times import to_ms
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
+from service.websub.subscriber import HubSubscription
 from tests.conftest import Clock
 from tests.fakes import FakeSite
 from tests.ingest.polling import RSS, add, polled, polling
 from tests.waiting import wait_until
-from workers.ingest import source_poll
+from workers.ingest import poller, source_poll
 
 
 async def test_what_cannot_be_read_costs_its_source(
@@ -65,6 +67,46 @@ async def test_a_bug_in_what_decides_the_next_poll_costs_its_source(
     async with polling(store, settings, clock):
         await polled(store, good, " new")
         await wait_until(is_reported)
+
+
+@pytest.mark.parametrize("key", [keys.ENDPOINTS, keys.SUBSCRIPTIONS, keys.PUSHES])
+async def test_keys_beside_the_sources_stop_no_poll(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock, redis: Redis,
+    monkeypatch: pytest.MonkeyPatch, key: str,
+) -> None:  # fmt: skip
+    """Webhooks are counted, subscriptions swept, pushes taken in: a key of the wrong type costs
+    that alone."""
+    monkeypatch.setattr(poller, "COUNT_SUBSCRIBERS_S", 0.05)
+    await redis.set(key, "planted")
+    site.put("/good", RSS)
+    async with polling(store, settings, clock):
+
+        async def is_reported() -> bool:
+            return "loop" in [fault.kind for fault in await store.faults.all(now=clock())]
+
+        await wait_until(is_reported)
+        await polled(store, await add(store, f"{site.url}/good", clock), " new")
+    await redis.delete(key)
+
+
+async def test_a_subscription_that_cannot_be_read_is_not_swept(store: Store, clock: Clock) -> None:
+    """The others are."""
+    over = HubSubscription(id="over", source_id="s", hub="h", topic="t", secret="x")
+    await store.our_subscriptions.put(over)
+    await store.client.hset(keys.SUBSCRIPTIONS, "broken", b"{")
+    clock.move(days=400)
+    await store.our_subscriptions.sweep(to_ms(clock()))
+    assert [b"broken"] == await store.client.hkeys(keys.SUBSCRIPTIONS)
+
+
+async def test_a_push_that_cannot_be_read_is_dropped(store: Store) -> None:
+    """Of another program: it does not come first forever."""
+    await store.our_subscriptions.pushes("c", count=4, block_ms=10)
+    await store.client.xadd(keys.PUSHES, {"other": "x"})
+    await store.our_subscriptions.push("s", b"<rss/>", "text/xml")
+    (push,) = await store.our_subscriptions.pushes("c", count=4, block_ms=10)
+    assert "s" == push.source_id
+    assert 1 == await store.client.xlen(keys.PUSHES)
 
 
 def _at_another_host(url: str) -> str:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -54,12 +55,48 @@ async def test_faults_are_capped(store: Store, monkeypatch: pytest.MonkeyPatch) 
     assert ["5", "4", "3"] == names
 
 
-async def test_reports_never_raise_for_redis(store: Store) -> None:
-    """What cannot be noted is logged all the same."""
-    await store.client.execute_command("SET", keys.COUNTERS, "planted")
-    with pytest.raises(Exception, match="WRONGTYPE"):
-        await store.faults.report("page", "all.rss", ValueError(), now=NOW)
-    await store.client.delete(keys.COUNTERS)
+@pytest.mark.parametrize("key", [keys.COUNTERS, keys.FAULTS])
+async def test_reports_never_raise(
+    store: Store, caplog: pytest.LogCaptureFixture, key: str
+) -> None:
+    """What cannot be noted, or cleared, is logged all the same."""
+    await store.client.execute_command("SET", key, "planted")
+    await store.faults.report("page", "all.rss", ValueError("its reason"), now=NOW)
+    await store.faults.clear("page", "all.rss")
+    assert "its reason" in caplog.text
+    assert "a fault cannot be stored" in caplog.text
+    await store.client.delete(key)
+
+
+async def test_a_stored_fault_that_cannot_be_read_hides_no_other(store: Store) -> None:
+    """It is of another version, or broken: it is left out."""
+    await store.faults.report("page", "all.rss", ValueError(), now=NOW)
+    for number, value in enumerate((b"{", b"[]", b'{"newer": 1}', b'{"last": 5}')):
+        await store.client.hset(keys.FAULTS, f"page {number}", value)
+    broken = orjson.loads(await store.client.hget(keys.FAULTS, "page all.rss") or b"")
+    await store.client.hset(keys.FAULTS, "page 9", orjson.dumps({**broken, "last": 5}))
+    assert ["all.rss"] == [fault.name for fault in await store.faults.all(now=NOW)]
+
+
+async def test_what_is_isolated_is_listed_until_it_succeeds(store: Store) -> None:
+    """Its result comes through; a Redis that is away is still raised."""
+
+    async def work() -> int:
+        if failures:
+            raise failures.pop()
+        return 7
+
+    async def isolated() -> int | None:
+        return await store.faults.isolate("loop", "sweep", work, now=NOW)
+
+    failures: list[Exception] = [ValueError("planted")]
+    assert await isolated() is None
+    assert ["sweep"] == [fault.name for fault in await store.faults.all(now=NOW)]
+    assert 7 == await isolated()
+    assert [] == await store.faults.all(now=NOW)
+    failures.append(RedisConnectionError("gone"))
+    with pytest.raises(Unavailable):
+        await isolated()
 
 
 async def test_each_item_is_tried_alone_when_all_fail() -> None:

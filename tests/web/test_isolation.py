@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -10,15 +11,19 @@ import pytest
 from aiohttp.test_utils import TestClient
 from redis.asyncio import Redis
 
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.feeds.page import Page
 from service.feeds.writer import Renderer
 from service.settings import Settings
+from service.storage import keys
 from service.storage.client import connect
 from service.storage.store import Store
-from service.web.request.keys import CACHE
-from service.web.serving import page_cache
+from service.web import app as app_module
+from service.web.request.keys import CACHE, STOP
+from service.web.serving import event_broadcast, page_cache
 from tests.conftest import Clock, Publish
-from tests.waiting import wait_until
+from tests.waiting import let_pass, wait_until, within
 
 Client = TestClient[Any, Any]
 FORMATS = ("rss", "atom", "json")
@@ -112,6 +117,83 @@ async def test_a_redis_that_stalls_keeps_nobody_waiting(
 
     await wait_until(is_ready)
     assert time.monotonic() - start > 3
+
+
+@pytest.mark.parametrize(
+    "key",
+    [keys.FAULTS, keys.COUNTERS, keys.dead_events(0), keys.stream(0), keys.category(0, "all")],
+)
+async def test_a_key_of_the_wrong_type_blinds_no_health_check(
+    client: Client, redis: Redis, key: str
+) -> None:
+    """What it would say is missing; the server is ready, and tells the rest."""
+    await redis.set(key, "planted")
+    status, ready = await fetch(client, "/readyz")
+    assert 200 == status, ready
+    status, metrics = await fetch(client, "/metrics")
+    assert 200 == status
+    assert b"dateline_hot_total" in metrics
+    assert metrics.count(b"# HELP") >= 5
+    await redis.delete(key)
+
+
+async def test_a_broken_stream_does_not_end_the_server(
+    client: Client, store: Store, clock: Clock, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported, and events go on when it is mended."""
+    monkeypatch.setattr(event_broadcast, "RECONNECT_S", 0.01)
+
+    async def append(title: str) -> None:
+        draft = compose(Entry(guid=title, title=title, categories=("News",)), source="s")
+        await store.articles.append([draft], now=datetime.now(UTC))
+
+    async def is_reported() -> bool:
+        faults = await store.faults.all(now=clock())
+        return ("loop", "server events") in [(fault.kind, fault.name) for fault in faults]
+
+    async with client.get("/events") as response, within(10):
+        await append("One")
+        await response.content.readuntil(b'"title":"One"')
+        # What was missed is read by its handler, which ends with an error of its own.
+        await let_pass(0.1)
+        await redis.set(keys.stream(0), "planted")
+        await wait_until(is_reported)
+        await redis.delete(keys.stream(0))
+        await append("Two")
+        await response.content.readuntil(b'"title":"Two"')
+    assert not client.server.app[STOP].is_set()  # type: ignore[attr-defined]  # served here
+
+
+async def test_an_odd_event_costs_no_reader_of_a_category(
+    client: Client, store: Store, redis: Redis
+) -> None:
+    """Another program wrote it: what it calls categories is not a list."""
+    for data in (b'{"categories": 5}', b'{"categories": [5]}', b"[]", b"{"):
+        fields = {"id": "x", "type": "t", "subject": "x", "time": "x", "data": data}
+        await redis.xadd(keys.stream(0), fields)
+    draft = compose(Entry(guid="1", title="One", categories=("News",)), source="s")
+    await store.articles.append([draft], now=datetime.now(UTC))
+    path, start = "/events?category=news", {"Last-Event-ID": "0-0"}
+    async with client.get(path, headers=start) as response, within(10):
+        await response.content.readuntil(b'"title":"One"')
+
+
+async def test_a_full_redis_still_serves(
+    client: Client, store: Store, publish: Publish, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that nobody had read before is rendered, though it cannot be shared; that its readers
+    cannot be noted costs nothing else."""
+    await publish("One")
+    await redis.config_set("maxmemory", 1)
+    app = client.server.app  # type: ignore[attr-defined]  # served here
+    try:
+        for path in ("/feeds/all.rss", "/feeds/media-center.json", "/"):
+            assert 200 == (await fetch(client, path))[0]
+        monkeypatch.setattr(app[CACHE], "take_reads", lambda: {(Page("all"), "rss")})
+        await app_module.note_readers(app)
+    finally:
+        await redis.config_set("maxmemory", 0)
+    assert [] == await store.faults.all(now=datetime.now(UTC))
 
 
 async def test_a_full_redis_is_not_ready(client: Client, redis: Redis) -> None:

@@ -275,11 +275,9 @@ class Aggregator:
 
 def _article(event: Event) -> Article | None:
     """Return the event's article; None, with an error in the log, if it cannot be read."""
-    try:
-        return Article.from_json(event.data)
-    except (ValueError, KeyError, TypeError) as exc:
-        logger.error("unreadable event", extra={"entry": event.entry_id, "reason": repr(exc)})
-        return None
+    if event.article is None:
+        logger.error("unreadable event", extra={"entry": event.entry_id})
+    return event.article
 
 
 def _changes(step: IndexStep) -> list[Change]:

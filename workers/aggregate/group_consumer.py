@@ -119,6 +119,13 @@ class GroupConsumer:
                 shard, self._group, self._consumer, count=self._batch
             )
         )
+        # What is wrong with them must not stop the events.
+        await self._store.faults.isolate(
+            "loop", f"dead events of {self._group}", lambda: self._revive_due(shard),
+            now=self._now(),
+        )  # fmt: skip
+
+    async def _revive_due(self, shard: int) -> None:
         letters = await self._store.dead_events.due(self._group, shard=shard, now=self._now())
         if letters:
             await each_alone(letters, self._revive, self._fail_again)

@@ -12,15 +12,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta, tzinfo
+from functools import partial
 
 from service.articles import times
 from service.articles.article import Article
 from service.articles.categories import with_ancestors_and_all
-from service.errors import Unavailable
 from service.feeds import query
 from service.feeds.index_step import IndexStep, reindex_step
 from service.feeds.view import View
-from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers.runtime import Clock
@@ -91,13 +90,8 @@ class ViewIndex:
         for view in self._views:
             age = self._now() - times.from_rfc3339(view.created)
             if age >= BUILD_AFTER and not built.get(view.name, {}).get("done"):
-                try:
-                    with redis_errors_as_unavailable():
-                        await self._build(view, publish, stop)
-                except Unavailable:
-                    raise
-                except Exception as exc:  # noqa: BLE001 -- the other views are built
-                    await self._store.faults.report("view", view.name, exc, now=self._now())
+                build = partial(self._build, view, publish, stop)
+                await self._store.faults.isolate("view", view.name, build, now=self._now())
 
     async def _build(self, view: View, publish: Publish, stop: asyncio.Event) -> None:
         name = f"view:{view.name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -140,3 +140,5 @@ class DeliveryContext:
     settings: Settings
     scheduler: Scheduler
     now: Clock
+    report: Callable[[str, Exception], Awaitable[None]]
+    """Reports an endpoint (by its id) that makes our code fail."""

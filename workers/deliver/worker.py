@@ -79,7 +79,9 @@ class DeliverWorker:
             self._dispatcher = Dispatcher(
                 self._settings, client, group, self._acks, self._partitions, self._report
             )
-            context = DeliveryContext(self._store, self._settings, self._dispatcher, self._now)
+            context = DeliveryContext(
+                self._store, self._settings, self._dispatcher, self._now, self._report
+            )
             self._webhooks = WebhookRegistry(context, self._dispatcher, self._acks)
             self._subscriptions = SubscriptionRegistry(context, self._dispatcher, group, client)
             group.create_task(self._acks.run(ended))

@@ -82,7 +82,9 @@ class Poller:
                     if ticks["subscribers"].is_set():
                         ticks["subscribers"].clear()
                         client.set_user_agent(await self._user_agent())
-                        await self._store.our_subscriptions.sweep(to_ms(self._now()))
+                        await self._store.faults.isolate(
+                            "loop", "ingest subscriptions", self._sweep, now=self._now()
+                        )
 
                 await runtime.repeat(unit, stop, what="poll")
                 await self._drain()
@@ -91,10 +93,15 @@ class Poller:
 
     async def _user_agent(self) -> str:
         """The header; this site counts as one subscriber, and each webhook as one more."""
-        subscribers = 1
-        with suppress(Unavailable), redis_errors_as_unavailable():
-            subscribers += len(await self._store.webhooks.all())
-        return user_agent(self._settings.base_url, subscribers=subscribers)
+        webhooks = 0
+        with suppress(Unavailable):
+            count = self._store.webhooks.count
+            name = "ingest subscribers"
+            webhooks = await self._store.faults.isolate("loop", name, count, now=self._now()) or 0
+        return user_agent(self._settings.base_url, subscribers=1 + webhooks)
+
+    async def _sweep(self) -> None:
+        await self._store.our_subscriptions.sweep(to_ms(self._now()))
 
     async def _claim_some(
         self, source_poller: SourcePoller, group: asyncio.TaskGroup, tick: asyncio.Event,

@@ -37,7 +37,8 @@ class PushConsumer:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Append pushes until stopped."""
-        await runtime.repeat(self._append_some, stop, what="pushes")
+        faults = self._store.faults
+        await runtime.repeat_safely(self._append_some, stop, what="pushes", faults=faults)
 
     async def _append_some(self) -> None:
         pushes = await self._store.our_subscriptions.pushes(

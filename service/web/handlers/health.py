@@ -50,24 +50,37 @@ class _Fixed(Collector):
 
 
 async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Metric]:
+    """All metrics; those of a key that is at fault are missing, and the fault is reported."""
     families: list[Metric] = [
         CounterMetricFamily("dateline_hot", "Requests answered by one look-up.", cache.hits),
         CounterMetricFamily("dateline_loads", "Pages loaded or confirmed.", cache.misses),
         CounterMetricFamily("dateline_stale", "Old pages served: Redis was away.", cache.stale),
-        GaugeMetricFamily(
-            "dateline_articles", "Live articles.", await store.category_index.count("all")
-        ),
     ]
-    families += [
-        GaugeMetricFamily(
-            "dateline_dead_events", "Events that no try could process.",
-            await store.dead_events.count(),
-        ),
-        GaugeMetricFamily(
-            "dateline_faults", "Things that failed in the last day; see `dateline faults`.",
-            len(await store.faults.all(now=now)),
-        ),
-    ]  # fmt: skip
+    for name, read in (
+        ("articles", lambda: _of_articles(store)),
+        ("faults", lambda: _of_faults(store, now)),
+        ("streams", lambda: _of_streams(store)),
+        ("counters", lambda: _of_workers(store)),
+    ):
+        families += await store.faults.isolate("loop", f"metrics of {name}", read, now=now) or []
+    return families
+
+
+async def _of_articles(store: Store) -> list[Metric]:
+    count = await store.category_index.count("all")
+    return [GaugeMetricFamily("dateline_articles", "Live articles.", count)]
+
+
+async def _of_faults(store: Store, now: datetime) -> list[Metric]:
+    dead, faults = await store.dead_events.count(), len(await store.faults.all(now=now))
+    listed = "Things that failed in the last day; see `dateline faults`."
+    return [
+        GaugeMetricFamily("dateline_dead_events", "Events that no try could process.", dead),
+        GaugeMetricFamily("dateline_faults", listed, faults),
+    ]
+
+
+async def _of_streams(store: Store) -> list[Metric]:
     lengths = GaugeMetricFamily("dateline_stream_entries", "Events kept.", labels=["shard"])
     for shard in range(store.event_stream.shards):
         lengths.add_metric([str(shard)], await store.event_stream.length(shard))
@@ -79,9 +92,11 @@ async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Met
         pending.add_metric([str(backlog.shard), backlog.group], backlog.pending)
         if backlog.lag is not None:
             lag.add_metric([str(backlog.shard), backlog.group], backlog.lag)
-    families += [lengths, pending, lag]
-    families += [
+    return [lengths, pending, lag]
+
+
+async def _of_workers(store: Store) -> list[Metric]:
+    return [
         CounterMetricFamily(f"dateline_{name}", "Counted by the workers.", value)
         for name, value in sorted((await store.counters()).items())
     ]
-    return families

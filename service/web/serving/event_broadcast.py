@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 
@@ -46,10 +46,10 @@ class Frame:
     def paths(self) -> Sequence[str]:
         """Category paths of its article; empty if its data is not that of an article."""
         try:
-            paths: Sequence[str] = orjson.loads(self.event.data)["categories"]
+            paths = orjson.loads(self.event.data)["categories"]
+            return [path for path in paths if isinstance(path, str)]
         except (ValueError, KeyError, TypeError):
             return ()
-        return paths
 
     @cached_property
     def _lines(self) -> bytes:
@@ -154,10 +154,17 @@ class Listener:
 
 
 class Broadcast:
-    """Sends new events to every listener of this process."""
+    """Sends new events to every listener of this process.
 
-    def __init__(self, stream: EventStream) -> None:
+    Args:
+        report: takes what our code or the data makes fail; reading goes on after it.
+    """
+
+    def __init__(
+        self, stream: EventStream, *, report: Callable[[Exception], Awaitable[None]]
+    ) -> None:
         self._stream = stream
+        self._report = report
         self._listeners: set[Listener] = set()
         self._is_closed = False
         self._has_listeners = asyncio.Event()
@@ -207,8 +214,8 @@ class Broadcast:
         self._followed.set()
 
     async def run(self, shard: int, stop: asyncio.Event) -> None:
-        """Read one shard while there are listeners, until `stop` is set; retry while Redis is
-        unavailable."""
+        """Read one shard while there are listeners, until `stop` is set; retry after a pause if it
+        fails, from the event after the one that made it fail."""
         last: str | None = None
         while not stop.is_set():
             if not self._listeners:
@@ -224,13 +231,14 @@ class Broadcast:
                     last = last or await self._stream.last_id(shard)
                     self._following.add(shard)
                     self._followed.set()
-                    events = await self._stream.read(shard, last, count=BATCH)
+                    for event in await self._stream.read(shard, last, count=BATCH):
+                        last = event.entry_id
+                        await self._give(Frame(event))
             except Unavailable:
                 await asyncio.sleep(RECONNECT_S)
-                continue
-            for event in events:
-                last = event.entry_id
-                await self._give(Frame(event))
+            except Exception as exc:  # noqa: BLE001 -- reported
+                await self._report(exc)
+                await asyncio.sleep(RECONNECT_S)
 
     async def _give(self, frame: Frame) -> None:
         for number, listener in enumerate(list(self._listeners), 1):

@@ -37,6 +37,8 @@ PAUSE = 4
 FAILED_S, MAX_FAILED = 2.0, 1_000
 """A page that could not be rendered is rendered again after FAILED_S."""
 
+MAX_READS = 10_000
+
 Key = tuple[Page, str]
 """A page and its format: the extension of a feed, `html` or `home`."""
 
@@ -110,7 +112,8 @@ class PageCache:
         """
         key = (page, extension)
         self.misses += 1
-        self._reads.add(key)
+        if page.is_shared and len(self._reads) < MAX_READS:
+            self._reads.add(key)
         cached = self._held.get(key)
         try:
             if failure := self._failed.get(key):
@@ -278,6 +281,7 @@ class PageCache:
             task.cancel()
 
     def take_reads(self) -> set[Key]:
-        """Pages that were requested through `get` since the last call, and their formats."""
+        """Shared pages that were requested through `get` since the last call, and their formats; at
+        most MAX_READS, because nobody may take them while Redis is away."""
         reads, self._reads = self._reads, set()
         return reads

@@ -30,7 +30,8 @@ class Report:
     reason: str = ""
     """Why it is not ready; empty if it is."""
     details: dict[str, Any] = field(default_factory=dict)
-    """Consumer groups, number of dead events, kind of fault → number; empty if not ready."""
+    """Consumer groups, number of dead events, kind of fault → number; None for one that cannot be
+    read, empty if not ready."""
 
 
 class Readiness:
@@ -63,10 +64,18 @@ class Readiness:
             return Report(is_ready=False, reason=str(exc))
 
     async def _details(self) -> dict[str, Any]:
+        details: dict[str, Any] = {}
+        for name, read in (
+            ("groups", self._store.event_stream.backlogs),
+            ("dead_events", self._store.dead_events.count),
+            ("faults", self._kinds_of_faults),
+        ):
+            details[name] = await self._store.faults.isolate(
+                "loop", f"readiness {name}", read, now=self._now()
+            )
+        return details
+
+    async def _kinds_of_faults(self) -> dict[str, int]:
         # Names and reasons are for the operator alone: `dateline faults` shows them.
         kinds = Counter(fault.kind for fault in await self._store.faults.all(now=self._now()))
-        return {
-            "groups": await self._store.event_stream.backlogs(),
-            "dead_events": await self._store.dead_events.count(),
-            "faults": dict(sorted(kinds.items())),
-        }
+        return dict(sorted(kinds.items()))

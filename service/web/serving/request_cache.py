@@ -91,6 +91,8 @@ class RequestCache:
 
     def forget_all(self) -> None:
         """Drop all responses: no page is hot any more."""
+        for hot, _ in self._answers.values():
+            hot.requests.clear()
         self._answers.clear()
 
     def close(self) -> None:

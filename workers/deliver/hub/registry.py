@@ -44,6 +44,8 @@ class SubscriptionRegistry:
         self._recent: deque[tuple[float, Change]] = deque(maxlen=MAX_WAITING)
         """Changes of public pages in the last RECENT_S, each with the loop's time."""
         self._looked_at = 0.0
+        self._unread: set[str] = set()
+        """Leases whose subscriptions could not be read."""
 
     @property
     def _hubs(self) -> Sequence[str]:
@@ -100,10 +102,26 @@ class SubscriptionRegistry:
         for url in self._hubs:
             if lease_of(ping_id(url)) == partition.lease.name:
                 self._load_ping(url, partition)
-        ids = await self._context.store.hub_subscriptions.ids()
-        mine = [each for each in ids if lease_of(each) == partition.lease.name]
-        if mine:
-            await each_alone(mine, partial(self._load, partition), self._report)
+        await self._load_subscriptions(partition)
+
+    async def _load_subscriptions(self, partition: Partition) -> None:
+        """Read the subscriptions; what is wrong with their keys must not stop the webhooks."""
+        context, name = self._context, partition.lease.name
+
+        async def load() -> bool:
+            ids = await context.store.hub_subscriptions.ids()
+            mine = [each for each in ids if lease_of(each) == name]
+            if mine:
+                await each_alone(mine, partial(self._load, partition), context.report)
+            return True
+
+        is_read = await context.store.faults.isolate(
+            "loop", "deliver subscriptions", load, now=context.now()
+        )
+        if is_read:
+            self._unread.discard(name)
+        else:
+            self._unread.add(name)
 
     def _load_ping(self, url: str, partition: Partition) -> None:
         # A new one: another worker may have had it meanwhile, and pinged.
@@ -112,11 +130,6 @@ class SubscriptionRegistry:
         self._forget_old_changes(self._dispatcher.time)
         if self._recent:
             ping.changed([change for _, change in self._recent])
-
-    async def _report(self, subscription_id: str, exc: Exception) -> None:
-        await self._context.store.faults.report(
-            "endpoint", subscription_id, exc, now=self._context.now()
-        )
 
     async def _load(self, partition: Partition, ids: Sequence[str]) -> None:
         store = self._context.store.hub_subscriptions
@@ -171,7 +184,10 @@ class SubscriptionRegistry:
             self._topics.leave(endpoint.topic, endpoint.wake)
 
     async def save(self, partition: Partition) -> None:
-        """End the subscriptions that have expired; every LOOK_EVERY_S look at all topics."""
+        """End the subscriptions that have expired, and read those that could not be read; every
+        LOOK_EVERY_S look at all topics."""
+        if partition.lease.name in self._unread:
+            await self._load_subscriptions(partition)
         now_ms = to_ms(self._context.now())
         for endpoint in list(partition.endpoints.values()):
             if not isinstance(endpoint, SubscriptionEndpoint):

@@ -59,7 +59,12 @@ class WebhookRegistry:
             group.create_task(runtime.repeat(follow, stop, what=f"deliver {shard}"))
 
     async def look(self) -> None:
-        """Read the views again if they have changed; one round trip if they have not."""
+        """Read the views again if they have changed; one round trip if they have not. Views that
+        cannot be read leave the former ones, and stop nothing else."""
+        faults, now = self._context.store.faults, self._context.now()
+        await faults.isolate("loop", "deliver views", self._look, now=now)
+
+    async def _look(self) -> None:
         changes = await self._context.store.views.changes()
         if changes != self._views_changes:
             views = await self._context.store.views.all()
@@ -72,12 +77,7 @@ class WebhookRegistry:
         """Serve the webhooks of a partition; one that fails costs only itself."""
         mine = [each for each in self._webhooks if lease_of(each) == partition.lease.name]
         if mine:
-            await each_alone(mine, partial(self._load, partition), self._report)
-
-    async def _report(self, webhook_id: str, exc: Exception) -> None:
-        await self._context.store.faults.report(
-            "endpoint", webhook_id, exc, now=self._context.now()
-        )
+            await each_alone(mine, partial(self._load, partition), self._context.report)
 
     async def _load(self, partition: Partition, ids: Sequence[str]) -> None:
         states = await self._context.store.webhooks.states(ids)
@@ -188,4 +188,4 @@ class WebhookRegistry:
                 if await settled is Settled.WRITTEN:
                     endpoint.note_saved(ack)
             except Exception as exc:  # noqa: BLE001 -- the others are saved
-                await self._report(endpoint.id, exc)
+                await self._context.report(endpoint.id, exc)
