@@ -23,6 +23,18 @@ FIRST_RETRY = timedelta(minutes=10)
 LONGEST_RETRY = timedelta(days=1)
 MAX_AT_ONCE = 100
 
+_BEGIN_TRY = """
+-- KEYS 1 tries  ARGV 1 field 2 process
+-- Adds the process to those that began a try; safe to send twice. Returns how many there are.
+local processes = redis.call('HGET', KEYS[1], ARGV[1]) or ''
+if not string.find(processes, ARGV[2], 1, true) then
+  processes = processes .. ' ' .. ARGV[2]
+  redis.call('HSET', KEYS[1], ARGV[1], processes)
+end
+local _, count = string.gsub(processes, '%S+', '')
+return count
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadEvent:
@@ -77,6 +89,7 @@ class DeadEvents:
         self._client = client
         self._shards = shards
         self._bury: Script[int] = lua_script(client, "bury")
+        self._begin_try: Script[int] = Script(client, _BEGIN_TRY)
 
     async def bury(self, event: DeadEvent, *, is_dirty: bool) -> None:
         """Add a dead letter and acknowledge its stream entry, in one step.
@@ -115,18 +128,21 @@ class DeadEvents:
             name = keys.dead_events(keys.shard_of(article_id, self._shards))
             await self._client.hdel(name, _field(group, article_id))
 
-    async def begin_try(self, group: str, event: Event) -> int:
-        """Count a try before this process handles an event that other processes may have died of.
+    async def begin_try(self, group: str, event: Event, *, process: str) -> int:
+        """Note that a process handles an event that other processes may have died of.
+
+        Args:
+            process: identifies it. A try that it began before counts once: it has survived that.
 
         Returns:
-            How many tries began and did not end, this one included.
+            How many processes began and did not end a try, this one included.
         """
-        name = keys.event_tries(event.shard)
-        return await self._client.hincrby(name, f"{group} {event.entry_id}", 1)
+        names = [keys.event_tries(event.shard)]
+        return await self._begin_try(keys=names, args=[_field(group, event.entry_id), process])
 
     async def end_try(self, group: str, event: Event) -> None:
-        """Remove the count: this process has survived the event."""
-        await self._client.hdel(keys.event_tries(event.shard), f"{group} {event.entry_id}")
+        """Remove the notes: this process has survived the event."""
+        await self._client.hdel(keys.event_tries(event.shard), _field(group, event.entry_id))
 
     async def all(self) -> list[DeadEvent]:
         """All dead letters, oldest first."""
@@ -162,5 +178,5 @@ def _dead_event(stored: bytes) -> DeadEvent:
     return DeadEvent(**orjson.loads(stored))
 
 
-def _field(group: str, article_id: str) -> str:
-    return f"{group} {article_id}"
+def _field(group: str, name: str) -> str:
+    return f"{group} {name}"

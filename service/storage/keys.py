@@ -164,7 +164,7 @@ def dead_events(n: int) -> str:
 
 
 def event_tries(n: int) -> str:
-    """Hash, `group entry-id` → how many processes began to process this event and did not come to
+    """Hash, `group entry-id` → the processes that began to process this event and did not come to
     an end; removed when one does, or when it becomes a dead letter · aggregate."""
     return f"dateline:{{{n}}}:events:tries"
 

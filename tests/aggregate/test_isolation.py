@@ -146,14 +146,46 @@ async def test_an_event_that_processes_die_of_is_given_up(
     events = await stream.read_group(0, AGGREGATE, "aggregate-0", count=5)
     for _ in range(group_consumer.MAX_TRIES + 1):
         await stream.read_pending(0, AGGREGATE, "aggregate-0", after="0-0", count=5)
-    field = f"{AGGREGATE} {events[0].entry_id}"
-    await redis.hset(keys.event_tries(0), field, group_consumer.MAX_DEATHS)
+    for number in range(group_consumer.MAX_DEATHS):
+        await store.dead_events.begin_try(AGGREGATE, events[0], process=f"died-{number}")
     async with aggregating(store, settings):
         await until_shown(store, "all", good)
         (event,) = await dead(store, 1)
     assert (bad, None) == (event.article_id, event.retry_ms)
     assert "3 processes ended" in event.reason
     assert not await redis.exists(keys.event_tries(0))
+
+
+async def test_faults_of_redis_are_no_deaths(store: Store) -> None:
+    """A process that tries again, or sends the same call twice, is alive: it counts once."""
+    await append(store, draft("1", "News"))
+    (event,) = await store.event_stream.newest(0, count=1)
+    begin = store.dead_events.begin_try
+    assert [1, 1, 1] == [await begin(AGGREGATE, event, process="one") for _ in range(3)]
+    assert [2, 2] == [await begin(AGGREGATE, event, process=name) for name in ("two", "one")]
+    await store.dead_events.end_try(AGGREGATE, event)
+    assert 1 == await begin(AGGREGATE, event, process="three")
+
+
+async def test_an_event_that_is_indexed_after_all_is_at_fault_no_more(
+    store: Store, settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it has become a dead event."""
+    monkeypatch.setattr(group_consumer, "MAX_TRIES", 1_000)
+    await redis.set(BAD_CATEGORY, "planted")
+    (bad,) = await append(store, draft("1", "Bad"))
+
+    async def at_fault() -> list[str]:
+        return [fault.name for fault in await store.faults.all(now=NOW)]
+
+    async def is_over() -> bool:
+        return not await at_fault()
+
+    async with aggregating(store, settings):
+        await wait_until(at_fault)
+        await redis.delete(BAD_CATEGORY)
+        await until_shown(store, "bad", bad)
+        await wait_until(is_over)
 
 
 async def test_dead_events_are_tried_again_more_and_more_rarely(

@@ -46,7 +46,7 @@ async def test_a_bug_in_what_decides_the_next_poll_costs_its_source(
     store: Store, settings: Settings, site: FakeSite, clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """It is reported and due again later; the others are polled."""
+    """It is reported until it is polled without fault; the others are polled."""
     next_poll = source_poll.next_poll
 
     def failing(source: Any, *args: Any, **options: Any) -> Any:
@@ -57,16 +57,23 @@ async def test_a_bug_in_what_decides_the_next_poll_costs_its_source(
     monkeypatch.setattr(source_poll, "next_poll", failing)
     site.put("/good", RSS)
     site.put("/bad", RSS)
-    await add(store, f"{site.url}/bad", clock)
+    bad = await add(store, f"{site.url}/bad", clock)
     good = await add(store, _at_another_host(f"{site.url}/good"), clock)
 
     async def is_reported() -> bool:
         faults = await store.faults.all(now=clock())
         return ("source", f"{site.url}/bad") in [(f.kind, f.name) for f in faults]
 
+    async def is_over() -> bool:
+        return not await is_reported()
+
     async with polling(store, settings, clock):
         await polled(store, good, " new")
         await wait_until(is_reported)
+        monkeypatch.setattr(source_poll, "next_poll", next_poll)
+        await store.sources.wake(bad, due_ms=0)
+        clock.move(hours=1)
+        await wait_until(is_over)
 
 
 @pytest.mark.parametrize("key", [keys.ENDPOINTS, keys.SUBSCRIPTIONS, keys.PUSHES])

@@ -53,6 +53,15 @@ async def test_many_at_once_do_not_take_more_than_there_is(store: Store) -> None
     assert 3 == [task.result() for task in tasks].count(0)
 
 
+async def test_a_clock_that_is_ahead_costs_the_others_a_period_at_most(store: Store) -> None:
+    """Servers' clocks differ: one is a day ahead, and takes all that there is."""
+    day_ms = 86_400_000
+    for _ in range(3):
+        assert 0 == await store.token_buckets.take([bucket()], now_ms=day_ms)
+    assert 20 == await store.token_buckets.take([bucket()], now_ms=0)
+    assert 0 == await store.token_buckets.take([bucket()], now_ms=20_000)
+
+
 async def test_a_full_bucket_takes_no_room(store: Store) -> None:
     """Its key lives until it is full again."""
     await store.token_buckets.take([bucket()], now_ms=0)

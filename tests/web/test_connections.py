@@ -256,6 +256,19 @@ def test_those_that_were_idle_for_longest_give_way() -> None:
     assert Admission.NONE is connections.admit(Held(), "192.0.2.1")
 
 
+def test_who_is_at_its_own_limit_keeps_nobody_from_finding_room() -> None:
+    """Its connections are looked through, and others find room among all in the same second."""
+    connections = Connections(total=4, per_address=3)
+    busy = filled(connections, ["192.0.2.1"] * 3)
+    (idle,) = filled(connections, ["192.0.2.2"])
+    for held in busy:
+        held.idle = None
+    idle.idle = 60.0
+    assert Admission.NONE is connections.admit(Held(), "192.0.2.1")
+    assert Admission.FULL is connections.admit(Held(), "192.0.2.3")
+    assert idle.is_cut
+
+
 def test_loopback_has_a_few_places_more() -> None:
     """And no more than those."""
     connections = Connections(total=1, per_address=1)

@@ -7,14 +7,15 @@
                  rarely
 
 An event whose process dies of it is found at the next start among the pending ones. After MAX_TRIES
-deliveries it is processed alone, with a note that is removed afterwards; MAX_DEATHS notes that were
-not removed make it a dead letter.
+deliveries it is processed alone, with a note of the process that is removed afterwards; notes of
+MAX_DEATHS other processes make it a dead letter. (Faults of Redis cause deliveries, but no deaths.)
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 
 from service.articles.event import FIRST, Event
@@ -59,6 +60,7 @@ class GroupConsumer:
         self._process = process
         self._process_articles = process_articles
         self._now = now
+        self._process_id = uuid.uuid4().hex
 
     def start(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Start to consume every shard; the tasks end when stopped."""
@@ -104,7 +106,7 @@ class GroupConsumer:
     async def _try_suspect(self, event: Event) -> None:
         """Process an event that was left pending often: processes may have died of it."""
         letters = self._store.dead_events
-        tries = await letters.begin_try(self._group, event)
+        tries = await letters.begin_try(self._group, event, process=self._process_id)
         if tries > MAX_DEATHS:
             reason = f"{MAX_DEATHS} processes ended while they processed it"
             await self._bury(event, reason=reason, tries=tries, is_deadly=True)
@@ -137,6 +139,8 @@ class GroupConsumer:
     async def _process_and_ack(self, events: Sequence[Event]) -> None:
         await self._process(events)
         await self._store.event_stream.ack(self._group, events)
+        for event in events:
+            await self._store.faults.clear("event", self._name(event.subject))
 
     async def _fail(self, event: Event, exc: Exception) -> None:
         """Leave the event pending for another try, or make it a dead letter."""

@@ -43,6 +43,7 @@ class Dispatcher:
         acks: AckWriter,
         partitions: Mapping[str, Partition],
         report: Callable[[str, Exception], Awaitable[None]],
+        clear: Callable[[str], Awaitable[None]],
     ) -> None:
         self._limits = aiohttp.ClientTimeout(
             total=settings.webhook_timeout_s, sock_connect=CONNECT_TIMEOUT_S
@@ -52,6 +53,7 @@ class Dispatcher:
         self._acks = acks
         self._partitions = partitions
         self._report = report
+        self._clear = clear
         self._loop = asyncio.get_running_loop()
         self.slots = Slots()
         self._parked: set[Endpoint] = set()
@@ -140,6 +142,7 @@ class Dispatcher:
         try:
             with redis_errors_as_unavailable():
                 goes_on = await self._step(endpoint)
+            await self._clear(endpoint.id)
         except Unavailable:
             self.later(endpoint, AFTER_OUTAGE_S)
         except Exception as exc:  # noqa: BLE001 -- reported

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 from service import process
 from service.errors import Unavailable
@@ -77,7 +78,13 @@ class DeliverWorker:
             stopping_group(stop) as group,
         ):
             self._dispatcher = Dispatcher(
-                self._settings, client, group, self._acks, self._partitions, self._report
+                self._settings,
+                client,
+                group,
+                self._acks,
+                self._partitions,
+                self._report,
+                partial(self._store.faults.clear, "endpoint"),
             )
             context = DeliveryContext(
                 self._store, self._settings, self._dispatcher, self._now, self._report

@@ -153,6 +153,7 @@ class Poller:
             self._finish(Finished(claim=claim, poll=claim.poll, due_ms=to_ms(self._now())))
             raise
         self._finish(polled.finished)
+        await self._store.faults.clear("source", claim.source.url)
         self._counts["polls"] += 1
         self._counts["polls_failed"] += polled.is_failure
         self._counts["polls_unchanged"] += polled.is_unchanged

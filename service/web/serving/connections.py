@@ -102,7 +102,8 @@ class Connections:
         """Those that have not sent a request yet, the oldest first."""
         self._silent_of: dict[str, dict[Connection, None]] = {}
         self._reserved: set[Connection] = set()
-        self._next_look = 0.0
+        self._next_look = dict.fromkeys(Full, 0.0)
+        """Of each limit: who has reached its own must not keep others from finding room."""
         self._refusals = {full: _Refusals() for full in Full}
 
     def __len__(self) -> int:
@@ -122,7 +123,7 @@ class Connections:
         network = self._counted_as(peer)
         full = self._limit.full(network)
         if full is not None:
-            has_room = self._make_room(network if full is Full.ADDRESS else None)
+            has_room = self._make_room(full, network if full is Full.ADDRESS else None)
             self._refusals[full].log(full, peer, replaced=has_room, count=len(self))
             if not has_room:
                 return self._admit_beyond(connection, peer)
@@ -149,20 +150,20 @@ class Connections:
         if network is not None:
             self._limit.remove(network)
 
-    def _make_room(self, network: str | None) -> bool:
+    def _make_room(self, full: Full, network: str | None) -> bool:
         """Close what does nothing, of this network or of all; whether there was any."""
         silent = self._silent if network is None else self._silent_of.get(network, {})
-        leaving = list(itertools.islice(silent, 1)) or self._idle_longest(network)
+        leaving = list(itertools.islice(silent, 1)) or self._idle_longest(full, network)
         for connection in leaving:
             self.release(connection)
             connection.cut_off()
         return bool(leaving)
 
-    def _idle_longest(self, network: str | None) -> list[Connection]:
+    def _idle_longest(self, full: Full, network: str | None) -> list[Connection]:
         now = time.monotonic()
-        if now < self._next_look:
+        if now < self._next_look[full]:
             return []
-        self._next_look = now + IDLE_LOOK_S
+        self._next_look[full] = now + IDLE_LOOK_S
         idle = [
             (idle_s, number, connection)
             for number, (connection, its_network) in enumerate(self._network_of.items())
