@@ -52,7 +52,8 @@ FAULTS = {
     "EXECABORT": "",  # one of the others, inside a transaction
     "LOADING": "",
     "MASTERDOWN": "",
-    "MISCONF": "Redis cannot write to its disk: free some space there, and see its log",
+    "MISCONF": "Redis cannot write to its disk: free some space there, and see its log; then call "
+    "BGREWRITEAOF (`dateline up` does), or Redis 7.0 may not read its file at its next start",
     "NOAUTH": _WRONG_LOGIN,
     "NOPERM": "the Redis user of DATELINE_REDIS_URL needs all commands on the keys dateline:*",
     "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write: start them",

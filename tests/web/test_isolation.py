@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.feeds.page import Page
+from service.feeds.view import make_view
 from service.feeds.writer import Renderer
 from service.settings import Settings
 from service.storage import keys
@@ -22,7 +23,7 @@ from service.storage.store import Store
 from service.web import app as app_module
 from service.web.request.keys import CACHE, STOP
 from service.web.serving import event_broadcast, page_cache
-from tests.conftest import Clock, Publish
+from tests.conftest import NOON, Clock, Publish
 from tests.waiting import let_pass, wait_until, within
 
 Client = TestClient[Any, Any]
@@ -91,20 +92,23 @@ async def test_an_article_that_cannot_be_rendered_costs_itself(
     assert ("article", bad) in [(f.kind, f.name) for f in await store.faults.all(now=clock())]
 
 
+@pytest.mark.parametrize("path", ["/feeds/all.rss", "/feeds/views/words.rss", "/news/views/words"])
 async def test_a_redis_that_stalls_keeps_nobody_waiting(
-    client: Client, publish: Publish, redis: Redis, settings: Settings
+    client: Client, store: Store, publish: Publish, settings: Settings, path: str
 ) -> None:
     """A held page is served after the budget for its re-check, and readiness is known in two
     seconds."""
+    await store.views.put(make_view({"name": "words", "query": "q=words"}, created=NOON))
     await publish("One")
-    held = await fetch(client, "/feeds/all.rss")
+    held = await fetch(client, path)
+    assert 200 == held[0]
     other = connect(settings.redis_url, shards=1)
     await other.execute_command("CLIENT", "PAUSE", 4_000, "ALL")
     start = time.monotonic()
     try:
         # As if its time were over: it is confirmed before it is served again.
         client.server.app[CACHE].forget_all()  # type: ignore[attr-defined]  # served here
-        assert held == await fetch(client, "/feeds/all.rss")
+        assert held == await fetch(client, path)
         assert time.monotonic() - start < 3
         ready_start = time.monotonic()
         assert 503 == (await fetch(client, "/readyz"))[0]

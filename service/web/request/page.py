@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import unquote_plus
 
 from aiohttp import web
 
-from service.errors import NotFound
+from service.errors import NotFound, Unavailable
 from service.feeds.formats import FORMATS
 from service.feeds.page import Page, parse_page
+from service.storage.client import redis_errors_as_unavailable
 from service.web.request.keys import CACHE, PAGE_LOADER
+from service.web.serving.page_cache import RECHECK_BUDGET_S
 
 
 async def known_page(request: web.Request, path: str) -> Page:
@@ -21,9 +24,22 @@ async def known_page(request: web.Request, path: str) -> Page:
     page = parse_page(path)
     if page is None:
         raise NotFound(f"{request.path}: no such category or date")
-    if not await request.app[PAGE_LOADER].feeds.is_known(page.category):
+    if not await _is_known(request, page):
         raise NotFound(f"{page.category}: no such category")
     return page
+
+
+async def _is_known(request: web.Request, page: Page) -> bool:
+    """Whether the page's category or view exists; while Redis cannot say, whether a page of it is
+    held, which is then served as it is."""
+    try:
+        async with asyncio.timeout(RECHECK_BUDGET_S):
+            with redis_errors_as_unavailable():
+                return await request.app[PAGE_LOADER].feeds.is_known(page.category)
+    except (TimeoutError, Unavailable) as exc:
+        if request.app[CACHE].holds(page.category):
+            return True
+        raise Unavailable("it is not known now whether this page exists") from exc
 
 
 async def answer_page(

@@ -104,6 +104,10 @@ class PageCache:
         self._looked_up += 1
         return hot
 
+    def holds(self, category: str) -> bool:
+        """Whether any page of a category or view is cached, in any format."""
+        return any(page.category == category for page, _ in self._held)
+
     async def get(self, page: Page, extension: str, *, hot_path: str) -> PreparedPage:
         """Load or confirm a page. Raises what the load raises if the page is not cached.
 
