@@ -174,7 +174,7 @@ def process(
     async def work() -> None:
         settings = Settings.from_env({"DATELINE_REDIS_URL": url}, env_file=None)
         async with open_store(settings, check=False) as store:
-            await store.ping()
+            await store.client.ping()
             # Its rewriting begins at 64 MB, which only the faster sides would reach.
             await store.client.config_set("auto-aof-rewrite-percentage", "0")
             # Imports, tables and caches are warm in a worker that has been running.

@@ -47,7 +47,7 @@ def is_allowed(address: str, networks: tuple[Network, ...] = ()) -> bool:
         return False
     if inner is not None and ip in _MAPPED:
         return True
-    return _is_in(ip, networks) or (ip.is_global and not _is_in(ip, _DENIED))
+    return is_in(ip, networks) or (ip.is_global and not is_in(ip, _DENIED))
 
 
 def carried(ip: Address) -> ipaddress.IPv4Address | None:
@@ -61,24 +61,29 @@ def carried(ip: Address) -> ipaddress.IPv4Address | None:
     return None
 
 
+def parse_address(text: str) -> Address | None:
+    """Return an IP address without its zone, IPv4 that is written as IPv6 (`::ffff:192.0.2.1`) as
+    IPv4; None for other text."""
+    try:
+        address = _parse(text)
+    except ValueError:
+        return None
+    return carried(address) if address in _MAPPED else address
+
+
 def network_of(address: str) -> str:
     """Return what counts as one client or host in limits: an IPv4 address, or an IPv6 network of
     64 bits; the text itself if it is not an IP address."""
-    try:
-        ip = _parse(address)
-    except ValueError:
-        return address
-    inner = carried(ip)
-    if inner is not None and ip in _MAPPED:
-        ip = inner
-    if isinstance(ip, ipaddress.IPv4Address):
-        return str(ip)
+    ip = parse_address(address)
+    if ip is None or isinstance(ip, ipaddress.IPv4Address):
+        return address if ip is None else str(ip)
     return str(ipaddress.IPv6Network((int(ip), _CLIENT_BITS), strict=False))
+
+
+def is_in(ip: Address, networks: Collection[Network]) -> bool:
+    """Return whether an address is in one of these networks."""
+    return any(ip in network for network in networks)
 
 
 def _parse(address: str) -> Address:
     return ipaddress.ip_address(address.partition("%")[0])
-
-
-def _is_in(ip: Address, networks: Collection[Network]) -> bool:
-    return any(ip in network for network in networks if network.version == ip.version)

@@ -1,4 +1,4 @@
-"""Process: shutdown, the file limit, the garbage collector, and death with the parent process.
+"""Process: shutdown, pauses, the file limit, garbage collection, and death with the parent process.
 
 A task that fails must end its process, so that its supervisor starts it again. A plain task
 group cancels the other tasks and waits for them, and a cancellation can get lost (inside a client
@@ -10,6 +10,7 @@ From then on `end_within` measures the time in a separate thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import faulthandler
 import gc
@@ -80,6 +81,13 @@ def stop_for(failure: BaseException, stop: asyncio.Event, *, what: str) -> None:
             "a task failed, so the process ends", extra={"task": what}, exc_info=failure
         )
     stop.set()
+
+
+async def sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Sleep, or wake at once when `stop` is set."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stop.wait()
 
 
 def _name_of(task: asyncio.Task[Any]) -> str:

@@ -9,7 +9,6 @@ lost by that, because effects come before acks.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import signal
@@ -90,13 +89,6 @@ async def _drain(tasks: list[asyncio.Task[None]], stop: asyncio.Event, drain_s: 
         task.cancel()
 
 
-async def sleep(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, or wake at once when the process is to stop."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-
-
 async def woken(event: asyncio.Event, stop: asyncio.Event, *, timeout_s: float) -> bool:
     """Wait for an event, which is cleared, or until the process is to stop; whether it came."""
     async with asyncio.TaskGroup() as group:
@@ -128,7 +120,7 @@ async def repeat_safely(unit: Unit, stop: asyncio.Event, *, what: str, faults: F
         except Exception as exc:  # noqa: BLE001 -- reported
             failures += 1
             await faults.report("loop", what, exc, now=now())
-            await sleep(stop, _pause_s(failures))
+            await process.sleep(stop, _pause_s(failures))
         else:
             failures = 0
             await faults.clear("loop", what)
@@ -151,7 +143,7 @@ async def attempt(unit: Unit, stop: asyncio.Event, *, what: str) -> None:
             failures += 1
             if (failures == 1 or exc.advice) and throttle.is_due():
                 logger.warning("waiting for Redis", extra={"loop": what, "reason": str(exc)})
-            await sleep(stop, _pause_s(failures))
+            await process.sleep(stop, _pause_s(failures))
         else:
             if failures:
                 logger.info("Redis is back", extra={"loop": what})

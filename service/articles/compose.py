@@ -72,9 +72,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     guid = without_forbidden(guid or entry.guid).strip()
     return Draft(
         source=source,
-        guid=without_forbidden(guid or entry.guid).strip()
-        or url
-        or _fallback_guid(title, published, text),
+        guid=guid or url or _fallback_guid(title, published, text),
         url=url,
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),

@@ -7,8 +7,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from service.cli.supervision import delay_s, ended, sleep
+from service.cli.supervision import delay_s, ended
 from service.errors import StartFailed
+from service.process import sleep
 from service.settings import Settings
 from service.storage import embedded_redis
 from service.storage.embedded_redis import DiskFull, Embedded

@@ -1,4 +1,4 @@
-"""What it takes to keep a process running: wait for its end, then for the next start."""
+"""What it takes to keep a process running: wait for its end, and the delay of the next start."""
 
 from __future__ import annotations
 
@@ -20,12 +20,3 @@ async def ended(process: asyncio.subprocess.Process, stop: asyncio.Event) -> boo
         for wait in pending:
             wait.cancel()
     return stop.is_set()
-
-
-async def sleep(stop: asyncio.Event, seconds: float) -> None:
-    """Sleep, or return at once when `stop` is set."""
-    try:
-        async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return

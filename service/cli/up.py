@@ -25,9 +25,9 @@ from subprocess import SubprocessError
 from typing import IO
 
 from service.cli.redis_process import embedded
-from service.cli.supervision import delay_s, ended, sleep
+from service.cli.supervision import delay_s, ended
 from service.errors import StartFailed
-from service.process import die_with_parent
+from service.process import die_with_parent, sleep
 from service.settings import Settings
 from service.storage.faults import Faults
 from service.storage.store import open_store

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from redis.exceptions import RedisError
 
+from service.process import sleep
 from service.storage.client import connect
 from service.storage.commands import Client
 
@@ -36,9 +37,7 @@ async def rewrite_after_full_disk(url: str, log: Path, stopping: asyncio.Event) 
             with contextlib.suppress(RedisError, OSError):
                 offset, is_new = _failed_since(log, offset)
                 was_full = await _look_at_disk(client, was_full=was_full or is_new)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await stopping.wait()
+            await sleep(stopping, LOOK_EVERY_S)
     finally:
         await client.aclose()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 
 from service.errors import StartFailed, Unavailable
 from service.logs import Throttle
+from service.process import sleep
 from service.settings import Settings
 from service.storage import keys
 from service.storage.articles import Articles
@@ -59,10 +59,6 @@ class Store:
     faults: Faults
     tokens: Tokens
     token_buckets: TokenBuckets
-
-    async def ping(self) -> None:
-        """Raise a redis-py exception unless Redis answers."""
-        await self.client.ping()
 
     async def check_writable(self) -> None:
         """Raise unless Redis takes writes now."""
@@ -119,9 +115,7 @@ async def _check(client: Client, settings: Settings, stop: asyncio.Event | None)
             is_late = True
             if throttle.is_due():
                 logger.warning("the start waits for Redis", extra={"reason": exc})
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(CHECK_EVERY_S):
-                    await stop.wait()
+            await sleep(stop, CHECK_EVERY_S)
         else:
             if is_late:
                 logger.info("Redis is ready")

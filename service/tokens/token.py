@@ -100,9 +100,7 @@ class Token:
             raise NotPermitted("source", source, reason)
         if not self.categories:
             return
-        outside = [
-            p for p in paths if not any(categories.is_within(c, [p]) for c in self.categories)
-        ]
+        outside = [path for path in paths if not self._covers(path)]
         if outside or not paths:
             shown = ", ".join(self.categories)
             reason = f"this token publishes to {shown}, and what is below, alone"

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from service.errors import Unavailable
 from service.feeds.formats import FORMATS
-from service.process import open_file_limit, stopping_group
+from service.process import open_file_limit, sleep, stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
@@ -206,9 +206,7 @@ async def _listen(app: web.Application, stop: asyncio.Event) -> None:
         except Exception as exc:  # noqa: BLE001 -- reported, then retried
             await _report(app, "server changes", exc)
         app[CACHE].forget_all()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(RECONNECT_S):
-                await stop.wait()
+        await sleep(stop, RECONNECT_S)
 
 
 async def _report(app: web.Application, loop: str, exc: Exception) -> None:

@@ -158,7 +158,7 @@ async def test_a_start_waits_for_a_redis_that_is_coming(
         async with asyncio.TaskGroup() as group:
             group.create_task(promote())
             async with open_store(settings, stop=asyncio.Event()) as opened:
-                await opened.ping()
+                await opened.client.ping()
         assert "Redis is ready" == caplog.records[-1].getMessage()
 
 

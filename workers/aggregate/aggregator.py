@@ -20,6 +20,7 @@ from functools import partial
 
 from cachetools import LRUCache
 
+from service import process
 from service.articles import times
 from service.articles.article import Article
 from service.articles.event import Event, position
@@ -219,7 +220,7 @@ class Aggregator:
         async def unit() -> None:
             if await runtime.woken(self._has_pending, stop, timeout_s=TICK_TIMEOUT_S):
                 await self._notify_now()
-                await runtime.sleep(stop, NOTIFY_EVERY_S)
+                await process.sleep(stop, NOTIFY_EVERY_S)
 
         await runtime.repeat_safely(unit, stop, what="aggregate notify", faults=self._store.faults)
         with contextlib.suppress(Unavailable), redis_errors_as_unavailable():

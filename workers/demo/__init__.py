@@ -13,6 +13,7 @@ from pathlib import Path
 
 import orjson
 
+from service import process
 from service.articles import times
 from service.articles.compose import compose
 from service.articles.input import entry_from_json
@@ -46,12 +47,12 @@ class Demo:
         """Load, then publish until stopped."""
         await runtime.attempt(self._load, stop, what="demo")
         stories = orjson.loads((FOLDER / "wire.json").read_bytes())
-        await runtime.sleep(stop, self._every_s)
+        await process.sleep(stop, self._every_s)
         while not stop.is_set():
             # The clock selects the story, so that a restart does not begin with the first again.
             story = stories[int(self._now().timestamp() / self._every_s) % len(stories)]
             await runtime.attempt(partial(self._publish, story), stop, what="demo")
-            await runtime.sleep(stop, self._every_s)
+            await process.sleep(stop, self._every_s)
 
     async def _load(self) -> None:
         agent = user_agent(self._settings.base_url, subscribers=1)

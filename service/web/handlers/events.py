@@ -18,6 +18,7 @@ from service.articles import categories
 from service.articles.event import position
 from service.errors import InvalidInput
 from service.logs import Throttle
+from service.process import sleep
 from service.storage.store import Store
 from service.web.request.client_address import client_network
 from service.web.request.keys import EVENTS, STORE, STREAMS
@@ -120,15 +121,12 @@ async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> No
 async def _beat(listener: Listener, transport: asyncio.Transport) -> None:
     """Until the connection ends. Proxies close what is silent, and we notice who is gone."""
     while not listener.ended.is_set():
-        try:
-            async with asyncio.timeout(HEARTBEAT_S):
-                await listener.ended.wait()
-        except TimeoutError:
-            if transport.is_closing():
-                # Nobody else says so where the connection is one of aiohttp's own.
-                return
-            if not listener.was_written_to():
-                listener.send(b": still here\n\n")
+        await sleep(listener.ended, HEARTBEAT_S)
+        if transport.is_closing():
+            # Nobody else says so where the connection is one of aiohttp's own.
+            return
+        if not listener.ended.is_set() and not listener.was_written_to():
+            listener.send(b": still here\n\n")
 
 
 def _wanted(request: web.Request) -> list[str]:

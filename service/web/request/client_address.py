@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from service.addresses import Network, network_of
+from service.addresses import Address, Network, is_in, network_of, parse_address
 from service.web.request.keys import SETTINGS
-from service.web.serving.address_limit import Address, is_trusted, parse_address
 
 HEADER = "X-Forwarded-For"
 MAX_HOPS = 20
@@ -27,7 +26,7 @@ def client_address(request: web.Request) -> str:
     if peer is None:
         return ""
     trusted = request.app[SETTINGS].trusted_proxies
-    if not is_trusted(peer, trusted):
+    if not is_in(peer, trusted):
         return str(peer)
     return str(forwarded_for(peer, request.headers.getall(HEADER, []), trusted=trusted))
 
@@ -55,7 +54,7 @@ def forwarded_for(peer: Address, lines: Sequence[str], *, trusted: Sequence[Netw
         if previous is None:
             return address
         address = previous
-        if not is_trusted(address, trusted):
+        if not is_in(address, trusted):
             return address
     return address
 

@@ -1,18 +1,13 @@
 """Limits on what one address, and all of them together, may hold of something.
 
-IPv6 addresses are counted by their /64: a client is given all of it, and could have 2^64 addresses.
+What is counted is a network (`addresses.network_of`): a client of IPv6 is given a /64, and could
+have 2^64 addresses.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
-from collections.abc import Sequence
 from enum import Enum
-
-from service.addresses import Network
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Full(Enum):
@@ -58,20 +53,3 @@ class AddressLimit:
         if not self._of_network[network]:
             # Or every address that ever came would stay.
             del self._of_network[network]
-
-
-def parse_address(text: str) -> Address | None:
-    """An IP address without its zone; IPv4 that is written as IPv6 (`::ffff:192.0.2.1`) is IPv4.
-    None for other text."""
-    try:
-        address = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
-
-
-def is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
-    """Whether an address is in one of the networks of trusted proxies."""
-    return any(address in network for network in trusted)

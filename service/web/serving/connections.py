@@ -20,14 +20,9 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Protocol
 
-from service.addresses import Network, network_of
+from service.addresses import Network, is_in, network_of, parse_address
 from service.logs import Throttle
-from service.web.serving.address_limit import (
-    AddressLimit,
-    Full,
-    is_trusted,
-    parse_address,
-)
+from service.web.serving.address_limit import AddressLimit, Full
 
 logger = logging.getLogger(__name__)
 
@@ -175,7 +170,7 @@ class Connections:
 
     def _counted_as(self, peer: str) -> str:
         address = parse_address(peer) if self._trusted else None
-        if address is not None and is_trusted(address, self._trusted):
+        if address is not None and is_in(address, self._trusted):
             return ""
         return network_of(peer)
 

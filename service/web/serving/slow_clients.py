@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 
 from service.logs import Throttle
+from service.process import sleep
 from service.web.serving.connections import Connection, Connections
 
 logger = logging.getLogger(__name__)
@@ -68,11 +69,7 @@ class SlowClients:
                 extra = {"slow_heads": self._slow_heads, "slow_readers": self._slow_readers}
                 logger.warning("slow clients were cut off", extra=extra)
                 self._slow_heads = self._slow_readers = 0
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await stop.wait()
-            except TimeoutError:
-                continue
+            await sleep(stop, LOOK_S)
 
     async def look(self) -> None:
         """Look at all connections once, and cut off those that are slow."""

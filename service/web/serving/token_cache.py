@@ -17,6 +17,7 @@ from service.articles.times import from_rfc3339
 from service.errors import Unavailable
 from service.feeds.private_feed import token_hash
 from service.logs import Throttle
+from service.process import sleep
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.tokens import KnownToken, Tokens
 from service.tokens.token import Token, settings_token
@@ -85,8 +86,8 @@ class TokenCache:
         while not self._closed.is_set():
             self._wanted.clear()
             await self._load_once()
-            await _wait(self._closed, MIN_LOAD_S)
-            await _wait(self._wanted, REFRESH_S - MIN_LOAD_S)
+            await sleep(self._closed, MIN_LOAD_S)
+            await sleep(self._wanted, REFRESH_S - MIN_LOAD_S)
         self._next_load.set_result(False)
 
     def close(self) -> None:
@@ -135,9 +136,3 @@ def _is_due(used: datetime, last: str) -> bool:
         return abs(used - from_rfc3339(last)) >= USED_EVERY
     except ValueError:
         return True  # Nothing is stored, or nothing that can be read.
-
-
-async def _wait(event: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Sequence
 from functools import partial
 
+from service import process
 from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.faults import each_alone
 from service.storage.rendered_pages import Change
-from workers import runtime
 from workers.deliver.dispatcher import Dispatcher
 from workers.deliver.endpoint import DeliveryContext, Endpoint, Partition, lease_of
 from workers.deliver.hub.limits import HubLimits
@@ -66,7 +66,7 @@ class SubscriptionRegistry:
                 pass
             except Exception as exc:  # noqa: BLE001 -- reported, and followed again
                 await faults.report("loop", "deliver pings", exc, now=self._context.now())
-            await runtime.sleep(stop, RECONNECT_S)
+            await process.sleep(stop, RECONNECT_S)
             self._looked_at = 0
 
     async def _follow(self, stop: asyncio.Event) -> None:
