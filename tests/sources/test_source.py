@@ -191,6 +191,22 @@ async def test_a_spared_host_is_left_alone(store: Store) -> None:
     assert ["x.example"] == [c.source.host for c in await claim(store, NOW_MS + 100_000)]
 
 
+async def test_a_category_that_changes_during_a_poll_is_not_lost(store: Store) -> None:
+    """The document must be read again under it: the poll was of the former category, and leaves no
+    validators. One that changes the source itself is stored, however often it is sent."""
+    source_id = await add(store, "http://x.example/")
+    (held,) = await claim(store)
+    await sources.change(store, source_id, {"category": "News"}, now=NOON)
+    await finish(store, held, source=replace(held.source, title="T"))
+    assert "" == (await store.sources.poll(source_id)).etag
+    (again,) = await claim(store, NOW_MS + 5_000)
+    assert "News" == again.source.category
+    for _ in range(2):
+        await finish(store, again, due_ms=NOW_MS + 6_000, source=replace(again.source, title="T"))
+    (third,) = await claim(store, NOW_MS + 6_000)
+    assert ("T", "e") == (third.source.title, third.poll.etag)
+
+
 async def test_what_happened_meanwhile_wins(store: Store) -> None:
     """A removed or paused source does not come back, a refresh is not forgotten, and a worker whose
     claim lapsed does not undo the next one's."""

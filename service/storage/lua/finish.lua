@@ -1,6 +1,8 @@
 -- Store the results of polls and the next due times, unless the due time of a source changed in the
 -- meantime: it was removed or paused (no score), made due at once (an earlier score), or claimed by
--- another worker after the claim lapsed (a later score). Safe to send twice.
+-- another worker after the claim lapsed (a later score). Nothing is stored of a source whose settings
+-- changed meanwhile, or a change of its category, which has the whole document read again, would be
+-- undone by the validators of this poll. Safe to send twice.
 --
 -- KEYS  1 due  2 sources  3 polls  4 hosts
 -- ARGV  1 now (ms)  then for each poll 8: id, host, ms when the claim lapses, poll, ms when it is
@@ -26,9 +28,10 @@ for i = 2, #ARGV, 8 do
   local id, lapse, due, before, after = ARGV[i], ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
   local score = tonumber(redis.call('ZSCORE', KEYS[1], id) or nil)
   if score and score <= tonumber(lapse) then
-    redis.call('HSET', KEYS[3], id, ARGV[i + 3])
-    if after ~= '' and redis.call('HGET', KEYS[2], id) == before then
-      redis.call('HSET', KEYS[2], id, after)
+    local stored = redis.call('HGET', KEYS[2], id)
+    if stored == before or stored == after then
+      redis.call('HSET', KEYS[3], id, ARGV[i + 3])
+      if after ~= '' then redis.call('HSET', KEYS[2], id, after) end
     end
     if score == tonumber(lapse) then
       if due == '' then redis.call('ZREM', KEYS[1], id) else redis.call('ZADD', KEYS[1], due, id) end
