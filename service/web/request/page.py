@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.errors import NotFound, Unavailable
 from service.feeds.formats import FORMATS
-from service.feeds.page import Page, parse_page
+from service.feeds.page import VIEWS, Page, parse_page
 from service.storage.client import redis_errors_as_unavailable
 from service.web.request.keys import CACHE, PAGE_LOADER
 from service.web.serving.page_cache import RECHECK_BUDGET_S
@@ -30,16 +30,17 @@ async def known_page(request: web.Request, path: str) -> Page:
 
 
 async def _is_known(request: web.Request, page: Page) -> bool:
-    """Whether the page's category or view exists; while Redis cannot say, whether a page of it is
-    held, which is then served as it is."""
+    """Whether the page's category or view exists. Views are looked up each time: while Redis cannot
+    say, one of which a page is held does, and that page is served as it is."""
+    is_held = page.category.startswith(VIEWS) and request.app[CACHE].holds(page.category)
     try:
-        async with asyncio.timeout(RECHECK_BUDGET_S):
+        async with asyncio.timeout(RECHECK_BUDGET_S if is_held else None):
             with redis_errors_as_unavailable():
                 return await request.app[PAGE_LOADER].feeds.is_known(page.category)
-    except (TimeoutError, Unavailable) as exc:
-        if request.app[CACHE].holds(page.category):
-            return True
-        raise Unavailable("it is not known now whether this page exists") from exc
+    except (TimeoutError, Unavailable):
+        if not is_held:
+            raise
+        return True
 
 
 async def answer_page(
