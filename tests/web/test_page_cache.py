@@ -162,6 +162,17 @@ async def test_without_a_path_nothing_is_remembered(cache: PageCache) -> None:
     assert set() == cache.take_reads()
 
 
+async def test_reads_that_nobody_takes_are_bounded(
+    cache: PageCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While Redis is away, strangers may ask for any number of selections and pages."""
+    monkeypatch.setattr(page_cache, "MAX_READS", 3)
+    for number in range(9):
+        await cache.get(Page("news", query=f"limit={number}"), "rss", hot_path="")
+        await cache.get(Page(f"n{number}"), "rss", hot_path="")
+    assert {(Page(f"n{number}"), "rss") for number in range(3)} == cache.take_reads()
+
+
 async def test_a_cancelled_request_does_not_take_the_others_with_it(
     cache: PageCache, loads: Loads
 ) -> None:

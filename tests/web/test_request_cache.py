@@ -204,6 +204,10 @@ def test_it_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 3 == len(hot.requests)
     held.forget(hot)
     assert (None, set()) == (held.get(b"7"), hot.requests)
+    held.remember(b"8", hot, ready)
+    # As after each lost connection to Redis; a page may be hot for days.
+    held.forget_all()
+    assert (None, set()) == (held.get(b"8"), hot.requests)
 
 
 @pytest.mark.parametrize(
