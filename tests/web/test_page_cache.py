@@ -148,6 +148,8 @@ async def test_the_least_recently_loaded_go_first(cache: PageCache, loads: Loads
     assert cache.hot(Page("n0").feed_path("rss")) is None
     assert cache.hot(Page("n19").feed_path("rss")) is not None
     assert cache._bytes <= 30_000
+    assert (False, True) == (cache.holds("n0"), cache.holds("n19"))
+    assert len(cache._categories) == len(cache._held) < 20
     tiny = PageCache(loads, max_bytes=1, recheck_s=60)
     await get(tiny)
     assert tiny.hot(PAGE.feed_path("rss")) is not None

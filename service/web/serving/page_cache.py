@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Container
 from dataclasses import dataclass, field
 from functools import partial
@@ -75,6 +75,8 @@ class PageCache:
         self._recheck_s = recheck_s
         self._bytes = 0
         self._held: OrderedDict[Key, Held] = OrderedDict()
+        self._categories: Counter[str] = Counter()
+        """Category or view → its pages in `_held`."""
         self._loading: dict[Key, asyncio.Task[Held]] = {}
         self._hot: dict[str, Hot] = {}
         self._reads: set[Key] = set()
@@ -106,7 +108,7 @@ class PageCache:
 
     def holds(self, category: str) -> bool:
         """Whether any page of a category or view is cached, in any format."""
-        return any(page.category == category for page, _ in self._held)
+        return category in self._categories
 
     async def get(self, page: Page, extension: str, *, hot_path: str) -> PreparedPage:
         """Load or confirm a page. Raises what the load raises if the page is not cached.
@@ -177,7 +179,9 @@ class PageCache:
     def _put(self, key: Key, cached: Held) -> None:
         before = self._held.pop(key, None)
         path = before.path if before else ""
-        if before is not None:
+        if before is None:
+            self._categories[key[0].category] += 1
+        else:
             self._bytes -= before.prepared.size
             if before is not cached:
                 self._forget(before)
@@ -188,9 +192,12 @@ class PageCache:
         # A hot page stays hot, with the new bytes.
         self._keep_hot(key, cached, path)
         while self._bytes > self._max_bytes and len(self._held) > 1:
-            _, oldest = self._held.popitem(last=False)
+            (page, _), oldest = self._held.popitem(last=False)
             self._bytes -= oldest.prepared.size
             self._forget(oldest)
+            self._categories[page.category] -= 1
+            if not self._categories[page.category]:
+                del self._categories[page.category]
 
     def _keep_hot(self, key: Key, cached: Held, path: str) -> None:
         is_doubtful = key in self._doubtful
