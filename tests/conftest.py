@@ -178,6 +178,13 @@ async def aggregating(settings: Settings, store: Store) -> AsyncIterator[None]:
 
 
 @pytest.fixture
+def base() -> Iterator[Path]:
+    """A folder whose path is short enough for sockets."""
+    with tempfile.TemporaryDirectory(prefix="dl-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 async def receiver() -> AsyncIterator[FakeReceiver]:
     """A receiver of webhooks that is up."""
     async with FakeReceiver() as opened:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
@@ -17,13 +15,6 @@ from service.storage.store import Store, open_store
 from tests.conftest import NOON
 from tests.running import call
 from tests.storage.backups import drafts
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A folder whose path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="dl-") as folder:
-        yield Path(folder)
 
 
 @pytest.mark.timeout(60)

@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import re
 import tempfile
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -42,21 +41,6 @@ from tests.storage.backups import (
 from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 from workers.deliver.worker import DeliverWorker
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A folder whose path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="dl-") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-async def target(base: Path) -> AsyncIterator[Store]:
-    """An empty store on a server beside the test's own."""
-    async with serving(base / "target", "valkey") as store:
-        yield store
-
 
 ROUTES = [(a, b) for a in PROGRAMS for b in PROGRAMS if "valkey" in (a, b) or a == b]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import stat
-import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +32,9 @@ from tests.storage.backups import (
     filled,
     kept,
     restored,
-    serving,
 )
 
 ARTICLES = "articles.msgpack.zst"
-
-
-@pytest.fixture
-def base() -> Iterator[Path]:
-    """A folder whose path is short enough for sockets."""
-    with tempfile.TemporaryDirectory(prefix="dl-") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
-async def target(base: Path) -> AsyncIterator[Store]:
-    """An empty store on a server beside the test's own."""
-    async with serving(base / "target", "valkey") as store:
-        yield store
 
 
 def cut_short(folder: Path) -> None:
