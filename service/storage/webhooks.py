@@ -22,6 +22,8 @@ from service.storage.stored import decoded
 from service.webhooks.webhook import Webhook
 
 _CURSOR = "cursor:"
+REPLAY = "replay"
+"""Name of the state field that holds the position of the first replay."""
 _AT_ONCE = 500
 
 _REPLACE = """
@@ -98,7 +100,7 @@ class State:
             disabled=text.get("disabled", ""),
             test=text.get("test", ""),
             resume=text.get("resume", ""),
-            replay=text.get("replay", ""),
+            replay=text.get(REPLAY, ""),
             replays=tuple(Range.parse(each.decode()) for each in replays),
         )
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from service.articles.event import Event, position
 from service.articles.times import to_ms, to_rfc3339
-from service.storage.webhooks import Ack, State, cursor_field
+from service.storage.webhooks import REPLAY, Ack, State, cursor_field
 from service.webhooks.payloads import Payload
 from service.webhooks.retry import Answer
 from service.webhooks.webhook import Webhook
@@ -26,7 +26,6 @@ from workers.deliver.webhooks.outcome import DeliveryState, webhook_ack
 from workers.deliver.webhooks.selection_groups import SelectionGroup
 from workers.http_client import typed_by_operator
 
-REPLAY = "replay"
 # A webhook that is behind the log in memory looks at READ events at once; at more, up to MOST_READ,
 # while it wants none of them.
 READ, MOST_READ = 32, 512
