@@ -37,6 +37,7 @@ from service.storage.endpoint_backup import EndpointBackup
 from service.storage.event_stream import OWN_GROUPS
 from service.storage.kept_keys import Stage, stage_of
 from service.storage.key_reader import KeyReader, chunks
+from service.storage.layout import version_of
 
 Progress = Callable[[str, int], None]
 """Called with what is copied now, and how many records were written so far."""
@@ -59,10 +60,12 @@ class Backup:
         self._own_groups: dict[int, list[tuple[str, Any]]] = {}
         self._views: dict[bytes, tuple[bytes, bytes | None]] = {}
         self.cuts: list[str] = []
+        self.layout = 0
         self.events = 0
 
     async def take(self) -> None:
         """Copy everything; the files are complete afterwards, but not ended."""
+        self.layout = await version_of(self._client)
         await self._copy_sources()
         await self._reader.copy([keys.PUSHES.encode()], self._first)
         self._views = await self._views_now()
@@ -86,6 +89,11 @@ class Backup:
             await self._reader.copy(plain, self._last, keep=endpoints.is_kept)
             self._progress("other keys", self._last.records)
         await self._copy_views()
+        if await version_of(self._client) != self.layout:
+            raise DatelineError(
+                "another version of dateline has changed the layout of the data during the backup: "
+                "take it again"
+            )
 
     async def _scan(self, match: str) -> AsyncIterator[list[bytes]]:
         cursor = 0
@@ -287,7 +295,8 @@ async def take_backup(
 
     Raises:
         BackupFault: the folder cannot be written.
-        DatelineError: the stream lost events that the backup had not read yet.
+        DatelineError: the stream lost events that the backup had not read yet, or the layout of
+            the data was migrated meanwhile.
     """
     try:
         with ExitStack() as stack:
@@ -300,6 +309,7 @@ async def take_backup(
                 version=version("dateline"),
                 created=created,
                 shards=shards,
+                layout=backup.layout,
                 articles=files["articles"].records,
                 events=backup.events,
                 cuts=tuple(backup.cuts),

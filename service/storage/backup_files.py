@@ -45,7 +45,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-FORMAT = 1
+FORMAT = 2
+"""Of the manifest and the records. Since 2, the manifest has the layout; 1 can be read, too."""
 MANIFEST = "manifest.json"
 FILES = ("first", "articles", "events", "last")
 SUFFIX = ".msgpack.zst"
@@ -82,6 +83,8 @@ class Manifest:
     created: str
     """RFC 3339: when it was begun."""
     shards: int
+    layout: int | None = None
+    """Version of the layout of the data (layout.py); None if the records alone say it."""
     articles: int
     """Records of articles: one that changed during the backup counts again."""
     events: int
@@ -183,7 +186,7 @@ def _emptied(folder: Path) -> bool:
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Make the backup complete, in one step."""
     fields = asdict(manifest)
-    text = orjson.dumps({**fields, "sha256": _digest(fields)}, option=orjson.OPT_INDENT_2)
+    text = orjson.dumps({**fields, "sha256": digest_of(fields)}, option=orjson.OPT_INDENT_2)
     part = folder / (MANIFEST + ".part")
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(text + b"\n")
@@ -214,7 +217,7 @@ def read_manifest(folder: Path) -> Manifest:
                 f"restore it with dateline {fields['version']} or newer"
             )
         files = tuple(FileSummary(**file) for file in fields["files"])
-        is_whole = sha256 == _digest(fields) and [f.name for f in files] == [
+        is_whole = sha256 == digest_of(fields) and [f.name for f in files] == [
             name + SUFFIX for name in FILES
         ]
         manifest = Manifest(**{**fields, "files": files, "cuts": tuple(fields["cuts"])})
@@ -275,5 +278,6 @@ def _unpacked(path: Path) -> Iterator[Sequence[Any]]:
             yield from unpacker
 
 
-def _digest(fields: dict[str, Any]) -> str:
+def digest_of(fields: dict[str, Any]) -> str:
+    """SHA-256 of the other fields of a manifest, in hex; the manifest has it as `sha256`."""
     return hashlib.sha256(orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)).hexdigest()

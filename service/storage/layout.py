@@ -31,14 +31,19 @@ STEPS: tuple[Step, ...] = (_forget_open_hub,)
 VERSION = len(STEPS)
 
 
+async def version_of(client: Client) -> int:
+    """Version of the layout that the data has now; 0 if none is noted."""
+    stored = await client.hget(keys.LAYOUT, "version")
+    return int(stored) if stored and stored.isdigit() else 0
+
+
 async def migrate(client: Client) -> None:
     """Bring the data to this program's layout.
 
     Raises:
         StartFailed: a newer program wrote the data.
     """
-    stored = await client.hget(keys.LAYOUT, "version")
-    version = int(stored) if stored and stored.isdigit() else 0
+    version = await version_of(client)
     if version > VERSION:
         raise StartFailed(
             f"the data in Redis was written by a newer dateline (layout {version}; this one knows "

@@ -25,6 +25,7 @@ from service.storage import backup_files, keys
 from service.storage.backup_files import BackupFault, Manifest
 from service.storage.commands import Client, Pipeline, Value
 from service.storage.key_reader import KeyReader, chunks
+from service.storage.layout import VERSION, migrate
 
 Progress = Callable[[str, int], None]
 ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
@@ -38,8 +39,14 @@ async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> Non
 
     Raises:
         InvalidSettings: SHARDS is another than the backup's.
-        BackupFault: Redis is not empty, or holds a part of another backup.
+        BackupFault: Redis is not empty, or holds a part of another backup; or the backup has a
+            layout that only a newer dateline knows.
     """
+    if manifest.layout is not None and manifest.layout > VERSION:
+        raise BackupFault(
+            f"the data of the backup has layout {manifest.layout}, and this dateline knows "
+            f"{VERSION}: restore it with dateline {manifest.version} or newer"
+        )
     if shards != manifest.shards:
         raise InvalidSettings(
             [
@@ -83,9 +90,16 @@ class Restore:
         self._stream_ends: dict[bytes, tuple[int, int]] = {}
 
     async def run(self) -> None:
-        """Write everything that the backup holds, then remove the note."""
+        """Write everything that the backup holds, bring it to the present layout, then remove the
+        note.
+
+        Raises:
+            StartFailed: a newer dateline wrote the data.
+        """
         client, shards = self._client, self._manifest.shards
         await client.execute_command("SET", keys.RESTORING, self._manifest.id)
+        # A process that started on the empty archive has noted its own layout.
+        await client.delete(keys.LAYOUT)
         await client.hset(keys.LAYOUT, "shards", str(shards))
         done = 0
         for kind, key, payload, expires_ms in backup_files.records(self._folder, self._manifest):
@@ -97,6 +111,7 @@ class Restore:
                 self._progress("records", done)
         await self._flush_articles()
         await self._flush()
+        await migrate(client)
         await client.delete(keys.RESTORING)
         self._progress("records", done)
 

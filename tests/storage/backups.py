@@ -13,7 +13,7 @@ from typing import Any
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.settings import Settings
-from service.storage import keys
+from service.storage import keys, layout
 from service.storage.backup import take_backup
 from service.storage.backup_files import Manifest, new_folder, read_manifest, verify
 from service.storage.client import connect
@@ -141,7 +141,7 @@ async def serving(folder: Path, program: str) -> AsyncIterator[Store]:
 async def filled(store: Store, settings: Settings) -> None:
     """An archive with something under every kind of key."""
     client: Any = store.client
-    await client.hset(keys.LAYOUT, "shards", "1")
+    await client.hset(keys.LAYOUT, mapping={"shards": "1", "version": str(layout.VERSION)})
     await store.articles.append(drafts("One", "Two", "Three"), now=NOON)
     await store.articles.append(drafts("One", title="One more"), now=NOON)
     await store.articles.withdraw(drafts("Two")[0].id, now=NOON)

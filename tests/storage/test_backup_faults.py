@@ -63,7 +63,7 @@ def without_manifest(folder: Path) -> None:
 def of_a_later_version(folder: Path) -> None:
     """A format that is not known yet."""
     fields = orjson.loads((folder / MANIFEST).read_bytes())
-    (folder / MANIFEST).write_bytes(orjson.dumps({**fields, "format": 2, "version": "9.9"}))
+    (folder / MANIFEST).write_bytes(orjson.dumps({**fields, "format": 99, "version": "9.9"}))
 
 
 def with_another_number(folder: Path) -> None:
