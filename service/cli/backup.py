@@ -27,6 +27,11 @@ from service.storage.store import Store
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 PROGRESS_EVERY_S = 1.0
+# Redis keeps hashes of tokens alone, and may be on another machine than the data dir.
+LEFT_OUT = (
+    "the file api-token of the data dir, the text of the first API token: copy it, or use the one "
+    "that the next start makes (both are in force)"
+)
 
 
 class _Progress:
@@ -51,7 +56,8 @@ def backup(folder: Path, as_json: bool) -> None:
     complete when it has a manifest.json.
 
     The files contain SECRETS: those of webhooks, private feeds and sources. Only their owner can
-    read them (files 0600, folder 0700): keep it so wherever you copy them.
+    read them (files 0600, folder 0700): keep it so wherever you copy them. Of API tokens they have
+    hashes alone, so the file api-token of the data dir is left out: copy it separately.
     """
 
     async def work(store: Store) -> Manifest:
@@ -78,6 +84,8 @@ def restore(folder: Path, as_json: bool) -> None:
     Without DATELINE_REDIS_URL, that of the data dir is started for it, and stopped again; start
     `dateline up` afterwards. All files are checked before anything is written. A restore that was
     cut can be run again; until it is complete, nothing else starts on that Redis.
+
+    API tokens are those of the backup: one that was revoked since is in force again.
 
     DIR contains SECRETS, as `dateline backup --help` says.
     """
@@ -134,5 +142,6 @@ def _show(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
         "articles": manifest.articles,
         "events": manifest.events,
         "bytes": manifest.bytes,
+        "left_out": LEFT_OUT,
     }
     show(summary, as_json=as_json)

@@ -29,6 +29,7 @@ async def test_from_one_installation_to_another(
     assert (0, "") == (status, err)
     shown = orjson.loads(out)
     assert ("b", 2, 2) == (shown["folder"], shown["articles"], shown["events"])
+    assert "the file api-token" in shown["left_out"]
     status, out, err = await call("backup", "b", cwd=base, REDIS_URL=redis_url)
     assert (1, "dateline: b holds a complete backup: name another folder, or remove it\n") == (
         status,
