@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -27,6 +28,8 @@ from service.storage.store import Store
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 PROGRESS_EVERY_S = 1.0
+# A third of the CPU time that a server gets where there is not enough for both.
+NICENESS = 5
 # Redis keeps hashes of tokens alone, and may be on another machine than the data dir.
 LEFT_OUT = (
     "the file api-token of the data dir, the text of the first API token: copy it, or use the one "
@@ -61,6 +64,7 @@ def backup(folder: Path, as_json: bool) -> None:
     """
 
     async def work(store: Store) -> Manifest:
+        os.nice(NICENESS)
         with new_folder(folder) as was_cut:
             if was_cut:
                 click.echo(f"{folder} held a backup that was cut: it is begun anew", err=True)

@@ -18,7 +18,7 @@ reference points to something that is missing (docs/decisions.md):
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, closing
 from importlib.metadata import version
 from pathlib import Path
@@ -36,14 +36,13 @@ from service.storage.commands import Client, StreamEntry
 from service.storage.endpoint_backup import EndpointBackup
 from service.storage.event_stream import OWN_GROUPS
 from service.storage.kept_keys import Stage, stage_of
-from service.storage.key_reader import KeyReader, chunks
+from service.storage.key_reader import PAGE, KeyReader, PageSize, chunks, size_of
 from service.storage.layout import version_of
 
 Progress = Callable[[str, int], None]
 """Called with what is copied now, and how many records were written so far."""
 SCAN_COUNT = 500
-ARTICLES_AT_ONCE = 100
-EVENTS_AT_ONCE = 100
+SOURCES_AT_ONCE = 100
 
 
 class Backup:
@@ -58,6 +57,8 @@ class Backup:
         self._progress = progress
         self._reader = KeyReader(client)
         self._own_groups: dict[int, list[tuple[str, Any]]] = {}
+        self._page = PageSize()
+        """Of articles, and of events, which contain articles."""
         self._views: dict[bytes, tuple[bytes, bytes | None]] = {}
         self.cuts: list[str] = []
         self.layout = 0
@@ -74,8 +75,7 @@ class Backup:
         starts = [await self._copy_old_events(shard) for shard in range(self._shards)]
         for shard in range(self._shards):
             async for names in self._scan(keys.article(shard, "*")):
-                for part in chunks(names, ARTICLES_AT_ONCE):
-                    await self._copy_articles(shard, part)
+                await self._copy_articles(shard, names)
                 self._progress("articles", self._articles.records)
         for shard, start in enumerate(starts):
             self.cuts.append(await self._follow(shard, start))
@@ -109,7 +109,7 @@ class Backup:
     async def _copy_sources(self) -> None:
         """Each source with its poll and due time, at one moment: one that is not due for lack of an
         entry would never be polled again."""
-        for ids in chunks(await self._client.hkeys(keys.SOURCES), ARTICLES_AT_ONCE):
+        for ids in chunks(await self._client.hkeys(keys.SOURCES), SOURCES_AT_ONCE):
             names = [source_id.decode() for source_id in ids]
             pipe = self._client.pipeline(transaction=True)
             pipe.hmget(keys.SOURCES, names)
@@ -126,11 +126,14 @@ class Backup:
         self._progress("sources", self._first.records)
 
     async def _copy_articles(self, shard: int, names: Sequence[bytes]) -> None:
-        pipe = self._client.pipeline(transaction=False)
-        for name in names:
-            pipe.hgetall(name.decode())
-        replies: list[dict[bytes, bytes]] = await pipe.execute()
-        await self._put_articles(shard, dict(zip(names, replies, strict=True)))
+        while names:
+            part, names = names[: self._page.count], names[self._page.count :]
+            pipe = self._client.pipeline(transaction=False)
+            for name in part:
+                pipe.hgetall(name.decode())
+            replies: list[dict[bytes, bytes]] = await pipe.execute()
+            self._page.note(map(size_of, replies))
+            await self._put_articles(shard, dict(zip(part, replies, strict=True)))
 
     async def _put_articles(self, shard: int, articles: dict[bytes, dict[bytes, bytes]]) -> None:
         await self._correct_views(shard, articles)
@@ -187,8 +190,9 @@ class Backup:
     async def _read_on(self, shard: int, after: str) -> tuple[bytes, list[StreamEntry]]:
         pipe = self._client.pipeline(transaction=True)
         pipe.get(keys.trimmed(shard))
-        pipe.xrange(keys.stream(shard), min=f"({after}", count=EVENTS_AT_ONCE)
+        pipe.xrange(keys.stream(shard), min=f"({after}", count=self._page.count)
         trimmed, entries = await pipe.execute()
+        self._page.note(size_of(fields) for _, fields in entries)
         return trimmed or b"", entries
 
     async def _follow(self, shard: int, after: str) -> str:
@@ -204,21 +208,26 @@ class Backup:
                 )
             if not entries:
                 return after
-            names = _article_keys(shard, entries)
+            names = list(dict.fromkeys(n for n in _article_keys(shard, entries) if n))
             after = entries[-1][0].decode()
             pipe = self._client.pipeline(transaction=True)
             for name in names:
                 pipe.hgetall(name.decode())
-            pipe.xrange(keys.stream(shard), min=f"({after}", count=EVENTS_AT_ONCE)
+            pipe.xrange(keys.stream(shard), min=f"({after}", count=PAGE)
             *replies, later = await pipe.execute()
-            await self._put_articles(shard, dict(zip(names, replies, strict=True)))
+            articles = dict(zip(names, replies, strict=True))
+            count = settled(names, _article_keys(shard, later)) if len(later) < PAGE else None
+            await self._put_articles(shard, articles)
             self._put_events(shard, entries)
             self._progress("events", self.events)
-            is_all = len(later) < EVENTS_AT_ONCE and not {*names} & {*_article_keys(shard, later)}
-            if is_all and position(after) >= earliest:
-                return after
+            cut: str = later[count - 1][0].decode() if count else after
+            if count is not None and position(cut) >= earliest:
+                self._put_events(shard, later[:count])
+                return cut
 
     def _put_events(self, shard: int, entries: Sequence[StreamEntry]) -> None:
+        if not entries:
+            return
         self._events.put("stream", keys.stream(shard), [[i, _pairs(f.items())] for i, f in entries])
         self.events += len(entries)
 
@@ -275,10 +284,26 @@ def ending_at(cut: str, kind: str, payload: Any) -> Any:
 
 
 def _article_keys(shard: int, entries: Iterable[StreamEntry]) -> list[bytes]:
-    """Keys of the articles that these events are about, each once."""
+    """Key of the article of each of these events; empty for an entry that is not an event."""
     subjects = (fields.get(b"subject", b"") for _, fields in entries)
     prefix = keys.article(shard, "").encode()
-    return [prefix + subject for subject in dict.fromkeys(subjects) if subject]
+    return [prefix + subject if subject else b"" for subject in subjects]
+
+
+def settled(copied: Collection[bytes], later: Sequence[bytes]) -> int | None:
+    """How many later events a backup must include so that its articles and events are of one
+    moment; None if that needs articles which were not copied.
+
+    An article that is written again and again is always behind one of its events, so the backup
+    includes those events instead of waiting until there are none.
+
+    Args:
+        copied: keys of the articles that were copied at the time of the last of these events.
+        later: the key of the article of each event, empty for an entry that is not an event.
+    """
+    needed = {b"", *copied}
+    count = max((number for number, name in enumerate(later, 1) if name in copied), default=0)
+    return count if needed.issuperset(later[:count]) else None
 
 
 def _pairs(items: Iterable[tuple[Any, Any]]) -> list[Any]:

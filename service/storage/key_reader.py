@@ -6,7 +6,7 @@ Of small keys, many are read in a round trip; large ones in parts, so memory sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -19,7 +19,8 @@ Keep = Callable[[bytes, bytes], bool]
 """Whether a member of a set, by the set's key and the member, belongs to the backup."""
 # Items that are read at once of a key, and of all keys of a round trip of so many keys.
 SMALL, AT_ONCE = 500, 100
-PAGE = 100
+# Entries of a stream, or articles, that are read at once, and the bytes that they shall have.
+PAGE, PAGE_BYTES = 100, 4_000_000
 _SIZES = {"hash": "HLEN", "set": "SCARD", "zset": "ZCARD", "list": "LLEN", "string": "STRLEN"}
 _SCANS = {"hash": "HSCAN", "set": "SSCAN", "zset": "ZSCAN"}
 _READS: dict[str, tuple[str, tuple[str | int, ...]]] = {
@@ -35,6 +36,26 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     """The items in parts of at most this size."""
     for at in range(0, len(items), size):
         yield items[at : at + size]
+
+
+class PageSize:
+    """How many items to read at once so that memory stays bounded whatever their size.
+
+    Redis cannot be asked for so many bytes of a stream, so the size of the items that were read
+    last decides; the first pages are small.
+    """
+
+    def __init__(self) -> None:
+        self.count = 10
+
+    def note(self, sizes: Iterable[int]) -> None:
+        """Take over the sizes in bytes of the items of a page."""
+        items = total = 0
+        for size in sizes:
+            items, total = items + 1, total + size
+        if items:
+            fitting = PAGE_BYTES * items // max(total, 1)
+            self.count = max(1, min(PAGE, fitting, self.count * 4))
 
 
 class KeyReader:
@@ -104,8 +125,9 @@ class KeyReader:
     async def _copy_stream(self, name: bytes, file: RecordWriter) -> None:
         # Before the entries, so that no group is ahead of them.
         groups = await self.groups(name)
-        after = "-"
-        while entries := await self._client.xrange(name.decode(), min=after, count=PAGE):
+        after, page = "-", PageSize()
+        while entries := await self._client.xrange(name.decode(), min=after, count=page.count):
+            page.note(size_of(fields) for _, fields in entries)
             payload = [[i, _payload("hash", fields)] for i, fields in entries]
             file.put("stream", name, payload)
             after = f"({entries[-1][0].decode()}"
@@ -158,6 +180,11 @@ class KeyReader:
                 ],
             ]
             after = f"({entries[-1]['message_id'].decode()}"
+
+
+def size_of(fields: Mapping[bytes, bytes]) -> int:
+    """Bytes of the values of a hash or of a stream entry."""
+    return sum(map(len, fields.values()))
 
 
 def _keep_all(name: bytes, member: bytes) -> bool:

@@ -10,7 +10,8 @@ the indexes contain of it, and an article is dirty while its `idx` is behind its
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from service.feeds.index_step import Indexed
 from service.storage import backup_files, keys
 from service.storage.backup_files import BackupFault, Manifest
 from service.storage.commands import Client, Pipeline, Value
+from service.storage.duplicates import Duplicates
 from service.storage.key_reader import KeyReader, chunks
 from service.storage.layout import VERSION, migrate
 
@@ -87,6 +89,9 @@ class Restore:
         self._pipe: Pipeline = client.pipeline(transaction=False)
         self._waiting = self._waiting_bytes = 0
         self._articles: dict[bytes, dict[bytes, bytes]] = {}
+        self._articles_bytes = 0
+        self._originals: dict[str, str] = {}
+        """Id of a duplicate → id of its original."""
         self._stream_ends: dict[bytes, tuple[int, int]] = {}
 
     async def run(self) -> None:
@@ -111,6 +116,7 @@ class Restore:
                 self._progress("records", done)
         await self._flush_articles()
         await self._flush()
+        await self._show_without_original()
         await migrate(client)
         await client.delete(keys.RESTORING)
         self._progress("records", done)
@@ -119,7 +125,9 @@ class Restore:
         if kind == "article":
             # The later of two copies counts.
             self._articles[key] = _mapping(payload)
-            if len(self._articles) >= ARTICLES_AT_ONCE:
+            self._articles_bytes += sum(map(len, payload))
+            is_full = self._articles_bytes >= BYTES_AT_ONCE
+            if is_full or len(self._articles) >= ARTICLES_AT_ONCE:
                 await self._flush_articles()
         elif kind in _ADD:
             await self._put_items(kind, key, payload, expires_ms)
@@ -173,27 +181,55 @@ class Restore:
 
     async def _flush_articles(self) -> None:
         """Write the articles at hand with their indexes, in place of what is there of them."""
-        articles, self._articles = self._articles, {}
+        articles, self._articles, self._articles_bytes = self._articles, {}, 0
         if not articles:
             return
         await self._flush()
         present = await self._fields_of(list(articles), "idx")
+        # One command an index and not one an article: the round trips are most of the work.
+        removed: dict[bytes, list[Value]] = defaultdict(list)
+        added: dict[bytes, list[Value]] = defaultdict(list)
         for (name, fields), idx in zip(articles.items(), present, strict=True):
             prefix, article_id = name.split(b":article:", 1)
+            head = orjson.loads(fields[b"head"])
+            self._note_original(article_id.decode(), head.get("duplicate_of", ""))
             after = Indexed.of(fields.get(b"idx", b""))
             for path in set(Indexed.of(idx).paths) - set(after.paths):
-                await self._send("ZREM", prefix + b":category:" + path.encode(), article_id)
+                removed[prefix + b":category:" + path.encode()].append(article_id)
             if after.score is not None:
                 for path in after.paths:
-                    index = prefix + b":category:" + path.encode()
-                    await self._send("ZADD", index, after.score, article_id)
+                    added[prefix + b":category:" + path.encode()] += [after.score, article_id]
+            if after.revision == f"{head['revision']}.{head.get('marks', 0)}":
+                removed[prefix + b":dirty"].append(article_id)
+            else:
+                added[prefix + b":dirty"] += [self._now_ms, article_id]
+        for index, members in removed.items():
+            await self._send("ZREM", index, *members)
+        for index, pairs in added.items():
+            await self._send("ZADD", index, *pairs)
+        for name, fields in articles.items():
             await self._send("DEL", name)
             await self._send("HSET", name, *[part for pair in fields.items() for part in pair])
-            if after.revision == _revision(fields[b"head"]):
-                await self._send("ZREM", prefix + b":dirty", article_id)
-            else:
-                await self._send("ZADD", prefix + b":dirty", self._now_ms, article_id)
         self._progress("articles", len(articles))
+
+    def _note_original(self, article_id: str, original: str) -> None:
+        # The later of two copies counts, also if it is not a duplicate any more.
+        self._originals.pop(article_id, None)
+        if original:
+            self._originals[article_id] = original
+
+    async def _show_without_original(self) -> None:
+        """Unmark duplicates whose original is not in the backup: it was published after the cut,
+        and nothing would be shown in place of them."""
+        duplicates = Duplicates(self._client, shards=self._manifest.shards)
+        for part in chunks(list(self._originals.items()), ARGUMENTS_AT_ONCE):
+            pipe = self._client.pipeline(transaction=False)
+            for _, original in part:
+                shard = keys.shard_of(original, self._manifest.shards)
+                pipe.execute_command("EXISTS", keys.article(shard, original))
+            for (article_id, _), is_there in zip(part, await pipe.execute(), strict=True):
+                if not is_there:
+                    await duplicates.mark(article_id, original="", hidden_in=())
 
     async def _put_entries(self, kind: str, key: bytes, payload: Any) -> None:
         """Add entries with their ids; those that an earlier attempt has added are passed."""
@@ -244,8 +280,3 @@ class Restore:
 
 def _mapping(payload: Sequence[Any]) -> dict[bytes, bytes]:
     return dict(zip(payload[::2], payload[1::2], strict=True))
-
-
-def _revision(head: bytes) -> str:
-    decided: Mapping[str, Any] = orjson.loads(head)
-    return f"{decided['revision']}.{decided.get('marks', 0)}"
