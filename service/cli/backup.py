@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from service.articles.times import to_rfc3339
 from service.cli.output import AS_JSON, show
 from service.cli.running import run, settings_from, with_store
 from service.cli.up import locked
+from service.errors import DatelineError, Unavailable
 from service.settings import Settings
 from service.storage import embedded_redis
 from service.storage.backup import take_backup
 from service.storage.backup_files import Manifest, new_folder, read_manifest, verify
-from service.storage.client import check_server, connect
+from service.storage.client import check_server, connect, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.embedded_redis import Embedded
 from service.storage.restore import Restore, check_empty
@@ -68,13 +69,14 @@ def backup(folder: Path, as_json: bool) -> None:
         with new_folder(folder) as was_cut:
             if was_cut:
                 click.echo(f"{folder} held a backup that was cut: it is begun anew", err=True)
-            return await take_backup(
-                store.client,
-                folder,
-                shards=store.event_stream.shards,
-                created=to_rfc3339(datetime.now(UTC)),
-                progress=_Progress(),
-            )
+            with _remedy("the backup is not complete; take it again"):
+                return await take_backup(
+                    store.client,
+                    folder,
+                    shards=store.event_stream.shards,
+                    created=to_rfc3339(datetime.now(UTC)),
+                    progress=_Progress(),
+                )
 
     _show(with_store(settings_from(), work), folder, as_json=as_json)
 
@@ -106,10 +108,21 @@ def restore(folder: Path, as_json: bool) -> None:
                 allow_volatile=settings.allow_volatile_redis,
                 restores=True,
             )
-            await Restore(client, folder, manifest, progress=_Progress()).run()
+            with _remedy("the restore is not complete; run it again with the same backup"):
+                await Restore(client, folder, manifest, progress=_Progress()).run()
         return manifest
 
     _show(run(work()), folder, as_json=as_json)
+
+
+@contextmanager
+def _remedy(text: str) -> Iterator[None]:
+    """Add to a fault of Redis what is to be done once Redis is back."""
+    try:
+        with redis_errors_as_unavailable():
+            yield
+    except Unavailable as exc:
+        raise DatelineError(f"{exc}: {text}") from exc
 
 
 @asynccontextmanager

@@ -342,5 +342,8 @@ async def take_backup(
             )
         backup_files.write_manifest(folder, manifest)
     except OSError as exc:
-        raise backup_files.BackupFault(f"{folder}: the backup cannot be written: {exc}") from exc
+        raise backup_files.BackupFault(
+            f"{folder}: the backup cannot be written ({exc.strerror}): free some space, or name a "
+            f"folder on another disk; the same command begins it anew"
+        ) from exc
     return manifest

@@ -53,6 +53,7 @@ SUFFIX = ".msgpack.zst"
 READ_BYTES = 1 << 20
 # Articles are compressed in Redis already; this level costs less than Redis does.
 LEVEL = 1
+_OTHER_COPY = "restore another copy, or another backup"
 Record = tuple[str, bytes, Any, int]
 """(kind, key, payload, ms at which the key expires or 0)."""
 
@@ -153,12 +154,14 @@ def new_folder(folder: Path) -> Iterator[bool]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as exc:
-        raise BackupFault(f"{folder}: cannot be a folder for a backup: {exc}") from exc
+        raise BackupFault(_no_folder(folder, exc)) from exc
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield _emptied(folder)
     except BlockingIOError as exc:
-        raise BackupFault(f"{folder}: another process writes a backup there") from exc
+        raise BackupFault(
+            f"{folder}: another process writes a backup there: wait for it, or name another folder"
+        ) from exc
     finally:
         os.close(descriptor)
 
@@ -167,20 +170,32 @@ def _emptied(folder: Path) -> bool:
     try:
         names = {path.name for path in folder.iterdir()}
     except OSError as exc:
-        raise BackupFault(f"{folder}: cannot be a folder for a backup: {exc}") from exc
+        raise BackupFault(_no_folder(folder, exc)) from exc
     if MANIFEST in names:
         raise BackupFault(f"{folder} holds a complete backup: name another folder, or remove it")
     ours = {name + SUFFIX for name in FILES} | {MANIFEST + ".part"}
     others = sorted(names - ours)
     if others:
-        raise BackupFault(f"{folder} holds {others[0]}, which no backup wrote: name a new folder")
+        raise BackupFault(
+            f"{folder} holds {others[0]!r}, which no backup wrote: name a new or an empty folder"
+        )
     try:
         folder.chmod(0o700)
         for name in names:
             (folder / name).unlink()
     except OSError as exc:
-        raise BackupFault(f"{folder}: the cut backup in it cannot be removed: {exc}") from exc
+        raise BackupFault(
+            f"{folder}: the cut backup in it cannot be removed ({exc.strerror}): remove it, or "
+            f"name another folder"
+        ) from exc
     return bool(names)
+
+
+def _no_folder(folder: Path, exc: OSError) -> str:
+    return (
+        f"{folder}: a backup cannot be written there ({exc.strerror}): name a folder that you can "
+        f"create or write to"
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -222,13 +237,22 @@ def read_manifest(folder: Path) -> Manifest:
         ]
         manifest = Manifest(**{**fields, "files": files, "cuts": tuple(fields["cuts"])})
     except FileNotFoundError as exc:
+        what = (
+            f"holds no complete backup: {MANIFEST}, which is written last, is missing"
+            if folder.exists()
+            else "does not exist"
+        )
+        raise BackupFault(f"{folder} {what}: name the folder of a complete backup") from exc
+    except OSError as exc:
+        raise BackupFault(f"{path}: it cannot be read ({exc.strerror})") from exc
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise BackupFault(
-            f"{folder} holds no complete backup: {MANIFEST}, which is written last, is missing"
+            f"{path}: it is not the manifest of a backup ({exc!r}): {_OTHER_COPY}"
         ) from exc
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise BackupFault(f"{path}: it cannot be read: {exc!r}") from exc
     if not is_whole:
-        raise BackupFault(f"{path}: it was altered after the backup: its checksum is another")
+        raise BackupFault(
+            f"{path}: it was altered after the backup: its checksum is another: {_OTHER_COPY}"
+        )
     return manifest
 
 
@@ -239,13 +263,17 @@ def verify(folder: Path, manifest: Manifest) -> None:
         try:
             length = path.stat().st_size
             if length != file.bytes:
-                raise BackupFault(f"{path}: it has {length} bytes instead of {file.bytes}")
+                raise BackupFault(
+                    f"{path}: it has {length} bytes instead of {file.bytes}: {_OTHER_COPY}"
+                )
             with path.open("rb") as opened:
                 sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         except OSError as exc:
-            raise BackupFault(f"{path}: it cannot be read: {exc}") from exc
+            raise BackupFault(f"{path}: it cannot be read ({exc.strerror}): {_OTHER_COPY}") from exc
         if sha256 != file.sha256:
-            raise BackupFault(f"{path}: it was altered after the backup: its checksum is another")
+            raise BackupFault(
+                f"{path}: it was altered after the backup: its checksum is another: {_OTHER_COPY}"
+            )
 
 
 def records(folder: Path, manifest: Manifest) -> Iterator[Record]:

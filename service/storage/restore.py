@@ -23,7 +23,7 @@ from service.articles.event import position
 from service.errors import InvalidSettings
 from service.feeds.index_step import Indexed
 from service.storage import backup_files, keys
-from service.storage.backup_files import BackupFault, Manifest
+from service.storage.backup_files import MANIFEST, BackupFault, Manifest
 from service.storage.commands import Client, Pipeline, Value
 from service.storage.duplicates import Duplicates
 from service.storage.key_reader import KeyReader, chunks
@@ -34,6 +34,11 @@ ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
 # Arguments of one command, and bytes that are sent before the replies are read.
 ARGUMENTS_AT_ONCE, BYTES_AT_ONCE = 1_000, 4_000_000
 _ADD = {"hash": ("HSET", 2), "set": ("SADD", 1), "zset": ("ZADD", 2), "list": ("RPUSH", 1)}
+SCAN_COUNT, SHOWN_KEYS = 20, 3
+_EMPTY = (
+    "or name another one (DATELINE_REDIS_URL, or another DATELINE_DATA_DIR), or empty it (FLUSHDB)"
+)
+_PREFIX = b"dateline:"
 
 
 async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> None:
@@ -61,16 +66,20 @@ async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> Non
         return
     if begun is not None:
         raise BackupFault(
-            "Redis holds a part of another backup, whose restore was cut: restore that one again, "
-            "or empty Redis (FLUSHDB)"
+            f"Redis holds a part of the backup {begun.decode('utf-8', 'replace')}, whose restore "
+            f"was cut, and this is the backup {manifest.id} (`id` in its {MANIFEST}): restore that "
+            f"one again, {_EMPTY}"
         )
     # Left by a process that started on an empty archive.
     ignored = int(await client.execute_command("EXISTS", keys.LAYOUT))
     count = await client.dbsize() - ignored
     if count:
+        _, names = await client.execute_command("SCAN", 0, "COUNT", SCAN_COUNT)
+        shown = [name for name in names if name != keys.LAYOUT.encode()][:SHOWN_KEYS]
         raise BackupFault(
-            f"Redis is not empty: it holds {count} keys. A backup is restored into an empty Redis "
-            f"alone: name another one, or stop dateline and empty this one (FLUSHDB)"
+            f"Redis is not empty: it holds {count} keys ("
+            + ", ".join([name.decode("utf-8", "replace") for name in shown] + ["…"])
+            + f"). A backup is restored into an empty Redis alone: stop dateline, {_EMPTY}"
         )
 
 
@@ -87,7 +96,8 @@ class Restore:
         self._reader = KeyReader(client)
         self._now_ms = time.time_ns() // 1_000_000
         self._pipe: Pipeline = client.pipeline(transaction=False)
-        self._waiting = self._waiting_bytes = 0
+        self._waiting = self._waiting_bytes = self._done = 0
+        self._of_total = f"of {sum(file.records for file in manifest.files):,} records"
         self._articles: dict[bytes, dict[bytes, bytes]] = {}
         self._articles_bytes = 0
         self._originals: dict[str, str] = {}
@@ -106,22 +116,32 @@ class Restore:
         # A process that started on the empty archive has noted its own layout.
         await client.delete(keys.LAYOUT)
         await client.hset(keys.LAYOUT, "shards", str(shards))
-        done = 0
-        for kind, key, payload, expires_ms in backup_files.records(self._folder, self._manifest):
-            if kind != "article":
-                await self._flush_articles()
-            await self._put(kind, key, payload, expires_ms)
-            done += 1
-            if not done % RECORDS_AT_ONCE:
-                self._progress("records", done)
-        await self._flush_articles()
-        await self._flush()
+        try:
+            await self._put_records()
+        except (ValueError, TypeError, LookupError, AttributeError) as exc:
+            raise BackupFault(
+                f"{self._folder}: of the records up to number {self._done} one is not of a backup "
+                f"({exc!r}): restore another backup"
+            ) from exc
         await self._show_without_original()
         await migrate(client)
         await client.delete(keys.RESTORING)
-        self._progress("records", done)
+        self._progress(self._of_total, self._done)
+
+    async def _put_records(self) -> None:
+        for kind, key, payload, expires_ms in backup_files.records(self._folder, self._manifest):
+            self._done += 1
+            if kind != "article":
+                await self._flush_articles()
+            await self._put(kind, key, payload, expires_ms)
+            if not self._done % RECORDS_AT_ONCE:
+                self._progress(self._of_total, self._done)
+        await self._flush_articles()
+        await self._flush()
 
     async def _put(self, kind: str, key: bytes, payload: Any, expires_ms: int) -> None:
+        if not key.startswith(_PREFIX):
+            raise BackupFault(f"{self._folder}: it has the key {key!r}, which is not dateline's")
         if kind == "article":
             # The later of two copies counts.
             self._articles[key] = _mapping(payload)
@@ -210,7 +230,6 @@ class Restore:
         for name, fields in articles.items():
             await self._send("DEL", name)
             await self._send("HSET", name, *[part for pair in fields.items() for part in pair])
-        self._progress("articles", len(articles))
 
     def _note_original(self, article_id: str, original: str) -> None:
         # The later of two copies counts, also if it is not a duplicate any more.

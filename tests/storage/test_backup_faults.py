@@ -84,7 +84,7 @@ HARM: list[tuple[Callable[[Path], None], str]] = [
     (without_manifest, "holds no complete backup"),
     (of_a_later_version, "restore it with dateline 9.9 or newer"),
     (with_another_number, "it was altered"),
-    (of_text, "it cannot be read"),
+    (of_text, "it is not the manifest of a backup"),
 ]
 
 
