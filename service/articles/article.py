@@ -107,6 +107,12 @@ class Entry:
     accepted: datetime | None = None
     """The date that another archive gave it, because `published` is unknown or was in the future;
     only exports have it."""
+    first_seen: datetime | None = None
+    """When another archive saw it first; only exports have this and the two that follow."""
+    revision: int = 0
+    """The number of its revision there; 0 if it is not stated."""
+    status: str = ""
+    """LIVE or WITHDRAWN there; empty if it is not stated."""
     base_url: str = ""
     """What relative URLs in this entry are relative to."""
     detail: Detail = Detail.FEED

@@ -6,10 +6,13 @@ on. Processes exchange plain values (`to_wire`), never code: parsers read hostil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
-from service.articles.article import Draft
+import orjson
+
+from service.articles.article import LIVE, WITHDRAWN, Draft, Entry
 from service.articles.times import to_rfc3339
 
 # `{"id":"` and the UUID of 36 characters, with which every doc begins.
@@ -33,6 +36,9 @@ class EncodedArticle:
     """(path, title) of its categories and all their ancestors."""
     aliases: tuple[tuple[bytes, bytes], ...] = ()
     """(alias, fingerprint) pairs, see `aliases`; for articles that may have had another guid."""
+    history: str = ""
+    """JSON of revision, first_seen and status that another archive gave it; empty if none did. It
+    is never on the wire: only an import of the operator may state a history."""
 
     def with_id(self, article_id: str) -> EncodedArticle:
         """A copy with another id, also in `doc`."""
@@ -46,7 +52,19 @@ class EncodedArticle:
             updated=self.updated,
             titles=self.titles,
             aliases=self.aliases,
+            history=self.history,
         )
+
+    def with_history(self, entry: Entry, *, now: datetime) -> EncodedArticle:
+        """A copy with the history that the entry of an export states."""
+        if not entry.first_seen and entry.status != WITHDRAWN:
+            return self
+        history = {
+            "revision": entry.revision or 1,
+            "first_seen": to_rfc3339(entry.first_seen or now),
+            "status": entry.status or LIVE,
+        }
+        return replace(self, history=orjson.dumps(history).decode())
 
     def to_wire(self) -> tuple[Any, ...]:
         """The fields in a fixed order: strings, bytes, integers and tuples of them."""

@@ -15,12 +15,21 @@ from typing import Any
 import orjson
 
 from service.articles import categories
-from service.articles.article import Article, Detail, Enclosure, Entry, content_hash
+from service.articles.article import (
+    LIVE,
+    WITHDRAWN,
+    Article,
+    Detail,
+    Enclosure,
+    Entry,
+    content_hash,
+)
 from service.articles.text import paragraphs, plain_text
 from service.articles.times import from_rfc3339, to_rfc3339
 from service.errors import InvalidInput
 
-# Written by `export`; storage decides them anew.
+# Written by `export`; storage decides them anew, but for the first import into an archive
+# (`_history`).
 _IGNORED = frozenset(
     {
         "id", "revision", "first_seen", "status", "content_hash", "duplicate_of", "hidden_in",
@@ -29,6 +38,7 @@ _IGNORED = frozenset(
     }
 )  # fmt: skip
 MAX_LIST_ITEMS = 50
+MAX_REVISION = 2**31 - 1
 
 
 def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD) -> Entry:
@@ -57,7 +67,7 @@ def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD
         taken["published"] = _date_of_source(accepted, taken["raw_published"])
     elif "published" in taken and not taken.get("raw_published"):
         taken["raw_published"] = fields["published"]
-    return Entry(**taken, base_url=taken.get("url", ""), detail=detail)
+    return Entry(**taken, **_history(fields), base_url=taken.get("url", ""), detail=detail)
 
 
 def export_fields(article: Article, titles: Mapping[str, str]) -> dict[str, Any]:
@@ -103,6 +113,31 @@ def _moment_or_none(value: object) -> datetime | None:
             moment = parse(value.upper())
             return moment if moment.tzinfo else None
     return None
+
+
+def refuse_withdrawn(entry: Entry) -> Entry:
+    """The entry, if it may be published.
+
+    Raises:
+        InvalidInput: it was withdrawn in the archive that exported it.
+    """
+    if entry.status == WITHDRAWN:
+        raise InvalidInput(
+            "status", WITHDRAWN, "a withdrawn article is taken by `dateline import` alone"
+        )
+    return entry
+
+
+def _history(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What the archive of an export decided; what is not from one is ignored."""
+    revision, status = fields.get("revision"), fields.get("status")
+    if not isinstance(revision, int) or isinstance(revision, bool):
+        revision = 0
+    return {
+        "first_seen": _moment_or_none(fields.get("first_seen")),
+        "revision": revision if 1 <= revision <= MAX_REVISION else 0,
+        "status": status if status in (LIVE, WITHDRAWN) else "",
+    }
 
 
 def _string(name: str, value: object) -> str:

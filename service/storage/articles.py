@@ -93,7 +93,7 @@ class Articles:
         for encoded in batch:
             argv += [
                 encoded.id, encoded.detail, encoded.content_hash, encoded.doc,
-                compressed(encoded.doc), encoded.published, encoded.updated,
+                compressed(encoded.doc), encoded.published, encoded.updated, encoded.history,
             ]  # fmt: skip
         key_names = [
             keys.stream(shard), keys.dirty(shard), keys.categories(shard),

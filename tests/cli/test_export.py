@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
+from aiohttp.test_utils import TestClient
 
 from service.articles.article import Article, Entry
 from service.articles.compose import compose
+from service.articles.input import entry_from_json
 from service.settings import Settings
 from service.storage.store import Store
+from tests.conftest import AUTH, NOON
 from tests.running import call
+from workers.ingest.documents import ParseJob, read_document
 
 NOW = datetime(2026, 1, 5, 12, 30, 1, 250_000, tzinfo=UTC)
 FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
@@ -67,10 +73,7 @@ async def test_an_export_changes_nothing_in_its_own_archive(
         file, settings
     )
     after = await articles(store)
-    for name in ("id", "title", "published", "raw_published", "content_hash", "categories"):
-        assert [getattr(before[guid], name) for guid in sorted(before)] == [
-            getattr(after[guid], name) for guid in sorted(after)
-        ], name
+    assert before == after
     assert "C: D" == (await store.articles.category_titles())["a-b/c-d"]
     await export_to(file, settings)
     assert unchanged == await import_from(file, settings)
@@ -103,3 +106,63 @@ async def test_exports_of_the_version_before_change_nothing(
     assert f"0 new, 0 updated, {len(ENTRIES)} unchanged, 0 rejected" == await import_from(
         file, settings
     )
+
+
+@pytest.mark.timeout(90)
+async def test_history_and_withdrawals_come_back(
+    store: Store, settings: Settings, tmp_path: Path
+) -> None:
+    """An archive that does not know an article takes over what another one decided; one that knows
+    it does not; and --live leaves out what was withdrawn."""
+    changed = replace(ENTRIES[0], title="B", updated=NOW.replace(year=2020))
+    await store.articles.append([compose(ENTRIES[0], source="s")], now=NOW)
+    await store.articles.append([compose(changed, source="s")], now=NOW.replace(hour=13))
+    (gone,) = await store.articles.append([compose(ENTRIES[1], source="s")], now=NOW)
+    await store.articles.withdraw(gone.id, now=NOW.replace(hour=14))
+    before = await articles(store)
+    assert [2, 2] == [article.revision for article in before.values()]
+    file = tmp_path / "all.ndjson"
+    await export_to(file, settings)
+    status, out, _ = await call("export", "--live", cwd=tmp_path, REDIS_URL=settings.redis_url)
+    assert [0, ["dated"]] == [status, [orjson.loads(line)["guid"] for line in out.splitlines()]]
+    await store.client.flushdb()
+    assert "2 new, 0 updated, 0 unchanged, 0 rejected" == await import_from(file, settings)
+    assert before == await articles(store)
+    events = await store.event_stream.newest(0, count=10)
+    assert {"published", "withdrawn"} == {event.type.split(".")[2] for event in events}
+    await store.client.flushdb()
+    await store.articles.append([compose(ENTRIES[1], source="s")], now=NOW)
+    assert "1 new, 0 updated, 1 unchanged, 0 rejected" == await import_from(file, settings)
+    known = (await articles(store))["undated"]
+    assert ("live", 1) == (known.status, known.revision)
+
+
+def test_a_history_that_no_archive_writes_is_ignored() -> None:
+    """As storage does that decides these fields."""
+    odd = {"status": "gone", "revision": True, "first_seen": "yesterday"}
+    assert entry_from_json({"title": "A"}) == entry_from_json({"title": "A", **odd})
+
+
+async def test_a_push_does_not_publish_what_was_withdrawn(
+    client: TestClient[Any, Any], store: Store
+) -> None:
+    """An export that is posted line by line: its live articles are taken, and begin anew."""
+    lines = [
+        {"guid": "a", "title": "A", "revision": 7, "first_seen": "2020-01-01T00:00:00Z"},
+        {"guid": "b", "title": "B", "status": "withdrawn"},
+    ]
+    async with client.post("/api/v1/articles", json=lines, headers=AUTH) as response:
+        taken, refused = await response.json()
+    assert (1, "rejected", "status") == (
+        taken["revision"], refused["status"], refused["error"]["field"],
+    )  # fmt: skip
+    assert NOON == (await articles(store))["a"].first_seen
+
+
+def test_a_poll_does_not_publish_what_was_withdrawn() -> None:
+    """A site that serves an export is a stranger."""
+    body = b'{"title": "A", "status": "withdrawn"}\n{"title": "B", "revision": 9}'
+    results = list(read_document(ParseJob(url="http://x.example/"), body))
+    (article,) = (each for batch in results[1:-1] for each in batch)
+    assert "" == article.history
+    assert ["status"] == [reason.partition(":")[0] for reason in results[-1]]

@@ -19,6 +19,7 @@ from service.articles.article import Draft, Entry
 from service.articles.category_mapping import placed
 from service.articles.compose import compose
 from service.articles.encoded import EncodedArticle, encode
+from service.articles.input import refuse_withdrawn
 from service.errors import InvalidInput, ParseFailed
 from service.sources.outcome import Hints
 from workers.ingest.identify import identify, link_title_date, shared_in
@@ -142,7 +143,12 @@ def encoded_articles(document: Document, job: ParseJob) -> Iterator[EncodedArtic
     """Each entry of a document as an article, or why it cannot be one, in their order."""
     encoded = encoder(document)
     for entry, draft in drafts_of(document, job, name=job.added_url):
-        yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
+        try:
+            refuse_withdrawn(entry)
+        except InvalidInput as exc:
+            yield exc
+        else:
+            yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
 
 
 def encoder(document: Document) -> Callable[[Entry, Draft], EncodedArticle]:

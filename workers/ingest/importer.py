@@ -163,8 +163,12 @@ class Importer:
             drafts = await self._apart(document, drafts, name)
         encoded = encoder(document)
         for at in range(0, len(drafts), CHUNK):
-            chunk = [encoded(entry, draft) for entry, draft in drafts[at : at + CHUNK]]
-            for receipt in await self._store.articles.append(chunk, now=self._now()):
+            now = self._now()
+            chunk = [
+                encoded(entry, draft).with_history(entry, now=now)
+                for entry, draft in drafts[at : at + CHUNK]
+            ]
+            for receipt in await self._store.articles.append(chunk, now=now):
                 self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
             progress(len(chunk) / len(drafts))
 

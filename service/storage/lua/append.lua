@@ -4,8 +4,9 @@
 -- KEYS  1 stream  2 dirty  3 categories  4… article, one for each article of the call
 -- ARGV  1 now (RFC 3339)  2 now (ms)  3 call id  4 '1' to bring withdrawn articles back
 --       5 number of category titles t, then t pairs: path, title
---       then for each article 7: id, detail, content hash, doc, doc as it is stored (compressed),
---       published, updated ('' if unknown)
+--       then for each article 8: id, detail, content hash, doc, doc as it is stored (compressed),
+--       published, updated ('' if unknown), history: JSON of revision, first_seen and status that
+--       another archive gave it ('' if none did), for an article that is not known here
 -- Returns for each article {status, revision, event id}; status: created | updated | unchanged.
 --
 -- All reads come before the first write: a wrong type fails the call with nothing written.
@@ -70,6 +71,16 @@ local function revise(head, detail, published, updated)
   return head
 end
 
+-- The head of an article that another archive exported.
+local function adopt(history, published, updated)
+  local head = cjson.decode(history)
+  head.first_seen = earlier(head.first_seen, now)
+  head.published = published ~= '' and earlier(published, head.first_seen) or head.first_seen
+  head.updated = updated ~= '' and earlier(updated, now) or head.published
+  head.said, head.forms = updated, {}
+  return head
+end
+
 local heads = {}
 redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
@@ -83,7 +94,7 @@ for i = 6, first, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
 
 local answers = {}
 for i = 4, #KEYS do
-  local at = first + (i - 4) * 7
+  local at = first + (i - 4) * 8
   local id, detail, hash, doc = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local published, updated = ARGV[at + 6], ARGV[at + 7]
   local head = heads[i]
@@ -93,10 +104,17 @@ for i = 4, #KEYS do
   else
     status = judge(head, detail, hash, updated)
     if status == 'created' or status == 'updated' then
-      head = revise(head, detail, published, updated)
-      head.hash, head.status, head.call = hash, 'live', call
+      local history, kind = ARGV[at + 8], status == 'created' and 'published' or 'updated'
+      if status == 'created' and history ~= '' then
+        head = adopt(history, published, updated)
+        if head.status == 'withdrawn' then kind = 'withdrawn' end
+      else
+        head = revise(head, detail, published, updated)
+        head.status = 'live'
+      end
+      head.hash, head.call = hash, call
       head.forms[detail] = hash
-      emit(KEYS[1], status == 'created' and 'published' or 'updated', id, doc, head, now)
+      emit(KEYS[1], kind, id, doc, head, now)
       redis.call('HSET', KEYS[i], 'doc', ARGV[at + 5], 'head', cjson.encode(head))
       redis.call('ZADD', KEYS[2], now_ms, id)
     elseif status == 'noted' then

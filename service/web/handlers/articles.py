@@ -99,7 +99,7 @@ def _draft(item: Any) -> Draft | InvalidInput:
     try:
         if not isinstance(item, dict):
             raise InvalidInput("article", item, "must be a JSON object")
-        entry = input.entry_from_json(item)
+        entry = input.refuse_withdrawn(input.entry_from_json(item))
         return compose(entry, source=entry.source or PUSH_SOURCE)
     except InvalidInput as exc:
         return exc
