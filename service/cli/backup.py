@@ -69,7 +69,7 @@ def backup(folder: Path, as_json: bool) -> None:
         with new_folder(folder) as was_cut:
             if was_cut:
                 click.echo(f"{folder} held a backup that was cut: it is begun anew", err=True)
-            with _remedy("the backup is not complete; take it again"):
+            with names_remedy("the backup is not complete; take it again"):
                 return await take_backup(
                     store.client,
                     folder,
@@ -108,7 +108,7 @@ def restore(folder: Path, as_json: bool) -> None:
                 allow_volatile=settings.allow_volatile_redis,
                 restores=True,
             )
-            with _remedy("the restore is not complete; run it again with the same backup"):
+            with names_remedy("the restore is not complete; run it again with the same backup"):
                 await Restore(client, folder, manifest, progress=_Progress()).run()
         return manifest
 
@@ -116,8 +116,12 @@ def restore(folder: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def _remedy(text: str) -> Iterator[None]:
-    """Add to a fault of Redis what is to be done once Redis is back."""
+def names_remedy(text: str) -> Iterator[None]:
+    """Add to a fault of Redis what is to be done once Redis is back.
+
+    Raises:
+        DatelineError: Redis cannot serve.
+    """
     try:
         with redis_errors_as_unavailable():
             yield

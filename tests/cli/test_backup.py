@@ -7,8 +7,12 @@ from pathlib import Path
 import orjson
 import pytest
 from click.testing import CliRunner
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 
+from service.cli.backup import names_remedy
 from service.cli.main import main
+from service.errors import DatelineError
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
@@ -63,6 +67,17 @@ async def test_a_cut_backup_is_named_and_nothing_is_started_for_it(
     assert not (base / "data").exists()
     status, _, err = await call("backup", "b", cwd=base, REDIS_URL=settings.redis_url)
     assert (0, "b held a backup that was cut: it is begun anew\n") == (status, err)
+
+
+def test_a_redis_that_goes_away_is_reported_with_the_remedy() -> None:
+    """What is at fault, and what to do once it is back."""
+    faults = {
+        "Redis cannot serve now: gone: run it again": RedisConnectionError("gone"),
+        "free some space there, and see its log: run it again": ResponseError("MISCONF errors"),
+    }
+    for message, fault in faults.items():
+        with pytest.raises(DatelineError, match=message), names_remedy("run it again"):
+            raise fault
 
 
 @pytest.mark.parametrize("command", ["backup", "restore"])
