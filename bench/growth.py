@@ -31,6 +31,7 @@ from bench.machine import header, median
 from bench.serve import free_port, process
 from service.articles.article import Draft, Entry, article_id, content_hash
 from service.articles.categories import parse
+from service.articles.category_creator import OPERATOR
 from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
@@ -81,7 +82,9 @@ async def fill(store: Store, start: int, end: int) -> None:
     """Append, and wait until all is indexed; events go as soon as they were read."""
     now = datetime.now(UTC)
     for at in range(start, end, BATCH * 10):
-        await store.articles.append(drafts(at, min(end, at + BATCH * 10)), now=now)
+        await store.articles.append(
+            drafts(at, min(end, at + BATCH * 10)), now=now, creator=OPERATOR
+        )
         while await store.category_index.count("all") < at - 20_000:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0.05)
     while await store.category_index.count("all") < end:  # noqa: ASYNC110 -- nobody tells

@@ -18,6 +18,7 @@ from pathlib import Path
 from bench.receivers import Judgement, title, url
 from bench.serve import ROOT, free_port
 from service.articles.article import Draft, Entry
+from service.articles.category_creator import OPERATOR
 from service.articles.compose import compose
 from service.errors import Unavailable
 from service.manage import webhooks
@@ -138,7 +139,9 @@ class Rig:
         while True:
             try:
                 with redis_errors_as_unavailable():
-                    await self.store.articles.append(drafts, now=datetime.now(UTC))
+                    await self.store.articles.append(
+                        drafts, now=datetime.now(UTC), creator=OPERATOR
+                    )
                 return
             except Unavailable:
                 # The same articles again are no others.

@@ -32,6 +32,9 @@ OWN_FILES = ("api-token", "lock", "redis")
 # A guess at anything shorter could succeed.
 MIN_TOKEN_CHARS = 16
 
+# Sites seen have a few dozen; a setting, because an archive of many sections may have more.
+MAX_CATEGORIES_PER_SOURCE = 500
+
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -61,6 +64,7 @@ class Settings(BaseModel):
     fetch_timeout_s: Seconds = 30
     fetch_max_bytes: int = Field(default=20_000_000, gt=0)
     redirect_confirmations: int = Field(default=3, ge=1)
+    max_categories_per_source: int = Field(default=MAX_CATEGORIES_PER_SOURCE, ge=0)
     duplicates: Literal["hide", "show"] = "hide"
     page_size: int = Field(default=50, ge=1, le=1000)
     stream_max_entries: int = Field(default=100_000, ge=100)

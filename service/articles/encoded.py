@@ -6,6 +6,7 @@ on. Processes exchange plain values (`to_wire`), never code: parsers read hostil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import orjson
 
 from service.articles.article import LIVE, WITHDRAWN, Draft, Entry
+from service.articles.categories import with_ancestors
 from service.articles.times import to_rfc3339
 
 # `{"id":"` and the UUID of 36 characters, with which every doc begins.
@@ -65,6 +67,23 @@ class EncodedArticle:
             "status": entry.status or LIVE,
         }
         return replace(self, history=orjson.dumps(history).decode())
+
+    def named(self) -> tuple[str, list[str]]:
+        """(source URI, paths of the categories that it is in), read from `doc`."""
+        fields = orjson.loads(self.doc)
+        return fields["source"], fields["categories"]
+
+    def with_categories(self, paths: Sequence[str]) -> EncodedArticle:
+        """A copy in other categories, which are among its own and those above them.
+
+        The content hash stays that of the categories that its publisher named: what is sent again
+        without a change is unchanged.
+        """
+        fields = orjson.loads(self.doc)
+        fields["categories"] = paths
+        lineage = frozenset(with_ancestors(tuple(paths)))
+        titles = tuple((path, title) for path, title in self.titles if path in lineage)
+        return replace(self, doc=orjson.dumps(fields), titles=titles)
 
     def to_wire(self) -> tuple[Any, ...]:
         """The fields in a fixed order: strings, bytes, integers and tuples of them."""

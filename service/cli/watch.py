@@ -99,6 +99,11 @@ def status(as_json: bool) -> None:
                 for b in await store.event_stream.backlogs()
             ],
             "sources": await store.sources.count(),
+            "sources_at_category_limit": [
+                {"source": name, "created": each.created, "since": each.since}
+                for name, each in (await store.category_limit.all()).items()
+                if each.refused
+            ],
             "webhooks": await store.webhooks.count(),
             "dead_events": await store.dead_events.count(),
             "faults": [

@@ -12,6 +12,7 @@ from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.http import host_of
 from service.sources.source import Source, change_source, make_source
+from service.storage.category_limit import CreatedCategories
 from service.storage.store import Store
 
 # Fields of a source that decide the categories of its articles.
@@ -136,7 +137,7 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
     )
     is_live = subscription is not None and subscription.is_live(to_ms(now))
     return {
-        **source.to_public(),
+        **_with_categories(source, await store.category_limit.of(source.id)),
         "kind": poll.kind,
         "polled": poll.polled or None,
         "result": poll.result,
@@ -146,6 +147,23 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
         "hub_until": (
             to_rfc3339(from_ms(subscription.expires_ms)) if subscription and is_live else None
         ),
+    }
+
+
+async def with_categories(store: Store, sources: Iterable[Source]) -> list[dict[str, Any]]:
+    """Sources as JSON objects, with how many categories each has created, and in `note` whether it
+    may create no more."""
+    created = await store.category_limit.all()
+    return [_with_categories(source, created.get(source.id)) for source in sources]
+
+
+def _with_categories(source: Source, created: CreatedCategories | None) -> dict[str, Any]:
+    created = created or CreatedCategories()
+    notes = (source.note, created.note)
+    return {
+        **source.to_public(),
+        "note": "; ".join(note for note in notes if note),
+        "categories_created": created.created,
     }
 
 

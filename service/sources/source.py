@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from service.articles import article, categories, times
+from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.text import normalized
 from service.errors import InvalidInput, refuse_unknown_fields
 from service.http import checked_headers, checked_url, host_of
@@ -73,6 +74,13 @@ class Source:
     def operator_url(self) -> str:
         """The URL that the operator named, wherever the source moved; empty if a stranger did."""
         return (self.added_url or self.url) if self.typed_url is None else self.typed_url
+
+    @property
+    def category_creator(self) -> CategoryCreator:
+        """For whom the new categories of its articles count: itself; those that its operator files
+        them under are free."""
+        named = free_paths([self.category, *self.mapping.values()])
+        return CategoryCreator(name=self.id, free=named)
 
     def with_paused(self, paused: bool, note: str = "") -> Source:
         """A copy that is paused or resumed, with the reason in `note`."""

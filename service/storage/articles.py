@@ -15,10 +15,12 @@ import orjson
 
 from service.articles import article, times
 from service.articles.article import Article, Draft
+from service.articles.category_creator import OF_EACH_SOURCE, CategoryCreator
 from service.articles.encoded import EncodedArticle, encode
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.aliases import Aliases
+from service.storage.category_limit import CategoryLimit
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
@@ -51,22 +53,29 @@ class Receipt:
 class Articles:
     """All articles: append, withdraw, read, index."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: int, category_limit: CategoryLimit) -> None:
         self._client = client
         self._shards = shards
         self._aliases = Aliases(client, shards=shards)
+        self._category_limit = category_limit
         self._append: Script[list[_Answer]] = lua_script(client, "event", "append")
         self._withdraw: Script[_Answer | None] = lua_script(client, "event", "withdraw")
         self._index: Script[int] = lua_script(client, "index")
         self._read_many: Script[list[bytes | None]] = lua_script(client, "read")
 
     async def append(
-        self, drafts: Sequence[Draft | EncodedArticle], *, now: datetime, revive: bool = False
+        self,
+        drafts: Sequence[Draft | EncodedArticle],
+        *,
+        now: datetime,
+        revive: bool = False,
+        creator: CategoryCreator = OF_EACH_SOURCE,
     ) -> list[Receipt]:
         """Store the drafts, and append an event for each new or changed article.
 
         Args:
             revive: whether withdrawn articles become live again.
+            creator: for whom the categories that do not exist yet count.
 
         Returns:
             A receipt for each draft, in order. If an exception ends the call, some drafts may be
@@ -74,6 +83,7 @@ class Articles:
         """
         encoded = [encode(draft) if isinstance(draft, Draft) else draft for draft in drafts]
         encoded = await self._aliases.resolve(encoded)
+        encoded = await self._category_limit.apply(encoded, creator, now=now)
         receipts: dict[int, Receipt] = {}
         for shard, batch in _batches(encoded, self._shards):
             answers = await self._append_batch(shard, [d for _, d in batch], now, revive)

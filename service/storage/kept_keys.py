@@ -42,6 +42,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{0\}:views(:(changes|built))?", Stage.LAST),
     (r"dateline:\{0\}:(twins|urls|bands|epoch):.+", Stage.LAST),
     (r"dateline:\{\d+\}:categories", Stage.LAST),
+    (r"dateline:\{0\}:categories:created", Stage.LAST),
     (r"dateline:\{\d+\}:(aliases|gone|versions):.+", Stage.LAST),
     (r"dateline:\{\d+\}:events:(dead|tries)", Stage.LAST),
     (r"dateline:\{\d+\}:category:.+", Stage.DERIVED),

@@ -58,6 +58,11 @@ SOURCES_POLLS = "dateline:{0}:sources:polls"
 # ms from when on it may be asked, and `f`, source id → ms until when its claim holds · ingest.
 SOURCES_HOSTS = "dateline:{0}:sources:hosts"
 
+# dateline:{0}:categories:created · hash · permanent, one field a source that created a category or
+# could not (id of a polled source, else the source URI of its articles → JSON, see
+# create_categories.lua); at most one a category, and 10,000 · append → API, CLI.
+CATEGORIES_CREATED = "dateline:{0}:categories:created"
+
 # dateline:{0}:views · hash · permanent, one field a view (name → JSON) · API, CLI → all.
 VIEWS = "dateline:{0}:views"
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from service.errors import StartFailed, Unavailable
 from service.logs import Throttle
 from service.process import sleep
-from service.settings import Settings
+from service.settings import MAX_CATEGORIES_PER_SOURCE, Settings
 from service.storage import keys
 from service.storage.articles import Articles
 from service.storage.category_index import CategoryIndex
+from service.storage.category_limit import CategoryLimit
 from service.storage.client import check_server, connect, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
@@ -44,6 +45,7 @@ class Store:
 
     client: Client
     articles: Articles
+    category_limit: CategoryLimit
     event_stream: EventStream
     category_index: CategoryIndex
     rendered_pages: RenderedPages
@@ -94,7 +96,9 @@ async def open_store(
     try:
         if check:
             await _check(client, settings, stop)
-        yield of_client(client, shards=settings.shards)
+        yield of_client(
+            client, shards=settings.shards, max_categories=settings.max_categories_per_source
+        )
     finally:
         await client.aclose()
 
@@ -122,11 +126,19 @@ async def _check(client: Client, settings: Settings, stop: asyncio.Event | None)
             return
 
 
-def of_client(client: Client, *, shards: int) -> Store:
-    """A Store on an open client; the caller closes the client."""
+def of_client(
+    client: Client, *, shards: int, max_categories: int = MAX_CATEGORIES_PER_SOURCE
+) -> Store:
+    """A Store on an open client; the caller closes the client.
+
+    Args:
+        max_categories: most categories that one source may create.
+    """
+    category_limit = CategoryLimit(client, shards=shards, limit=max_categories)
     return Store(
         client=client,
-        articles=Articles(client, shards=shards),
+        articles=Articles(client, shards=shards, category_limit=category_limit),
+        category_limit=category_limit,
         event_stream=EventStream(client, shards=shards),
         category_index=CategoryIndex(client, shards=shards),
         rendered_pages=RenderedPages(client, shards=shards),

@@ -11,11 +11,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 
 import orjson
 
 from service.articles.article import Article, Draft, Entry
+from service.articles.category_creator import OPERATOR, CategoryCreator, free_paths
+from service.articles.encoded import EncodedArticle
+from service.articles.text import without_forbidden
 from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
 from service.manage import sources
 from service.settings import Settings
@@ -91,6 +96,7 @@ class Importer:
         self._client = client
         self._now = now
         self._category = category
+        self._free_categories = free_paths([category])
         self.summary = Summary()
 
     async def take(self, target: str, *, progress: Callable[[float], None]) -> None:
@@ -162,15 +168,26 @@ class Importer:
         if drafts and drafts[0][1].source == FILE_SOURCE:
             drafts = await self._apart(document, drafts, name)
         encoded = encoder(document)
+        # Documents that do not name their origin share one source: each file counts for itself.
+        counted_for = "" if url else f"{FILE_SOURCE}:{without_forbidden(name)}"
+        theirs = CategoryCreator(name=counted_for, free=self._free_categories)
         for at in range(0, len(drafts), CHUNK):
             now = self._now()
-            chunk = [
-                encoded(entry, draft).with_history(entry, now=now)
-                for entry, draft in drafts[at : at + CHUNK]
-            ]
-            for receipt in await self._store.articles.append(chunk, now=now):
-                self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
+            chunk = drafts[at : at + CHUNK]
+            for is_exported, group in groupby(chunk, lambda pair: bool(pair[0].source and not url)):
+                # An export names categories that an archive of the operator's had already.
+                creator = OPERATOR if is_exported else theirs
+                articles = [
+                    encoded(entry, draft).with_history(entry, now=now) for entry, draft in group
+                ]
+                await self._append_articles(articles, creator, now)
             progress(len(chunk) / len(drafts))
+
+    async def _append_articles(
+        self, articles: Sequence[EncodedArticle], creator: CategoryCreator, now: datetime
+    ) -> None:
+        for receipt in await self._store.articles.append(articles, now=now, creator=creator):
+            self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
 
     async def _apart(self, document: Document, drafts: Drafts, name: str) -> Drafts:
         """The drafts; with other ids if articles with these ids are stored that are not earlier

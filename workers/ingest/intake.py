@@ -50,9 +50,10 @@ class Intake:
             ParseFailed: the parser process broke off; articles before that were appended.
         """
         counts: Counter[str] = Counter()
+        creator = source.category_creator
 
         async def append(articles: list[EncodedArticle]) -> None:
-            receipts = await self._store.articles.append(articles, now=self._now())
+            receipts = await self._store.articles.append(articles, now=self._now(), creator=creator)
             counts.update(receipt.status for receipt in receipts)
 
         job = ParseJob(

@@ -13,6 +13,7 @@ from multidict import MultiMapping
 
 from service.articles import categories, input, times
 from service.articles.article import Article, Draft
+from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.compose import compose
 from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound, NotPermitted
@@ -54,7 +55,11 @@ async def publish(request: web.Request) -> web.StreamResponse:
         raise drafts[0]
     accepted = [draft for draft in drafts if isinstance(draft, Draft)]
     receipts = await request.app[STORE].articles.append(
-        accepted, now=request.app[CLOCK](), revive=True
+        accepted,
+        now=request.app[CLOCK](),
+        revive=True,
+        # An article outside of the token's categories could not be sent again with it.
+        creator=CategoryCreator(free=free_paths(request[CALLER].categories)),
     )
     if single:
         status = 201 if receipts[0].status == "created" else 200

@@ -59,6 +59,7 @@ async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Met
     for name, read in (
         ("articles", lambda: _of_articles(store)),
         ("faults", lambda: _of_faults(store, now)),
+        ("sources", lambda: _of_sources(store)),
         ("streams", lambda: _of_streams(store)),
         ("counters", lambda: _of_workers(store)),
     ):
@@ -78,6 +79,12 @@ async def _of_faults(store: Store, now: datetime) -> list[Metric]:
         GaugeMetricFamily("dateline_dead_events", "Events that no try could process.", dead),
         GaugeMetricFamily("dateline_faults", listed, faults),
     ]
+
+
+async def _of_sources(store: Store) -> list[Metric]:
+    count = sum(bool(each.refused) for each in (await store.category_limit.all()).values())
+    text = "Sources that may create no more categories."
+    return [GaugeMetricFamily("dateline_sources_at_category_limit", text, count)]
 
 
 async def _of_streams(store: Store) -> list[Metric]:

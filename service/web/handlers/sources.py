@@ -21,7 +21,8 @@ async def add_source(request: web.Request) -> web.StreamResponse:
 
 async def list_sources(request: web.Request) -> web.StreamResponse:
     """GET: all sources, without the state of their polls."""
-    return json_response([source.to_public() for source in await request.app[STORE].sources.all()])
+    store = request.app[STORE]
+    return json_response(await sources.with_categories(store, await store.sources.all()))
 
 
 async def export_sources(request: web.Request) -> web.StreamResponse:
