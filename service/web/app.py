@@ -16,6 +16,7 @@ from service.feeds.formats import FORMATS
 from service.process import open_file_limit, sleep, stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
+from service.storage.heartbeat import Heartbeat
 from service.storage.store import open_store
 from service.web.request import body, problems
 from service.web.request.keys import (
@@ -24,6 +25,7 @@ from service.web.request.keys import (
     EVENTS,
     PAGE_LOADER,
     READINESS,
+    REDIS_WATCH,
     SETTINGS,
     STOP,
     STORE,
@@ -37,6 +39,7 @@ from service.web.serving.limits import limits_of
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
+from service.web.serving.redis_watch import RedisWatch
 from service.web.serving.request_cache import CachingConnection
 from service.web.serving.response import PreparedResponse, add_common_headers
 from service.web.serving.token_cache import TokenCache
@@ -165,12 +168,13 @@ def _no_room() -> web.Response:
 @asynccontextmanager
 async def _resources(app: web.Application, *, token: str) -> AsyncIterator[None]:
     settings = app[SETTINGS]
-    async with open_store(settings, check=False) as store:
+    async with open_store(settings, check=False) as store, Heartbeat(settings) as heartbeat:
         page_loader = PageLoader(store, settings, now=app[CLOCK])
         app[STORE], app[PAGE_LOADER] = store, page_loader
         app[CACHE] = PageCache(
             page_loader.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
         )
+        app[REDIS_WATCH] = RedisWatch(heartbeat)
         app[READINESS] = Readiness(store, now=app[CLOCK])
         app[EVENTS] = Broadcast(
             store.event_stream, report=lambda exc: _report(app, "server events", exc)
@@ -189,6 +193,8 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
     async with stopping_group(app[STOP]) as group:
         group.create_task(_listen(app, stop))
         group.create_task(app[TOKENS].run())
+        group.create_task(app[REDIS_WATCH].run(stop))
+        group.create_task(app[REDIS_WATCH].end_waiting(stop))
         for shard in range(app[STORE].event_stream.shards):
             group.create_task(app[EVENTS].run(shard, stop))
         yield

@@ -16,6 +16,7 @@ from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
+from service.web.serving.redis_watch import RedisWatch
 from service.web.serving.token_cache import TokenCache
 
 SETTINGS = web.AppKey("settings", Settings)
@@ -25,6 +26,7 @@ CACHE = web.AppKey("cache", PageCache)
 READINESS = web.AppKey("readiness", Readiness)
 STOP = web.AppKey("stop", asyncio.Event)
 EVENTS = web.AppKey("events", Broadcast)
+REDIS_WATCH = web.AppKey("redis_watch", RedisWatch)
 TOKENS = web.AppKey("tokens", TokenCache)
 CALLER = web.RequestKey("caller", Token)
 """The token of a request that needs one."""

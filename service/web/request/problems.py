@@ -30,7 +30,7 @@ from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.web.html import render
 from service.web.request.body import check_length
-from service.web.request.keys import SETTINGS
+from service.web.request.keys import REDIS_WATCH, SETTINGS
 from service.web.serving.page_loader import HTML_HEADERS
 from service.web.serving.response import add_common_headers
 
@@ -99,8 +99,10 @@ def middleware(settings: Settings) -> Any:
         try:
             # For every path: do not wait for a body that is too large.
             check_length(request, max_bytes=settings.api_max_bytes)
+            watch = request.app[REDIS_WATCH]
             with redis_errors_as_unavailable():
-                return await handler(request)
+                async with watch.bounded(lambda: bool(request.writer.output_size)):
+                    return await handler(request)
         except DatelineError as exc:
             if isinstance(exc, Unavailable):
                 logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})

@@ -1,0 +1,48 @@
+"""A heartbeat: does Redis answer at all?
+
+It has a connection of its own, so that no other command and no full pool delays it: a Redis that
+is only slow answers it in turn, as soon as it has done what came before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from service.settings import Settings
+from service.storage.client import connect
+
+
+class Heartbeat:
+    """Asks Redis for a sign of life; an asynchronous context manager that closes its
+    connection."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._client = connect(settings.redis_url, shards=settings.shards, retries=0)
+
+    async def is_silent(self, *, within_s: float) -> bool:
+        """Whether nothing comes back within this time. An error or a refused connection is an
+        answer: commands end by themselves then."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self._client.ping()
+        except (TimeoutError, RedisTimeoutError):
+            return True
+        except RedisError:
+            return False
+        return False
+
+    async def __aenter__(self) -> Self:
+        """Nothing is opened before the first sign of life is asked for."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:  # fmt: skip
+        """Close the connection."""
+        await self._client.aclose()
