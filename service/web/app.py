@@ -22,6 +22,7 @@ from service.web.request import body, problems
 from service.web.request.keys import (
     CACHE,
     CLOCK,
+    CONNECTIONS,
     EVENTS,
     PAGE_LOADER,
     READINESS,
@@ -34,6 +35,7 @@ from service.web.request.keys import (
 )
 from service.web.routes import ROUTES
 from service.web.serving.address_limit import AddressLimit
+from service.web.serving.connections import Connections
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.limits import limits_of
 from service.web.serving.page_cache import PageCache
@@ -79,6 +81,11 @@ def create_app(
     app[SETTINGS], app[CLOCK] = settings, now
     app[STOP] = stop or asyncio.Event()
     limits = limits_of(settings, open_files=open_file_limit())
+    app[CONNECTIONS] = Connections(
+        total=limits.connections,
+        per_address=limits.connections_per_address,
+        trusted=settings.trusted_proxies,
+    )
     app[STREAMS] = AddressLimit(total=limits.streams, per_address=limits.streams_per_address)
     app.cleanup_ctx.append(partial(_resources, token=token))
     app.cleanup_ctx.append(_listening_to_changes)

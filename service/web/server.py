@@ -16,10 +16,8 @@ from service.manage import tokens
 from service.settings import Settings
 from service.storage.store import open_store
 from service.web.app import create_app, serve_hot, utc_now
-from service.web.request.keys import CACHE, EVENTS
-from service.web.serving.connections import Connections
+from service.web.request.keys import CACHE, CONNECTIONS, EVENTS
 from service.web.serving.drain import SHARE, drain
-from service.web.serving.limits import limits_of
 from service.web.serving.listening import bound_unsent
 from service.web.serving.request_cache import make_site
 from service.web.serving.slow_clients import SlowClients
@@ -44,12 +42,7 @@ async def serve(settings: Settings, *, first_token: str) -> None:
     Raises:
         StartFailed, InvalidSettings: the port is in use, or Redis cannot be reached or used.
     """
-    limits = limits_of(settings, open_files=process.raise_file_limit())
-    connections = Connections(
-        total=limits.connections,
-        per_address=limits.connections_per_address,
-        trusted=settings.trusted_proxies,
-    )
+    process.raise_file_limit()
     stop, draining = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -57,6 +50,7 @@ async def serve(settings: Settings, *, first_token: str) -> None:
         if first_token:
             await tokens.register_first(store, first_token, now=utc_now())
     app = create_app(settings, token=settings.api_token, stop=stop)
+    connections = app[CONNECTIONS]
     runner = await _set_up(app, settings, draining)
     try:
         site = await make_site(
@@ -67,7 +61,7 @@ async def serve(settings: Settings, *, first_token: str) -> None:
             backlog=BACKLOG,
         )
         await site.start()
-        shown = {"url": settings.base_url, "max_connections": limits.connections}
+        shown = {"url": settings.base_url, "max_connections": connections.total}
         logger.info("serving", extra=shown)
         process.freeze_garbage_collector()
         slow_clients = SlowClients(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,12 @@ from redis.asyncio import Redis
 
 from service.process import raise_file_limit
 from service.settings import Settings
-from service.web.serving.connections import LOOPBACK_RESERVE, Admission, Connections
+from service.web.serving.connections import (
+    LOOPBACK_RESERVE,
+    Admission,
+    Connections,
+    Refused,
+)
 from service.web.serving.limits import MOST_CONNECTIONS, Limits, limits_of
 from tests.running import Serving, serving
 from tests.waiting import wait_until, within
@@ -312,3 +318,69 @@ def test_limits_follow_from_open_files(
     assert Limits(**dict(zip(names, expected, strict=True))) == limits_of(
         settings, open_files=files
     )
+
+
+async def metrics_of(port: int) -> dict[str, float]:
+    """The metrics of a server, each with its labels as they are printed."""
+    reader, writer = await connect(
+        port, sent=b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    async with within(5):
+        text = (await reader.read()).partition(b"\r\n\r\n")[2].decode()
+    writer.close()
+    lines = [line.rpartition(" ") for line in text.splitlines() if not line.startswith("#")]
+    return {name: float(value) for name, _, value in lines}
+
+
+async def test_the_metrics_count_connections_and_refusals(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    """What is open, what streams, and what was refused, each by its reason."""
+    few = settings.model_copy(
+        update={
+            "max_connections": 6, "max_connections_per_address": 3, "events_max_streams": 2,
+            "events_max_per_address": 1, "head_timeout_s": 2,
+        }
+    )  # fmt: skip
+    async with serving(few, tmp_path) as server, contextlib.AsyncExitStack() as stack:
+
+        async def hold(count: int, source: str, sent: bytes = EVENTS) -> list[Stream]:
+            return await stack.enter_async_context(
+                holding(server.port, count, source=source, sent=sent)
+            )
+
+        before = await metrics_of(server.port)
+        assert (1, 6, 0) == (
+            before["dateline_connections"], before["dateline_connections_limit"],
+            before["dateline_event_streams"],
+        )  # fmt: skip
+        assert {0} == {value for name, value in before.items() if "_refused_total" in name}
+        streams = [await hold(1, "127.0.0.2"), await hold(2, "127.0.0.3")]
+        for reader, _ in (*streams[0], *streams[1]):
+            await reader.readuntil(b"\r\n\r\n")
+        (late,) = await hold(1, "127.0.0.4")
+        await late[0].readuntil(b"\r\n\r\n")
+        await hold(5, "127.0.0.5", sent=b"GET")
+
+        async def are_counted() -> dict[str, float] | None:
+            counted = await metrics_of(server.port)
+            slow = counted['dateline_connections_refused_total{reason="slow_head"}']
+            return counted if slow >= 1 else None
+
+        counted = await wait_until(are_counted)
+        assert isinstance(counted, dict)
+        assert 2 == counted["dateline_event_streams"]
+        refused = "dateline_event_streams_refused_total"
+        assert 1 == counted[refused + '{reason="address"}']
+        assert 1 == counted[refused + '{reason="total"}']
+        assert 2 <= counted['dateline_connections_refused_total{reason="replaced"}']
+
+
+def test_refusals_are_counted_by_their_limit() -> None:
+    """In all, or of one address; health checks beyond the limits are refused the rest."""
+    connections = Connections(total=3, per_address=2)
+    for peer in ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "127.0.0.1"):
+        busy = Held()
+        connections.admit(busy, peer)
+        connections.heard(busy)
+    assert {Refused.ADDRESS: 1, Refused.TOTAL: 2} == connections.refused

@@ -18,7 +18,7 @@ from aiohttp import web
 from service.settings import Settings
 from service.web import server
 from service.web.serving import slow_clients
-from service.web.serving.connections import Connections
+from service.web.serving.connections import Connections, Refused
 from service.web.serving.request_cache import CachingConnection, CachingSite, RequestCache
 from service.web.serving.slow_clients import SlowClients
 from tests.waiting import let_pass, wait_until, within
@@ -96,6 +96,7 @@ async def test_a_head_must_come_in_time(
     with await watched.connect(sent):
         await watched.until_left(0)
     assert [(1, 0)] == [(r.slow_heads, r.slow_readers) for r in caplog.records]  # type: ignore[attr-defined]
+    assert {Refused.SLOW_HEAD: 1} == watched.connections.refused
 
 
 async def test_a_later_head_must_come_in_time(watched: Watched) -> None:
@@ -142,6 +143,7 @@ async def test_who_takes_nothing_of_an_answer_is_cut_off(
     with await watched.connect(request, is_small=True):
         await watched.until_left(0)
     assert [(0, 1)] == [(r.slow_heads, r.slow_readers) for r in caplog.records]  # type: ignore[attr-defined]
+    assert {Refused.SLOW_READER: 1} == watched.connections.refused
 
 
 async def test_who_drips_is_cut_off(watched: Watched) -> None:

@@ -52,6 +52,7 @@ async def show_events(request: web.Request) -> web.StreamResponse:
 def _counted(streams: AddressLimit, network: str) -> Iterator[None]:
     full = streams.full(network)
     if full is not None:
+        streams.refused[full] += 1
         if _throttle.is_due():
             extra = {"limit": full.value, "last_network": network, "streams": streams.count}
             logger.warning("readers of /events are refused", extra=extra)

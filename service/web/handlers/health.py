@@ -12,7 +12,9 @@ from prometheus_client.registry import Collector
 from service.errors import Unavailable
 from service.storage.store import Store
 from service.web.request.body import json_response
-from service.web.request.keys import CACHE, CLOCK, READINESS, STORE
+from service.web.request.keys import CACHE, CLOCK, CONNECTIONS, READINESS, STORE, STREAMS
+from service.web.serving.address_limit import AddressLimit, Full
+from service.web.serving.connections import Connections, Refused
 from service.web.serving.page_cache import PageCache
 
 
@@ -32,7 +34,8 @@ async def readyz(request: web.Request) -> web.StreamResponse:
 async def metrics(request: web.Request) -> web.StreamResponse:
     """Prometheus text: the metrics of this server, and the counters of the workers in Redis."""
     app = request.app
-    families = await _metrics(app[STORE], app[CACHE], now=app[CLOCK]())
+    families = _connections(app[CONNECTIONS], app[STREAMS])
+    families += await _metrics(app[STORE], app[CACHE], now=app[CLOCK]())
     registry = CollectorRegistry()
     registry.register(_Fixed(families))
     return web.Response(
@@ -47,6 +50,29 @@ class _Fixed(Collector):
     def collect(self) -> list[Metric]:
         """Return the metrics that were read for this request."""
         return self._metrics
+
+
+def _connections(connections: Connections, streams: AddressLimit) -> list[Metric]:
+    """The connections of this server: those that are open, and those that it refused."""
+    refused = CounterMetricFamily(
+        "dateline_connections_refused", "Connections refused or cut off.", labels=["reason"]
+    )
+    for reason in Refused:
+        refused.add_metric([reason], connections.refused[reason])
+    refused_streams = CounterMetricFamily(
+        "dateline_event_streams_refused", "Readers of /events refused.", labels=["reason"]
+    )
+    for full in Full:
+        refused_streams.add_metric([full.name.lower()], streams.refused[full])
+    return [
+        GaugeMetricFamily("dateline_connections", "Open connections.", len(connections)),
+        GaugeMetricFamily(
+            "dateline_connections_limit", "Most connections at a time.", connections.total
+        ),
+        refused,
+        GaugeMetricFamily("dateline_event_streams", "Readers of /events.", streams.count),
+        refused_streams,
+    ]
 
 
 async def _metrics(store: Store, cache: PageCache, *, now: datetime) -> list[Metric]:

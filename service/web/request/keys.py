@@ -12,6 +12,7 @@ from service.settings import Settings
 from service.storage.store import Store
 from service.tokens.token import Token
 from service.web.serving.address_limit import AddressLimit
+from service.web.serving.connections import Connections
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
@@ -30,5 +31,6 @@ REDIS_WATCH = web.AppKey("redis_watch", RedisWatch)
 TOKENS = web.AppKey("tokens", TokenCache)
 CALLER = web.RequestKey("caller", Token)
 """The token of a request that needs one."""
+CONNECTIONS = web.AppKey("connections", Connections)
 STREAMS = web.AppKey("streams", AddressLimit)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

@@ -29,6 +29,8 @@ class AddressLimit:
         self.total = total
         self.per_address = per_address
         self.count = 0
+        self.refused: Counter[Full] = Counter()
+        """How many were refused since the start, by limit; the code that refuses them counts."""
         self._of_network: Counter[str] = Counter()
 
     def full(self, network: str) -> Full | None:

@@ -16,8 +16,9 @@ import heapq
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Protocol
 
 from service.addresses import Network, is_in, network_of, parse_address
@@ -80,6 +81,24 @@ class Admission(Enum):
     NONE = "closed"
 
 
+class Refused(StrEnum):
+    """Why a connection was refused or cut off; the values are labels of a metric."""
+
+    TOTAL = "total"
+    """New, and refused: there are as many as there may be."""
+    ADDRESS = "address"
+    """New, and refused: its address has as many as one may have."""
+    REPLACED = "replaced"
+    """It did nothing, and gave way to a new one."""
+    SLOW_HEAD = "slow_head"
+    """It did not send the head of a request in time."""
+    SLOW_READER = "slow_reader"
+    """It did not take what was sent to it in time."""
+
+
+_REFUSED = {Full.TOTAL: Refused.TOTAL, Full.ADDRESS: Refused.ADDRESS}
+
+
 class Connections:
     """Every open connection, by its address.
 
@@ -90,6 +109,7 @@ class Connections:
     """
 
     def __init__(self, *, total: int, per_address: int, trusted: Sequence[Network] = ()) -> None:
+        self.total = total
         self._limit = AddressLimit(total=total, per_address=per_address)
         self._trusted = trusted
         self._network_of: dict[Connection, str] = {}
@@ -99,6 +119,8 @@ class Connections:
         self._reserved: set[Connection] = set()
         self._next_look = dict.fromkeys(Full, 0.0)
         """Of each limit: who has reached its own must not keep others from finding room."""
+        self.refused: Counter[Refused] = Counter()
+        """How many were refused or cut off since the start, by reason."""
         self._refusals = {full: _Refusals() for full in Full}
 
     def __len__(self) -> int:
@@ -121,6 +143,7 @@ class Connections:
             has_room = self._make_room(full, network if full is Full.ADDRESS else None)
             self._refusals[full].log(full, peer, replaced=has_room, count=len(self))
             if not has_room:
+                self.refused[_REFUSED[full]] += 1
                 return self._admit_beyond(connection, peer)
         self._limit.add(network)
         self._network_of[connection] = network
@@ -152,6 +175,7 @@ class Connections:
         for connection in leaving:
             self.release(connection)
             connection.cut_off()
+            self.refused[Refused.REPLACED] += 1
         return bool(leaving)
 
     def _idle_longest(self, full: Full, network: str | None) -> list[Connection]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from service.logs import Throttle
 from service.process import sleep
-from service.web.serving.connections import Connection, Connections
+from service.web.serving.connections import Connection, Connections, Refused
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +86,7 @@ class SlowClients:
         """Cut a slow one off; its mark if it has something left to take."""
         if connection.head_since and now - connection.head_since > self._head_timeout_s:
             self._slow_heads += 1
+            self._connections.refused[Refused.SLOW_HEAD] += 1
             connection.cut_off()
             return None
         unsent = connection.unsent_bytes()
@@ -99,6 +100,7 @@ class SlowClients:
         )
         if mark is not None and _taken_bytes(mark, latest) < MIN_SENT_BYTES:
             self._slow_readers += 1
+            self._connections.refused[Refused.SLOW_READER] += 1
             connection.cut_off()
             return None
         return latest
