@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -28,6 +28,11 @@ from service.settings import Settings
 
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
 DENIED = "denied"
+# Of a request to subscribe or unsubscribe (5.1); others are ignored.
+PARAMETERS = (
+    "hub.mode", "hub.callback", "hub.topic", "hub.secret", "hub.lease_seconds",
+    "hub.signature_method",
+)  # fmt: skip
 MAX_FIELDS = 1_000
 # Ten days; an hour and thirty days if less or more is asked for.
 LEASE_S, MIN_LEASE_S, MAX_LEASE_S = 864_000, 3_600, 2_592_000
@@ -160,6 +165,22 @@ def form_of(body: bytes) -> list[tuple[str, str]]:
     except ValueError as exc:
         reason = f"must be application/x-www-form-urlencoded in UTF-8: {exc}"
         raise InvalidInput("body", f"{len(body)} bytes", reason) from exc
+
+
+def single_values(form: Sequence[tuple[str, str]], names: Collection[str]) -> dict[str, str]:
+    """The values of those parameters that a form has.
+
+    Raises:
+        InvalidInput: one of them occurs several times. Which one counts differs between libraries,
+            so that a proxy that checks one could pass another.
+    """
+    values: dict[str, str] = {}
+    for name, value in form:
+        if name in names and name in values:
+            # The value may be a secret.
+            raise InvalidInput(name, "…", "is given several times: give it once")
+        values[name] = value
+    return values
 
 
 def parse_request(form: Mapping[str, str], *, settings: Settings) -> SubscriptionRequest:

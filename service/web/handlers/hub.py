@@ -33,11 +33,10 @@ async def take(request: web.Request) -> web.StreamResponse:
     if named not in _FORMS:
         raise web.HTTPUnsupportedMediaType(text=f"must be {_FORMS[0]}, not {named[:100]!r}")
     form = hub.form_of(body)
-    # The first value of each name counts.
-    fields = dict(reversed(form))
-    if fields.get("hub.mode") == hub.PUBLISH:
+    if hub.single_values(form, ["hub.mode"]).get("hub.mode") == hub.PUBLISH:
         topics = [value for name, value in form if name in ("hub.topic", "hub.url") and value]
         return _publish(topics, request.app[SETTINGS])
+    fields = hub.single_values(form, hub.PARAMETERS)
     return await _ask(request, hub.parse_request(fields, settings=request.app[SETTINGS]))
 
 
