@@ -43,7 +43,7 @@ from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
 from service.web.serving.redis_watch import RedisWatch
 from service.web.serving.request_cache import CachingConnection
-from service.web.serving.response import PreparedResponse, add_common_headers
+from service.web.serving.response import PreparedResponse, add_common_headers, closing
 from service.web.serving.token_cache import TokenCache
 
 logger = logging.getLogger(__name__)
@@ -91,9 +91,9 @@ def create_app(
     app.cleanup_ctx.append(_listening_to_changes)
     app.on_response_prepare.append(_sign)
     app.on_shutdown.append(_end_events)
-    invited = {"expect_handler": problems.handle_expect}
+    held = {"expect_handler": problems.hold_expectation}
     app.add_routes(
-        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, **invited})
+        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, **held})
         for route in ROUTES
     )
     return app
@@ -109,7 +109,7 @@ async def _sign(_: web.Request, response: web.StreamResponse) -> None:
 
 
 def serve_hot(
-    cache: PageCache,
+    app: web.Application,
     handle: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     *,
     draining: asyncio.Event,
@@ -122,16 +122,16 @@ def serve_hot(
     """
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if not problems.is_expectation_known(request):
-            # Paths without a handler would be answered by aiohttp, which cannot encode all values.
-            return problems.refused_expectation()
+        refusal = await problems.refused_expectation(request, app)
+        if refusal is not None:
+            return refusal
         if request.protocol.writing_paused:
             # Answers to requests that were sent ahead would fill the memory.
             await request.writer.drain()
         connection = request.protocol if isinstance(request.protocol, CachingConnection) else None
         if connection and connection.is_for_health and request.path not in HEALTH_PATHS:
             return _no_room()
-        ready = None if draining.is_set() else _hot_answer(cache, request, connection)
+        ready = None if draining.is_set() else _hot_answer(app[CACHE], request, connection)
         if ready:
             return ready
         try:
@@ -140,7 +140,7 @@ def serve_hot(
             if draining.is_set():
                 redirect.force_close()
             raise
-        return _closing(response) if draining.is_set() else response
+        return closing(response) if draining.is_set() else response
 
     return answer
 
@@ -156,13 +156,6 @@ def _hot_answer(
     if hot and connection and isinstance(ready, PreparedResponse):
         connection.remember(hot, ready)
     return ready
-
-
-def _closing(response: web.StreamResponse) -> web.StreamResponse:
-    """The same answer, after which the connection is closed."""
-    closing = response.plain() if isinstance(response, PreparedResponse) else response
-    closing.force_close()
-    return closing
 
 
 def _no_room() -> web.Response:

@@ -95,7 +95,7 @@ async def _set_up(
     # aiohttp reads this attribute at each new connection.
     assert runner.server is not None  # noqa: S101 -- setup() makes it
     handle = runner.server.request_handler
-    runner.server.request_handler = serve_hot(app[CACHE], handle, draining=draining)
+    runner.server.request_handler = serve_hot(app, handle, draining=draining)
     return runner
 
 

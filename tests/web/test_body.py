@@ -24,7 +24,7 @@ from service.storage.store import Store
 from service.web.app import create_app
 from service.web.routes import ROUTES
 from tests.conftest import AUTH, TOKEN, Clock
-from tests.running import serving
+from tests.running import Serving, serving
 from tests.waiting import within
 
 Client = TestClient[Any, Any]
@@ -127,9 +127,9 @@ async def server(settings: Settings, store: Store, clock: Clock) -> AsyncIterato
         yield opened
 
 
-async def answer_to(server: TestServer, head: str, body: bytes = b"") -> bytes:
+async def answer_to(server: TestServer | Serving, head: str, body: bytes = b"") -> bytes:
     """The bytes received up to the head of the first response that is not 100 Continue."""
-    reader, writer = await asyncio.open_connection(server.host, server.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"{head}\r\nHost: x\r\n\r\n".encode() + body)
     found = b""
     async with within(10):
@@ -164,6 +164,44 @@ async def test_who_asks_before_sending_is_told_at_once(server: TestServer) -> No
         server, "POST /api/v1/articles HTTP/1.1\r\nExpect: tea\r\nContent-Length: 1"
     )
     assert found.startswith(b"HTTP/1.1 417 ")
+
+
+HEAD = "HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 5"
+UNINVITED = [
+    ("POST", "/api/v1/articles", "", 401),
+    ("POST", "/api/v1/articles", "Authorization: Bearer not-a-token-of-this-site", 401),
+    ("POST", "/api/v1/articles", f"Authorization: Bearer {TOKEN}\r\nContent-Encoding: br", 415),
+    ("POST", "/api/v1/articles", f"Authorization: Bearer {TOKEN}\r\nContent-Type: a/b", 415),
+    ("POST", "/api/v1/sources", "", 401),
+    ("PATCH", "/api/v1/webhooks/x", "", 401),
+    ("PUT", "/api/v1/views/x", "", 401),
+    ("DELETE", "/api/v1/tokens/x", "", 401),
+    ("POST", "/websub/x", "", 410),
+    ("GET", "/robots.txt", "", 200),
+    ("POST", "/nothing", "", 404),
+    ("PUT", "/feeds.opml", "", 405),
+    ("POST", "/api/nothing", "", 404),
+]
+
+
+async def test_a_body_is_invited_by_the_handler_that_wants_it(
+    settings: Settings, redis: Redis, tmp_path: Path
+) -> None:
+    """`Expect: 100-continue` is answered 100 after all that the head can be refused for, by a final
+    answer else, which closes the connection: the body may follow (RFC 9110 10.1.1)."""
+    known = settings.model_copy(update={"api_token": TOKEN})
+    async with serving(known, tmp_path) as process:
+        for method, path, header, status in UNINVITED:
+            head = f"{method} {path} {HEAD}" + (f"\r\n{header}" if header else "")
+            found = await answer_to(process, head)
+            assert found.startswith(f"HTTP/1.1 {status} ".encode()), (head, found)
+            assert b"\r\nconnection: close\r\n" in found.lower(), (head, found)
+            assert b"\r\nx-content-type-options: nosniff\r\n" in found.lower() or status < 400
+        form = b"hub.mode=publish&hub.topic=http://news.example/feeds/all.rss"
+        head = f"POST /hub {HEAD.replace(': 5', f': {len(form)}')}"
+        found = await answer_to(process, head, form)
+        assert found.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 202 ")
+        assert b"connection: close" not in found.lower()
 
 
 async def test_the_hub_takes_small_forms_alone(server: TestServer) -> None:

@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from service.decoding import Bomb, Decoder, Undecodable
 from service.errors import InvalidInput
-from service.web.request.keys import SETTINGS
+from service.web.request.keys import INVITED, SETTINGS
 
 LINGER_S = 2.0
 """How long the rest of a refused body is read, so that its sender can receive the response."""
@@ -59,9 +59,31 @@ async def read_body(request: web.Request, *, max_bytes: int = 0, takes_gzip: boo
             text=f"Content-Encoding {shown!r} is not accepted here: use {accepted}",
             headers={hdrs.ACCEPT_ENCODING: "gzip" if takes_gzip else "identity"},
         )
+    if is_invitation_awaited(request):
+        await _invite(request)
     async with asyncio.timeout(settings.body_timeout_s):
         body = await request.clone(client_max_size=max_bytes).read()
     return await asyncio.to_thread(_unpacked, body, max_bytes) if codings else body
+
+
+def is_invitation_awaited(request: web.BaseRequest) -> bool:
+    """Whether a body is held back until `Expect: 100-continue` is answered."""
+    expectation = request.headers.get(hdrs.EXPECT, "").lower()
+    return (
+        expectation == "100-continue"
+        and request.version >= HttpVersion11
+        and request.body_exists
+        and not request.get(INVITED)
+    )
+
+
+async def _invite(request: web.Request) -> None:
+    """Answer 100: the body is wanted, after all that its head can be refused for."""
+    request[INVITED] = True
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    # This is not the response yet: nothing must find that its head was sent.
+    request.writer.output_size = 0
+    await request.writer.drain()
 
 
 def check_length(request: web.BaseRequest, *, max_bytes: int) -> None:

@@ -32,5 +32,7 @@ TOKENS = web.AppKey("tokens", TokenCache)
 CALLER = web.RequestKey("caller", Token)
 """The token of a request that needs one."""
 CONNECTIONS = web.AppKey("connections", Connections)
+INVITED = web.RequestKey("invited", bool)
+"""Whether `Expect: 100-continue` was answered: the body is on its way."""
 STREAMS = web.AppKey("streams", AddressLimit)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

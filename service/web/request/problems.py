@@ -12,7 +12,6 @@ from typing import Any
 
 import orjson
 from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
@@ -29,10 +28,10 @@ from service.feeds.head import HUB_PATH
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.web.html import render
-from service.web.request.body import check_length
+from service.web.request.body import check_length, is_invitation_awaited
 from service.web.request.keys import REDIS_WATCH, SETTINGS
 from service.web.serving.page_loader import HTML_HEADERS
-from service.web.serving.response import add_common_headers
+from service.web.serving.response import add_common_headers, closing
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +101,7 @@ def middleware(settings: Settings) -> Any:
             watch = request.app[REDIS_WATCH]
             with redis_errors_as_unavailable():
                 async with watch.bounded(lambda: bool(request.writer.output_size)):
-                    return await handler(request)
+                    return _closing_uninvited(request, await handler(request))
         except DatelineError as exc:
             if isinstance(exc, Unavailable):
                 logger.warning("answered 503", extra={"path": _shown(request), "reason": str(exc)})
@@ -123,38 +122,47 @@ def middleware(settings: Settings) -> Any:
         except Exception:  # The outermost handler: a bug costs one request, not the server.
             logger.exception("a request failed", extra={"path": _shown(request)})
             members = problem(500, "an internal error; the operator's log has it")
-        return _response(request, members, headers, settings)
+        return _closing_uninvited(request, _response(request, members, headers, settings))
 
     return answer_errors
 
 
-async def handle_expect(request: web.Request) -> web.StreamResponse | None:
-    """Answer `Expect: 100-continue`: with 413 instead if the body is too large."""
-    settings = request.app[SETTINGS]
+async def hold_expectation(request: web.Request) -> web.StreamResponse | None:
+    """Leave `Expect: 100-continue` unanswered: the handler that reads the body answers it, once
+    the request is authorized (`read_body`). Other values are refused."""
+    return await refused_expectation(request, request.app)
+
+
+async def refused_expectation(
+    request: web.BaseRequest, app: web.Application
+) -> web.StreamResponse | None:
+    """The answer to a request with `Expect` that no handler would get, and to which aiohttp would
+    answer itself: 417 for what is not known, 413, 404 and 405; it closes the connection. None for
+    other requests."""
+    expectation = request.headers.get(hdrs.EXPECT, "")
+    if not expectation or not isinstance(request, web.Request):
+        return None
+    settings = app[SETTINGS]
     try:
-        check_length(request, max_bytes=settings.api_max_bytes)
-        if not is_expectation_known(request):
+        if expectation.lower() != "100-continue":
             raise web.HTTPExpectationFailed(text="Expect: only 100-continue is known")
+        check_length(request, max_bytes=settings.api_max_bytes)
+        refusal = (await app.router.resolve(request)).http_exception
+        if refusal is None:
+            return None
     except HTTPException as exc:
-        members, headers = _of_http(exc, request)
-        return _response(request, members, headers, settings)
-    if request.version == HttpVersion11:
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        # This is not the response yet: `_response` must not find that its head was sent.
-        request.writer.output_size = 0
-    return None
-
-
-def is_expectation_known(request: web.BaseRequest) -> bool:
-    """Whether an `Expect` header, if there is one, is one that HTTP/1.1 defines."""
-    return request.headers.get(hdrs.EXPECT, "100-continue").lower() in ("100-continue", "")
-
-
-def refused_expectation() -> web.Response:
-    """417 as plain text, for what is answered before routing; it closes the connection."""
-    response = web.Response(status=417, text="Expect: only 100-continue is known\n")
+        refusal = exc
+    members, headers = _of_http(refusal, request)
+    response = _response(request, members, headers, settings)
     add_common_headers(response.headers)
     response.force_close()
+    return response
+
+
+def _closing_uninvited(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """The response; it closes the connection if the body was not asked for and may follow."""
+    if is_invitation_awaited(request) and not response.prepared:
+        return closing(response)
     return response
 
 

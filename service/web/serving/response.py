@@ -277,3 +277,10 @@ class PreparedPage:
         if coding != "identity":
             headers["Content-Encoding"] = coding
         return headers
+
+
+def closing(response: web.StreamResponse) -> web.StreamResponse:
+    """The same answer, after which the connection is closed."""
+    plain = response.plain() if isinstance(response, PreparedResponse) else response
+    plain.force_close()
+    return plain
