@@ -21,7 +21,7 @@ from service.process import end_within, raise_file_limit
 from service.settings import Settings
 from service.storage.store import Store
 from tests.running import ROOT, serving
-from tests.waiting import within
+from tests.waiting import wait_until, within
 from workers import runtime, schedule
 
 
@@ -203,18 +203,26 @@ _PLANTED = {
     "ingest": "dateline:{0}:sources:due",
 }
 
+# A key that it makes when it begins to work.
+_AT_WORK = {
+    "aggregate": "dateline:{0}:events",
+    "deliver": "dateline:{0}:deliverers",
+    "ingest": "dateline:{0}:pushes",
+}
+
 
 @pytest.mark.parametrize("role", _PLANTED)
 async def test_a_role_that_cannot_work_ends(
     role: str, settings: Settings, store: Store, redis: Redis, tmp_path: Path
 ) -> None:
     """A loop of it fails; the process does not sit there without a lease, a log line or work."""
-    await redis.set(_PLANTED[role], "planted")
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "workers", "work", role,
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=tmp_path,
         env={**os.environ, **settings.to_env(), "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
+    await wait_until(lambda: redis.exists(_AT_WORK[role]), timeout_s=20)
+    await redis.set(_PLANTED[role], "planted")
     async with within(25):
         out, _ = await process.communicate()
     await redis.delete(_PLANTED[role])

@@ -19,6 +19,7 @@ from service import logs
 from service.articles.text import printable
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
+from service.storage import role_keys
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
 from workers import runtime
@@ -59,7 +60,8 @@ def work(roles: tuple[str, ...]) -> None:
 async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
     stop = runtime.stop_at_signals()
     warn_of_open_networks(settings)
-    async with open_store(settings, stop=stop) as store:
+    needed = role_keys.of_roles(roles, shards=settings.shards)
+    async with open_store(settings, stop=stop, role_keys=needed) as store:
         makers = [make for role in roles for make in ROLES[role]]
         loops = [make(store, settings, now=runtime.now).run for make in makers]
         await runtime.run(loops, stop, drain_s=settings.drain_s)

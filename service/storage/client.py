@@ -64,6 +64,9 @@ FAULTS = {
     "UNBLOCKED": "",  # a blocking read on a server that was demoted, or whose stream was deleted
     "WRONGPASS": _WRONG_LOGIN,
 }
+# Of a key that the caller names, since the reply does not: `wrong_type_as_unavailable`. Elsewhere
+# WRONGTYPE costs the one thing whose key it is (docs/reliability.md).
+WRONG_TYPE = "something else wrote it: rename it in Redis (RENAME), or delete it"
 # Redis before 7 wraps errors of a script: `ERR Error running script …: -OOM command not allowed …`;
 # redis-py those of a pipeline: `Command # 2 (…) of pipeline caused error: ('OOM command …',)`.
 _WRAPPED = re.compile(
@@ -154,6 +157,23 @@ def redis_errors_as_unavailable() -> Iterator[None]:
         if not all(faults):
             raise
         raise next(filter(None, faults)) from group
+
+
+@contextmanager
+def wrong_type_as_unavailable(*names: str) -> Iterator[None]:
+    """Raise Unavailable with advice where one of these keys, which are all that is used inside,
+    has a type that dateline did not give it."""
+    try:
+        yield
+    except ResponseError as exc:
+        if "WRONGTYPE" not in str(exc):
+            raise
+        raise of_wrong_type(" or ".join(names)) from exc
+
+
+def of_wrong_type(what: str) -> Unavailable:
+    """The lasting fault of a key that holds something else."""
+    return Unavailable(f"Redis has another type of value in {what}", advice=WRONG_TYPE)
 
 
 def leaves_of(exc: BaseException) -> list[BaseException]:

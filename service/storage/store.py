@@ -28,6 +28,7 @@ from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.rendered_pages import RenderedPages
+from service.storage.role_keys import check_types
 from service.storage.sources import Sources
 from service.storage.token_buckets import TokenBuckets
 from service.storage.tokens import Tokens
@@ -81,13 +82,18 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    settings: Settings, *, check: bool = True, stop: asyncio.Event | None = None
+    settings: Settings,
+    *,
+    check: bool = True,
+    stop: asyncio.Event | None = None,
+    role_keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Store]:
     """Open the store of these settings, and close it at the end.
 
     Args:
         stop: if given, wait until this is set for a Redis that is not ready (it loads its file, was
             demoted, is unreachable); without it, fail at once. Long-lived processes wait.
+        role_keys: keys without which the process cannot work, with their types (role_keys.py).
 
     Raises:
         StartFailed, InvalidSettings: if `check` finds an unsuitable server (`check_server`).
@@ -95,7 +101,7 @@ async def open_store(
     client = connect(settings.redis_url, shards=settings.shards)
     try:
         if check:
-            await _check(client, settings, stop)
+            await _check(client, settings, stop, role_keys or {})
         yield of_client(
             client, shards=settings.shards, max_categories=settings.max_categories_per_source
         )
@@ -103,7 +109,9 @@ async def open_store(
         await client.aclose()
 
 
-async def _check(client: Client, settings: Settings, stop: asyncio.Event | None) -> None:
+async def _check(
+    client: Client, settings: Settings, stop: asyncio.Event | None, role_keys: Mapping[str, str]
+) -> None:
     throttle = Throttle()
     is_late = False
     while True:
@@ -113,6 +121,7 @@ async def _check(client: Client, settings: Settings, stop: asyncio.Event | None)
             )
             with redis_errors_as_unavailable():
                 await migrate(client)
+                await check_types(client, role_keys)
         except Unavailable as exc:
             if stop is None or stop.is_set():
                 raise StartFailed(str(exc)) from exc

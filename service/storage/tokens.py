@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +13,7 @@ import orjson
 from service.articles.times import to_rfc3339
 from service.logs import Throttle
 from service.storage import keys
-from service.storage.client import Script, lua_script
+from service.storage.client import Script, lua_script, wrong_type_as_unavailable
 from service.storage.commands import Client
 from service.tokens.token import Token
 
@@ -27,6 +28,10 @@ for i = 1, #ARGV, 2 do
 end
 return 1
 """
+
+
+def _checked() -> AbstractContextManager[None]:
+    return wrong_type_as_unavailable(keys.TOKENS, keys.TOKENS_USED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,21 +57,25 @@ class Tokens:
 
         A call that is sent again after a lost reply finds its own token: that is no other one.
         """
-        if await self._client.hsetnx(keys.TOKENS, token.key, orjson.dumps(token.to_json())):
-            return True
+        row = orjson.dumps(token.to_json())
+        with _checked():
+            if await self._client.hsetnx(keys.TOKENS, token.key, row):
+                return True
         stored = await self._get(token.key)
         return stored is not None and stored.id == token.id
 
     async def count(self) -> int:
         """How many are kept, first tokens that were revoked included."""
-        return await self._client.hlen(keys.TOKENS)
+        with _checked():
+            return await self._client.hlen(keys.TOKENS)
 
     async def all(self) -> list[KnownToken]:
         """Every token that was not revoked, oldest first; expired ones, too."""
         pipe = self._client.pipeline(transaction=False)
         pipe.hgetall(keys.TOKENS)
         pipe.hgetall(keys.TOKENS_USED)
-        rows, used = await pipe.execute()
+        with _checked():
+            rows, used = await pipe.execute()
         known = [
             KnownToken(token=token, last_used=used.get(key, b"").decode("utf-8", "replace"))
             for key, row in rows.items()
@@ -84,19 +93,22 @@ class Tokens:
         tombstone = b""
         if token.is_first:
             tombstone = orjson.dumps(replace(token, revoked=to_rfc3339(now)).to_json())
-        reply = await self._revoke(
-            keys=[keys.TOKENS, keys.TOKENS_USED],
-            args=[token.key, token.id, int(keep_admin), to_rfc3339(now), tombstone],
-        )
+        with _checked():
+            reply = await self._revoke(
+                keys=[keys.TOKENS, keys.TOKENS_USED],
+                args=[token.key, token.id, int(keep_admin), to_rfc3339(now), tombstone],
+            )
         return bool(reply)
 
     async def note_used(self, moments: Mapping[str, datetime]) -> None:
         """Keep when tokens were last used, by their `key`."""
         args = [text for key, used in moments.items() for text in (key, to_rfc3339(used))]
-        await self._note_used(keys=[keys.TOKENS, keys.TOKENS_USED], args=args)
+        with _checked():
+            await self._note_used(keys=[keys.TOKENS, keys.TOKENS_USED], args=args)
 
     async def _get(self, key: str) -> Token | None:
-        row = await self._client.hget(keys.TOKENS, key)
+        with _checked():
+            row = await self._client.hget(keys.TOKENS, key)
         return None if row is None else self._read(key.encode(), row)
 
     def _read(self, key: bytes, row: bytes) -> Token | None:

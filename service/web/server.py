@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import signal
@@ -11,12 +12,14 @@ import socket
 from aiohttp import web
 
 from service import process
-from service.errors import StartFailed
+from service.errors import StartFailed, Unavailable
+from service.logs import Throttle
 from service.manage import tokens
 from service.settings import Settings
-from service.storage.store import open_store
+from service.storage.client import redis_errors_as_unavailable
+from service.storage.store import Store, open_store
 from service.web.app import create_app, serve_hot, utc_now
-from service.web.request.keys import CACHE, CONNECTIONS, EVENTS
+from service.web.request.keys import CACHE, CONNECTIONS, EVENTS, STORE
 from service.web.serving.drain import SHARE, drain
 from service.web.serving.listening import bound_unsent
 from service.web.serving.request_cache import make_site
@@ -28,6 +31,8 @@ BACKLOG = 1_024
 MAX_UNSENT_BYTES = 262_144
 """Of an answer in the kernel, before its client has room for it; else Linux takes 4 MB. What is not
 in the kernel is shared by all clients of a page, and shows who is slow."""
+REGISTER_EVERY_S = 2.0
+"""Between two tries to make the first token known, while Redis cannot take it."""
 IN_FLIGHT_SHARE = (process.DRAIN_SHARE - SHARE) / 2
 """Of DRAIN_S, for requests that are in flight when the rest is drained. It is waited for twice: for
 them to end by themselves, then for those that were cancelled."""
@@ -43,12 +48,11 @@ async def serve(settings: Settings, *, first_token: str) -> None:
         StartFailed, InvalidSettings: the port is in use, or Redis cannot be reached or used.
     """
     process.raise_file_limit()
-    stop, draining = asyncio.Event(), asyncio.Event()
+    stop, draining, throttle = asyncio.Event(), asyncio.Event(), Throttle()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with open_store(settings, stop=stop) as store:
-        if first_token:
-            await tokens.register_first(store, first_token, now=utc_now())
+        is_registered = not first_token or await _register(store, first_token, throttle)
     app = create_app(settings, token=settings.api_token, stop=stop)
     connections = app[CONNECTIONS]
     runner = await _set_up(app, settings, draining)
@@ -71,6 +75,8 @@ async def serve(settings: Settings, *, first_token: str) -> None:
         )
         async with process.stopping_group(stop) as group:
             group.create_task(slow_clients.run(stop))
+            if not is_registered:
+                group.create_task(_register_later(app[STORE], first_token, throttle, stop))
             await stop.wait()
         process.end_within(settings.drain_s)
         draining.set()
@@ -79,6 +85,30 @@ async def serve(settings: Settings, *, first_token: str) -> None:
     finally:
         process.end_within(settings.drain_s)
         await runner.cleanup()
+
+
+async def _register(store: Store, first_token: str, throttle: Throttle) -> bool:
+    """Make the first token known; False, with a line in the log once a minute, if Redis cannot take
+    it now. Pages are served all the same."""
+    try:
+        with redis_errors_as_unavailable():
+            await tokens.register_first(store, first_token, now=utc_now())
+    except Unavailable as exc:
+        if throttle.is_due():
+            logger.warning("the API token of the data dir is not known", extra={"reason": exc})
+        return False
+    return True
+
+
+async def _register_later(
+    store: Store, first_token: str, throttle: Throttle, stop: asyncio.Event
+) -> None:
+    is_registered = False
+    while not is_registered and not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REGISTER_EVERY_S):
+                await stop.wait()
+        is_registered = await _register(store, first_token, throttle)
 
 
 async def _set_up(

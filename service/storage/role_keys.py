@@ -1,0 +1,50 @@
+"""Keys without which a worker role cannot work, and their types.
+
+If one of them holds something else, a loop fails on it at once and at each new start. So a start
+waits until somebody has put it right, and says which key it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from service.storage import keys
+from service.storage.client import of_wrong_type
+from service.storage.commands import Client
+
+_FIXED: dict[str, dict[str, str]] = {
+    "ingest": {
+        keys.SOURCES: "hash", keys.SOURCES_DUE: "zset", keys.SOURCES_POLLS: "hash",
+        keys.SOURCES_HOSTS: "hash", keys.PUSHES: "stream",
+    },
+    "aggregate": {},
+    "deliver": {
+        keys.ENDPOINTS: "hash", keys.ENDPOINTS_CHANGES: "stream", keys.DELIVERERS: "zset",
+    },
+}  # fmt: skip
+
+
+def of_roles(roles: Iterable[str], *, shards: int) -> dict[str, str]:
+    """Key → its type, as Redis calls it, of these worker roles."""
+    needed: dict[str, str] = {}
+    for role in roles:
+        needed |= _FIXED[role]
+        if role in ("aggregate", "deliver"):
+            needed |= {keys.stream(shard): "stream" for shard in range(shards)}
+        if role == "aggregate":
+            needed |= {keys.dirty(shard): "zset" for shard in range(shards)}
+    return needed
+
+
+async def check_types(client: Client, types: Mapping[str, str]) -> None:
+    """Raise Unavailable, with advice, if one of these keys exists with another type."""
+    if not types:
+        return
+    pipe = client.pipeline(transaction=False)
+    for name in types:
+        pipe.execute_command("TYPE", name)
+    replies: list[bytes] = await pipe.execute()
+    for (name, expected), reply in zip(types.items(), replies, strict=True):
+        kind = reply.decode()
+        if kind not in ("none", expected):
+            raise of_wrong_type(f"{name} ({kind}, not {expected})")
