@@ -14,6 +14,8 @@ import orjson
 from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
 from aiohttp.web_protocol import RequestPayloadError
 
+from service.printable import printable, printable_json
+
 # Malformed requests: the client's fault, answered with 400.
 _MALFORMED = (HttpProcessingError, PayloadEncodingError, RequestPayloadError)
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -89,16 +91,18 @@ class KeyValueFormatter(logging.Formatter):
         pairs = " ".join(f"{name}={_value(value)}" for name, value in extra.items())
         head = f"{self.formatTime(record)} {record.levelname.lower():7} {record.name}"
         line = f"{head}: {record.getMessage()}" + (f" {pairs}" if pairs else "")
-        if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+        if not record.exc_info:
+            return printable(line)
+        # Indented, so that no line of an exception's text looks like a record.
+        traceback = self.formatException(record.exc_info).splitlines()
+        return "\n".join([printable(line), *(f"  {printable(each)}" for each in traceback)])
 
 
 def _value(value: object) -> str:
     text = str(value)
-    if text and not any(c in text for c in ' "=\n\r\t'):
+    if text and text.isprintable() and not any(c in text for c in ' "='):
         return text
-    return orjson.dumps(text.encode("utf-8", "replace").decode()).decode()
+    return printable_json(orjson.dumps(text.encode("utf-8", "replace").decode()).decode())
 
 
 def configure(level: str) -> None:

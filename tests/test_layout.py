@@ -18,7 +18,7 @@ from tests.waiting import MAX_SLEEP_S
 # From the bottom to the top. A room may use the rooms of the rows above its own in this list, and
 # nothing beside or below it. A room is a module or a package.
 ROWS = (
-    ("service.errors", "service.addresses"),
+    ("service.errors", "service.addresses", "service.printable"),
     ("service.logs", "service.http", "service.process", "service.settings", "service.decoding"),
     ("service.articles",),
     ("service.feeds",),
@@ -55,7 +55,8 @@ DELIVER_ROWS = (
 SEPARATE = ("service.web.handlers",)
 # Values in, values out: none of these does I/O or knows a clock.
 PURE = (
-    "service.addresses", "service.articles", "service.feeds", "service.http", "service.decoding",
+    "service.addresses", "service.printable", "service.articles", "service.feeds", "service.http",
+    "service.decoding",
     "service.sources", "service.tokens", "service.webhooks", "service.websub", "service.web.html",
     "service.web.serving.conditional",
     "workers.ingest.parse", "workers.ingest.candidates", "workers.ingest.documents",

@@ -9,14 +9,13 @@ import asyncio
 import contextlib
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import click
-import orjson
 import uvloop
 
 from service import logs
-from service.articles.text import printable
+from service.cli.output import say, say_json
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
 from service.storage import role_keys
@@ -93,7 +92,7 @@ def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
     """
     summary = _run(lambda settings: _import(settings, targets, category))
     if as_json:
-        click.echo(orjson.dumps({**_counts(summary), "rejects": summary.rejects}).decode())
+        say_json({**_counts(summary), "rejects": summary.rejects})
     else:
         _show(summary)
     sys.exit(1 if summary.counts["rejected"] else 0)
@@ -126,13 +125,11 @@ def discover(url: str, as_json: bool) -> None:
     """List the feeds of a site."""
     feeds = _run(lambda settings: _discover(settings, url))
     if as_json:
-        click.echo(orjson.dumps(feeds).decode())
+        say_json(feeds)
     for feed in () if as_json else feeds:
-        click.echo(
-            f"{feed['kind']:<10} {feed['entries']:>4} entries  {feed['url']}  {feed['title']}"
-        )
+        say(f"{feed['kind']:<10} {feed['entries']:>4} entries  {feed['url']}  {feed['title']}")
     if not feeds:
-        sys.exit(f"dateline: {url}: no feed found")
+        _end(f"{url}: no feed found")
 
 
 async def _discover(settings: Settings, url: str) -> list[dict[str, Any]]:
@@ -180,15 +177,15 @@ def _counts(summary: Summary) -> dict[str, int]:
 def _show(summary: Summary) -> None:
     counts = _counts(summary)
     sources = counts.pop("sources")
-    click.echo(", ".join(f"{count} {name}" for name, count in counts.items()))
+    say(", ".join(f"{count} {name}" for name, count in counts.items()))
     if sources:
         added = "1 source added; it is" if sources == 1 else f"{sources} sources added; they are"
-        click.echo(f"{added} polled from now on")
+        say(f"{added} polled from now on")
     for reject in summary.rejects[:MAX_SHOWN_REJECTS]:
-        click.echo(printable(f"  rejected: {reject['where']}: {reject['reason']}"), err=True)
+        say(f"  rejected: {reject['where']}: {reject['reason']}", to_stderr=True)
     if len(summary.rejects) > MAX_SHOWN_REJECTS:
         more = len(summary.rejects) - MAX_SHOWN_REJECTS
-        click.echo(f"  … and {more} more; --json lists all", err=True)
+        say(f"  … and {more} more; --json lists all", to_stderr=True)
 
 
 def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
@@ -198,13 +195,20 @@ def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
         logs.configure(settings.log_level)
         return uvloop.run(make(settings))
     except InvalidSettings as exc:
-        sys.exit("\n".join(f"dateline: {fault}" for fault in exc.faults))
+        _end(*exc.faults)
     except DatelineError as exc:
-        sys.exit(f"dateline: {exc}")
+        _end(str(exc))
     except runtime.LoopsFailed:
         sys.exit(1)
     except BaseExceptionGroup as group:
         away = group.subgroup(Unavailable)
         if away is not None:
-            sys.exit(f"dateline: {away.exceptions[0]}")
+            _end(str(away.exceptions[0]))
         raise
+
+
+def _end(*faults: str) -> NoReturn:
+    """End the process with status 1 and a line for each fault."""
+    for fault in faults:
+        say(f"dateline: {fault}", to_stderr=True)
+    sys.exit(1)

@@ -4,7 +4,6 @@
     plain_text  sanitised markup → text, paragraph by paragraph
     line        text with markup and entities → one line of plain text, for titles and names
     paragraphs  plain text → markup
-    printable   any string → what a terminal or an error response may show of it
 
 One forbidden character in one article would make a whole feed unreadable. Forbidden are C0 (except
 tab and line breaks), DEL, C1, surrogates and the 66 non-characters of Unicode (XML 1.0 2.2;
@@ -33,8 +32,6 @@ _MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(
 # Bytes that begin neither a forbidden character nor CR LF. Deleting them from the UTF-8 form is
 # five times faster than searching with the pattern.
 _HARMLESS = bytes({*range(256)} - {*range(32), 0x7F, 0xC2, 0xEF, *range(0xF0, 0xF5)} | {9, 10})
-# Between letters of Persian and Indic scripts, and of pictures.
-_JOINERS = "\u200c\u200d"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
 # Well-formed by RFC 5646 2.1, except languages of four to eight letters: none is registered, and in
@@ -166,21 +163,6 @@ def _gap(match: re.Match[str]) -> str:
     """A space for a block, nothing for inline markup: `<p>One</p><p>Two</p>`, `H<sub>2</sub>O`."""
     name = match.group(1)
     return "" if name is None or name.lower() in _INLINE else " "
-
-
-def printable(text: str) -> str:
-    """The text with escapes (`\\x1b`, `\\u202e`) in place of control characters, of those that
-    change the direction of text, of other invisible ones and of surrogates: strangers write them,
-    and a terminal or a browser would obey them. Spaces and joiners stay, as words need them."""
-    if text.isprintable():
-        return text
-    return "".join(c if _is_shown(c) else c.encode("unicode_escape").decode() for c in text)
-
-
-def _is_shown(character: str) -> bool:
-    return (
-        character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
-    )
 
 
 def paragraphs(text: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from service.articles.times import to_rfc3339
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, say, show
 from service.cli.running import run, settings_from, with_store
 from service.cli.up import locked
 from service.errors import DatelineError, Unavailable
@@ -47,7 +47,7 @@ class _Progress:
     def __call__(self, what: str, count: int) -> None:
         if time.monotonic() >= self._next_s:
             self._next_s = time.monotonic() + PROGRESS_EVERY_S
-            click.echo(f"  {what}: {count:,}", err=True)
+            say(f"  {what}: {count:,}", to_stderr=True)
 
 
 @click.command()
@@ -68,7 +68,7 @@ def backup(folder: Path, as_json: bool) -> None:
         os.nice(NICENESS)
         with new_folder(folder) as was_cut:
             if was_cut:
-                click.echo(f"{folder} held a backup that was cut: it is begun anew", err=True)
+                say(f"{folder} held a backup that was cut: it is begun anew", to_stderr=True)
             with names_remedy("the backup is not complete; take it again"):
                 return await take_backup(
                     store.client,

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from service.cli.output import AS_JSON, show_list
+from service.cli.output import AS_JSON, say, show_list
 from service.cli.running import settings_from, with_store
 from service.errors import NotFound
 from service.storage.store import Store
@@ -65,4 +65,4 @@ def retry(article_ids: tuple[str, ...]) -> None:
     count = with_store(settings_from(), work)
     if article_ids and not count:
         raise NotFound(f"no dead event of {', '.join(article_ids)}; see dateline faults list")
-    click.echo(f"{count} dead event{'' if count == 1 else 's'} will be tried again")
+    say(f"{count} dead event{'' if count == 1 else 's'} will be tried again")

@@ -25,6 +25,7 @@ from service.cli import (
     watch,
     webhooks,
 )
+from service.cli.output import say
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
 from service.web.api_token import first_api_token, token_path
@@ -103,7 +104,8 @@ async def _greet(settings: Settings, ready: asyncio.Event, redis_port: int) -> N
         password = settings.data_dir / "redis" / "password"
         lines.append(f"  Redis                    127.0.0.1:{redis_port}, password in {password}")
     lines += ["", f"Watch the stream:  {_command(settings)} tail      Stop: Ctrl-C", ""]
-    click.echo("\n".join(lines))
+    for line in lines:
+        say(line)
 
 
 def _command(settings: Settings) -> str:

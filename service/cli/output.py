@@ -1,4 +1,5 @@
-"""Output of commands: JSON, or text for people."""
+"""Output of commands: JSON, or text for people. Everything that a command prints passes here, so
+that no text of strangers commands the operator's terminal."""
 
 from __future__ import annotations
 
@@ -8,10 +9,20 @@ from typing import Any
 import click
 import orjson
 
-from service.articles.text import printable
 from service.articles.times import from_ms, to_rfc3339
+from service.printable import printable, printable_json
 
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def say(text: str, *, to_stderr: bool = False) -> None:
+    """Print one line; line breaks in it are escaped, too."""
+    click.echo(printable(text), err=to_stderr)
+
+
+def say_json(value: Any) -> None:
+    """Print a value as one line of JSON."""
+    click.echo(printable_json(orjson.dumps(value).decode()))
 
 
 def show(value: Any, *, as_json: bool) -> None:
@@ -20,27 +31,27 @@ def show(value: Any, *, as_json: bool) -> None:
     A list or an object inside is one line for each of its items, the name on the first.
     """
     if as_json:
-        click.echo(orjson.dumps(value).decode())
+        say_json(value)
         return
     for name, field in _readable(value).items():
         lines = _lines(field)
         for number, line in enumerate(lines):
-            click.echo(f"{'' if number else name:<14} {line}".rstrip())
+            say(f"{'' if number else name:<14} {line}".rstrip())
 
 
 def show_list(items: Sequence[Mapping[str, Any]], *columns: str, as_json: bool) -> None:
     """Print a list of objects: all their fields as JSON, or these columns of each on one line."""
     if as_json:
-        click.echo(orjson.dumps(items).decode())
+        say_json(items)
         return
     if not items:
-        click.echo("none")
+        say("none")
         return
     rows = [[_text(_readable(item).get(name)) or "-" for name in columns] for item in items]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        click.echo("  ".join(cells).rstrip())
+        say("  ".join(cells).rstrip())
 
 
 def _readable(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,7 +82,7 @@ def _text(value: Any) -> str:
         case float():
             return f"{value:g}" if abs(value) < 1e6 else f"{value:.0f}"
         case Mapping():
-            return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
+            return ", ".join(f"{printable(name)} {_text(item)}" for name, item in value.items())
         case list() | tuple():
             return ", ".join(map(_text, value)) or "none"
         case _:

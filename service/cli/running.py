@@ -9,13 +9,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import click
 import uvloop
 
 from service import logs
 from service.addresses import is_allowed
-from service.articles.text import printable
 from service.cli.options import name_of_field
+from service.cli.output import say
 from service.errors import DatelineError, InvalidInput, InvalidSettings
 from service.settings import PREFIX, Settings
 from service.storage import embedded_redis
@@ -28,7 +27,7 @@ T = TypeVar("T")
 def fail(exc: DatelineError) -> None:
     """Print the error, one line for each fault, and exit with status 1."""
     for line in _lines(exc):
-        click.echo(printable(f"dateline: {line}"), err=True)
+        say(f"dateline: {line}", to_stderr=True)
     sys.exit(1)
 
 
@@ -119,10 +118,10 @@ def warn_of_private(url: str, settings: Settings) -> None:
         return
     if is_allowed(str(address), (*settings.allowed_networks, *settings.open_networks)):
         return
-    click.echo(
+    say(
         f"dateline: warning: {host} is not a public address: requests to it fail unless "
         "DATELINE_ALLOWED_NETWORKS of the workers contains it",
-        err=True,
+        to_stderr=True,
     )
 
 

@@ -13,8 +13,7 @@ import orjson
 from service.articles import categories
 from service.articles.article import LIVE
 from service.articles.input import export_fields
-from service.articles.text import printable
-from service.cli.output import AS_JSON, show
+from service.cli.output import AS_JSON, say, say_json, show
 from service.cli.running import settings_from, with_store
 from service.storage.store import Store
 
@@ -48,11 +47,10 @@ def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
             if path and not categories.is_within(path, paths):
                 continue
             if as_json:
-                click.echo(orjson.dumps({**event.envelope(), "data": data}))
+                say_json({**event.envelope(), "data": data})
             else:
                 kind = event.type.split(".")[2]
-                line = f"{event.time}  {kind:<9}  {', '.join(paths)}  {data['title']}"
-                click.echo(printable(line))
+                say(f"{event.time}  {kind:<9}  {', '.join(paths)}  {data['title']}")
             sys.stdout.flush()
 
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from service.cli.options import Pair
-from service.cli.output import AS_JSON, show, show_list
+from service.cli.output import AS_JSON, say, show, show_list
 from service.cli.running import settings_from, warn_of_private, with_store
 from service.manage import webhooks
 from service.storage.store import Store
@@ -231,7 +231,7 @@ def test_webhook(webhook_id: str) -> None:
     async def work(store: Store) -> str:
         return await webhooks.request_test(store, webhook_id)
 
-    click.echo(with_store(settings_from(), work))
+    say(with_store(settings_from(), work))
 
 
 @group.command("resume")
@@ -284,10 +284,10 @@ def replay_webhook(webhook_id: str, as_json: bool, **options: str | None) -> Non
     if as_json:
         show(replay, as_json=True)
     elif not replay["ranges"]:
-        click.echo("no event to send again")
+        say("no event to send again")
     else:
         count = replay["ranges"]
-        click.echo(f"sending again {count} {'range' if count == 1 else 'ranges'} of events")
+        say(f"sending again {count} {'range' if count == 1 else 'ranges'} of events")
 
 
 @group.command("rotate")

@@ -9,7 +9,7 @@ from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.articles.text import printable
+from service.printable import printable
 from service.web.serving.conditional import is_not_modified
 from tests.conftest import AUTH, Get, Publish
 from tests.web.odd_requests import ODD_DATES

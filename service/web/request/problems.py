@@ -15,7 +15,6 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from aiohttp.web_exceptions import HTTPException
 
-from service.articles.text import printable
 from service.errors import (
     DatelineError,
     InvalidInput,
@@ -25,6 +24,7 @@ from service.errors import (
     Unavailable,
 )
 from service.feeds.head import HUB_PATH
+from service.printable import printable
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.web.html import render
