@@ -44,6 +44,11 @@ async def let_pass(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+def stand_still(seconds: float) -> None:
+    """Hold the event loop, as a computation that is too long does."""
+    time.sleep(seconds)
+
+
 async def answer_late(seconds: float) -> None:
     """Delay an answer of a fake server that is slow on purpose."""
     await asyncio.sleep(seconds)

@@ -16,6 +16,9 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from service.settings import Settings
 from service.storage.client import connect
 
+UNREAD_S = 0.1
+"""For the answer that has come and was not read yet."""
+
 
 class Heartbeat:
     """Asks Redis for a sign of life; an asynchronous context manager that closes its
@@ -27,10 +30,23 @@ class Heartbeat:
     async def is_silent(self, *, within_s: float) -> bool:
         """Whether nothing comes back within this time. An error or a refused connection is an
         answer: commands end by themselves then."""
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(self._is_unanswered())
+            await asyncio.wait([beat], timeout=within_s)
+            # If the event loop stood still meanwhile, an answer waits to be read.
+            await asyncio.wait([beat], timeout=UNREAD_S)
+            if beat.done():
+                return beat.result()
+            while not beat.done():
+                # A cancellation that hits redis-py while it connects can be lost.
+                beat.cancel()
+                await asyncio.wait([beat], timeout=UNREAD_S)
+        return True
+
+    async def _is_unanswered(self) -> bool:
         try:
-            async with asyncio.timeout(within_s):
-                await self._client.ping()
-        except (TimeoutError, RedisTimeoutError):
+            await self._client.ping()
+        except RedisTimeoutError:
             return True
         except RedisError:
             return False

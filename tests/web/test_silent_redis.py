@@ -13,13 +13,14 @@ import orjson
 import pytest
 
 from service.settings import Settings
+from service.storage.heartbeat import Heartbeat
 from service.storage.store import Store, open_store
 from service.web.request.keys import REDIS_WATCH
 from service.web.routes import ROUTES
 from service.web.serving import page_cache, readiness, redis_watch
 from tests.conftest import TOKEN, Clock
 from tests.servers import Server, serving
-from tests.waiting import let_pass, wait_until, within
+from tests.waiting import let_pass, stand_still, wait_until, within
 from tests.web.token_calls import Client, call, server
 
 ONE = {"guid": "1", "title": "One", "categories": ["News"]}
@@ -183,3 +184,14 @@ async def test_a_redis_that_is_away_is_not_silent(site: Site) -> None:
         assert 503 == (await call(site.client, "POST", "articles", ONE))[0]
     assert site.client.app
     assert not site.client.app[REDIS_WATCH].is_silent
+
+
+async def test_a_loop_that_stood_still_is_not_the_silence_of_redis(settings: Settings) -> None:
+    """The answer has come, and is read before the time that has passed counts."""
+    async with Heartbeat(settings) as heartbeat, within(5):
+        assert not await heartbeat.is_silent(within_s=1)
+        async with asyncio.TaskGroup() as group:
+            beat = group.create_task(heartbeat.is_silent(within_s=0.2))
+            await asyncio.sleep(0)
+            stand_still(0.5)
+        assert not beat.result()

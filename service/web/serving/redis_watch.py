@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from service.errors import Unavailable
 from service.storage.heartbeat import Heartbeat
@@ -29,17 +30,23 @@ LOOK_EVERY_S = 0.25
 GRACE_S = 2.0
 """What a request may take while Redis is silent: cached pages and `/readyz` have their own limits
 (RECHECK_BUDGET_S, BUDGET_S), which are shorter."""
+AGAIN_S = 0.75
+"""Until a request that was cancelled without an effect is cancelled again. In the meantime
+redis-py puts its connection back, which nothing must interrupt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Waiting:
     """A request that is handled."""
 
-    since: float
-    """When its handling began (monotonic)."""
-    bound: asyncio.Timeout
+    due: float
+    """When it may be ended (monotonic)."""
+    task: asyncio.Task[Any]
     has_begun: Callable[[], bool]
     """Whether a part of its response was sent."""
+    cancels: int = 0
+    """How often it was cancelled here: a cancellation that hits redis-py while it connects can be
+    lost."""
 
 
 class RedisWatch:
@@ -60,18 +67,20 @@ class RedisWatch:
         Raises:
             Unavailable: Redis is silent; what the request wrote may be stored.
         """
-        bound = asyncio.timeout(None)
-        waiting = _Waiting(since=time.monotonic(), bound=bound, has_begun=has_begun)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- a handler is a task
+        waiting = _Waiting(due=time.monotonic() + GRACE_S, task=task, has_begun=has_begun)
         self._waiting.add(waiting)
         try:
-            async with bound:
-                yield
-        except TimeoutError as exc:
-            if not bound.expired():
-                raise
+            yield
+        except asyncio.CancelledError as exc:
+            if task.cancelling() != waiting.cancels:
+                raise  # Somebody else has cancelled it, too.
             raise Unavailable("Redis does not answer") from exc
         finally:
             self._waiting.discard(waiting)
+            for _ in range(waiting.cancels):
+                task.uncancel()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ask Redis for a sign of life again and again, until `stop` is set."""
@@ -91,9 +100,10 @@ class RedisWatch:
             if self.is_silent:
                 now = time.monotonic()
                 for waiting in list(self._waiting):
-                    if now - waiting.since >= GRACE_S and not waiting.has_begun():
-                        self._waiting.discard(waiting)
-                        waiting.bound.reschedule(asyncio.get_running_loop().time())
+                    if now >= waiting.due and not waiting.has_begun():
+                        waiting.due = now + AGAIN_S
+                        waiting.cancels += 1
+                        waiting.task.cancel()
             await _sleep(stop, LOOK_EVERY_S)
 
 
