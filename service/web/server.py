@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import signal
@@ -105,9 +104,7 @@ async def _register_later(
 ) -> None:
     is_registered = False
     while not is_registered and not stop.is_set():
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(REGISTER_EVERY_S):
-                await stop.wait()
+        await process.sleep(stop, REGISTER_EVERY_S)
         is_registered = await _register(store, first_token, throttle)
 
 

@@ -10,7 +10,6 @@ that have begun, such as streams of events, go on.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import Unavailable
+from service.process import sleep
 from service.storage.heartbeat import Heartbeat
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class RedisWatch:
                     logger.warning("Redis does not answer", extra={"for_s": SILENCE_S})
                 else:
                     logger.info("Redis answers again")
-            await _sleep(stop, BEAT_EVERY_S)
+            await sleep(stop, BEAT_EVERY_S)
 
     async def end_waiting(self, stop: asyncio.Event) -> None:
         """End requests that waited long enough for a silent Redis, until `stop` is set."""
@@ -104,10 +104,4 @@ class RedisWatch:
                         waiting.due = now + AGAIN_S
                         waiting.cancels += 1
                         waiting.task.cancel()
-            await _sleep(stop, LOOK_EVERY_S)
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await stop.wait()
+            await sleep(stop, LOOK_EVERY_S)
