@@ -6,7 +6,9 @@
     ├── ScopeMissing        the client's fault: its token lacks the scope that is named
     ├── InvalidSettings     the operator's fault: lists all wrong settings at once
     ├── Unavailable         Redis cannot read or write now; try again after `retry_after_s`
+    ├── TooManyReads        the client's fault: it has too many costly reads; `retry_after_s`
     ├── NotFound            no such article, category, page, source or webhook
+    │   └── Withdrawn       an article that its publisher has withdrawn
     ├── ParseFailed         the publisher's fault: a document that cannot be parsed
     ├── FetchFailed         the server's fault: no document at a URL; `permanent`: do not retry
     └── StartFailed         our fault: a process cannot start (port in use, no redis-server, …)
@@ -70,6 +72,19 @@ class Unavailable(DatelineError):
 
 class NotFound(DatelineError):
     """No article, category, page, source or webhook has the name that was given."""
+
+
+class Withdrawn(NotFound):
+    """The article with this id was withdrawn by its publisher."""
+
+
+class TooManyReads(DatelineError):
+    """`client` has as many costly reads as one may have; try again after `retry_after_s`."""
+
+    def __init__(self, client: str, *, most: int, retry_after_s: int) -> None:
+        super().__init__(f"at most {most} costly reads of one client wait at the same time")
+        self.client = client
+        self.retry_after_s = retry_after_s
 
 
 class ParseFailed(DatelineError):

@@ -67,6 +67,7 @@ class Settings(BaseModel):
     max_categories_per_source: int = Field(default=MAX_CATEGORIES_PER_SOURCE, ge=0)
     duplicates: Literal["hide", "show"] = "hide"
     page_size: int = Field(default=50, ge=1, le=1000)
+    period_page_size: int = Field(default=1_000, ge=1, le=10_000)
     stream_max_entries: int = Field(default=100_000, ge=100)
     stream_retention_s: Seconds = 604_800
     allow_volatile_redis: bool = False
@@ -92,6 +93,8 @@ class Settings(BaseModel):
     max_connections_per_address: int = Field(default=0, ge=0)
     events_max_streams: int = Field(default=0, ge=0)
     events_max_per_address: int = Field(default=0, ge=0)
+    costly_reads: int = Field(default=2, ge=1)
+    costly_reads_per_address: int = Field(default=16, ge=1)
     head_timeout_s: Seconds = 20
     body_timeout_s: Seconds = 30
     send_timeout_s: Seconds = 30

@@ -91,7 +91,7 @@ class Feed:
         """URL of the HTML page; the start page for `all` and for private feeds."""
         if self.page.token or self.page == Page(categories.ALL):
             return f"{self.base_url}/"
-        return self.base_url + self.page.news_path()
+        return self.base_url + self.page.whole.news_path()
 
     def url(self, extension: str) -> str:
         """URL of this feed in the format of this extension."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from typing import Any
 
 from lxml import etree
@@ -36,19 +35,16 @@ def render(
     views: Mapping[str, str],
     site_title: str,
     base_url: str,
-    changed_ms: int,
 ) -> bytes:
     """List the live feeds of `all`, of each category (nested as the categories are) and of views.
 
     Args:
         titles: category path → title.
         views: path of the view → title.
-        changed_ms: last change of any of these feeds, in ms since the epoch.
     """
     root = etree.Element("opml", version="2.0")
     head = etree.SubElement(root, "head")
     etree.SubElement(head, "title").text = f"Feeds of {site_title}"
-    etree.SubElement(head, "dateModified").text = formatdate(changed_ms // 1000, usegmt=True)
     etree.SubElement(head, "docs").text = "https://opml.org/spec2.opml"
     body = etree.SubElement(root, "body")
     outlines = {"": body}

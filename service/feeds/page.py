@@ -3,7 +3,8 @@
 A page is a category (or everything) at a period (or live), in one format:
 
     /feeds/{category}.{rss|atom|json}                    live: the newest PAGE_SIZE articles
-    /feeds/{category}/{yyyy}[/{mm}[/{dd}]].{rss|atom|json}   a year, month or day, whole
+    /feeds/{category}/{yyyy}[/{mm}[/{dd}]].{rss|atom|json}   a year, month or day; days are whole,
+                                                         years and months in pages (`next`)
     /news/{category}[/{yyyy}[/{mm}[/{dd}]]]              the same as HTML, for people
 
 A period is written `2017`, `2017-12` or `2017-12-22`, and `live` if the page has none. Days begin
@@ -15,7 +16,7 @@ from __future__ import annotations
 import calendar
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, tzinfo
 from urllib.parse import quote
 
@@ -81,6 +82,11 @@ class Period:
         start, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (first, after))
         return start, end
 
+    def days(self) -> list[Period]:
+        """The days of a month, in order."""
+        count = calendar.monthrange(self.year, self.month)[1]
+        return [Period(self.year, self.month, day) for day in range(1, count + 1)]
+
     def title(self) -> str:
         """`Friday, 22 December 2017`, `December 2017`, `2017`; empty for live."""
         if self.day:
@@ -124,8 +130,31 @@ class Page:
         return not (self.query or self.token)
 
     def news_path(self) -> str:
-        """`/news/…`, percent-encoded; pages for people have no query."""
-        return f"/news/{quote(self._path())}"
+        """`/news/…`, percent-encoded, with the query."""
+        path = f"/news/{quote(self._path())}"
+        return f"{path}?{self.query}" if self.query else path
+
+    @property
+    def whole(self) -> Page:
+        """The page without a query, of which this is a selection or a continuation."""
+        return replace(self, query="")
+
+    def continued(self, query: str) -> Page:
+        """The page of which `query` selects another part."""
+        return replace(self, query=query)
+
+
+@dataclass(frozen=True, slots=True)
+class ArticlePage:
+    """The page of one article. Its category is empty: no change of a category concerns it."""
+
+    id: str
+    category: str = field(default="", init=False)
+    is_shared: bool = field(default=False, init=False)
+
+    def __str__(self) -> str:
+        """`articles/{id}`."""
+        return f"articles/{self.id}"
 
 
 def etag_of(body: bytes) -> str:

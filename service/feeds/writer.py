@@ -21,7 +21,7 @@ from service.feeds.page import Page
 from service.feeds.rss_atom import Shell
 
 # Increase it when the same articles give other bytes: pages rendered earlier are then not used.
-REVISION = 3
+REVISION = 4
 # 64 MB of fragments are about 5,000 articles of 4 kB in three formats.
 MAX_BYTES = 64_000_000
 # A kilobyte each; the least recently used leaves first.
@@ -48,8 +48,8 @@ class Renderer:
         self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: LRUCache[tuple[Page, ArchiveLinks, str | None, str, str], Shell] = LRUCache(
-            MAX_SHELLS
+        self._shells: LRUCache[tuple[Page, ArchiveLinks, str, str | None, str, str], Shell] = (
+            LRUCache(MAX_SHELLS)
         )
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
@@ -104,7 +104,9 @@ class Renderer:
         if format.shell is None or not feed.page.is_shared:
             return None
         title = feed.titles.get(feed.page.category)
-        key = (feed.page, feed.archive_links, title, feed.language, format.extension)
+        key = (
+            feed.page, feed.archive_links, feed.older, title, feed.language, format.extension,
+        )  # fmt: skip
         shell = self._shells.get(key)
         if shell is None:
             shell = self._shells[key] = format.shell(feed)

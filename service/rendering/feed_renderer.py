@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -23,11 +23,13 @@ from service.errors import Unavailable
 from service.feeds.archive import ArchiveLinks
 from service.feeds.head import Tombstone
 from service.feeds.page import VIEWS, Page, etag_of
-from service.feeds.query import PageCursor, Query, cursor_of, parse_query
+from service.feeds.query import Query, cursor_of, parse_query
 from service.feeds.writer import REVISION, Renderer
 from service.rendering.article_cache import ArticleCache
+from service.rendering.article_selector import ArticleSelector
+from service.rendering.category_titles import CategoryTitles
 from service.settings import Settings
-from service.storage.category_index import Entries, State
+from service.storage.category_index import Entries, Limits, State
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.faults import each_alone
 from service.storage.rendered_pages import Change, Rendered
@@ -42,12 +44,6 @@ MAX_COMPARED = 1_000
 # Entries of a feed that is sent with its newest alone.
 MAX_NEWEST = 10
 _DIGEST_BYTES = 8
-# Articles that one request examines to select from (0.1 s), articles read in one round trip, and
-# requests that examine articles at the same time. `next` links continue after the last examined
-# article; a client that selects much and often should save a view.
-MAX_SCANNED = 2_000
-SCANNED_AT_ONCE = 100
-MAX_SCANS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +65,7 @@ class FeedRenderer:
         self._store = store
         self._now = now
         self._zone = settings.timezone
-        self._page_size = settings.page_size
+        self._limits = Limits(live=settings.page_size, period=settings.period_page_size)
         self._renderer = Renderer(
             site_title=settings.site_title,
             base_url=settings.base_url,
@@ -79,75 +75,35 @@ class FeedRenderer:
         )
         self._settings_hash = _hash_of(settings)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="render")
-        self._titles: dict[str, str] = {}
+        self.categories = CategoryTitles(store)
         self._article_cache = ArticleCache(store)
-        self._scans = asyncio.Semaphore(MAX_SCANS)
+        self._selector = ArticleSelector(store, self._article_cache, self._limits, zone=self._zone)
+        self.listed = self._selector.listed
 
     def close(self) -> None:
         """Stop the rendering thread; renderings that have not begun are cancelled."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-
-    async def titles(self, needed: Iterable[str]) -> Mapping[str, str]:
-        """Category path → title, for these paths and their ancestors; unknown paths are left out.
-
-        A title never changes, so each is read once; an unknown path costs one field each time.
-        """
-        paths = categories.with_ancestors(tuple(needed))
-        missing = [path for path in paths if path not in self._titles]
-        if missing:
-            self._titles.update(await self._store.articles.titles_of(missing))
-        return self._titles
 
     async def is_known(self, category: str) -> bool:
         """Whether a category or a public view exists; `all` always exists."""
         if category.startswith(VIEWS):
             view = await self._store.views.get(category.removeprefix(VIEWS))
             return view is not None and not view.private
-        return category == categories.ALL or category in await self.titles([category])
+        return category == categories.ALL or category in await self.categories.of([category])
 
     async def page_titles(self, page: Page, articles: Sequence[Article]) -> Mapping[str, str]:
         """Path → title, for the page itself and for every category of its articles."""
         paths = {path for article in articles for path in article.categories}
         if not page.category.startswith(VIEWS):
-            return await self.titles(paths | ({page.category} - {categories.ALL}))
+            return await self.categories.of(paths | ({page.category} - {categories.ALL}))
         view = await self._store.views.get(page.category.removeprefix(VIEWS))
         title = view.title if view else categories.title_of(page.category)
-        return {**await self.titles(paths), page.category: title}
-
-    async def articles(self, page: Page) -> list[Article]:
-        """The live articles of a page without a query, newest first."""
-        ids = await self._store.category_index.ids(page, limit=self._page_size, zone=self._zone)
-        return await self._article_cache.get(ids)
-
-    async def _selected(self, page: Page, query: Query) -> tuple[list[Article], PageCursor | None]:
-        """Return the articles that a query selects and the cursor after them, None at the end."""
-        limit = query.limit or (self._page_size if page.period.is_live else MAX_SCANNED)
-        since, until = query.since, query.until
-        if not page.period.is_live:
-            start, end = page.period.bounds(self._zone)
-            since, until = max(since or start, start), min(until or end, end)
-        ids = await self._store.category_index.between(
-            page.category, since=since, until=until, before=query.before, limit=MAX_SCANNED
-        )
-        articles: list[Article] = []
-        last = None
-        async with self._scans:
-            for at in range(0, len(ids), SCANNED_AT_ONCE):
-                for article in await self._store.articles.get(ids[at : at + SCANNED_AT_ONCE]):
-                    if article is None:
-                        continue
-                    if len(articles) == limit:
-                        return articles, last
-                    last = cursor_of(article)
-                    if query.filter.matches(article):
-                        articles.append(article)
-                await asyncio.sleep(0)
-        return articles, last if len(ids) == MAX_SCANNED else None
+        return {**await self.categories.of(paths), page.category: title}
 
     async def states(self, pages: Sequence[Page]) -> list[State]:
         """The present states of these pages, in their order, read in one round trip."""
         return await self._store.category_index.states(
-            pages, now=self._now(), zone=self._zone, page_size=self._page_size
+            pages, now=self._now(), zone=self._zone, page_size=self._limits.live
         )
 
     async def render(
@@ -204,7 +160,7 @@ class FeedRenderer:
         async with asyncio.TaskGroup() as group:
             shared = group.create_task(self._store.rendered_pages.load_without_body(wanted))
             contents = group.create_task(
-                self._store.category_index.entries(pages, limit=self._page_size, zone=self._zone)
+                self._store.category_index.entries(pages, limits=self._limits, zone=self._zone)
             )
         entries_of = dict(zip(pages, contents.result(), strict=True))
         renderings = []
@@ -248,7 +204,7 @@ class FeedRenderer:
         before: Rendered | None,
     ) -> Rendered:
         body = await self._bytes_of(page, extension, state.archive_links, content)
-        etag = etag_of(body)
+        etag = await asyncio.to_thread(etag_of, body)
         changed_ms = state.changed_ms
         previous = before.previous_versions if before else ()
         if before and before.etag == etag:
@@ -305,7 +261,7 @@ class FeedRenderer:
     async def _content(self, page: Page) -> Content:
         if page.query:
             query = parse_query(page.query, zone=self._zone)
-            articles, last = await self._selected(page, query)
+            articles, last = await self._selector.selected(page, query)
             return Content(
                 articles=articles,
                 older=str(replace(query, before=last)) if last else "",
@@ -314,16 +270,17 @@ class FeedRenderer:
                 titles=await self.page_titles(page, articles),
             )
         (entries,) = await self._store.category_index.entries(
-            [page], limit=self._page_size, zone=self._zone
+            [page], limits=self._limits, zone=self._zone
         )
         return await self._content_of(page, entries)
 
     async def _content_of(self, page: Page, entries: Entries) -> Content:
         articles = await self._article_cache.get(entries.ids)
+        older = cursor_of(articles[-1]) if articles and entries.is_cut else None
         withdrawn = await self._store.articles.get(entries.gone)
         return Content(
             articles=articles,
-            older="",
+            older=str(Query(before=older)) if older and not page.period.is_live else "",
             is_brief=False,
             deleted=[Tombstone.of(a) for a in withdrawn if a and a.status != LIVE],
             titles=await self.page_titles(page, articles),
@@ -381,7 +338,7 @@ def _hash_of(settings: Settings) -> str:
     """
     values = (
         REVISION, settings.site_title, settings.base_url, settings.language, settings.timezone,
-        settings.page_size, settings.hub_pings,
+        settings.page_size, settings.period_page_size, settings.hub_pings,
     )  # fmt: skip
     return hashlib.sha256("\0".join(map(str, values)).encode()).hexdigest()[:12]
 

@@ -11,7 +11,7 @@ that `Client` states for the command. Callers annotate the replies with that typ
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 Value: TypeAlias = str | bytes | int | float
 """An argument or a value of a command."""
@@ -136,6 +136,15 @@ class Client(Protocol):
     async def zrangebyscore(
         self, name: str, min: Bound, max: Bound, start: int | None = None, num: int | None = None
     ) -> list[bytes]: ...
+    async def zrevrangebyscore(
+        self,
+        name: str,
+        max: Bound,
+        min: Bound,
+        start: int | None = None,
+        num: int | None = None,
+        withscores: Literal[True] = True,
+    ) -> ScoredMembers: ...
 
     async def xadd(
         self, name: str, fields: Mapping[str, Value], *, maxlen: int | None = None

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from service.errors import Unavailable
 from service.feeds.formats import FORMATS
+from service.feeds.page import Page
 from service.process import open_file_limit, sleep, stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
@@ -23,6 +24,7 @@ from service.web.request.keys import (
     CACHE,
     CLOCK,
     CONNECTIONS,
+    COSTLY_READS,
     EVENTS,
     PAGE_LOADER,
     READINESS,
@@ -36,6 +38,7 @@ from service.web.request.keys import (
 from service.web.routes import ROUTES
 from service.web.serving.address_limit import AddressLimit
 from service.web.serving.connections import Connections
+from service.web.serving.costly_reads import CostlyReads
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.limits import limits_of
 from service.web.serving.page_cache import PageCache
@@ -87,6 +90,9 @@ def create_app(
         trusted=settings.trusted_proxies,
     )
     app[STREAMS] = AddressLimit(total=limits.streams, per_address=limits.streams_per_address)
+    app[COSTLY_READS] = CostlyReads(
+        at_once=settings.costly_reads, per_address=settings.costly_reads_per_address
+    )
     app.cleanup_ctx.append(partial(_resources, token=token))
     app.cleanup_ctx.append(_listening_to_changes)
     app.on_response_prepare.append(_sign)
@@ -169,7 +175,7 @@ def _no_room() -> web.Response:
 async def _resources(app: web.Application, *, token: str) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     async with open_store(settings, check=False) as store, Heartbeat(settings) as heartbeat:
-        page_loader = PageLoader(store, settings, now=app[CLOCK])
+        page_loader = PageLoader(store, settings, now=app[CLOCK], costly_reads=app[COSTLY_READS])
         app[STORE], app[PAGE_LOADER] = store, page_loader
         app[CACHE] = PageCache(
             page_loader.load, max_bytes=settings.cache_max_bytes, recheck_s=settings.recheck_s
@@ -234,6 +240,10 @@ async def note_readers(app: web.Application) -> None:
     """Report the feeds read since the last call to the aggregate workers, which render them ahead
     of the next request. A Redis that takes no writes now must not cost the connection on which
     changes are announced: all pages would have to be confirmed again each second."""
-    reads = [pair for pair in app[CACHE].take_reads() if pair[1] in FORMATS]
+    reads = [
+        (page, extension)
+        for page, extension in app[CACHE].take_reads()
+        if extension in FORMATS and isinstance(page, Page)
+    ]
     with suppress(Unavailable), redis_errors_as_unavailable():
         await app[STORE].rendered_pages.note_reads(reads, now=app[CLOCK]())

@@ -34,6 +34,7 @@ ROUTES = (
     web.get("/news-sitemap.xml", sitemaps.show_news, name="news-sitemap"),
     web.get("/robots.txt", sitemaps.show_robots, name="robots"),
     web.get("/", pages.show_home, name="home"),
+    web.get("/categories", pages.show_categories, name="categories"),
     web.get("/news/{path:.+}", pages.show_news, name="news"),
     web.get("/articles/{name}", articles.show_article, name="article"),
     web.post("/api/v1/articles", needs_publish(articles.publish), name="api-publish"),

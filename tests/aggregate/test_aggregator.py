@@ -13,6 +13,7 @@ from service.articles.compose import compose
 from service.feeds.page import Page, Period
 from service.manage import webhooks
 from service.settings import Settings
+from service.storage.category_index import Limits
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.loops import at_work
@@ -20,6 +21,7 @@ from tests.waiting import wait_until
 from workers.aggregate import aggregator as aggregator_module
 from workers.aggregate.aggregator import Aggregator
 
+LIMITS = Limits(live=50, period=50)
 DAY = datetime(2017, 12, 22, 16, 41, tzinfo=UTC)
 CATEGORY = "media-center/coalition-news"
 
@@ -43,7 +45,7 @@ async def aggregator(store: Store, settings: Settings) -> AsyncIterator[None]:
 
 async def ids(store: Store, page: str, period: Period = Period()) -> list[str]:  # noqa: B008 -- frozen
     """Ids of the articles that a page shows, newest first."""
-    return await store.category_index.ids(Page(page, period), limit=50, zone=UTC)
+    return await store.category_index.ids(Page(page, period), limits=LIMITS, zone=UTC)
 
 
 async def append(store: Store, *drafts) -> list[str]:  # type: ignore[no-untyped-def]

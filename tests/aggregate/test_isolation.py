@@ -14,6 +14,7 @@ from service.feeds.page import Page
 from service.feeds.view import View, make_view
 from service.settings import Settings
 from service.storage import event_stream, keys
+from service.storage.category_index import Limits
 from service.storage.event_stream import AGGREGATE, DUPLICATES
 from service.storage.store import Store
 from tests.loops import at_work
@@ -23,6 +24,7 @@ from workers.aggregate import duplicate_finder, group_consumer
 from workers.aggregate.aggregator import Aggregator
 from workers.aggregate.duplicate_finder import DuplicateFinder
 
+LIMITS = Limits(live=50, period=50)
 NOW = datetime(2026, 11, 28, 7, tzinfo=UTC)
 BAD_CATEGORY = "dateline:{0}:category:bad"
 
@@ -54,7 +56,7 @@ def aggregating(store: Store, settings: Settings) -> Any:
 
 async def shown(store: Store, category: str) -> list[str]:
     """Ids of the articles of a category's page."""
-    return await store.category_index.ids(Page(category), limit=50, zone=UTC)
+    return await store.category_index.ids(Page(category), limits=LIMITS, zone=UTC)
 
 
 async def until_shown(store: Store, category: str, *ids: str) -> None:

@@ -43,6 +43,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("zadd", (SCORES, {"a": 1}), {"xx": True, "lt": True}),
     ("zadd", (SCORES, {"a": 1}), {}),
     ("zrangebyscore", (SCORES, "-inf", 5), {"start": 0, "num": 1}),
+    ("zrevrangebyscore", (SCORES, 5, "-inf"), {"start": 0, "num": 1, "withscores": True}),
     ("xgroup_create", (STREAM, "g"), {"id": "0", "mkstream": True}),
     ("xpending", (STREAM, "g"), {}),
     ("xadd", (STREAM, {"a": b"1"}), {"maxlen": 10}),

@@ -8,13 +8,13 @@ import time
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.errors import Unavailable
+from service.errors import TooManyReads, Unavailable, Withdrawn
 from service.feeds.formats import FORMATS
-from service.feeds.page import Page, Period
+from service.feeds.page import ArticlePage, Page, Period
 from service.web.serving import page_cache
 from service.web.serving.page_cache import Held, PageCache
 from service.web.serving.response import PreparedPage
-from tests.waiting import wait_until
+from tests.waiting import wait_until, within
 
 PAGE = Page("news")
 
@@ -26,16 +26,21 @@ class Loads:
         self.version = "1"
         self.count = 0
         self.error: Exception | None = None
+        self.refused_client = ""
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def __call__(self, page: Page, extension: str, cached: Held | None) -> Held:
+    async def __call__(
+        self, page: Page | ArticlePage, extension: str, cached: Held | None, client: str | None
+    ) -> Held:
         """The page as it is now."""
         version = self.version
         self.count += 1
         await self.gate.wait()
         if self.error:
             raise self.error
+        if client and client == self.refused_client:
+            raise TooManyReads(client, most=1, retry_after_s=1)
         if cached and cached.version == version:
             return cached
         body = f"{page}.{extension} {version} ".encode() + b"x" * 900
@@ -297,3 +302,69 @@ async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
     loads.version = "2"
     cache.forget_all()
     assert b" 2 " in (await get(cache)).body
+
+
+async def test_what_is_gone_is_not_held(cache: PageCache, loads: Loads) -> None:
+    """A withdrawn article or a revoked feed must not come back while Redis is away."""
+    await get(cache)
+    cache.forget_all()
+    loads.error = Withdrawn("withdrawn")
+    with pytest.raises(Withdrawn):
+        await get(cache)
+    assert {} == cache._held
+    assert 0 == cache._bytes
+    loads.error = RedisConnectionError("gone")
+    with pytest.raises(Unavailable):
+        await get(cache)
+
+
+async def test_a_client_with_too_many_reads_fails_no_other(cache: PageCache, loads: Loads) -> None:
+    """Who waits for the load of a client that is refused begins its own."""
+    loads.refused_client = "a"
+    loads.gate.clear()
+
+    async def refused() -> None:
+        with pytest.raises(TooManyReads):
+            await cache.get(PAGE, "rss", hot_path="", client="a")
+
+    async with within(5), asyncio.TaskGroup() as group:
+        group.create_task(refused())
+        await begun(loads)
+        others = [
+            group.create_task(cache.get(PAGE, "rss", hot_path="", client=client))
+            for client in ("b", "c", None)
+        ]
+        await asyncio.sleep(0)
+        loads.gate.set()
+    assert 1 == len({id(other.result()) for other in others})
+    assert 2 == loads.count
+
+
+async def test_pages_that_are_read_once_do_not_displace_one_that_is_read_always(
+    cache: PageCache, loads: Loads
+) -> None:
+    """Nor does one that was read stay for long after its last reader."""
+    always = await get(cache)
+    for number in range(40):
+        await get(cache, Page(f"n{number}"))
+        assert always is await get(cache)
+    assert 41 == loads.count
+    for number in range(200):
+        await get(cache, Page(f"m{number}"))
+    assert (PAGE, "rss") not in cache._held
+    assert cache._bytes <= 30_000
+
+
+async def test_a_selection_is_loaded_by_its_next_request(cache: PageCache, loads: Loads) -> None:
+    """Not at each change: strangers can make up any number of them. Nor are articles, which no
+    change of a category concerns."""
+    selection = Page("news", query="q=fog")
+    await get(cache, selection)
+    await get(cache, selection)
+    await cache.get(ArticlePage("1"), "html", hot_path="")
+    loads.version = "2"
+    cache.changed([("news", "live")], FORMATS)
+    assert not cache._renewing
+    hot = cache.hot(selection.feed_path("rss"))
+    assert hot is not None
+    assert hot.until <= time.monotonic() + page_cache.LAG_S

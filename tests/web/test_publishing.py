@@ -157,6 +157,11 @@ async def test_in_a_browser_a_feed_is_readable(
         assert twin in body
         assert b'<?xml-stylesheet type="text/css" href="/static/feed.css"?>' in body
         etree.fromstring(body)
+        tag = response.headers["ETag"]
+    for kind, status in (("document", 304), ("empty", 200)):
+        conditional = {"Sec-Fetch-Dest": kind, "If-None-Match": tag}
+        async with client.get(path, headers=conditional) as response:
+            assert status == response.status
     for headers in ({}, {"Sec-Fetch-Dest": "empty"}):
         async with client.get(path, headers=headers) as response:
             assert f"application/{extension}+xml" == response.content_type

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,17 +16,19 @@ from service.articles import categories, input, times
 from service.articles.article import Article, Draft
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.compose import compose
-from service.articles.times import to_ms
 from service.errors import InvalidInput, NotFound, NotPermitted
+from service.feeds.page import ArticlePage
 from service.feeds.query import PageCursor, cursor_of
 from service.http import whole_number
-from service.web.html import render
+from service.storage.store import Store
 from service.web.request import problems
+from service.web.request.auth import limited_client
 from service.web.request.body import check_json, json_response, media_type, read_body
-from service.web.request.keys import CALLER, CLOCK, PAGE_LOADER, SETTINGS, STORE
+from service.web.request.keys import CALLER, CLOCK, COSTLY_READS, SETTINGS, STORE
+from service.web.request.page import answer_cached
 from service.web.request.parameters import single_value
-from service.web.serving.page_loader import BRIEFLY, CORS, HTML_HEADERS
-from service.web.serving.response import PreparedPage
+from service.web.serving.html_pages import live_article
+from service.web.serving.page_loader import HTML, JSON
 
 # The source of a posted article that does not name one.
 PUSH_SOURCE = "urn:dateline:push"
@@ -38,6 +41,8 @@ _LINES = (
     "application/jsonlines", "application/x-jsonlines",
 )  # fmt: skip
 _LIST_PARAMETERS = ("category", "since", "until", "limit", "before")
+# Articles that one list reads together, and where it ends: 8 MB are 2,000 articles of 4 kB.
+LISTED_AT_ONCE, MAX_LIST_BYTES = 50, 8_000_000
 
 
 async def publish(request: web.Request) -> web.StreamResponse:
@@ -142,7 +147,8 @@ def _rejected(exc: InvalidInput) -> dict[str, Any]:
 
 
 async def list_articles(request: web.Request) -> web.StreamResponse:
-    """GET: live articles, newest first; `next` is the URL of the older ones, null at the end."""
+    """GET: live articles, newest first; `next` is the URL of the older ones, null at the end. A
+    page ends early if its articles are long."""
     query = request.query
     unknown = next((name for name in query if name not in _LIST_PARAMETERS), None)
     if unknown:
@@ -154,21 +160,43 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
     limit = whole_number(
         "limit", single_value(query, "limit", str(DEFAULT_LIST)), low=1, high=MAX_LIST
     )
+    since, until = _moment(query, "since"), _moment(query, "until")
     before = single_value(query, "before")
-    store = request.app[STORE]
-    ids = await store.category_index.between(
-        category,
-        since=_moment(query, "since"),
-        until=_moment(query, "until"),
-        limit=limit,
-        before=PageCursor.parse(before) if before else None,
-    )
-    articles = [article for article in await store.articles.get(ids) if article]
+    async with request.app[COSTLY_READS].slot(limited_client(request)):
+        ids = await request.app[STORE].category_index.between(
+            category,
+            since=since,
+            until=until,
+            limit=limit,
+            before=PageCursor.parse(before) if before else None,
+        )
+        items, last = await _page_of(request.app[STORE], ids)
     next_url = None
-    if len(ids) == limit and articles:
-        next_url = str(request.rel_url.update_query(before=str(cursor_of(articles[-1]))))
-    items = [orjson.Fragment(article.to_json()) for article in articles]
+    if last and (len(ids) == limit or last.id != ids[-1]):
+        next_url = str(request.rel_url.update_query(before=str(cursor_of(last))))
     return json_response({"articles": items, "next": next_url})
+
+
+async def _page_of(
+    store: Store, ids: Sequence[str]
+) -> tuple[list[orjson.Fragment], Article | None]:
+    """The JSON of these articles until it is long enough, and the last of them, if any."""
+    items: list[orjson.Fragment] = []
+    size, last = 0, None
+    for at in range(0, len(ids), LISTED_AT_ONCE):
+        articles = [a for a in await store.articles.get(ids[at : at + LISTED_AT_ONCE]) if a]
+        for body, article in zip(
+            await asyncio.to_thread(_json_of, articles), articles, strict=True
+        ):
+            items.append(orjson.Fragment(body))
+            size, last = size + len(body), article
+            if size >= MAX_LIST_BYTES:
+                return items, last
+    return items, last
+
+
+def _json_of(articles: Sequence[Article]) -> list[bytes]:
+    return [article.to_json() for article in articles]
 
 
 def _moment(query: MultiMapping[str], name: str) -> datetime | None:
@@ -183,7 +211,8 @@ def _moment(query: MultiMapping[str], name: str) -> datetime | None:
 
 async def show_one(request: web.Request) -> web.StreamResponse:
     """GET: an article as JSON. 404 for an unknown id, 410 for a withdrawn article."""
-    article = await find_article(request, request.match_info["id"])
+    article_id = _checked_id(request.match_info["id"])
+    article = await live_article(request.app[STORE], article_id)
     return json_response(orjson.Fragment(article.to_json()))
 
 
@@ -203,39 +232,14 @@ async def withdraw(request: web.Request) -> web.StreamResponse:
 async def show_article(request: web.Request) -> web.StreamResponse:
     """GET `/articles/{id}` as HTML, `/articles/{id}.json` as JSON; 404 and 410 as in the API."""
     name = request.match_info["name"]
-    article = await find_article(request, name.removesuffix(".json"))
-    headers = {"Cache-Control": BRIEFLY}
-    if name.endswith(".json"):
-        headers |= {"Content-Type": "application/json; charset=utf-8", **CORS}
-        body = article.to_json()
-    else:
-        titles = await request.app[PAGE_LOADER].feeds.titles(article.categories)
-        headers |= HTML_HEADERS
-        body = render.render_article(
-            render.ArticleView(
-                site_title=request.app[SETTINGS].site_title,
-                base_url=request.app[SETTINGS].base_url,
-                article=article,
-                titles=dict(titles),
-                zone=request.app[SETTINGS].timezone,
-            )
-        )
-    prepared = PreparedPage(body, headers=headers, changed_ms=to_ms(article.updated))
-    return prepared.make_answer(request)
+    page = ArticlePage(_checked_id(name.removesuffix(".json")))
+    # It never becomes hot: no announcement says that an article was withdrawn, so that each request
+    # confirms it, by one small read.
+    return await answer_cached(request, page, JSON if name.endswith(".json") else HTML, "")
 
 
-async def find_article(request: web.Request, article_id: str) -> Article:
-    """A live article.
-
-    Raises:
-        NotFound: the id is unknown, or not an article's id at all.
-        HTTPGone: the article was withdrawn.
-    """
-    article = None
-    if _ID.fullmatch(article_id):
-        (article,) = await request.app[STORE].articles.get([article_id])
-    if article is None:
-        raise NotFound(f"{article_id}: no such article")
-    if article.status != "live":
-        raise web.HTTPGone(text=f"{article_id}: this article was withdrawn")
-    return article
+def _checked_id(text: str) -> str:
+    """The id of an article that a path names. Raises NotFound if it is not an article's id."""
+    if not _ID.fullmatch(text):
+        raise NotFound(f"{text}: no such article")
+    return text

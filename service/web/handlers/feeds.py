@@ -6,16 +6,15 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from service.articles import categories
 from service.errors import NotFound
-from service.feeds import opml
 from service.feeds.formats import FORMATS
 from service.feeds.page import Page
 from service.feeds.private_feed import token_hash
 from service.feeds.query import parse_query
 from service.web.request.keys import SETTINGS, STORE
-from service.web.request.page import answer_page, known_page
-from service.web.serving.page_loader import BRIEFLY, CORS
-from service.web.serving.response import PreparedPage
+from service.web.request.page import answer_cached, answer_page, known_page
+from service.web.serving.page_loader import OPML
 
 
 async def show_feed(request: web.Request) -> web.StreamResponse:
@@ -59,16 +58,4 @@ async def show_options(_: web.Request) -> web.StreamResponse:
 
 async def show_opml(request: web.Request) -> web.StreamResponse:
     """GET `/feeds.opml`: the live feeds of all categories and public views, as OPML 2.0."""
-    app = request.app
-    titles = await app[STORE].articles.category_titles()
-    views = [view for view in await app[STORE].views.all() if not view.private]
-    version = await app[STORE].category_index.version(Page("all"))
-    body = opml.render(
-        titles,
-        views={view.path: view.title for view in views},
-        site_title=app[SETTINGS].site_title,
-        base_url=app[SETTINGS].base_url,
-        changed_ms=version.changed_ms,
-    )
-    headers = {"Content-Type": "text/x-opml; charset=utf-8", "Cache-Control": BRIEFLY, **CORS}
-    return PreparedPage(body, headers=headers).make_answer(request)
+    return await answer_cached(request, Page(categories.ALL), OPML, "/feeds.opml")

@@ -12,9 +12,18 @@ from prometheus_client.registry import Collector
 from service.errors import Unavailable
 from service.storage.store import Store
 from service.web.request.body import json_response
-from service.web.request.keys import CACHE, CLOCK, CONNECTIONS, READINESS, STORE, STREAMS
+from service.web.request.keys import (
+    CACHE,
+    CLOCK,
+    CONNECTIONS,
+    COSTLY_READS,
+    READINESS,
+    STORE,
+    STREAMS,
+)
 from service.web.serving.address_limit import AddressLimit, Full
 from service.web.serving.connections import Connections, Refused
+from service.web.serving.costly_reads import CostlyReads
 from service.web.serving.page_cache import PageCache
 
 
@@ -34,7 +43,7 @@ async def readyz(request: web.Request) -> web.StreamResponse:
 async def metrics(request: web.Request) -> web.StreamResponse:
     """Prometheus text: the metrics of this server, and the counters of the workers in Redis."""
     app = request.app
-    families = _connections(app[CONNECTIONS], app[STREAMS])
+    families = _connections(app[CONNECTIONS], app[STREAMS]) + _costly_reads(app[COSTLY_READS])
     families += await _metrics(app[STORE], app[CACHE], now=app[CLOCK]())
     registry = CollectorRegistry()
     registry.register(_Fixed(families))
@@ -72,6 +81,16 @@ def _connections(connections: Connections, streams: AddressLimit) -> list[Metric
         refused,
         GaugeMetricFamily("dateline_event_streams", "Readers of /events.", streams.count),
         refused_streams,
+    ]
+
+
+def _costly_reads(costly_reads: CostlyReads) -> list[Metric]:
+    """The costly reads of this server: those it worked on, and those it refused."""
+    return [
+        CounterMetricFamily("dateline_costly_reads", "Costly reads worked on.", costly_reads.begun),
+        CounterMetricFamily(
+            "dateline_costly_reads_refused", "Costly reads over a limit.", costly_reads.refused
+        ),
     ]
 
 

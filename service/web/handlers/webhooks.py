@@ -12,7 +12,7 @@ from service.web.html import render
 from service.web.request.body import json_response, read_object
 from service.web.request.keys import CLOCK, SETTINGS, STORE
 from service.web.request.parameters import single_value
-from service.web.serving.page_loader import HTML_HEADERS
+from service.web.serving.headers import HTML_HEADERS
 
 
 async def add_webhook(request: web.Request) -> web.StreamResponse:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -44,7 +45,7 @@ class NewsView:
     articles: Sequence[Article]
     """The articles in the order in which they are shown."""
     children: Sequence[tuple[str, str]]
-    """(path, title) of each direct subcategory."""
+    """(path, title) of each direct subcategory, or of the first ones."""
     month_days: frozenset[int]
     """Days of the shown month that have articles, from 1."""
     shown_month: tuple[int, int]
@@ -54,6 +55,9 @@ class NewsView:
     newer: Period | None
     """The nearest later day that has articles; None if there is no such day."""
     zone: tzinfo
+    more: Page | None = None
+    """The page that continues after these articles; None if they are all."""
+    has_more_children: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +67,7 @@ class HomeView:
     site_title: str
     base_url: str
     tree: Sequence[tuple[str, str]]
-    """(path, title) of every category; a parent must come before its children."""
+    """(path, title) of every category, or of some; a parent must come before its children."""
     titles: Mapping[str, str]
     articles: Sequence[Article]
     zone: tzinfo
@@ -71,6 +75,26 @@ class HomeView:
     shown_month: tuple[int, int] | None = None
     """(year, month) of the calendar; None for no calendar."""
     older: Period | None = None
+    category_count: int = 0
+    """Number of all categories."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoriesView:
+    """A part of the list of all categories."""
+
+    site_title: str
+    base_url: str
+    after: str
+    """Path of the category before the first; empty for the first part."""
+    titles: Mapping[str, str]
+    """Category path → title, of all categories."""
+    shown: Sequence[tuple[str, str]]
+    """(path, title) in their order."""
+    next_after: str
+    """Path of the category after which the next part begins; empty if this is the last."""
+    count: int
+    """Number of all categories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,15 +146,17 @@ def render_news(view: NewsView) -> bytes:
         _Head(
             title=_feed_title(page, titles),
             path=_news_path(page),
-            alternates=_alternates([page, Page(page.category)], titles),
+            alternates=_alternates([page.whole, Page(page.category)], titles),
         ),
         heading=f"Items filtered by date: {period}" if period else name,
         name=name,
         crumbs=crumbs(page.category, titles)[: None if period else -1],
         stories=[story_of(a, titles, view.zone, within=page.category) for a in view.articles],
-        feeds=_feeds(page, titles),
+        feeds=_feeds(page.whole, titles),
         live_feeds=[] if page.period.is_live else _feeds(Page(page.category), titles),
         children=[Link(href=Page(path).news_path(), text=title) for path, title in view.children],
+        all_children=_categories_path(page.category) if view.has_more_children else "",
+        more=Link(href=view.more.news_path(), text=period or name) if view.more else None,
         calendar=_calendar(page, view.shown_month, view.month_days),
         older=_day_link(page.category, view.older),
         newer=_day_link(page.category, view.newer),
@@ -148,9 +174,29 @@ def render_home(view: HomeView) -> bytes:
         stories=[story_of(a, view.titles, view.zone) for a in view.articles],
         feeds=_feeds(everything, view.titles),
         tree=_forest(view.tree),
+        all_categories="/categories" if view.category_count > len(view.tree) else "",
         calendar=_calendar(everything, month, view.month_days) if month else None,
         older=_day_link(categories.ALL, view.older),
         newer=None,
+    )
+
+
+def render_categories(view: CategoriesView) -> bytes:
+    """A part of the list of all categories, each with the titles of those above it."""
+    path = _categories_path(view.after)
+    rows = [
+        _Branch(
+            link=Link(href=Page(path).news_path(), text=categories.title_path(path, view.titles)),
+            feeds=_feeds(Page(path), {path: title}),
+        )
+        for path, title in view.shown
+    ]
+    return _render(
+        "categories.html",
+        view,
+        _Head(title="Categories", path=path, alternates=_alternates([], {})),
+        rows=rows,
+        more=_categories_path(view.next_after) if view.next_after else "",
     )
 
 
@@ -248,7 +294,7 @@ def _environment() -> Environment:
 
 def _render(
     template: str,
-    view: NewsView | HomeView | ArticleView | ErrorView | WebhooksView,
+    view: NewsView | HomeView | CategoriesView | ArticleView | ErrorView | WebhooksView,
     head: _Head,
     **values: object,
 ) -> bytes:
@@ -259,6 +305,11 @@ def _render(
 
 def _news_path(page: Page) -> str:
     return "/" if page == Page(categories.ALL) else page.news_path()
+
+
+def _categories_path(after: str) -> str:
+    after = "" if after == categories.ALL else after
+    return f"/categories?after={quote(after)}" if after else "/categories"
 
 
 def _feed_title(page: Page, titles: Mapping[str, str]) -> str:

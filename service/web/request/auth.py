@@ -13,7 +13,9 @@ from aiohttp import hdrs, web
 
 from service.errors import InvalidInput, ScopeMissing
 from service.tokens.token import Scope, Token
+from service.web.request.client_address import client_network
 from service.web.request.keys import CALLER, CLOCK, TOKENS
+from service.web.serving.costly_reads import Client
 
 Authorized = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,6 +67,19 @@ async def _token(request: web.Request, scheme: str) -> Token:
     if token.has_expired(request.app[CLOCK]()):
         raise _unauthorized(f"the API token expired at {token.expires}", scheme, is_invalid=True)
     return token
+
+
+def limited_client(request: web.Request) -> Client:
+    """By whom the costly reads of a public path are counted: the client's network; None for a
+    request with a token in force, which no limit holds."""
+    credentials = request.headers.get(hdrs.AUTHORIZATION, "")
+    scheme, _, text = credentials.partition(" ")
+    if scheme.lower() == "bearer":
+        # Not `find`, which reads Redis for an unknown token: here it would cost strangers nothing.
+        token = request.app[TOKENS].held(text.strip())
+        if token and not token.has_expired(request.app[CLOCK]()):
+            return None
+    return client_network(request)
 
 
 def _unauthorized(detail: str, scheme: str, *, is_invalid: bool = False) -> web.HTTPUnauthorized:

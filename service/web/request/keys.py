@@ -13,6 +13,7 @@ from service.storage.store import Store
 from service.tokens.token import Token
 from service.web.serving.address_limit import AddressLimit
 from service.web.serving.connections import Connections
+from service.web.serving.costly_reads import CostlyReads
 from service.web.serving.event_broadcast import Broadcast
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
@@ -35,4 +36,5 @@ CONNECTIONS = web.AppKey("connections", Connections)
 INVITED = web.RequestKey("invited", bool)
 """Whether `Expect: 100-continue` was answered: the body is on its way."""
 STREAMS = web.AppKey("streams", AddressLimit)
+COSTLY_READS = web.AppKey("costly_reads", CostlyReads)
 CLOCK: web.AppKey[Callable[[], datetime]] = web.AppKey("clock", Callable[[], datetime])  # type: ignore[arg-type]  # a callable has no runtime type

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from service.errors import NotFound, Unavailable
 from service.feeds.formats import FORMATS
-from service.feeds.page import VIEWS, Page, parse_page
+from service.feeds.page import VIEWS, ArticlePage, Page, parse_page
 from service.storage.client import redis_errors_as_unavailable
+from service.web.request.auth import limited_client
 from service.web.request.keys import CACHE, PAGE_LOADER
 from service.web.serving.page_cache import RECHECK_BUDGET_S
 
@@ -52,10 +53,20 @@ async def answer_page(
         HTTPPermanentRedirect: the path is another spelling of `true_path`.
     """
     # One URL for each page: other spellings (case, a missing zero, another order) are redirected.
-    requested_path = request.path_qs if extension in FORMATS else request.path
+    # Pages for people ignore parameters that they do not have.
+    requested_path = request.path_qs if extension in FORMATS or page.query else request.path
     if unquote_plus(requested_path) != unquote_plus(true_path):
         raise web.HTTPPermanentRedirect(true_path)
+    return await answer_cached(request, page, extension, true_path)
+
+
+async def answer_cached(
+    request: web.Request, page: Page | ArticlePage, extension: str, true_path: str
+) -> web.StreamResponse:
+    """The page in this format, from the cache; it becomes hot if this is the request of its true
+    path. A page without one, an empty path, never does."""
     # Percent-encoding can spell one path in thousands of ways: only the canonical one becomes hot.
     hot_path = true_path if request.raw_path == true_path else ""
-    prepared = await request.app[CACHE].get(page, extension, hot_path=hot_path)
-    return await request.app[PAGE_LOADER].answer(prepared, request)
+    client = limited_client(request)
+    prepared = await request.app[CACHE].get(page, extension, hot_path=hot_path, client=client)
+    return await request.app[PAGE_LOADER].answer(prepared, request, client)

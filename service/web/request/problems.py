@@ -21,7 +21,9 @@ from service.errors import (
     NotFound,
     NotPermitted,
     ScopeMissing,
+    TooManyReads,
     Unavailable,
+    Withdrawn,
 )
 from service.feeds.head import HUB_PATH
 from service.printable import printable
@@ -30,7 +32,7 @@ from service.storage.client import redis_errors_as_unavailable
 from service.web.html import render
 from service.web.request.body import check_length, is_invitation_awaited
 from service.web.request.keys import REDIS_WATCH, SETTINGS
-from service.web.serving.page_loader import HTML_HEADERS
+from service.web.serving.headers import HTML_HEADERS
 from service.web.serving.response import add_common_headers, closing
 
 logger = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def problem(status: int, detail: str, **members: Any) -> dict[str, Any]:
 
 
 def of_error(exc: DatelineError) -> dict[str, Any]:
-    """The problem that describes one of our own errors; its status is 400, 404, 500 or 503."""
+    """The problem that describes one of our own errors; its status is one of `match`."""
     match exc:
         case NotPermitted():
             return problem(403, str(exc), field=exc.field, value=exc.value)
@@ -67,8 +69,12 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
             return problem(403, str(exc), scope=exc.scope)
         case InvalidInput():
             return problem(400, str(exc), field=exc.field, value=exc.value)
+        case Withdrawn():
+            return problem(410, str(exc))
         case NotFound():
             return problem(404, str(exc))
+        case TooManyReads():
+            return problem(429, str(exc))
         case Unavailable():
             # The error names the address of our Redis, which clients need not know. The reply to
             # a command may be lost after the command was executed.
@@ -80,7 +86,7 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
 
 def _explaining_headers(exc: DatelineError) -> dict[str, str]:
     match exc:
-        case Unavailable():
+        case Unavailable() | TooManyReads():
             return {"Retry-After": str(exc.retry_after_s)}
         case ScopeMissing():
             challenge = f'Bearer realm="dateline", error="insufficient_scope", scope="{exc.scope}"'

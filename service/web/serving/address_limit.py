@@ -43,6 +43,10 @@ class AddressLimit:
             return Full.ADDRESS
         return Full.TOTAL if self.count >= self.total else None
 
+    def has(self, network: str) -> bool:
+        """Whether this network has any."""
+        return network in self._of_network
+
     def add(self, network: str) -> None:
         """Count one more, whether there is room or not."""
         self.count += 1

@@ -27,7 +27,8 @@ def is_not_modified(
         if_none_match: the header; wins over the date if it is there (13.1.3).
         if_modified_since: the header; a date that cannot be read is ignored.
         etag: hash of the content, without quotes and coding.
-        changed_s: Last-Modified in seconds since the epoch.
+        changed_s: Last-Modified in seconds since the epoch; 0 for a page without, which a date does
+            not validate.
     """
     if if_none_match is not None:
         etags = _etags(if_none_match)
@@ -35,7 +36,7 @@ def is_not_modified(
     if if_modified_since is None:
         return False
     since = http_date(if_modified_since)
-    return since is not None and since.timestamp() >= changed_s
+    return changed_s > 0 and since is not None and since.timestamp() >= changed_s
 
 
 def delta_base(a_im: str, if_none_match: str, known: Container[str]) -> str:

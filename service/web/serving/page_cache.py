@@ -19,10 +19,11 @@ from functools import partial
 
 from cachetools import TTLCache
 
-from service.errors import DatelineError, Unavailable
-from service.feeds.page import Page
+from service.errors import DatelineError, NotFound, TooManyReads, Unavailable
+from service.feeds.page import ArticlePage, Page
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change, Rendered
+from service.web.serving.costly_reads import Client
 from service.web.serving.request_cache import Hot, RequestCache
 from service.web.serving.response import PreparedPage
 
@@ -39,8 +40,8 @@ FAILED_S, MAX_FAILED = 2.0, 1_000
 
 MAX_READS = 10_000
 
-Key = tuple[Page, str]
-"""A page and its format: the extension of a feed, `html` or `home`."""
+Key = tuple[Page | ArticlePage, str]
+"""A page and its format: the extension of a feed, or one of those in `page_loader`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -54,15 +55,18 @@ class Held:
     hot: Hot = field(init=False)
     path: str = ""
     """Raw request path under which the page is hot; empty if it is not hot."""
+    size: int = 0
+    """Bytes that the cache has counted for it."""
 
     def __post_init__(self) -> None:
         self.hot = Hot(self.prepared)
 
 
-Load = Callable[[Page, str, Held | None], Awaitable[Held]]
-"""Loads the current version of a page; returns the cached page passed in if that is current.
+Load = Callable[[Page | ArticlePage, str, Held | None, Client], Awaitable[Held]]
+"""Loads the current version of a page for a client; returns the cached page passed in if that is
+current.
 
-Raises Unavailable if Redis cannot be reached.
+Raises Unavailable if Redis cannot be reached, TooManyReads if the client has too many costly reads.
 """
 
 
@@ -110,11 +114,14 @@ class PageCache:
         """Whether any page of a category or view is cached, in any format."""
         return category in self._categories
 
-    async def get(self, page: Page, extension: str, *, hot_path: str) -> PreparedPage:
+    async def get(
+        self, page: Page | ArticlePage, extension: str, *, hot_path: str, client: Client = None
+    ) -> PreparedPage:
         """Load or confirm a page. Raises what the load raises if the page is not cached.
 
         Args:
             hot_path: raw path under which the page becomes hot; empty if it must not.
+            client: whose costly read it is, if the page must be rendered.
         """
         key = (page, extension)
         self.misses += 1
@@ -126,7 +133,7 @@ class PageCache:
                 raise failure.with_traceback(None)
             # If Redis stalls, a client gets the cached page instead of waiting.
             async with asyncio.timeout(RECHECK_BUDGET_S if cached else None):
-                cached = await self._load_once(key, cached)
+                cached = await self._load_once(key, cached, client)
         except TimeoutError:
             if cached is None:
                 raise
@@ -147,22 +154,33 @@ class PageCache:
         self._keep_hot(key, cached, hot_path)
         return cached.prepared
 
-    async def _load_once(self, key: Key, cached: Held | None) -> Held:
+    async def _load_once(self, key: Key, cached: Held | None, client: Client) -> Held:
         """Load a page once for all requests that wait for it; the load continues if they end."""
-        loading = self._loading.get(key)
-        if loading is None:
-            self._doubtful.discard(key)
-            loading = asyncio.get_running_loop().create_task(self._load_now(key, cached))
-            self._loading[key] = loading
-            loading.add_done_callback(partial(self._loaded, key))
-        return await asyncio.shield(loading)
+        while True:
+            loading = self._loading.get(key)
+            if loading is None:
+                self._doubtful.discard(key)
+                loop = asyncio.get_running_loop()
+                loading = loop.create_task(self._load_now(key, cached, client))
+                self._loading[key] = loading
+                loading.add_done_callback(partial(self._loaded, key))
+            try:
+                return await asyncio.shield(loading)
+            except TooManyReads as exc:
+                if exc.client == client:
+                    raise
+                # The client whose request began the load has too many; this one begins its own.
 
-    async def _load_now(self, key: Key, cached: Held | None) -> Held:
+    async def _load_now(self, key: Key, cached: Held | None, client: Client) -> Held:
         try:
             with redis_errors_as_unavailable():
-                loaded = await self._load(*key, cached)
+                loaded = await self._load(*key, cached, client)
         except asyncio.CancelledError as exc:
             raise Unavailable("the server is ending") from exc
+        except NotFound:
+            # What was withdrawn or removed must not be kept, nor be served while Redis is away.
+            self._drop(key)
+            raise
         except DatelineError:
             raise
         except Exception as exc:
@@ -182,22 +200,40 @@ class PageCache:
         if before is None:
             self._categories[key[0].category] += 1
         else:
-            self._bytes -= before.prepared.size
+            self._bytes -= before.size
             if before is not cached:
                 self._forget(before)
                 # A page that is not requested any more is renewed a few times, then no more.
                 cached.hot.uses = before.hot.uses // 2
         self._held[key] = cached
-        self._bytes += cached.prepared.size
+        cached.size = cached.prepared.size
+        self._bytes += cached.size
         # A hot page stays hot, with the new bytes.
         self._keep_hot(key, cached, path)
+        self._evict()
+
+    def _evict(self) -> None:
+        """Remove the pages that were loaded first, until the others fit. A page that was requested
+        while it was hot stays for another round, with half of its uses: pages that are read once
+        must not displace those that are read always."""
         while self._bytes > self._max_bytes and len(self._held) > 1:
-            (page, _), oldest = self._held.popitem(last=False)
-            self._bytes -= oldest.prepared.size
-            self._forget(oldest)
-            self._categories[page.category] -= 1
-            if not self._categories[page.category]:
-                del self._categories[page.category]
+            key, oldest = next(iter(self._held.items()))
+            if oldest.hot.uses:
+                oldest.hot.uses //= 2
+                self._held.move_to_end(key)
+            else:
+                self._drop(key)
+
+    def _drop(self, key: Key) -> None:
+        cached = self._held.pop(key, None)
+        if cached is None:
+            return
+        self._bytes -= cached.size
+        self._forget(cached)
+        category = key[0].category
+        self._categories[category] -= 1
+        if not self._categories[category]:
+            del self._categories[category]
 
     def _keep_hot(self, key: Key, cached: Held, path: str) -> None:
         is_doubtful = key in self._doubtful
@@ -228,7 +264,7 @@ class PageCache:
 
         def is_touched(key: Key) -> bool:
             page, extension = key
-            if extension in extensions and page.is_shared:
+            if extension in extensions and isinstance(page, Page) and page.is_shared:
                 return (page.category, str(page.period)) in periods
             return page.category in categories
 
@@ -237,10 +273,11 @@ class PageCache:
         for uses, key in sorted(touched, key=lambda pair: pair[0], reverse=True):
             if not uses:
                 self._forget(self._held[key])
-            elif key[1] in extensions:
+            elif key[1] in extensions and not _is_selection(key):
                 self._renew(key)
             else:
-                # HTML takes tens of milliseconds to render: it is renewed by the next request.
+                # HTML takes tens of milliseconds to render, and strangers can make up any number
+                # of selections: these are loaded by their next request.
                 self._let_lag(self._held[key].hot)
 
     def _renew(self, key: Key) -> None:
@@ -263,7 +300,7 @@ class PageCache:
             while key in self._held:
                 async with self._renewals:
                     start = time.monotonic()
-                    await self._load_once(key, self._held.get(key))
+                    await self._load_once(key, self._held.get(key), None)
                     is_done = key not in self._doubtful
                     if is_done:
                         # From here on, a change starts another renewal.
@@ -296,3 +333,7 @@ class PageCache:
         most MAX_READS, because nobody may take them while Redis is away."""
         reads, self._reads = self._reads, set()
         return reads
+
+
+def _is_selection(key: Key) -> bool:
+    return isinstance(key[0], Page) and bool(key[0].query)

@@ -167,6 +167,7 @@ class PreparedPage:
         self.difference: Callable[[str], Awaitable[PreparedPage | None]] | None = None
         """Computes the difference from the version with this hash; None if there is none."""
         self._twin_url = twin_url
+        self._readable: PreparedPage | None = None
         self._status = status
         self._headers = headers
         self._answers: dict[tuple[str, bool], PreparedResponse] = {}
@@ -176,14 +177,16 @@ class PreparedPage:
 
     @property
     def size(self) -> int:
-        """Upper bound of its memory in bytes: the body, its codings, and the last full response."""
-        return 3 * len(self.body) + 4_000
+        """Upper bound of its memory in bytes: the body, its codings, and the last full response; of
+        its other forms, too, once they are made."""
+        others = [page for page in (self._readable, *self.deltas.values()) if page]
+        return 3 * len(self.body) + 4_000 + sum(page.size for page in others if page is not self)
 
     def answer(self, request: web.BaseRequest) -> web.StreamResponse | None:
         """The response to a GET or HEAD; None if `make_answer` must prepare it first."""
         coding = choose_coding(request.headers.get("Accept-Encoding", ""), self.codings)
         if self._is_for_people(request):
-            return None
+            return self._readable.answer(request) if self._readable else None
         if self._is_current(request):
             ready = self._not_modified[coding]
         else:
@@ -201,7 +204,8 @@ class PreparedPage:
     def make_answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Prepare the response if necessary: CPU work, milliseconds for a large body."""
         if self._is_for_people(request):
-            return self._readable(request)
+            self._readable = self._readable or self._make_readable()
+            return self._readable.make_answer(request)
         coding = choose_coding(request.headers.get("Accept-Encoding", ""), self.codings)
         source = self.deltas.get(self.delta_base(request), self)
         source.make(source._coding(coding))
@@ -235,7 +239,7 @@ class PreparedPage:
         """Whether a person opens the feed in a browser (W3C Fetch Metadata)."""
         return bool(self._twin_url) and request.headers.get("Sec-Fetch-Dest") == "document"
 
-    def _readable(self, request: web.BaseRequest) -> web.Response:
+    def _make_readable(self) -> PreparedPage:
         """The feed as application/xml, the type for which browsers apply its stylesheet."""
         note = _NOTE.format(escape(self._twin_url)).encode()
         body = _FIRST_TAG.sub(lambda match: match.group() + note, self.body, count=1)
@@ -245,9 +249,7 @@ class PreparedPage:
             "Cache-Control": "private, max-age=60",
             "Link": self._headers.get("Link", ""),
         }
-        response = web.Response(body=body, headers=headers)
-        response.enable_compression()
-        return response
+        return PreparedPage(body, headers=headers, changed_ms=1000 * self.changed_s)
 
     def _coding(self, preferred: str) -> str:
         return preferred if preferred in self.codings else "identity"

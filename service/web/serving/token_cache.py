@@ -52,6 +52,10 @@ class TokenCache:
         self._closed = asyncio.Event()
         self._throttle = Throttle()
 
+    def held(self, text: str) -> Token | None:
+        """The token with this text if it was loaded already, also if it has expired."""
+        return self._by_hash.get(token_hash(text))
+
     async def find(self, text: str) -> Token | None:
         """The token with this text, also if it has expired; None if it does not exist.
 
