@@ -15,8 +15,9 @@ from service.articles.article import Article
 from service.storage.store import Store
 
 MAX_CHARS = 32_000_000
-# Longer pages bypass the cache: they would evict all other articles.
-MAX_IDS = 500
+# Longer pages bypass the cache: they would evict all other articles. A page of a month or year
+# (PERIOD_PAGE_SIZE) is not longer, so that a new article costs it one read.
+MAX_IDS = 1_000
 
 
 class ArticleCache:

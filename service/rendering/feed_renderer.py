@@ -204,7 +204,7 @@ class FeedRenderer:
         before: Rendered | None,
     ) -> Rendered:
         body = await self._bytes_of(page, extension, state.archive_links, content)
-        etag = await asyncio.to_thread(etag_of, body)
+        etag, digests = await asyncio.to_thread(lambda: (etag_of(body), _digests(content.articles)))
         changed_ms = state.changed_ms
         previous = before.previous_versions if before else ()
         if before and before.etag == etag:
@@ -221,7 +221,7 @@ class FeedRenderer:
             body=body,
             changed_ms=changed_ms,
             etag=etag,
-            entry_digests=_digests(content.articles),
+            entry_digests=digests,
             previous_versions=previous,
         )
 

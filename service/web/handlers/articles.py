@@ -212,8 +212,11 @@ def _moment(query: MultiMapping[str], name: str) -> datetime | None:
 async def show_one(request: web.Request) -> web.StreamResponse:
     """GET: an article as JSON. 404 for an unknown id, 410 for a withdrawn article."""
     article_id = _checked_id(request.match_info["id"])
-    article = await live_article(request.app[STORE], article_id)
-    return json_response(orjson.Fragment(article.to_json()))
+    # A long article takes as long to decode as a short page to render.
+    async with request.app[COSTLY_READS].slot(limited_client(request)):
+        article = await live_article(request.app[STORE], article_id)
+        body = await asyncio.to_thread(article.to_json)
+    return json_response(orjson.Fragment(body))
 
 
 async def withdraw(request: web.Request) -> web.StreamResponse:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from aiohttp import web
@@ -20,5 +21,11 @@ async def static(request: web.Request) -> web.StreamResponse:
     path = next((p for p in STATIC.iterdir() if p.name == name), None)
     if path is None:
         raise NotFound(f"{name}: no such file")
+    return _prepared(path).make_answer(request)
+
+
+@cache
+def _prepared(path: Path) -> PreparedPage:
+    """Read a file once; its codings are then made once, too."""
     headers = {"Content-Type": _TYPES[path.suffix], "Cache-Control": "public, max-age=3600"}
-    return PreparedPage(path.read_bytes(), headers=headers).make_answer(request)
+    return PreparedPage(path.read_bytes(), headers=headers)
