@@ -292,12 +292,16 @@ class Article:
         return data if self.duplicate_revision else data.removesuffix(_UNMARKED) + b"}"
 
     def is_of(self, head: bytes) -> bool:
-        """Whether this is the revision that a stored head describes."""
+        """Whether a stored head describes this revision with this content.
+
+        If Redis loses the end of its file, a revision can come again with another content.
+        """
         decided = orjson.loads(head or b"{}")
-        return (decided.get("revision"), decided.get("marks", 0)) == (
-            self.revision,
-            self.duplicate_revision,
-        )
+        names = ("revision", "hash", "published", "updated", "first_seen", "status")
+        dates = map(to_rfc3339, (self.published, self.updated, self.first_seen))
+        return (*map(decided.get, names), decided.get("marks", 0)) == (
+            self.revision, self.content_hash, *dates, self.status, self.duplicate_revision,
+        )  # fmt: skip
 
     def withdrawn(self) -> Article:
         """The same article with the status WITHDRAWN."""

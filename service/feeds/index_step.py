@@ -40,6 +40,9 @@ class IndexStep:
     article_id: str
     revision: str
     """Revision and duplicate revision, `3.1`, that the indexes contain after the step."""
+    content_hash: str
+    """Of that revision. The step is not applied if the article is not, or is older, or has another
+    content at this revision: Redis has lost the end of its file since the article was read."""
     before: bytes
     """`idx` as it was read; the step is not applied if it has changed since."""
     after: bytes
@@ -100,6 +103,7 @@ def index_step(
     return IndexStep(
         article_id=article.id,
         revision=f"{article.revision}.{article.duplicate_revision}",
+        content_hash=article.content_hash,
         before=before,
         after=" ".join([_number(article), score_text, *new_categories]).encode(),
         stamp_ms=stamp_ms,
@@ -130,6 +134,7 @@ def reindex_step(
     return IndexStep(
         article_id=article.id,
         revision=f"{article.revision}.{article.duplicate_revision}",
+        content_hash=article.content_hash,
         before=before,
         after=" ".join([_number(article), str(score), *after]).encode(),
         stamp_ms=stamp_ms,

@@ -51,6 +51,8 @@ class Renderer:
         self._shells: LRUCache[tuple[Page, ArchiveLinks, str, str | None, str, str], Shell] = (
             LRUCache(MAX_SHELLS)
         )
+        # By all fields, not by the revision: if Redis loses the end of its file, a revision can
+        # come again with another content.
         self._fragments: dict[tuple[str, int, str], bytes] = {}
 
     def render(
@@ -93,7 +95,7 @@ class Renderer:
         else:
             cached = self._fragments.get
             fragments = [
-                cached((article.id, article.revision, extension))
+                cached((article.id, hash(article), extension))
                 or self._cache_fragment(article, format, titles)
                 for article in shown
             ]
@@ -117,7 +119,7 @@ class Renderer:
 
     def _cache_fragment(self, article: Article, format: Format, titles: Mapping[str, str]) -> bytes:
         fragment = self._fragment(article, format, titles)
-        self._fragments[article.id, article.revision, format.extension] = fragment
+        self._fragments[article.id, hash(article), format.extension] = fragment
         self._bytes += len(fragment)
         # First in, first out: noting each use would cost more than rendering a few again.
         while self._bytes > self._max_bytes:

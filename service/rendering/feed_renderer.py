@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+import orjson
+
 from service.articles import categories
 from service.articles.article import LIVE, Article
 from service.errors import Unavailable
@@ -344,8 +346,14 @@ def _hash_of(settings: Settings) -> str:
 
 
 def _digest(article: Article) -> bytes:
-    name = f"{article.id}.{article.revision}".encode()
-    return hashlib.blake2b(name, digest_size=_DIGEST_BYTES).digest()
+    # All that entries show. The revision alone is not enough: if Redis loses the end of its file,
+    # it can come again with another content.
+    shown = (
+        article.id, article.revision, article.content_hash, article.published, article.updated,
+        article.url, article.authors, article.tags, article.language, article.image,
+        article.enclosures, article.attribution,
+    )  # fmt: skip
+    return hashlib.blake2b(orjson.dumps(shown), digest_size=_DIGEST_BYTES).digest()
 
 
 def _split(digests: bytes) -> set[bytes]:

@@ -163,7 +163,10 @@ class Articles:
         return [(idx or b"", head or b"") for idx, head in stored]
 
     async def index(self, steps: Sequence[IndexStep]) -> list[bool]:
-        """Apply index steps; False for those whose `before` no longer holds. Idempotent."""
+        """Apply index steps; False for those whose `before` or revision does not hold any more.
+
+        Idempotent.
+        """
         if not steps:
             return []
         pipe = self._client.pipeline(transaction=False)
@@ -173,7 +176,7 @@ class Articles:
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard)]
             argv: list[str | bytes | int] = [
                 step.before, step.after, step.article_id, step.revision, step.stamp_ms,
-                keys.GONE_MAX,
+                keys.GONE_MAX, step.content_hash,
             ]  # fmt: skip
             for change in step.changes:
                 key_names += [

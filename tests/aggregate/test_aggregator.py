@@ -10,10 +10,12 @@ import pytest
 
 from service.articles.article import Detail, Entry
 from service.articles.compose import compose
+from service.feeds.index_step import index_step
 from service.feeds.page import Page, Period
 from service.manage import webhooks
 from service.settings import Settings
 from service.storage.category_index import Limits
+from service.storage import keys
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.loops import at_work
@@ -255,3 +257,40 @@ async def test_pages_that_are_read_are_rendered_ahead(
 
         await wait_until(ready)
     assert await store.rendered_pages.load(page, "atom") is None
+
+
+async def test_an_event_whose_article_is_lost_leaves_nothing_in_the_indexes(
+    store: Store, settings: Settings
+) -> None:
+    """Redis lost the end of its file after a worker had read the event: the article is not indexed,
+    and when it is sent again, with another category and date, it is indexed as it is now."""
+    (article_id,) = await append(store, draft("a"))
+    (event,) = await store.event_stream.newest(0, count=1)
+    await store.client.delete(keys.article(0, article_id))
+    worker = Aggregator(store, settings, now=lambda: datetime.now(UTC))
+    await worker._apply([event])
+    assert [] == await ids(store, "all")
+    assert not await store.client.exists(keys.article(0, article_id))
+    await append(store, draft("a", published=DAY + timedelta(days=1), category="Sports"))
+    await worker._apply([event])
+    assert [article_id] == await ids(store, "sports")
+    assert [article_id] == await ids(store, "all", Period(2017, 12, 23))
+    assert [] == await ids(store, CATEGORY)
+    worker._renderer.close()
+
+
+async def test_a_step_for_an_article_that_is_lost_meanwhile_is_not_applied(store: Store) -> None:
+    """Between the reading of an article and its step it is lost, or has another content."""
+    (article_id,) = await append(store, draft("a"))
+    (article,) = await store.articles.get([article_id])
+    assert article
+    step = index_step(article, b"", stamp_ms=1, zone=UTC)
+    assert step
+    await store.client.delete(keys.article(0, article_id))
+    assert [False] == await store.articles.index([step])
+    await append(store, draft("a", category="Sports"))
+    assert [False] == await store.articles.index([step])
+    assert [] == await ids(store, "all")
+    await store.client.delete(keys.article(0, article_id))
+    await append(store, draft("a"))
+    assert [True] == await store.articles.index([step])

@@ -144,6 +144,19 @@ def test_the_feed_is_not_older_than_its_entries(extension: str) -> None:
     assert parsed.feed.updated_parsed >= newest
 
 
+@pytest.mark.parametrize("extension", ["rss", "atom", "json"])
+@pytest.mark.parametrize("field", ["title", "url", "content_html"])
+def test_a_revision_that_comes_again_is_shown_as_it_is_now(extension: str, field: str) -> None:
+    """Redis may lose the end of its file, and a revision then has another content."""
+    renderer = Renderer(site_title="Site", base_url=BASE, language="en", zone=UTC)
+    lost = full_article(1, **{field: "http://s.example/lost"})
+    again = full_article(1, **{field: "http://s.example/again"})
+    assert b"example/lost" in renderer.render(PAGE, extension, [lost], TITLES)
+    shown = renderer.render(PAGE, extension, [again], TITLES)
+    assert b"example/again" in shown
+    assert b"example/lost" not in shown
+
+
 def test_feed_ids_survive_another_host() -> None:
     """http to https, or a new name: the same feed and the same entries."""
     elsewhere = Renderer(site_title="Site", base_url="https://b.example", language="en", zone=UTC)

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -179,14 +179,12 @@ class Aggregator:
         remaining = list(articles)
         await self._view_index.load()
         for _ in range(MAX_ROUNDS):
-            indexed = await self._store.articles.indexed([article.id for article in remaining])
-            for article, (_, head) in zip(remaining, indexed, strict=True):
-                if article.is_of(head):
-                    self._renderer.prime(article, head)
+            before = await self._before(remaining)
+            remaining = await self._present(remaining, before)
             steps = {
                 article.id: step
-                for article, (before, _) in zip(remaining, indexed, strict=True)
-                if (step := self._index_step(article, before, stamps[article.id]))
+                for article in remaining
+                if (step := self._index_step(article, before[article.id][0], stamps[article.id]))
             }
             done = await self._store.articles.index(list(steps.values()))
             for step, applied in zip(steps.values(), done, strict=True):
@@ -198,6 +196,28 @@ class Aggregator:
                 break
         await self._publish(changes)
         return changes
+
+    async def _before(self, articles: Sequence[Article]) -> dict[str, tuple[bytes, bytes]]:
+        """Id → (`idx`, `head`) of these articles."""
+        ids = [article.id for article in articles]
+        return dict(zip(ids, await self._store.articles.indexed(ids), strict=True))
+
+    async def _present(
+        self, articles: Sequence[Article], before: Mapping[str, tuple[bytes, bytes]]
+    ) -> list[Article]:
+        """Replace articles that are not stored as their events have them: they were changed since,
+        or Redis has lost the end of its file, and they are older now, others, or not there."""
+        present: list[Article] = []
+        outdated: list[str] = []
+        for article in articles:
+            head = before[article.id][1]
+            if article.is_of(head):
+                self._renderer.prime(article, head)
+                present.append(article)
+            else:
+                outdated.append(article.id)
+        stored = await self._store.articles.get(outdated) if outdated else []
+        return present + [article for article in stored if article]
 
     def _index_step(self, article: Article, before: bytes, stamp_ms: int) -> IndexStep | None:
         return index_step(

@@ -4,12 +4,17 @@
 --       articles
 -- ARGV  1 `idx` as the caller read it ('' if it was missing)  2 `idx` to store  3 article id
 --       4 `revision.duplicate_revision` that the caller indexed  5 ms of the event
---       6 GONE_MAX  then for each changed category: score ('' removes the article), score among the
---       withdrawn ('' removes it), periods joined by spaces
--- Returns 1; 0 if `idx` is not what the caller read: another worker indexed it, read again.
+--       6 GONE_MAX  7 content hash of that revision  then for each changed category: score ('' removes
+--       the article), score among the withdrawn ('' removes it), periods joined by spaces
+-- Returns 1; 0 if `idx` is not what the caller read (another worker indexed it), or if the article is
+-- not of that revision or a later one (Redis lost the end of its file): read again.
 
 local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
-if (stored[1] or '') ~= ARGV[1] then return 0 end
+local head = stored[2] and cjson.decode(stored[2])
+if (stored[1] or '') ~= ARGV[1] or not head then return 0 end
+local revision = tonumber(string.match(ARGV[4], '^%d+'))
+if head.revision < revision then return 0 end
+if head.revision == revision and head.hash ~= ARGV[7] then return 0 end
 for i = 3, #KEYS, 3 do
   redis.call('ZCARD', KEYS[i])
   redis.call('HLEN', KEYS[i + 1])
@@ -18,7 +23,7 @@ end
 
 local stamp = tonumber(ARGV[5])
 for i = 3, #KEYS, 3 do
-  local score, gone, periods = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
+  local score, gone, periods = ARGV[i + 5], ARGV[i + 6], ARGV[i + 7]
   if score == '' then
     redis.call('ZREM', KEYS[i], ARGV[3])
   else
@@ -36,8 +41,7 @@ for i = 3, #KEYS, 3 do
   end
 end
 redis.call('HSET', KEYS[1], 'idx', ARGV[2])
-local head = stored[2] and cjson.decode(stored[2])
-if head and string.format('%d.%d', head.revision, head.marks or 0) == ARGV[4] then
+if string.format('%d.%d', head.revision, head.marks or 0) == ARGV[4] then
   redis.call('ZREM', KEYS[2], ARGV[3])
 end
 return 1
