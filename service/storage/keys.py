@@ -63,6 +63,10 @@ SOURCES_HOSTS = "dateline:{0}:sources:hosts"
 # create_categories.lua); at most one a category, and 10,000 · append → API, CLI.
 CATEGORIES_CREATED = "dateline:{0}:categories:created"
 
+# dateline:{0}:sources:claims · hash · one field a source that a worker has claimed: the worker, and
+# ms until when its claim holds; removed with the claim · ingest.
+SOURCES_CLAIMS = "dateline:{0}:sources:claims"
+
 # dateline:{0}:views · hash · permanent, one field a view (name → JSON) · API, CLI → all.
 VIEWS = "dateline:{0}:views"
 

@@ -51,6 +51,19 @@ class Finished:
     """Until when no request goes to its host; 0 if requests are allowed."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """A process that claims sources."""
+
+    ordinal: int
+    """WORKER_ORDINAL: the next process with this number takes over from it."""
+    token: str
+    """Unique to the process; without spaces."""
+
+    def __str__(self) -> str:
+        return f"{self.ordinal}:{self.token}"
+
+
 class Sources:
     """All sources, their due times and the state of their polls."""
 
@@ -58,6 +71,7 @@ class Sources:
         self._client = client
         self._claim: Script[list[bytes]] = lua_script(client, "claim")
         self._finish: Script[int] = lua_script(client, "finish")
+        self._release: Script[int] = lua_script(client, "release")
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
         """Store a new source; False, without a change, if its id is known already."""
@@ -95,6 +109,7 @@ class Sources:
         pipe.hdel(keys.SOURCES, source_id)
         pipe.zrem(keys.SOURCES_DUE, source_id)
         pipe.hdel(keys.SOURCES_POLLS, source_id)
+        pipe.hdel(keys.SOURCES_CLAIMS, source_id)
         removed, *_ = await pipe.execute()
         return bool(removed)
 
@@ -121,20 +136,22 @@ class Sources:
         return decoded(_poll, stored, what=f"poll of {source_id}") or Poll()
 
     async def claim(
-        self, *, now_ms: int, limit: int, claim_ms: int, spacing_ms: int
+        self, *, claimant: Claimant, now_ms: int, limit: int, lapse_ms: int, spacing_ms: int
     ) -> tuple[list[Claim], int | None]:
         """Claim due sources for this caller only; call `finish` with each of them.
 
         Args:
-            claim_ms: time after which an unfinished claim is due again.
+            claimant: the caller.
+            lapse_ms: when an unfinished claim is due again, in ms since the epoch; different in
+                each call. A call without an answer may have claimed sources: the next one with the
+                same `lapse_ms` returns these, too.
             spacing_ms: time between the starts of two requests to one host.
 
         Returns:
             The claims, and when the next source is due in ms since the epoch (None without one).
         """
-        lapse_ms = now_ms + claim_ms
         next_ms, *flat = await self._claim(
-            keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE]
+            keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE, str(claimant)]
         )
         claims = [
             # A poll that cannot be decoded is replaced; a source that cannot be decoded is skipped.
@@ -148,6 +165,11 @@ class Sources:
             if (source := decoded(_source, stored, what=f"source {name!r}"))
         ]
         return claims, int(float(next_ms)) if next_ms else None
+
+    async def release(self, ordinal: int, *, now_ms: int) -> int:
+        """Make the sources due that processes with this number have claimed and not finished,
+        because they were killed; returns how many there are."""
+        return await self._release(keys=_KEYS, args=[now_ms, f"{ordinal}:"])
 
     async def finish(self, results: Sequence[Finished], *, now_ms: int) -> None:
         """Store the results of polls, except of sources that were removed, paused or claimed by
@@ -168,7 +190,9 @@ class Sources:
         await self._finish(keys=_KEYS, args=argv)
 
 
-_KEYS = (keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS)
+_KEYS = (
+    keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS, keys.SOURCES_CLAIMS,
+)  # fmt: skip
 
 
 def _source(stored: bytes) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,7 +16,8 @@ from service.errors import InvalidInput, NotFound
 from service.manage import sources
 from service.sources.schedule import Poll
 from service.sources.source import make_source
-from service.storage.sources import Claim, Finished
+from service.storage import keys
+from service.storage.sources import Claim, Claimant, Finished
 from service.storage.store import Store
 from tests.conftest import NOON, Clock
 
@@ -115,11 +117,14 @@ async def add(store: Store, url: str, *, due_ms: int = NOW_MS) -> str:
     return source.id
 
 
-async def claim(store: Store, now_ms: int = NOW_MS, *, limit: int = 99) -> list[Claim]:
-    """The claims that a worker gets."""
+async def claim(
+    store: Store, now_ms: int = NOW_MS, *, limit: int = 99, claimant: Claimant | None = None
+) -> list[Claim]:
+    """The claims that a worker gets: another one each time, unless it is named."""
     claims, _ = await store.sources.claim(
-        now_ms=now_ms, limit=limit, claim_ms=60_000, spacing_ms=1_000
-    )
+        claimant=claimant or Claimant(ordinal=0, token=uuid.uuid4().hex),
+        now_ms=now_ms, limit=limit, lapse_ms=now_ms + 60_000, spacing_ms=1_000,
+    )  # fmt: skip
     return claims
 
 
@@ -136,6 +141,43 @@ async def test_a_claim_goes_to_one_worker_and_lapses(store: Store) -> None:
     assert [] == await claim(store)
     assert [] == await claim(store, NOW_MS + 59_000)
     assert [source_id] == [c.source.id for c in await claim(store, NOW_MS + 60_000)]
+
+
+async def test_a_call_that_is_sent_again_returns_its_claims_again(store: Store) -> None:
+    """Its reply may have been lost. Other workers, and later calls of the same one, get others."""
+    one, other = (Claimant(ordinal=0, token=token) for token in "ab")
+    first = await add(store, "http://x.example/")
+    assert [first] == [c.source.id for c in await claim(store, claimant=one)]
+    second = await add(store, "http://y.example/")
+    third = await add(store, "http://z.example/")
+    assert [second] == [c.source.id for c in await claim(store, claimant=other, limit=1)]
+    both = await claim(store, claimant=one)
+    assert [first, third] == [c.source.id for c in both]
+    assert [] == await claim(store, NOW_MS + 1, claimant=one)
+    for each in both:
+        await finish(store, each)
+    assert [] == await claim(store, claimant=one)
+    assert [second.encode()] == await store.client.hkeys(keys.SOURCES_CLAIMS)
+
+
+async def test_the_next_process_takes_over_what_a_killed_one_had_claimed(store: Store) -> None:
+    """That of the same number alone, and only what was not finished; its host is free at once."""
+    url = "http://x.example/{}"
+    killed, other = Claimant(ordinal=1, token="a"), Claimant(ordinal=11, token="b")
+    done, pending = await add(store, url.format(1)), await add(store, url.format(2))
+    (first,) = await claim(store, claimant=killed)
+    (second,) = await claim(store, NOW_MS + 1_000, claimant=killed)
+    assert {done, pending} == {first.source.id, second.source.id}
+    await finish(store, first)
+    elsewhere = await add(store, "http://y.example/")
+    assert [elsewhere] == [c.source.id for c in await claim(store, claimant=other)]
+    assert 1 == await store.sources.release(1, now_ms=NOW_MS + 3_000)
+    assert 0 == await store.sources.release(1, now_ms=NOW_MS + 3_000)
+    claims = await claim(store, NOW_MS + 3_000)
+    assert [second.source.id] == [c.source.id for c in claims]
+    # The killed one was only stopped: what it finishes now changes no due time.
+    await finish(store, second, now_ms=NOW_MS + 3_000)
+    assert NOW_MS + 63_000 == await store.client.zscore(keys.SOURCES_DUE, second.source.id)
 
 
 async def test_a_poll_that_is_finished_is_due_when_it_says(store: Store) -> None:

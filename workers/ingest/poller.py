@@ -1,13 +1,15 @@
 """Poller: claim sources that are due → poll_once (source_poll.py) → finish.
 
 A slow source holds one of AT_ONCE slots and delays no other. Claims and results go to Redis many at
-a time. A claim that is not finished (kill -9) lapses, and its source is due again.
+a time. A claim that is not finished (kill -9) is taken over by the next process with the same
+WORKER_ORDINAL; without one it lapses, and its source is due again.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,7 +20,7 @@ from service.process import stopping_group
 from service.settings import Settings
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.faults import each_alone
-from service.storage.sources import Claim, Finished
+from service.storage.sources import Claim, Claimant, Finished
 from service.storage.store import Store
 from workers import runtime
 from workers.http_client import open_client
@@ -58,6 +60,10 @@ class Poller:
         self._counts: Counter[str] = Counter()
         self._some_finished = asyncio.Event()
         self._claim_ms = int((settings.fetch_timeout_s + 4 * CPU_S + CLAIM_SLACK_S) * 1000)
+        self._claimant = Claimant(ordinal=settings.worker_ordinal, token=uuid.uuid4().hex)
+        self._lapse_ms = 0
+        self._is_answered = True
+        """Whether the last call that claimed sources was answered."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Poll sources that are due until stopped."""
@@ -86,6 +92,7 @@ class Poller:
                             "loop", "ingest subscriptions", self._sweep, now=self._now()
                         )
 
+                await runtime.attempt(self._take_over, stop, what="poll")
                 await runtime.repeat(unit, stop, what="poll")
                 await self._drain()
                 drained.set()
@@ -103,6 +110,13 @@ class Poller:
     async def _sweep(self) -> None:
         await self._store.our_subscriptions.sweep(to_ms(self._now()))
 
+    async def _take_over(self) -> None:
+        """Poll at once what the process before this one had claimed when it was killed."""
+        ordinal = self._settings.worker_ordinal
+        count = await self._store.sources.release(ordinal, now_ms=to_ms(self._now()))
+        if count:
+            logger.info("took over sources of the process before", extra={"sources": count})
+
     async def _claim_some(
         self, source_poller: SourcePoller, group: asyncio.TaskGroup, tick: asyncio.Event,
         stop: asyncio.Event,
@@ -113,12 +127,17 @@ class Poller:
             await runtime.woken(self._free_slots, stop, timeout_s=MOMENT_S if free else TICK_S)
             free = AT_ONCE - len(self._polls)
         now_ms = to_ms(self._now())
+        if self._is_answered or self._lapse_ms <= now_ms:
+            self._lapse_ms = max(self._lapse_ms + 1, now_ms + self._claim_ms)
+        self._is_answered = False
         claims, next_ms = await self._store.sources.claim(
+            claimant=self._claimant,
             now_ms=now_ms,
             limit=max(free, 0),
-            claim_ms=self._claim_ms,
+            lapse_ms=self._lapse_ms,
             spacing_ms=int(self._settings.poll_spacing_s * 1000),
         )
+        self._is_answered = True
         for claim in claims:
             task = group.create_task(self._poll(source_poller, claim))
             self._polls.add(task)

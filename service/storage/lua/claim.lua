@@ -1,10 +1,11 @@
 -- Claim due sources whose hosts may get a request now. One worker gets each source; if that worker
 -- dies, the source becomes due again. A source whose host is busy is postponed to a time of its own,
--- so that the following calls do not examine it repeatedly.
+-- so that the following calls do not examine it repeatedly. Safe to send twice: what a call has
+-- claimed is recognised by its worker and its time, and returned again.
 --
--- KEYS  1 due  2 sources  3 polls  4 hosts
+-- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims
 -- ARGV  1 now (ms)  2 maximum number of claims  3 ms when an unfinished claim is due again
---       4 ms between two requests to one host  5 concurrent requests to one host
+--       4 ms between two requests to one host  5 concurrent requests to one host  6 worker
 -- Returns {ms when the next source is due or '', id, source, poll or '', id, …}.
 
 local now, limit, lapse = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -33,6 +34,18 @@ local function turn(name, host)
   return math.max(host.n, now) + (number + 1) * math.max(spacing, 50)
 end
 
+local function add(id, source)
+  answer[#answer + 1] = id
+  answer[#answer + 1] = source
+  answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
+end
+
+local claimed = ARGV[6] .. ' ' .. ARGV[3]
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], lapse, lapse)) do
+  local source = redis.call('HGET', KEYS[2], id)
+  if source and redis.call('HGET', KEYS[5], id) == claimed then add(id, source) end
+end
+
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit * 4)
 for _, id in ipairs(ids) do
   local source = redis.call('HGET', KEYS[2], id)
@@ -48,9 +61,8 @@ for _, id in ipairs(ids) do
     host.f[id], host.n, host.busy = lapse, now + spacing, host.busy + 1
     redis.call('ZADD', KEYS[1], lapse, id)
     redis.call('HSET', KEYS[4], name, cjson.encode({n = host.n, f = host.f}))
-    answer[#answer + 1] = id
-    answer[#answer + 1] = source
-    answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
+    redis.call('HSET', KEYS[5], id, claimed)
+    add(id, source)
     if #answer > limit * 3 then break end
   end
 end

@@ -4,7 +4,7 @@
 -- changed meanwhile, or a change of its category, which has the whole document read again, would be
 -- undone by the validators of this poll. Safe to send twice.
 --
--- KEYS  1 due  2 sources  3 polls  4 hosts
+-- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims
 -- ARGV  1 now (ms)  then for each poll 8: id, host, ms when the claim lapses, poll, ms when it is
 --       due ('' for never), source as it was claimed, changed source ('' if unchanged),
 --       ms until when its host gets no request
@@ -38,5 +38,7 @@ for i = 2, #ARGV, 8 do
     end
   end
   release(ARGV[i + 1], id, tonumber(ARGV[i + 7]))
+  local claim = redis.call('HGET', KEYS[5], id)
+  if claim and string.match(claim, '%d+$') == lapse then redis.call('HDEL', KEYS[5], id) end
 end
 return #ARGV
