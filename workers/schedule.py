@@ -34,6 +34,9 @@ async def ticking(intervals_s: Mapping[str, float]) -> AsyncIterator[dict[str, a
     try:
         yield events
     finally:
+        # A job that has been started and not run would be cancelled, and logged as an error.
+        scheduler.pause()
+        await asyncio.sleep(0)
         scheduler.shutdown(wait=False)
 
 
