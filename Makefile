@@ -7,7 +7,7 @@ JOBS ?= 3
 # Errors alone: pip warns of an extra that lxml has given up and trafilatura still names.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 
-.PHONY: up test quick lint format types spelling units bench fuzz clean
+.PHONY: up test quick lint format types spelling units bench chaos fuzz clean
 
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
@@ -43,6 +43,10 @@ units: $(VENV)/tested
 # Random requests for FUZZ_S seconds; FUZZ_SEED repeats a run.
 fuzz: $(VENV)/tested
 	@FUZZ_S=$${FUZZ_S:-300} $(BIN)/python -m pytest tests/web/test_fuzz.py
+
+# Everything goes wrong for CHAOS_S seconds; CHAOS_SEED repeats the faults of a run.
+chaos: $(VENV)/tested
+	@$(BIN)/python -m chaos --seconds $${CHAOS_S:-1200} $${CHAOS_SEED:+--seed $$CHAOS_SEED}
 
 bench: $(VENV)/installed
 	$(BIN)/python -m bench.render

@@ -9,6 +9,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
 LIBRARIES = ("aiohttp", "feedgen", "lxml", "orjson", "redis", "uvloop")
 
 
@@ -20,8 +21,9 @@ def header(*extra: str) -> str:
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         cpu = names[0].partition(": ")[2] if names else cpu
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    module = Path(sys.argv[0]).stem
-    command = " ".join(["python -m", f"bench.{module}", *sys.argv[1:]])
+    parts = Path(sys.argv[0]).resolve().relative_to(ROOT).with_suffix("").parts
+    module = ".".join(parts).removesuffix(".__main__")
+    command = " ".join(["python -m", module, *sys.argv[1:]])
     return "\n".join(
         [
             f"command   {command}",

@@ -18,7 +18,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 FILES = [
     path
-    for room in ("service", "workers", "tests", "bench", "examples")
+    for room in ("service", "workers", "tests", "bench", "chaos", "examples")
     for path in (ROOT / room).rglob("*.*")
 ]
 NAMING = [p for p in FILES if p.suffix in (".py", ".lua") and p.parts[len(ROOT.parts)] != "tests"]
@@ -114,7 +114,7 @@ def test_names_of_files_in_code_and_architecture_exist(path: Path) -> None:
     text = path.read_text()
     names = re.findall(r"(?<![\w/.*<-])((?:[a-z_]+/)*[a-z_][\w-]*\.(?:py|lua))\b", text)
     assert [] == [name for name in names if not any(is_end_of(name, file) for file in FILES)]
-    folders = re.findall(r"`((?:service|workers|tests)/[a-z_/]+)`", text)
+    folders = re.findall(r"`((?:service|workers|tests|chaos)/[a-z_/]+)`", text)
     assert [] == [n for n in folders if not (ROOT / n).exists() and not (ROOT / f"{n}.py").exists()]
     for module, attribute in re.findall(r"`([a-z_]+)\.([A-Za-z_]+)`", text):
         of_that_name = [file for file in FILES if file.stem == module and file.suffix == ".py"]

@@ -82,7 +82,7 @@ ROOTS = ("service.cli", "service.settings", "workers.commands")
 MAX_LINES, MAX_FUNCTION_LINES = 400, 60
 SLEEPS = ("asyncio.sleep", "time.sleep", "sleep")
 MEANINGLESS = ("utils", "helpers", "common", "base", "misc")
-CODE = ("service", "workers", "tests", "bench", "examples")
+CODE = ("service", "workers", "tests", "bench", "chaos", "examples")
 ROOMS = [room for row in ROWS for room in row]
 
 
@@ -210,6 +210,17 @@ def test_libraries_stay_in_their_rooms(library: str) -> None:
         for module in modules("service", "workers")
         if any(is_in(imported, library) for imported in imports(module))
         and not any(is_in(module, room) for room in LIBRARIES[library])
+    ]
+
+
+def test_what_is_shipped_does_not_use_what_tests_it() -> None:
+    """Tests, benchmarks and the chaos test start it as a user does."""
+    beside = ("tests", "bench", "chaos", "examples")
+    assert [] == [
+        f"{module} imports {imported}"
+        for module in modules("service", "workers")
+        for imported in imports(module)
+        if any(is_in(imported, room) for room in beside)
     ]
 
 

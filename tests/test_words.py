@@ -30,7 +30,12 @@ PHRASES = (
 )  # fmt: skip
 CODE = [path for folder in ("service", "workers") for path in (ROOT / folder).rglob("*.py")]
 # This file names the phrases; decisions.md is a diary: it says what was said then.
-TESTS = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+TESTS = [
+    path
+    for folder in ("tests", "chaos")
+    for path in (ROOT / folder).rglob("*.py")
+    if path != Path(__file__)
+]
 PROSE = [*CODE, *TESTS, ROOT / "README.md", ROOT / "CHANGELOG.md"] + [
     path for path in (ROOT / "docs").glob("*.md") if path.name != "decisions.md"
 ]

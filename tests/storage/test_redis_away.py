@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import struct
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +13,7 @@ from typing import Any
 import pytest
 import uvloop
 
+from chaos.redis_proxy import open_way
 from service.errors import StartFailed, Unavailable
 from service.settings import Settings
 from service.storage import client as redis_client
@@ -96,42 +95,17 @@ async def wait_for_nothing(client: Any) -> None:
 @asynccontextmanager
 async def resetting(port: int) -> AsyncIterator[int]:
     """A way to a port on which every connection is reset (RST) after a moment; its own port."""
-    pairs: set[asyncio.StreamWriter] = set()
-
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, RuntimeError):
-            while data := await reader.read(65_536):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, RuntimeError):
-            back_reader, back = await asyncio.open_connection("127.0.0.1", port)
-            pairs.add(writer)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(pump(reader, back))
-                group.create_task(pump(back_reader, writer))
-        pairs.discard(writer)
-
-    async def reset(ended: asyncio.Event) -> None:
-        while not ended.is_set():
-            await random_moment(0.08, shortest_s=0.01)
-            for writer in list(pairs):
-                sock = writer.get_extra_info("socket")
-                # One that is closed already has no socket any more.
-                with contextlib.suppress(OSError, ValueError, RuntimeError):
-                    # Closing then sends RST instead of FIN.
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                writer.transport.abort()
-
-    listener = await asyncio.start_server(handle, "127.0.0.1", 0)
     ended = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(reset(ended))
-        yield listener.sockets[0].getsockname()[1]
+    async with open_way(port) as way, asyncio.TaskGroup() as group:
+
+        async def reset() -> None:
+            while not ended.is_set():
+                await random_moment(0.08, shortest_s=0.01)
+                way.reset()
+
+        group.create_task(reset())
+        yield way.port
         ended.set()
-    listener.close()
 
 
 async def test_a_start_waits_for_a_redis_that_is_coming(

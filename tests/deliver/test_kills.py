@@ -1,10 +1,10 @@
-"""Processes killed at random, in short; ten minutes of it are `python -m bench.chaos`."""
+"""Processes killed at random, in short; ten minutes of it are `python -m bench.kills`."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench import chaos
+from bench import kills
 
 
 @pytest.mark.timeout(120)
@@ -12,11 +12,11 @@ async def test_kill_9_of_workers_redis_and_receivers_loses_and_disorders_nothing
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only events that were in flight may arrive twice."""
-    monkeypatch.setattr(chaos, "PAUSE_S", (0.5, 1.5))
-    monkeypatch.setattr(chaos, "AWAY_S", (0.0, 0.5))
+    monkeypatch.setattr(kills, "PAUSE_S", (0.5, 1.5))
+    monkeypatch.setattr(kills, "AWAY_S", (0.0, 0.5))
     # Each once at least, in any order.
-    outcome = await chaos.run(12, endpoints=40, first=chaos.VICTIMS)
-    assert set(chaos.VICTIMS) == set(outcome.kills)
+    outcome = await kills.run(12, endpoints=40, first=kills.VICTIMS)
+    assert set(kills.VICTIMS) == set(outcome.kills)
     assert (0, 0) == (outcome.lost, outcome.judgement.disordered)
     assert outcome.expected > 100
     assert outcome.is_right

@@ -4,7 +4,7 @@ Two deliver workers, 200 endpoints in 20 categories, half of them with batches, 
 time. Every few seconds one of the processes is killed and comes back a moment later. In the end
 everything has to be everywhere: once, in order, but for what was in flight when something was
 killed, which is one request of each endpoint at most, and comes again right after itself.
-`tests/deliver/test_chaos.py` is the same for some seconds.
+`tests/deliver/test_kills.py` is the same for some seconds.
 """
 
 from __future__ import annotations
