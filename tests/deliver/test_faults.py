@@ -14,6 +14,9 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from chaos.redis_proxy import open_way
+from service.articles.article import Entry
+from service.articles.compose import compose
 from service.articles.times import to_ms
 from service.manage import webhooks
 from service.settings import Settings
@@ -29,9 +32,13 @@ from tests.deliver.working import (
     shown,
     subscribe,
 )
+from tests.loops import at_work
 from tests.receiver import FakeReceiver
+from tests.running import free_port
+from tests.servers import serving
 from tests.waiting import random_moment, wait_until
 from workers.deliver.endpoint import LEASES, PARTITIONS, lease_of
+from workers.deliver.worker import DeliverWorker
 
 OLD = "1970-01-01T00:00:00Z"
 
@@ -245,3 +252,35 @@ async def test_a_replay_of_what_is_not_wanted_ends(
 
         await wait_until(over)
     assert [] == receiver.seen
+
+
+async def test_a_topic_that_is_looked_at_during_the_end_is_no_fault(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The look waits for Redis while the worker is stopped, and is rendered before it ends."""
+    caplog.set_level("INFO")
+    async with serving(free_port()) as server, open_way(server.embedded.port) as way:
+        url = f"redis://:{server.embedded.password}@127.0.0.1:{way.port}"
+        changed = settings.model_copy(update={"redis_url": url})
+        async with open_store(changed) as opened:
+            (draft,) = [compose(Entry(guid="a", title="A", categories=("News",)), source="s")]
+            await opened.articles.append([draft], now=datetime.now(UTC))
+            worker = DeliverWorker(opened, changed, now=lambda: datetime.now(UTC))
+            async with at_work(worker.run):
+
+                async def has_begun() -> bool:
+                    return "took endpoints" in caplog.messages
+
+                await wait_until(has_begun)
+                way.hold()
+                topics = worker._subscriptions._topics
+                topic = topics.join("http://news.example/feeds/news.rss", lambda: None)
+
+                async def is_looked_at() -> bool:
+                    return topic.timer is None
+
+                await wait_until(is_looked_at)
+                releasing = asyncio.get_running_loop().call_later(1.0, way.release)
+            releasing.cancel()
+            assert topic.etag
+    assert [] == [record for record in caplog.records if record.levelname == "ERROR"]

@@ -75,6 +75,7 @@ class DeliverWorker:
                 self._settings, user_agent=agent, max_connections=0, repeats=False
             ) as client,
             ticking(every) as ticks,
+            contextlib.AsyncExitStack() as after_group,
             stopping_group(stop) as group,
         ):
             self._dispatcher = Dispatcher(
@@ -91,6 +92,8 @@ class DeliverWorker:
             )
             self._webhooks = WebhookRegistry(context, self._dispatcher, self._acks)
             self._subscriptions = SubscriptionRegistry(context, self._dispatcher, group, client)
+            # Tasks of the group may be rendering a topic until they end.
+            after_group.callback(self._subscriptions.close)
             group.create_task(self._acks.run(ended))
             group.create_task(self._subscriptions.run(stop))
             await runtime.attempt(self._begin, stop, what="deliver")
@@ -236,5 +239,4 @@ class DeliverWorker:
                     for partition in self._partitions.values():
                         await self._webhooks.save(partition)
                     await self._store.leases.leave(LEASES, token=self._token)
-        self._subscriptions.close()
         ended.set()
