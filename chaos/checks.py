@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urljoin
 
 import aiohttp
 import orjson
@@ -61,9 +62,9 @@ def _event(fields: dict[bytes, bytes]) -> StreamEvent:
 async def read_articles(session: aiohttp.ClientSession, url: str) -> dict[str, dict[str, Any]]:
     """Id → article, of all that are live."""
     articles: dict[str, dict[str, Any]] = {}
-    following: str | None = f"{url}/api/v1/articles?limit=1000"
+    following: str | None = "/api/v1/articles?limit=1000"
     while following:
-        async with session.get(following) as response:
+        async with session.get(urljoin(url, following)) as response:
             response.raise_for_status()
             answer = await response.json()
         articles |= {article["id"]: article for article in answer["articles"]}

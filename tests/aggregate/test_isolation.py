@@ -338,3 +338,28 @@ async def test_housekeeping_that_fails_is_reported_and_done_again(
             (article_id,) = await append(store, draft("1", "Good"))
             await until_shown(store, "all", article_id)
         await wait_until(is_over)
+
+
+async def test_events_whose_reply_was_lost_are_processed_at_the_next_sweep(
+    store: Store, settings: Settings, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are pending for this consumer, which never received them, and no other may claim them
+    yet: it reads what it has not acknowledged."""
+    monkeypatch.setattr(event_stream, "CLAIM_IDLE_MS", 3_600_000)
+    stream = keys.stream(0)
+    async with aggregating(store, settings):
+        await until_shown(store, "all", *await append(store, draft("a", "Good")))
+
+        async def pending() -> int:
+            return int((await redis.xpending(stream, AGGREGATE))["pending"])
+
+        async def none_is_pending() -> bool:
+            return not await pending()
+
+        await wait_until(none_is_pending)
+        async with redis.pipeline(transaction=True) as pipe:
+            pipe.xgroup_setid(stream, AGGREGATE, "0")
+            pipe.xreadgroup(AGGREGATE, f"{AGGREGATE}-0", {stream: ">"})
+            *_, lost = await pipe.execute()
+        assert lost
+        await wait_until(none_is_pending)

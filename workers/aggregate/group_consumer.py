@@ -3,6 +3,7 @@
     read → process the batch → ack
                └ fails → each event alone → those that fail stay pending
     every SWEEP_EVERY_S: claim what nobody acknowledged → process it again, MAX_TRIES times at most
+    (own events at once: none is in work then, so a reply was lost, or their last try failed)
                └ then it becomes a dead letter (storage/dead_events.py), tried again more and more
                  rarely
 
@@ -80,11 +81,14 @@ class GroupConsumer:
                 await self._sweep(shard)
                 swept = time.monotonic()
             else:
+                # If this fails, events may be pending that were never received: sweep at once.
+                before, swept = swept, 0.0
                 await self._apply(
                     await self._store.event_stream.read_group(
                         shard, self._group, self._consumer, count=self._batch
                     )
                 )
+                swept = before
 
         await runtime.repeat(unit, stop, what=f"{self._group} {shard}")
 
@@ -116,11 +120,12 @@ class GroupConsumer:
 
     async def _sweep(self, shard: int) -> None:
         """Process what no loop processed: events of dead consumers, lost replies, failures."""
-        await self._apply(
-            await self._store.event_stream.claim(
-                shard, self._group, self._consumer, count=self._batch
-            )
+        stream = self._store.event_stream
+        own = await stream.read_pending(
+            shard, self._group, self._consumer, after=FIRST, count=self._batch
         )
+        await self._apply(own)
+        await self._apply(await stream.claim(shard, self._group, self._consumer, count=self._batch))
         # What is wrong with them must not stop the events.
         await self._store.faults.isolate(
             "loop", f"dead events of {self._group}", lambda: self._revive_due(shard),
