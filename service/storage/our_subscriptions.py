@@ -71,12 +71,19 @@ class OurSubscriptions:
         await self._client.xadd(keys.PUSHES, fields)
         return True
 
-    async def pushes(self, consumer: str, *, count: int, block_ms: int) -> list[Push]:
+    async def pushes(
+        self, consumer: str, *, count: int, block_ms: int, again: bool = False
+    ) -> list[Push]:
         """Pushes for this caller only, first those that a dead worker left; call `taken` with each.
 
         Waits up to `block_ms` for new ones.
+
+        Args:
+            again: only those that this consumer was sent before and did not take, without waiting.
         """
         try:
+            if again:
+                return await self._sent_before(consumer, count=count)
             left = await self._client.xautoclaim(
                 keys.PUSHES, GROUP, consumer, RECLAIM_MS, count=count
             )
@@ -100,6 +107,13 @@ class OurSubscriptions:
         for entry_id in [entry_id for entry_id, push in pushes.items() if push is None]:
             await self._delete(entry_id)
         return [push for push in pushes.values() if push]
+
+    async def _sent_before(self, consumer: str, *, count: int) -> list[Push]:
+        reply = await self._client.xreadgroup(
+            GROUP, consumer, {keys.PUSHES: "0"}, count=count, block=None
+        )
+        entries: list[PendingEntry] = reply[0][1] if reply else []
+        return [_push(entry_id, fields) for entry_id, fields in entries if entry_id and fields]
 
     async def taken(self, push: Push) -> None:
         """Acknowledge and delete a push."""

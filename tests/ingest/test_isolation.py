@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -114,6 +115,24 @@ async def test_a_push_that_cannot_be_read_is_dropped(store: Store) -> None:
     (push,) = await store.our_subscriptions.pushes("c", count=4, block_ms=10)
     assert "s" == push.source_id
     assert 1 == await store.client.xlen(keys.PUSHES)
+
+
+async def test_a_push_that_a_killed_worker_had_is_appended_by_its_next_process(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock, redis: Redis
+) -> None:
+    """At once, and not when a worker with another number may take it: it was sent to this one."""
+    source_id = await add(store, f"{site.url}/f", clock)
+    assert await store.our_subscriptions.push(source_id, RSS.encode(), "application/rss+xml")
+    killed = partial(store.our_subscriptions.pushes, "ingest-0", count=4, block_ms=10)
+    assert [] == await killed()  # It has made the group.
+    assert [source_id] == [push.source_id for push in await killed()]
+
+    async def is_taken() -> bool:
+        return not await redis.xlen(keys.PUSHES)
+
+    async with polling(store, settings, clock):
+        await wait_until(is_taken)
+    assert 1 == (await store.event_stream.length(0))
 
 
 def _at_another_host(url: str) -> str:

@@ -34,6 +34,8 @@ class PushConsumer:
         self._intake = intake
         self._consumer = f"ingest-{ordinal}"
         self._now = now
+        self._is_clean = False
+        """Whether nothing is pending for this consumer that it has not in work."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Append pushes until stopped."""
@@ -41,11 +43,14 @@ class PushConsumer:
         await runtime.repeat_safely(self._append_some, stop, what="pushes", faults=faults)
 
     async def _append_some(self) -> None:
+        # After a start, and a failure, pushes may be pending that were not processed or received.
+        is_clean, self._is_clean = self._is_clean, False
         pushes = await self._store.our_subscriptions.pushes(
-            self._consumer, count=AT_ONCE, block_ms=BLOCK_MS
+            self._consumer, count=AT_ONCE, block_ms=BLOCK_MS, again=not is_clean
         )
         if pushes:
             await each_alone(pushes, self._append_all, self._drop)
+        self._is_clean = is_clean or not pushes
 
     async def _append_all(self, pushes: Sequence[Push]) -> None:
         for push in pushes:
