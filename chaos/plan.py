@@ -1,7 +1,7 @@
 """The plan of faults: a pure function of a seed.
 
-A plan has rounds without end. A round has every strike of STRIKES once, in an order of its own; in
-every second round each role runs twice. A run that is repeated with its seed has the same strikes,
+A plan has rounds without end. A round has every strike of STRIKES once, in random order; in every
+second round each role runs twice. A run that is repeated with its seed has the same strikes,
 although not at the same moments: each waits until everything works after the one before it.
 """
 

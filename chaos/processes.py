@@ -1,4 +1,4 @@
-"""The processes of dateline, each with a way to Redis of its own, and what keeps them running.
+"""The processes of dateline, each with a separate way to Redis, and what keeps them running.
 
 A process that ends is started again after RESTART_S, as a supervisor would. One that ends without
 having been asked to is a violation: whatever Redis does, a process waits and resumes.

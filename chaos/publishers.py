@@ -44,7 +44,8 @@ class Publisher:
         """Publish until stopped, then send again what is owed."""
         while not stop.is_set():
             await self._change(session)
-            await asyncio.sleep(self._chance.uniform(0.5, 1.5) / rate_per_s)
+            # Never quiet for so long that a server which is stopped would close the connection.
+            await asyncio.sleep(self._chance.uniform(0.6, 1.4) / rate_per_s)
         await self._settle(session)
 
     async def _change(self, session: aiohttp.ClientSession) -> None:

@@ -116,17 +116,24 @@ class Recovery:
             yield ack.at_s, self._ledger.records[ack.guid].article_id, event_id
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Report processes that live without sending anything to Redis."""
-        reported: set[tuple[str, float]] = set()
+        """Report processes that live without sending anything to Redis, each once."""
+        reported: set[str] = set()
         while not stop.is_set():
-            now_s = time.monotonic()
-            for part in self._fleet.parts:
-                if part.is_stopped:
-                    part.way.last_sent_s = now_s
-                quiet_s = now_s - max(part.way.last_sent_s, part.started_s)
-                if quiet_s > ABSENT_S * self._patience:
-                    if (part.name, part.started_s) not in reported:
-                        text = f"{part.name}, {quiet_s:.0f} s"
-                        self._ledger.violate("a process without progress", text)
-                    reported.add((part.name, part.started_s))
+            for text in self.without_progress(time.monotonic()):
+                name = text.partition(",")[0]
+                if name not in reported:
+                    self._ledger.violate("a process without progress", text)
+                reported.add(name)
             await asyncio.sleep(1)
+
+    def without_progress(self, now_s: float) -> list[str]:
+        """Name, start and silence of each process that has sent nothing for ABSENT_S; those that
+        are stopped on purpose begin to count when they go on."""
+        texts = []
+        for part in self._fleet.parts:
+            if part.is_stopped:
+                part.way.last_sent_s = now_s
+            quiet_s = now_s - max(part.way.last_sent_s, part.started_s)
+            if quiet_s > ABSENT_S * self._patience:
+                texts.append(f"{part.name} (started at {part.started_s:.0f} s), {quiet_s:.0f} s")
+        return texts

@@ -1,6 +1,6 @@
 """A way to Redis on which connections can be reset, held, slowed down, or lose replies.
 
-Each process has a way of its own, so that a fault can strike one of them alone. The way also knows
+Each process has a separate way, so that a fault can strike one of them alone. The way also knows
 when its process last sent a command: a process that sends none does not work.
 """
 

@@ -172,7 +172,7 @@ class RedisServer:
     async def mark(self) -> int:
         """Length of the append-only file once it has everything that was written before this call.
 
-        -1 if the file is being rewritten: then there is no such length.
+        -1 if the file is being rewritten: then its length says nothing.
         """
         client: Any
         async with Redis.from_url(self._embedded.url) as client:

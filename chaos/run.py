@@ -29,8 +29,8 @@ from chaos.recovery import Recovery, StreamTail
 from chaos.redis_server import DISK_MB, RedisServer
 from chaos.site import SITES, SOURCE_PATH, Sites
 
-PUBLISHERS, READERS = 4, 2
-RATE_PER_S = 1.0
+PUBLISHERS, READERS = 2, 2
+RATE_PER_S = 2.0
 """Changes of one publisher."""
 TOPICS = ("all", "harbour")
 TOKEN = "the-token-of-the-chaos-test"
@@ -72,6 +72,7 @@ class World:
     recovery: Recovery
     session: aiohttp.ClientSession
     say: Callable[[str], None]
+    patience: float
     copies: int = 1
     stops: list[asyncio.Event] = field(default_factory=lambda: [asyncio.Event() for _ in range(2)])
     """Of publishers, of all others."""
@@ -160,15 +161,29 @@ async def _recover(world: World, end_s: float, strike: Strike | None) -> None:
 def _work(group: asyncio.TaskGroup, world: World) -> list[asyncio.Task[None]]:
     """Start all who work with dateline; returns the tasks of publishers."""
     publishing, others = world.stops
+
+    async def read(reader: FeedReader) -> None:
+        async with _client(world.patience) as session:
+            await reader.run(session, others)
+
+    async def publish(publisher: Publisher) -> None:
+        async with _client(world.patience) as session:
+            await publisher.run(session, publishing, rate_per_s=RATE_PER_S)
+
     for reader in world.readers:
-        group.create_task(reader.run(world.session, others))
+        group.create_task(read(reader))
     group.create_task(world.event_reader.run(world.session, others))
     group.create_task(world.tail.run(others))
     group.create_task(world.recovery.watch(others))
-    return [
-        group.create_task(publisher.run(world.session, publishing, rate_per_s=RATE_PER_S))
-        for publisher in world.publishers
-    ]
+    return [group.create_task(publish(publisher)) for publisher in world.publishers]
+
+
+def _client(patience: float) -> aiohttp.ClientSession:
+    """One client with the admin token, and with connections that no other one uses."""
+    return aiohttp.ClientSession(
+        headers={"Authorization": f"Bearer {TOKEN}"},
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_S * patience, sock_connect=5),
+    )
 
 
 async def _check(world: World, *, patience: float) -> None:
@@ -243,13 +258,7 @@ async def _world(
                 settings={**SETTINGS, "PORT": port, "PUBLIC_URL": url},
             )
         )  # fmt: skip
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S * patience, sock_connect=5)
-        session = await stack.enter_async_context(
-            aiohttp.ClientSession(
-                headers={"Authorization": f"Bearer {TOKEN}"}, timeout=timeout,
-                connector=aiohttp.TCPConnector(limit=0),
-            )
-        )  # fmt: skip
+        session = await stack.enter_async_context(_client(patience))
         sites, receivers = Sites(), Receivers(ledger, seed=seed)
         harness_port = await stack.enter_async_context(_harness(sites, receivers))
         for role in ROLES:
@@ -266,7 +275,7 @@ async def _world(
             url=url, ledger=ledger, redis=redis, fleet=fleet, sites=sites, receivers=receivers,
             publishers=[Publisher(n, ledger, url=url, seed=seed) for n in range(PUBLISHERS)],
             readers=readers, event_reader=EventReader(ledger, url=url), tail=tail,
-            recovery=recovery, session=session, say=say,
+            recovery=recovery, session=session, say=say, patience=patience,
         )  # fmt: skip
 
 
@@ -305,7 +314,7 @@ async def _harness(sites: Sites, receivers: Receivers) -> AsyncIterator[int]:
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     port = free_port()
-    # Each site is a host of its own.
+    # Each site is another host.
     for host in ("127.0.0.1", *(f"127.0.1.{number + 1}" for number in range(SITES))):
         await web.TCPSite(runner, host, port).start()
     try:

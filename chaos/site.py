@@ -8,7 +8,7 @@ from aiohttp import web
 
 SITES = 6
 ITEM_EVERY_S = 2.0
-SHOWN = 400
+SHOWN = 60
 SOURCE_PATH = "/site/{number}.xml"
 
 

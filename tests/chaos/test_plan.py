@@ -16,7 +16,7 @@ def test_a_seed_has_one_plan() -> None:
 
 
 def test_a_round_has_every_strike_once() -> None:
-    """In an order of its own; the roles run once and twice in turn."""
+    """In random order; the roles run once and twice in turn."""
     first, second, third = islice(rounds(1), 3)
     assert [1, 2, 1] == [each.copies for each in (first, second, third)]
     pairs = [[(strike.kind, strike.target) for strike in each.strikes] for each in (first, second)]
