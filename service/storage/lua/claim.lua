@@ -40,6 +40,8 @@ local function add(id, source)
   answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
 end
 
+-- A wrong type fails the call before the first write.
+redis.call('HLEN', KEYS[5])
 local claimed = ARGV[6] .. ' ' .. ARGV[3]
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], lapse, lapse)) do
   local source = redis.call('HGET', KEYS[2], id)

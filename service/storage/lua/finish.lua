@@ -11,6 +11,8 @@
 -- Returns the number of arguments.
 
 local now = tonumber(ARGV[1])
+-- A wrong type fails the call before the first write.
+redis.call('HLEN', KEYS[5])
 
 local function release(name, id, spared)
   local stored = redis.call('HGET', KEYS[4], name)
