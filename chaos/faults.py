@@ -110,12 +110,10 @@ async def _reset(targets: Targets, strike: Strike) -> AsyncIterator[None]:
     ways = targets.ways(strike)
 
     async def reset() -> None:
-        while True:
-            for way in ways:
-                way.reset()
-            await asyncio.sleep(RESET_EVERY_S)
+        for way in ways:
+            way.reset()
 
-    async with _repeated(reset):
+    async with _repeated(reset, every_s=RESET_EVERY_S):
         yield
 
 
@@ -151,12 +149,7 @@ async def _delay(targets: Targets, strike: Strike) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _forgotten(targets: Targets, _: Strike) -> AsyncIterator[None]:
-    async def flush() -> None:
-        while True:
-            await targets.redis.forget_scripts()
-            await asyncio.sleep(FLUSH_EVERY_S)
-
-    async with _repeated(flush):
+    async with _repeated(targets.redis.forget_scripts, every_s=FLUSH_EVERY_S):
         yield
 
 
@@ -175,11 +168,23 @@ async def _cut(targets: Targets, strike: Strike) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _repeated(work: Callable[[], Coroutine[Any, Any, None]]) -> AsyncIterator[None]:
+async def _repeated(
+    work: Callable[[], Coroutine[Any, Any, None]], *, every_s: float
+) -> AsyncIterator[None]:
+    # Not by cancellation, which can get lost inside a client of Redis.
+    ended = asyncio.Event()
+
+    async def repeat() -> None:
+        while not ended.is_set():
+            await work()
+            await asyncio.sleep(every_s)
+
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(work())
-        yield
-        task.cancel()
+        group.create_task(repeat())
+        try:
+            yield
+        finally:
+            ended.set()
 
 
 FAULTS: dict[str, Fault] = {
