@@ -83,16 +83,12 @@ class OurSubscriptions:
         """
         try:
             if again:
-                return await self._sent_before(consumer, count=count)
-            left = await self._client.xautoclaim(
-                keys.PUSHES, GROUP, consumer, RECLAIM_MS, count=count
-            )
-            entries: list[PendingEntry] = left[1]
-            if not entries:
-                fresh = await self._client.xreadgroup(
-                    GROUP, consumer, {keys.PUSHES: ">"}, count=count, block=block_ms
+                entries = await self._read(consumer, "0", count=count, block_ms=None)
+            else:
+                left = await self._client.xautoclaim(
+                    keys.PUSHES, GROUP, consumer, RECLAIM_MS, count=count
                 )
-                entries = fresh[0][1] if fresh else []
+                entries = left[1] or await self._read(consumer, ">", count=count, block_ms=block_ms)
         except ResponseError as exc:
             if "NOGROUP" not in str(exc):
                 raise
@@ -108,12 +104,13 @@ class OurSubscriptions:
             await self._delete(entry_id)
         return [push for push in pushes.values() if push]
 
-    async def _sent_before(self, consumer: str, *, count: int) -> list[Push]:
+    async def _read(
+        self, consumer: str, after: str, *, count: int, block_ms: int | None
+    ) -> list[PendingEntry]:
         reply = await self._client.xreadgroup(
-            GROUP, consumer, {keys.PUSHES: "0"}, count=count, block=None
+            GROUP, consumer, {keys.PUSHES: after}, count=count, block=block_ms
         )
-        entries: list[PendingEntry] = reply[0][1] if reply else []
-        return [_push(entry_id, fields) for entry_id, fields in entries if entry_id and fields]
+        return reply[0][1] if reply else []
 
     async def taken(self, push: Push) -> None:
         """Acknowledge and delete a push."""
