@@ -47,6 +47,8 @@ class Part:
     is_stopped: bool = False
     """Whether it was stopped where it is (SIGSTOP)."""
     started_s: float = 0.0
+    log_start: int = 0
+    """Length of the log at the start of the process."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when a process has ended that is not wanted any more."""
 
@@ -127,6 +129,7 @@ class Fleet:
     async def _run(self, part: Part, log: IO[bytes]) -> None:
         part.is_ending.clear()
         part.started_s = time.monotonic()
+        part.log_start = part.log.stat().st_size
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", *COMMANDS[part.role], env=self._environ(part), cwd=ROOT,
             stdout=log, stderr=log, preexec_fn=die_with_parent, start_new_session=True,
