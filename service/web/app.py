@@ -187,7 +187,7 @@ async def _resources(app: web.Application, *, token: str) -> AsyncIterator[None]
         )
         app[TOKENS] = TokenCache(store.tokens, settings_token=token, now=app[CLOCK])
         yield
-        app[CACHE].close()
+        await app[CACHE].close()
         page_loader.close()
 
 

@@ -14,8 +14,8 @@ from service.feeds.index_step import index_step
 from service.feeds.page import Page, Period
 from service.manage import webhooks
 from service.settings import Settings
-from service.storage.category_index import Limits
 from service.storage import keys
+from service.storage.category_index import Limits
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.loops import at_work

@@ -254,7 +254,7 @@ async def test_a_page_that_is_read_is_renewed_and_served_meanwhile(
     await wait_until(is_new)
     # Loads under way when a change came were done again, not one for each change.
     assert loads.count <= 4
-    cache.close()
+    await cache.close()
 
 
 async def test_a_page_that_nobody_reads_is_not_renewed(cache: PageCache, loads: Loads) -> None:
@@ -280,7 +280,7 @@ async def test_a_page_that_nobody_reads_is_not_renewed(cache: PageCache, loads: 
         cached = await get(cache, PAGE, "html")
     await change("3", count=6)
     assert cached is await get(cache, PAGE, "html")
-    cache.close()
+    await cache.close()
 
 
 async def test_a_page_that_cannot_be_renewed_is_asked_for_again(
@@ -368,3 +368,21 @@ async def test_a_selection_is_loaded_by_its_next_request(cache: PageCache, loads
     hot = cache.hot(selection.feed_path("rss"))
     assert hot is not None
     assert hot.until <= time.monotonic() + page_cache.LAG_S
+
+
+async def test_a_load_under_way_has_ended_when_the_cache_is_closed(
+    cache: PageCache, loads: Loads
+) -> None:
+    """Nothing is left that could raise later; the client that waits is answered 503."""
+    loads.gate.clear()
+
+    async def get() -> None:
+        with pytest.raises(Unavailable):
+            await cache.get(PAGE, "json", hot_path="")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(get())
+        await begun(loads)
+        (loading,) = cache._loading.values()
+        await cache.close()
+        assert loading.done()

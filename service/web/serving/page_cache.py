@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 LAG_S = 1.0
 RECHECK_BUDGET_S = 1.0
+CLOSE_S = 1.0
 MAX_RENEWALS = 2
 """Concurrent renewals. After each, its slot rests for PAUSE times the time that it took: in a burst
 of changes to many pages, requests have precedence over renewals."""
@@ -323,10 +324,14 @@ class PageCache:
         self._hot.clear()
         self.repeated.forget_all()
 
-    def close(self) -> None:
-        """Cancel the loads and renewals in the background."""
-        for task in [*self._tasks, *self._loading.values()]:
+    async def close(self) -> None:
+        """Cancel the loads and renewals in the background, and wait until they have ended, for
+        CLOSE_S at most: asyncio would report what a load raises later as an unhandled exception."""
+        tasks = [*self._tasks, *self._loading.values()]
+        for task in tasks:
             task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_S)
 
     def take_reads(self) -> set[Key]:
         """Shared pages that were requested through `get` since the last call, and their formats; at
