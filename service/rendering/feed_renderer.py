@@ -17,12 +17,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
-import orjson
-
 from service.articles import categories
 from service.articles.article import LIVE, Article
 from service.errors import Unavailable
 from service.feeds.archive import ArchiveLinks
+from service.feeds.digests import digest_of, digests_of, split_digests
 from service.feeds.head import Tombstone
 from service.feeds.page import VIEWS, Page, etag_of
 from service.feeds.query import Query, cursor_of, parse_query
@@ -39,13 +38,10 @@ from service.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
-# Versions of a page that a client can get the difference to, and the longest page, in articles,
-# for which differences are computed.
+# Versions of a page that a client can get the difference to.
 MAX_PREVIOUS_VERSIONS = 8
-MAX_COMPARED = 1_000
 # Entries of a feed that is sent with its newest alone.
 MAX_NEWEST = 10
-_DIGEST_BYTES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +202,9 @@ class FeedRenderer:
         before: Rendered | None,
     ) -> Rendered:
         body = await self._bytes_of(page, extension, state.archive_links, content)
-        etag, digests = await asyncio.to_thread(lambda: (etag_of(body), _digests(content.articles)))
+        etag, digests = await asyncio.to_thread(
+            lambda: (etag_of(body), digests_of(content.articles))
+        )
         changed_ms = state.changed_ms
         previous = before.previous_versions if before else ()
         if before and before.etag == etag:
@@ -240,10 +238,10 @@ class FeedRenderer:
             None if the page has changed since `entry_digests`, or is too long to compare.
         """
         content = await self._content(page)
-        if not entry_digests or _digests(content.articles) != entry_digests:
+        if not entry_digests or digests_of(content.articles) != entry_digests:
             return None
-        known = _split(base)
-        new = {a.id for a in content.articles if _digest(a) not in known}
+        known = split_digests(base)
+        new = {a.id for a in content.articles if digest_of(a) not in known}
         return await self._bytes_of(page, extension, state.archive_links, content, only=new)
 
     async def newest(self, page: Page, extension: str, state: State, *, base: bytes = b"") -> bytes:
@@ -254,8 +252,8 @@ class FeedRenderer:
             base: entry digests of the previous version; empty if it is not known.
         """
         content = await self._content(page)
-        known = _split(base)
-        newest = [article.id for article in content.articles if _digest(article) not in known]
+        known = split_digests(base)
+        newest = [article.id for article in content.articles if digest_of(article) not in known]
         return await self._bytes_of(
             page, extension, state.archive_links, content, only=newest[:MAX_NEWEST]
         )
@@ -343,22 +341,3 @@ def _hash_of(settings: Settings) -> str:
         settings.page_size, settings.period_page_size, settings.hub_pings,
     )  # fmt: skip
     return hashlib.sha256("\0".join(map(str, values)).encode()).hexdigest()[:12]
-
-
-def _digest(article: Article) -> bytes:
-    # All that entries show. The revision alone is not enough: if Redis loses the end of its file,
-    # it can come again with another content.
-    shown = (
-        article.id, article.revision, article.content_hash, article.published, article.updated,
-        article.url, article.authors, article.tags, article.language, article.image,
-        article.enclosures, article.attribution,
-    )  # fmt: skip
-    return hashlib.blake2b(orjson.dumps(shown), digest_size=_DIGEST_BYTES).digest()
-
-
-def _split(digests: bytes) -> set[bytes]:
-    return {digests[i : i + _DIGEST_BYTES] for i in range(0, len(digests), _DIGEST_BYTES)}
-
-
-def _digests(articles: Sequence[Article]) -> bytes:
-    return b"".join(map(_digest, articles)) if len(articles) <= MAX_COMPARED else b""
