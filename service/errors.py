@@ -8,7 +8,7 @@
     ├── Unavailable         Redis cannot read or write now; try again after `retry_after_s`
     ├── TooManyReads        the client's fault: it has too many costly reads; `retry_after_s`
     ├── NotFound            no such article, category, page, source or webhook
-    │   └── Withdrawn       an article that its publisher has withdrawn
+    │   └── Gone            an article that was withdrawn, erased or removed
     ├── ParseFailed         the publisher's fault: a document that cannot be parsed
     ├── FetchFailed         the server's fault: no document at a URL; `permanent`: do not retry
     └── StartFailed         our fault: a process cannot start (port in use, no redis-server, …)
@@ -74,8 +74,8 @@ class NotFound(DatelineError):
     """No article, category, page, source or webhook has the name that was given."""
 
 
-class Withdrawn(NotFound):
-    """The article with this id was withdrawn by its publisher."""
+class Gone(NotFound):
+    """The article is not here any more: it was withdrawn, erased, or removed by retention."""
 
 
 class TooManyReads(DatelineError):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
@@ -207,7 +208,7 @@ def _sanitized(enclosure: Enclosure) -> Enclosure:
 # What storage decides: the last fields of an article's JSON, written by event.lua in this order.
 STORED_FIELDS = (
     "published", "updated", "first_seen", "revision", "content_hash", "status",
-    "duplicate_of", "hidden_in", "duplicate_revision",
+    "duplicate_of", "hidden_in", "duplicate_revision", "erased",
 )  # fmt: skip
 
 
@@ -247,6 +248,9 @@ class Article:
     """Category paths (and `all`) that show the original instead."""
     duplicate_revision: int = 0
     """How often these two fields changed; such a change makes no revision."""
+    erased: bool = False
+    """Whether the article was withdrawn and its text erased: only the id, the categories and the
+    STORED_FIELDS have values then."""
 
     @classmethod
     def from_json(cls, data: bytes) -> Article:
@@ -283,12 +287,15 @@ class Article:
             hidden_in=tuple(fields.get("hidden_in", ())),
             # Named `marks` in storage, and on the stream until November 2026.
             duplicate_revision=fields.get("duplicate_revision", fields.get("marks", 0)),
+            erased=fields.get("erased", False),
         )
 
     def to_json(self) -> bytes:
         """The wire form: `from_json(a.to_json()) == a`."""
         data = orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        # As in events: only articles that are or were duplicates have these fields.
+        # As in events: only erased articles, and those that are or were duplicates, have these.
+        if not self.erased:
+            data = data.removesuffix(_NOT_ERASED) + b"}"
         return data if self.duplicate_revision else data.removesuffix(_UNMARKED) + b"}"
 
     def is_of(self, head: bytes) -> bool:
@@ -308,6 +315,7 @@ class Article:
         return replace(self, status=WITHDRAWN)
 
 
+_NOT_ERASED = b',"erased":false}'
 _UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
 
 
@@ -320,6 +328,24 @@ def _wire(value: object) -> str:
 def article_id(source: str, guid: str) -> str:
     """UUIDv5 of (source, guid); the NUL between them keeps ("a", "bc") from being ("ab", "c")."""
     return str(uuid.uuid5(NAMESPACE, f"{source}\0{guid}"))
+
+
+def erased_doc(article_id: str, categories: Sequence[str]) -> bytes:
+    """The JSON object that replaces an erased article's, as by `Draft.to_doc`: no text, but the
+    categories, because receivers and feeds of these learn that it was withdrawn."""
+    texts = dict.fromkeys(("source", "guid", "url", "title", "summary", "content_html"), "")
+    more = dict.fromkeys(("language", "image", "attribution", "raw_published"), "")
+    return orjson.dumps(
+        {
+            "id": article_id,
+            **texts,
+            "authors": [],
+            "categories": list(categories),
+            "tags": [],
+            "enclosures": [],
+            **more,
+        }
+    )
 
 
 def content_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:

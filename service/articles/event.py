@@ -67,6 +67,18 @@ class Event:
         texts = tuple(path for path in paths if isinstance(path, str))
         return frozenset(categories.with_ancestors(texts))
 
+    @property
+    def is_erasure(self) -> bool:
+        """Whether it announces that the text of its article was erased."""
+        return self.article is not None and self.article.erased
+
+    def erase(self) -> None:
+        """Drop the article: what remains is an entry that is not an event, for cursors to pass."""
+        self.type, self.data = "", b""
+        self.payloads.clear()
+        for name in ("article", "categories"):
+            self.__dict__.pop(name, None)
+
     def envelope(self) -> dict[str, Any]:
         """The CloudEvent's attributes, in the structured form's names, without data."""
         return {

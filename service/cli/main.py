@@ -16,6 +16,7 @@ import click
 
 from service.cli import (
     backup,
+    erase,
     faults,
     hub,
     private_feeds,
@@ -151,6 +152,7 @@ def import_(arguments: tuple[str, ...]) -> None:
 for command in (
     backup.backup,
     backup.restore,
+    erase.erase,
     faults.group,
     hub.group,
     private_feeds.group,

@@ -139,7 +139,7 @@ def export(live: bool) -> None:
             fresh = [article_id for article_id in dict.fromkeys(ids) if article_id not in seen]
             seen.update(fresh)
             for article in await store.articles.get(fresh):
-                if article and (article.status == LIVE or not live):
+                if article and not article.erased and (article.status == LIVE or not live):
                     line = orjson.dumps(export_fields(article, titles))
                     sys.stdout.buffer.write(line + b"\n")
         sys.stdout.buffer.flush()

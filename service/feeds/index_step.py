@@ -142,6 +142,31 @@ def reindex_step(
     )
 
 
+def removal_step(
+    article: Article, before: bytes, *, stamp_ms: int, zone: tzinfo, all_views: Collection[str] = ()
+) -> IndexStep:
+    """Compute the step that takes an article out of all indexes, live or withdrawn: also out of
+    those of withdrawn articles, whose pages named it."""
+    _, score, paths = _read(before)
+    if score is None:
+        # `idx` does not say where a withdrawn article was.
+        score, paths = times.to_ms(article.published), with_ancestors_and_all(article.categories)
+    changes = [
+        IndexChange(category=path, score=None, withdrawn=None, periods=_periods(zone, score))
+        for path in paths
+        if not path.startswith(VIEWS) or path in all_views
+    ]
+    return IndexStep(
+        article_id=article.id,
+        revision=f"{article.revision}.{article.duplicate_revision}",
+        content_hash=article.content_hash,
+        before=before,
+        after=b"",
+        stamp_ms=stamp_ms,
+        changes=tuple(changes),
+    )
+
+
 def _number(article: Article) -> str:
     return (
         f"{article.revision}.{article.duplicate_revision}"

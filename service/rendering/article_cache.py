@@ -45,6 +45,10 @@ class ArticleCache:
                 articles[article.id] = article
         return [articles[i] for i in ids if i in articles]
 
+    def clear(self) -> None:
+        """Drop all articles: some of them were erased."""
+        self._articles.clear()
+
     def put(self, article: Article, head: bytes) -> None:
         """Keep one, read with this head."""
         if _chars(article) <= MAX_CHARS:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
-from service.articles.article import Article
+from service.articles.article import LIVE, Article
 from service.feeds.page import Page
 from service.feeds.query import EVERYTHING, Filter, PageCursor, Query, cursor_of, parse_query
 from service.rendering.article_cache import ArticleCache
@@ -46,7 +46,9 @@ class ArticleSelector:
             page.category, since=since, until=until, before=query.before, limit=limit + 1
         )
         articles = await self._article_cache.get(ids[:limit])
-        return articles, cursor_of(articles[-1]) if articles and len(ids) > limit else None
+        last = cursor_of(articles[-1]) if articles and len(ids) > limit else None
+        # One that was just withdrawn is still indexed.
+        return [article for article in articles if article.status == LIVE], last
 
     async def selected(self, page: Page, query: Query) -> tuple[list[Article], PageCursor | None]:
         """The articles that a query selects and the cursor after them; None at the end."""
@@ -82,4 +84,4 @@ class ArticleSelector:
 
 
 def _matches(filter: Filter, articles: Sequence[Article]) -> list[bool]:
-    return [filter.matches(article) for article in articles]
+    return [article.status == LIVE and filter.matches(article) for article in articles]

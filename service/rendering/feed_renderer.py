@@ -172,6 +172,10 @@ class FeedRenderer:
                 renderings.append((page, extension, rendered))
         return renderings
 
+    def forget_articles(self) -> None:
+        """Drop the articles in memory: some of them were erased."""
+        self._article_cache.clear()
+
     def prime(self, article: Article, head: bytes) -> None:
         """Cache an article that will soon be rendered, with the head that it was read with."""
         self._article_cache.put(article, head)
@@ -277,6 +281,8 @@ class FeedRenderer:
     async def _content_of(self, page: Page, entries: Entries) -> Content:
         articles = await self._article_cache.get(entries.ids)
         older = cursor_of(articles[-1]) if articles and entries.is_cut else None
+        # One that was just withdrawn is still indexed.
+        articles = [article for article in articles if article.status == LIVE]
         withdrawn = await self._store.articles.get(entries.gone)
         return Content(
             articles=articles,

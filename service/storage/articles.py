@@ -25,6 +25,7 @@ from service.storage.category_limit import CategoryLimit
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
+from service.storage.removals import mark_of
 from service.storage.stored import decoded
 
 # Redis serves no other client while a script runs: 100 articles take about 5 ms.
@@ -38,7 +39,7 @@ DECODED_AT_ONCE_BYTES = 30_000
 
 
 _Answer = tuple[bytes, int, bytes]
-"""(status, revision, event id), the reply of append.lua and withdraw.lua."""
+"""(status, revision, event id), the reply of append.lua, withdraw.lua and erase.lua."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,8 @@ class Receipt:
 
     id: str
     status: str
-    """created | updated | unchanged | withdrawn"""
+    """created | updated | unchanged | withdrawn | erased; of an append also `erased` and `removed`:
+    it was not stored, because it was erased, or removed by retention (with revision 0)."""
     revision: int
     event_id: str
     """Id of the event that announced this revision."""
@@ -63,7 +65,8 @@ class Articles:
         self._category_limit = category_limit
         self._append: Script[list[_Answer]] = lua_script(client, "event", "append")
         self._withdraw: Script[_Answer | None] = lua_script(client, "event", "withdraw")
-        self._index: Script[int] = lua_script(client, "index")
+        self._erase: Script[_Answer | None] = lua_script(client, "event", "erase")
+        self._index: Script[int] = lua_script(client, "versions", "index")
         self._read_many: Script[list[bytes | None]] = lua_script(client, "read")
 
     async def append(
@@ -72,12 +75,15 @@ class Articles:
         *,
         now: datetime,
         revive: bool = False,
+        readmit: bool = True,
         creator: CategoryCreator = OF_EACH_SOURCE,
     ) -> list[Receipt]:
-        """Store the drafts, and append an event for each new or changed article.
+        """Store the drafts, and append an event for each new or changed article. An article that
+        was erased is never stored again.
 
         Args:
             revive: whether withdrawn articles become live again.
+            readmit: whether articles that retention has removed are stored again, as new ones.
             creator: for whom the categories that do not exist yet count.
 
         Returns:
@@ -89,29 +95,30 @@ class Articles:
         encoded = await self._category_limit.apply(encoded, creator, now=now)
         receipts: dict[int, Receipt] = {}
         for shard, batch in _batches(encoded, self._shards):
-            answers = await self._append_batch(shard, [d for _, d in batch], now, revive)
+            answers = await self._append_batch(
+                shard, [d for _, d in batch], now, revive=revive, readmit=readmit
+            )
             receipts.update(zip((i for i, _ in batch), answers, strict=True))
         return [receipts[i] for i in range(len(drafts))]
 
     async def _append_batch(
-        self, shard: int, batch: list[EncodedArticle], now: datetime, revive: bool
+        self, shard: int, batch: list[EncodedArticle], now: datetime, *, revive: bool, readmit: bool
     ) -> list[Receipt]:
         titles = {path: title for encoded in batch for path, title in encoded.titles}
         argv: list[str | bytes | int] = [
-            times.to_rfc3339(now), times.to_ms(now), uuid.uuid4().hex, "1" if revive else "0",
-            len(titles),
+            times.to_rfc3339(now), times.to_ms(now), uuid.uuid4().hex, int(revive),
+            int(readmit), len(titles),
         ]  # fmt: skip
         for pair in titles.items():
             argv.extend(pair)
+        key_names = [keys.stream(shard), keys.dirty(shard), keys.categories(shard)]
         for encoded in batch:
+            marks, mark = mark_of(encoded.id, shard)
+            key_names += [keys.article(shard, encoded.id), marks]
             argv += [
                 encoded.id, encoded.detail, encoded.content_hash, encoded.doc,
-                compressed(encoded.doc), encoded.published, encoded.updated, encoded.history,
+                compressed(encoded.doc), encoded.published, encoded.updated, encoded.history, mark,
             ]  # fmt: skip
-        key_names = [
-            keys.stream(shard), keys.dirty(shard), keys.categories(shard),
-            *(keys.article(shard, encoded.id) for encoded in batch),
-        ]  # fmt: skip
         answers = await self._append(keys=key_names, args=argv)
         return [_receipt(e.id, answer) for e, answer in zip(batch, answers, strict=True)]
 
@@ -126,6 +133,25 @@ class Articles:
                 keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
                 args=[times.to_rfc3339(now), times.to_ms(now), article_id, head, plain(doc)],
             )
+            if answer:
+                return _receipt(article_id, answer)
+
+    async def erase(self, article_id: str, *, now: datetime) -> Receipt | None:
+        """Withdraw an article, if it is live, and replace its document by one without text. None
+        for an unknown id. The copies of its text elsewhere stay (storage/erasures.py)."""
+        shard = self._shard(article_id)
+        while True:
+            ((doc, head),) = await self._read([article_id], "doc", "head")
+            if not doc or not head:
+                return None
+            categories = orjson.loads(plain(doc))["categories"]
+            answer = await self._erase(
+                keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
+                args=[
+                    times.to_rfc3339(now), times.to_ms(now), article_id, head,
+                    article.erased_doc(article_id, categories),
+                ],
+            )  # fmt: skip
             if answer:
                 return _receipt(article_id, answer)
 

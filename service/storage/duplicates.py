@@ -38,6 +38,12 @@ end
 return ids
 """
 
+_LEAVE_URL = """
+-- KEYS 1 URLs  ARGV 1 digest of a URL 2 id (16 bytes). Returns the number of fields removed.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('HDEL', KEYS[1], ARGV[1])
+"""
+
 
 class Duplicates:
     """Finds articles with the same URL or words, and marks duplicates."""
@@ -46,6 +52,7 @@ class Duplicates:
         self._client = client
         self._shards = shards
         self._bands: Script[list[bytes]] = Script(client, _BANDS)
+        self._leave_url: Script[int] = Script(client, _LEAVE_URL)
         self._mark: Script[int] = lua_script(client, "mark")
 
     async def by_url(self, canonical: str, article_id: str) -> str:
@@ -59,6 +66,11 @@ class Duplicates:
         """Store this article as the first one with the canonical URL, in place of any other."""
         key, field = _url(canonical)
         await self._client.hset(key, field, uuid.UUID(article_id).bytes)
+
+    async def leave_url(self, canonical: str, article_id: str) -> None:
+        """Let the next article with this canonical URL be the first one, if this one was it."""
+        key, field = _url(canonical)
+        await self._leave_url(keys=[key], args=[field, uuid.UUID(article_id).bytes])
 
     async def by_bands(self, bands: Sequence[bytes], article_id: str, *, now_ms: int) -> list[str]:
         """Ids of articles of the last three to six days that may have nearly the same words."""
@@ -89,6 +101,10 @@ class Duplicates:
         """Ids of the articles that were marked as duplicates of this one."""
         members = await self._client.smembers(keys.twins(article_id))
         return sorted(member.decode() for member in members)
+
+    async def leave_twins(self, article_id: str, *, original: str) -> None:
+        """Take an article out of the duplicates of another one."""
+        await self._client.execute_command("SREM", keys.twins(original), article_id)
 
     async def forget_twins(self, article_id: str) -> None:
         """Forget the duplicates of an article that is no longer an original."""

@@ -32,6 +32,8 @@ NOTE_EVERY_S = 1.0
 """Shortest time between two writes about one thing; reports in between are added up."""
 MAX_KNOWN = 2_000
 MAX_REASON = 500
+_PART = b"part "
+"""How the fields of faults of processes begin (`dateline up`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,17 @@ class Faults:
             return None
         await self.clear(kind, name)
         return result
+
+    async def erase_texts(self) -> int:
+        """Remove all faults but those of processes: their reasons may repeat the text of an
+        article. What fails again is reported again.
+
+        Returns:
+            The number of faults removed.
+        """
+        fields: list[bytes] = await self._client.hkeys(keys.FAULTS)
+        quoting = [f.decode() for f in fields if not f.startswith(_PART)]
+        return await self._client.hdel(keys.FAULTS, *quoting) if quoting else 0
 
     async def all(self, *, now: datetime) -> list[Fault]:
         """The faults of the last day, newest first."""

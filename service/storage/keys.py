@@ -22,6 +22,14 @@ RESTORING = "dateline:{0}:restoring"
 # dateline:{0}:changed · channel · aggregate → servers. JSON [[category, period, version], …].
 CHANGED = "dateline:{0}:changed"
 
+# dateline:{0}:erased · channel · erase → servers, deliver. JSON list of ids of articles whose text
+# must leave the memory of every process.
+ERASED = "dateline:{0}:erased"
+
+# dateline:{0}:erasing · sorted set · one member an article whose text is being erased, removed when
+# that was done a second time, score: ms of the order · API, CLI → aggregate.
+ERASING = "dateline:{0}:erasing"
+
 # dateline:{0}:counters · hash · permanent, one field a counter · workers → /metrics.
 COUNTERS = "dateline:{0}:counters"
 
@@ -176,6 +184,18 @@ def event_tries(n: int) -> str:
     """Hash, `group entry-id` → the processes that began to process this event and did not come to
     an end; removed when one does, or when it becomes a dead letter · aggregate."""
     return f"dateline:{{{n}}}:events:tries"
+
+
+REMOVED_BUCKETS = 8_192
+
+
+def removed(n: int, bucket: int) -> str:
+    """Hash, the last 8 bytes of the id of an article that retention removed → the day of that, or
+    `erased` · permanent, removed when the article is taken in again · aggregate → append, servers.
+
+    In buckets for the reason that aliases are.
+    """
+    return f"dateline:{{{n}}}:removed:{bucket:04x}"
 
 
 ALIAS_BUCKETS = 65_536

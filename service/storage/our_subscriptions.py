@@ -122,6 +122,18 @@ class OurSubscriptions:
         pipe.xdel(keys.PUSHES, entry_id)
         await pipe.execute()
 
+    async def drop_pushes(self) -> list[str]:
+        """Delete every push that waits; ids of their sources, which must be polled instead."""
+        entries = await self._client.xrange(keys.PUSHES)
+        if not entries:
+            return []
+        ids = [entry_id.decode() for entry_id, _ in entries]
+        pipe = self._client.pipeline(transaction=True)
+        pipe.xack(keys.PUSHES, GROUP, *ids)
+        pipe.xdel(keys.PUSHES, *ids)
+        await pipe.execute()
+        return list(dict.fromkeys(fields[b"source"].decode() for _, fields in entries))
+
     async def _make_group(self) -> None:
         try:
             await self._client.xgroup_create(keys.PUSHES, GROUP, id="0", mkstream=True)

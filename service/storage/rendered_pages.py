@@ -28,6 +28,15 @@ Change = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Announcement:
+    """What processes that hold pages or articles in memory are notified of."""
+
+    changes: Sequence[Change] = ()
+    erased: Sequence[str] = ()
+    """Ids of articles whose text must leave the memory."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
     """A page rendered in one format."""
 
@@ -115,20 +124,20 @@ class RenderedPages:
         return frozenset(member.decode() for member in members)
 
     @asynccontextmanager
-    async def announcements(self) -> AsyncIterator[AsyncIterator[list[Change]]]:
-        """Change messages from now on, as lists of changes.
+    async def announcements(self) -> AsyncIterator[AsyncIterator[Announcement]]:
+        """Announcements of changed pages and erased articles from now on.
 
-        An empty list is yielded after each BLOCK_MS without a message, so that the caller can do
+        An empty one is yielded after each BLOCK_MS without a message, so that the caller can do
         other work. Messages sent while the connection is down are lost.
         """
         pubsub = self._client.pubsub(ignore_subscribe_messages=True)
-        await pubsub.subscribe(keys.CHANGED)
+        await pubsub.subscribe(keys.CHANGED, keys.ERASED)
 
-        async def messages() -> AsyncIterator[list[Change]]:
+        async def messages() -> AsyncIterator[Announcement]:
             while True:
                 message = await pubsub.get_message(timeout=event_stream.BLOCK_MS / 1000)
-                changes = decoded(_changes, message["data"], what="message") if message else []
-                yield changes or []
+                announcement = decoded(_announcement, message, what="message") if message else None
+                yield announcement or Announcement()
 
         try:
             yield messages()
@@ -136,8 +145,11 @@ class RenderedPages:
             await pubsub.aclose()
 
 
-def _changes(message: bytes) -> list[Change]:
-    return [(str(category), str(period)) for category, period in orjson.loads(message)]
+def _announcement(message: Mapping[str, bytes]) -> Announcement:
+    values = orjson.loads(message["data"])
+    if message["channel"] == keys.ERASED.encode():
+        return Announcement(erased=[str(article_id) for article_id in values])
+    return Announcement(changes=[(str(category), str(period)) for category, period in values])
 
 
 def _rendered(fields: Mapping[str, bytes | None]) -> Rendered | None:

@@ -8,6 +8,7 @@ on the number of all sources.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -24,6 +25,15 @@ from service.storage.stored import decoded
 AT_ONCE = 2
 _POLL_FIELDS = frozenset(field.name for field in fields(Poll))
 _SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
+# What follows these words in the result of a poll is quoted.
+_QUOTED = re.compile(r"( rejected|an error of ours)(?: \(|: ).*", re.DOTALL)
+_REPLACE_POLL = """
+-- KEYS 1 polls  ARGV 1 source id 2 poll as it was 3 new poll
+-- Returns 1; 0 if the source was polled or removed since.
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +82,7 @@ class Sources:
         self._claim: Script[list[bytes]] = lua_script(client, "claim")
         self._finish: Script[int] = lua_script(client, "finish")
         self._release: Script[int] = lua_script(client, "release")
+        self._replace_poll: Script[int] = Script(client, _REPLACE_POLL)
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
         """Store a new source; False, without a change, if its id is known already."""
@@ -102,6 +113,18 @@ class Sources:
         poll = await self.poll(source_id)
         fresh = replace(poll, etag="", last_modified="", body_hash="")
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
+
+    async def erase_texts(self) -> None:
+        """Shorten what the results of polls say of rejected entries and of our own errors: they may
+        repeat the text of an article."""
+        stored: dict[bytes, bytes] = await self._client.hgetall(keys.SOURCES_POLLS)
+        for name, value in stored.items():
+            poll = decoded(_poll, value, what=f"poll of {name!r}")
+            result = _QUOTED.sub(r"\1", poll.result) if poll else ""
+            if poll and result != poll.result:
+                # A poll that ended meanwhile says what it has found now.
+                changed = orjson.dumps(replace(poll, result=result))
+                await self._replace_poll(keys=[keys.SOURCES_POLLS], args=[name, value, changed])
 
     async def remove(self, source_id: str) -> bool:
         """Delete a source; its articles stay. False if it is unknown."""

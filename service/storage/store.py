@@ -20,6 +20,7 @@ from service.storage.client import check_server, connect, redis_errors_as_unavai
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
 from service.storage.duplicates import Duplicates
+from service.storage.erasures import Erasures
 from service.storage.event_stream import EventStream
 from service.storage.faults import Faults
 from service.storage.hub_subscriptions import HubSubscriptions
@@ -27,6 +28,7 @@ from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.private_feeds import PrivateFeeds
+from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
 from service.storage.role_keys import check_types
 from service.storage.sources import Sources
@@ -62,6 +64,8 @@ class Store:
     faults: Faults
     tokens: Tokens
     token_buckets: TokenBuckets
+    erasures: Erasures
+    removals: Removals
 
     async def check_writable(self) -> None:
         """Raise unless Redis takes writes now."""
@@ -163,4 +167,6 @@ def of_client(
         faults=Faults(client),
         tokens=Tokens(client),
         token_buckets=TokenBuckets(client),
+        erasures=Erasures(client, shards=shards),
+        removals=Removals(client, shards=shards),
     )

@@ -229,8 +229,11 @@ async def _follow_changes(app: web.Application, stop: asyncio.Event) -> None:
     async with app[STORE].rendered_pages.announcements() as announcements:
         # Changes that were announced without a connection are unknown.
         app[CACHE].forget_all()
-        async for changes in announcements:
-            app[CACHE].changed(changes, FORMATS)
+        async for announcement in announcements:
+            if announcement.erased:
+                app[PAGE_LOADER].feeds.forget_articles()
+                app[CACHE].drop_all()
+            app[CACHE].changed(announcement.changes, FORMATS)
             await note_readers(app)
             if stop.is_set():
                 return

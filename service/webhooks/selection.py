@@ -33,6 +33,9 @@ class Selection:
             return False
         if self.categories and event.categories.isdisjoint(self.categories):
             return False
+        if article.erased:
+            # It has no text to select by, and receivers that got its text must learn of it.
+            return True
         if self.query and not _filter(self.query).matches(article):
             return False
         return not self.view or self._is_in_view(event, views)

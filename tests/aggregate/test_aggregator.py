@@ -113,8 +113,8 @@ async def test_changes_are_announced(store: Store, settings: Settings) -> None:
     """Servers are notified of every page that changed, after the change."""
     async with store.rendered_pages.announcements() as announcements, aggregator(store, settings):
         await append(store, draft("a"))
-        async for changes in announcements:
-            if changes:
+        async for announcement in announcements:
+            if changes := announcement.changes:
                 break
     assert (CATEGORY, "2017-12-22") in changes
     assert ("all", "live") in changes

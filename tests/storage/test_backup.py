@@ -74,7 +74,8 @@ def example_keys() -> dict[str, str]:
         if inspect.isfunction(function) and name != "shard_of":
             parameters = inspect.signature(function).parameters.values()
             examples[name] = function(*(3 if p.annotation == "int" else "a/b" for p in parameters))
-    examples.pop("CHANGED")  # a channel
+    for channel in ("CHANGED", "ERASED"):
+        examples.pop(channel)
     return examples
 
 

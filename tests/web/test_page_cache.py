@@ -8,7 +8,7 @@ import time
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from service.errors import TooManyReads, Unavailable, Withdrawn
+from service.errors import Gone, TooManyReads, Unavailable
 from service.feeds.formats import FORMATS
 from service.feeds.page import ArticlePage, Page, Period
 from service.web.serving import page_cache
@@ -308,8 +308,8 @@ async def test_what_is_gone_is_not_held(cache: PageCache, loads: Loads) -> None:
     """A withdrawn article or a revoked feed must not come back while Redis is away."""
     await get(cache)
     cache.forget_all()
-    loads.error = Withdrawn("withdrawn")
-    with pytest.raises(Withdrawn):
+    loads.error = Gone("withdrawn")
+    with pytest.raises(Gone):
         await get(cache)
     assert {} == cache._held
     assert 0 == cache._bytes

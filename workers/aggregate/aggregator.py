@@ -38,6 +38,7 @@ from service.storage.faults import each_alone, reason_of
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
+from workers.aggregate.erasures import SecondPass
 from workers.aggregate.group_consumer import MAX_TRIES, GroupConsumer
 from workers.aggregate.view_index import ViewIndex
 from workers.runtime import Clock, Stopwatch
@@ -52,6 +53,7 @@ MAX_FAILURES = 10_000
 SWEEP_EVERY_S = 5.0
 TRIM_EVERY_S = 30.0
 VIEWS_EVERY_S = 2.0
+ERASURES_EVERY_S = 10.0
 TICK_TIMEOUT_S = 60.0
 # An event that arrives at all arrives sooner than this.
 DIRTY_AFTER = timedelta(seconds=10)
@@ -76,6 +78,7 @@ class Aggregator:
         """Id of an article that the sweep cannot index → how often it tried."""
         self._pending: set[Change] = set()
         self._has_pending = asyncio.Event()
+        self._second_pass = SecondPass(store, settings, now=now)
         self._view_index = ViewIndex(
             store,
             zone=settings.timezone,
@@ -90,19 +93,21 @@ class Aggregator:
             self._store, AGGREGATE, f"{AGGREGATE}-{self._settings.worker_ordinal}",
             batch=BATCH, process=self._apply, process_articles=self._reindex, now=self._now,
         )  # fmt: skip
+        works: dict[str, tuple[float, runtime.Unit]] = {
+            "sweep": (SWEEP_EVERY_S, self._sweep),
+            "trim": (TRIM_EVERY_S, self._trim),
+            "views": (VIEWS_EVERY_S, partial(self._view_index.build, self._publish, stop)),
+            "erasures": (ERASURES_EVERY_S, self._second_pass.run),
+        }
         try:
             async with (
-                ticking(
-                    {"sweep": SWEEP_EVERY_S, "trim": TRIM_EVERY_S, "views": VIEWS_EVERY_S}
-                ) as ticks,
+                ticking({what: every_s for what, (every_s, _) in works.items()}) as ticks,
                 stopping_group(stop) as group,
             ):
                 consumer.start(group, stop)
                 group.create_task(self._notify(stop))
-                group.create_task(self._tick(ticks["sweep"], self._sweep, stop, what="sweep"))
-                group.create_task(self._tick(ticks["trim"], self._trim, stop, what="trim"))
-                build = partial(self._view_index.build, self._publish, stop)
-                group.create_task(self._tick(ticks["views"], build, stop, what="views"))
+                for what, (_, work) in works.items():
+                    group.create_task(self._tick(ticks[what], work, stop, what=what))
         finally:
             self._renderer.close()
 

@@ -24,6 +24,7 @@ from service.articles.text import without_forbidden
 from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
 from service.manage import sources
 from service.settings import Settings
+from service.storage.articles import Receipt
 from service.storage.store import Store
 from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.documents import ParseJob, drafts_of, encoder
@@ -180,13 +181,20 @@ class Importer:
                 articles = [
                     encoded(entry, draft).with_history(entry, now=now) for entry, draft in group
                 ]
-                await self._append_articles(articles, creator, now)
+                await self._append_articles(articles, creator, target, now)
             progress(len(chunk) / len(drafts))
 
     async def _append_articles(
-        self, articles: Sequence[EncodedArticle], creator: CategoryCreator, now: datetime
-    ) -> None:
+        self, articles: Sequence[EncodedArticle], creator: CategoryCreator, target: str,
+        now: datetime,
+    ) -> None:  # fmt: skip
         for receipt in await self._store.articles.append(articles, now=now, creator=creator):
+            self._count(receipt, target)
+
+    def _count(self, receipt: Receipt, target: str) -> None:
+        if receipt.status == "erased":
+            self.summary.reject(target, f"{receipt.id} was erased, and is not taken in again")
+        else:
             self.summary.counts["new" if receipt.status == "created" else receipt.status] += 1
 
     async def _apart(self, document: Document, drafts: Drafts, name: str) -> Drafts:
@@ -218,7 +226,7 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _is_another(stored: Article | None, draft: Draft) -> bool:
-    if stored is None or stored.title == draft.title:
+    if stored is None or stored.erased or stored.title == draft.title:
         return False
     return _paragraphs(stored.content_html).isdisjoint(_paragraphs(draft.content_html))
 

@@ -53,7 +53,9 @@ class Intake:
         creator = source.category_creator
 
         async def append(articles: list[EncodedArticle]) -> None:
-            receipts = await self._store.articles.append(articles, now=self._now(), creator=creator)
+            receipts = await self._store.articles.append(
+                articles, now=self._now(), readmit=False, creator=creator
+            )
             counts.update(receipt.status for receipt in receipts)
 
         job = ParseJob(

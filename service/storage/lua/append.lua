@@ -1,13 +1,17 @@
 -- Store articles and append their events to the stream, all or nothing. A call that is sent again
 -- changes nothing (clients resend after a lost reply).
 --
--- KEYS  1 stream  2 dirty  3 categories  4… article, one for each article of the call
+-- KEYS  1 stream  2 dirty  3 categories  4… for each article of the call 2: article, bucket of its
+--       mark if it was removed
 -- ARGV  1 now (RFC 3339)  2 now (ms)  3 call id  4 '1' to bring withdrawn articles back
---       5 number of category titles t, then t pairs: path, title
---       then for each article 8: id, detail, content hash, doc, doc as it is stored (compressed),
+--       5 '1' to take removed articles in again
+--       6 number of category titles t, then t pairs: path, title
+--       then for each article 9: id, detail, content hash, doc, doc as it is stored (compressed),
 --       published, updated ('' if unknown), history: JSON of revision, first_seen and status that
---       another archive gave it ('' if none did), for an article that is not known here
--- Returns for each article {status, revision, event id}; status: created | updated | unchanged.
+--       another archive gave it ('' if none did), for an article that is not known here, field of
+--       its mark
+-- Returns for each article {status, revision, event id}; status: created | updated | unchanged, or
+-- why it was not taken: erased | removed (by retention; its revision is 0, its event id empty).
 --
 -- All reads come before the first write: a wrong type fails the call with nothing written.
 --
@@ -16,9 +20,11 @@
 -- forms: detail → the content hash last seen with it. An article is compared with the last one of
 -- the same detail, so that a site's list, feed and page of it do not overwrite each other in turn.
 
-local now, now_ms, call, revive = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local titles = tonumber(ARGV[5])
-local first = 5 + 2 * titles
+local now, now_ms, call, revive, readmit = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', ARGV[5] == '1'
+local titles = tonumber(ARGV[6])
+local first = 6 + 2 * titles
+-- What `Removals` stores as the mark of an article that was erased after it was removed.
+local ERASED = 'erased'
 
 local function earlier(a, b) if a < b then return a end return b end
 
@@ -38,9 +44,15 @@ local function is_quiet(head, detail, updated)
   return detail ~= '2' and (updated == '' or updated <= (head.said or ''))
 end
 
--- created | updated | unchanged | noted (unchanged, but its hash of this detail is stored)
-local function judge(head, detail, hash, updated)
-  if not head then return 'created' end
+-- created | updated | unchanged | noted (unchanged, but its hash of this detail is stored), or why
+-- it is not taken: erased | removed
+local function judge(head, mark, detail, hash, updated)
+  if not head then
+    if mark == ERASED then return 'erased' end
+    if mark and not readmit then return 'removed' end
+    return 'created'
+  end
+  if head.erased then return 'erased' end
   if head.status == 'withdrawn' then
     if revive then return 'updated' end
     return 'unchanged'
@@ -81,20 +93,21 @@ local function adopt(history, published, updated)
   return head
 end
 
-local heads = {}
+local heads, marks = {}, {}
 redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
-for i = 4, #KEYS do
+for i = 4, #KEYS, 2 do
   local stored = redis.call('HGET', KEYS[i], 'head')
   heads[i] = stored and cjson.decode(stored) or nil
+  marks[i] = not stored and redis.call('HGET', KEYS[i + 1], ARGV[first + (i - 4) / 2 * 9 + 9])
 end
 
-for i = 6, first, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
+for i = 7, first, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
 
 local answers = {}
-for i = 4, #KEYS do
-  local at = first + (i - 4) * 8
+for i = 4, #KEYS, 2 do
+  local at = first + (i - 4) / 2 * 9
   local id, detail, hash, doc = ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
   local published, updated = ARGV[at + 6], ARGV[at + 7]
   local head = heads[i]
@@ -102,7 +115,7 @@ for i = 4, #KEYS do
   if head and head.call == call then
     status = head.revision == 1 and 'created' or 'updated'
   else
-    status = judge(head, detail, hash, updated)
+    status = judge(head, marks[i], detail, hash, updated)
     if status == 'created' or status == 'updated' then
       local history, kind = ARGV[at + 8], status == 'created' and 'published' or 'updated'
       if status == 'created' and history ~= '' then
@@ -117,12 +130,13 @@ for i = 4, #KEYS do
       emit(KEYS[1], kind, id, doc, head, now)
       redis.call('HSET', KEYS[i], 'doc', ARGV[at + 5], 'head', cjson.encode(head))
       redis.call('ZADD', KEYS[2], now_ms, id)
+      if marks[i] then redis.call('HDEL', KEYS[i + 1], ARGV[at + 9]) end
     elseif status == 'noted' then
       head.forms[detail] = hash
       redis.call('HSET', KEYS[i], 'head', cjson.encode(head))
       status = 'unchanged'
     end
   end
-  answers[#answers + 1] = {status, head.revision, head.event}
+  answers[#answers + 1] = {status, head and head.revision or 0, head and head.event or ''}
 end
 return answers

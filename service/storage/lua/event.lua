@@ -1,4 +1,4 @@
--- Shared by append.lua and withdraw.lua: ends an article's JSON, and appends its event to the stream.
+-- Shared by append.lua, withdraw.lua and erase.lua: ends an article's JSON, and appends its event to the stream.
 
 local function tail(head)
   local mark = ''
@@ -6,6 +6,7 @@ local function tail(head)
     mark = string.format(',"duplicate_of":"%s","hidden_in":%s,"duplicate_revision":%d',
       head.duplicate_of or '', head.hidden_in and cjson.encode(head.hidden_in) or '[]', head.marks)
   end
+  if head.erased then mark = mark .. ',"erased":true' end
   return string.format(
     ',"published":"%s","updated":"%s","first_seen":"%s","revision":%d,"content_hash":"%s","status":"%s"%s}',
     head.published, head.updated, head.first_seen, head.revision, head.hash, head.status, mark)

@@ -6,12 +6,18 @@
 --       4 `revision.duplicate_revision` that the caller indexed  5 ms of the event
 --       6 GONE_MAX  7 content hash of that revision  then for each changed category: score ('' removes
 --       the article), score among the withdrawn ('' removes it), periods joined by spaces
--- Returns 1; 0 if `idx` is not what the caller read (another worker indexed it), or if the article is
--- not of that revision or a later one (Redis lost the end of its file): read again.
+-- Returns 1, also for an article that is gone; 0 if `idx` is not what the caller read (another worker
+-- indexed it), or if the article is not of that revision or a later one (Redis lost the end of its
+-- file): read again.
 
 local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
-local head = stored[2] and cjson.decode(stored[2])
-if (stored[1] or '') ~= ARGV[1] or not head then return 0 end
+if (stored[1] or '') ~= ARGV[1] then return 0 end
+if not stored[2] then
+  -- Retention has removed the article; the event that is being indexed is older.
+  redis.call('ZREM', KEYS[2], ARGV[3])
+  return 1
+end
+local head = cjson.decode(stored[2])
 local revision = tonumber(string.match(ARGV[4], '^%d+'))
 if head.revision < revision then return 0 end
 if head.revision == revision and head.hash ~= ARGV[7] then return 0 end
@@ -35,10 +41,7 @@ for i = 3, #KEYS, 3 do
     redis.call('ZADD', KEYS[i + 2], gone, ARGV[3])
     redis.call('ZREMRANGEBYRANK', KEYS[i + 2], 0, -tonumber(ARGV[6]) - 1)
   end
-  for period in string.gmatch(periods, '%S+') do
-    local before = tonumber(redis.call('HGET', KEYS[i + 1], period) or '0')
-    redis.call('HSET', KEYS[i + 1], period, string.format('%.0f', math.max(before + 1, stamp)))
-  end
+  renew(KEYS[i + 1], periods, stamp)
 end
 redis.call('HSET', KEYS[1], 'idx', ARGV[2])
 if string.format('%d.%d', head.revision, head.marks or 0) == ARGV[4] then

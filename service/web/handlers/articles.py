@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -16,11 +17,21 @@ from service.articles import categories, input, times
 from service.articles.article import Article, Draft
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.compose import compose
-from service.errors import InvalidInput, NotFound, NotPermitted
+from service.errors import (
+    DatelineError,
+    Gone,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    ScopeMissing,
+)
 from service.feeds.page import ArticlePage
 from service.feeds.query import PageCursor, cursor_of
 from service.http import whole_number
+from service.manage import erasure
+from service.storage.articles import Receipt
 from service.storage.store import Store
+from service.tokens.token import Scope
 from service.web.request import problems
 from service.web.request.auth import limited_client
 from service.web.request.body import check_json, json_response, media_type, read_body
@@ -66,14 +77,24 @@ async def publish(request: web.Request) -> web.StreamResponse:
         # An article outside of the token's categories could not be sent again with it.
         creator=CategoryCreator(free=free_paths(request[CALLER].categories)),
     )
+    answers = iter(_outcome(receipt) for receipt in receipts)
+    outcomes = [next(answers) if isinstance(draft, Draft) else draft for draft in drafts]
     if single:
+        if isinstance(outcomes[0], DatelineError):
+            raise outcomes[0]
         status = 201 if receipts[0].status == "created" else 200
         location = {"Location": f"{request.app[SETTINGS].base_url}/articles/{receipts[0].id}"}
         return json_response(receipts[0], status=status, headers=location)
-    answers = iter(receipts)
     return json_response(
-        [next(answers) if isinstance(draft, Draft) else _rejected(draft) for draft in drafts]
+        [_rejected(each) if isinstance(each, DatelineError) else each for each in outcomes]
     )
+
+
+def _outcome(receipt: Receipt) -> Receipt | DatelineError:
+    """The receipt of a posted article, or why it was not stored."""
+    if receipt.status == "erased":
+        return Gone(f"{receipt.id}: this article was erased, and is not taken in again")
+    return receipt
 
 
 def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
@@ -133,7 +154,8 @@ async def _permitted(
         try:
             paths = [category.path for category in draft.categories]
             token.check_article(source=draft.source, paths=paths)
-            if article := known[draft.id]:
+            article = known[draft.id]
+            if article and not article.erased:
                 token.check_article(source=article.source, paths=article.categories)
         except NotPermitted as exc:
             return exc
@@ -142,7 +164,7 @@ async def _permitted(
     return [check(draft) if isinstance(draft, Draft) else draft for draft in drafts]
 
 
-def _rejected(exc: InvalidInput) -> dict[str, Any]:
+def _rejected(exc: DatelineError) -> dict[str, Any]:
     return {"status": "rejected", "error": problems.of_error(exc)}
 
 
@@ -220,7 +242,15 @@ async def show_one(request: web.Request) -> web.StreamResponse:
 
 
 async def withdraw(request: web.Request) -> web.StreamResponse:
-    """DELETE: withdraw an article from all feeds; its receipt. 404 for an unknown id."""
+    """DELETE: withdraw an article from all feeds; its receipt. 404 for an unknown id.
+
+    `?erase=true`, for a token of scope admin, erases its text everywhere, too.
+    """
+    erase = single_value(request.query, "erase", "false")
+    if erase not in ("true", "false"):
+        raise InvalidInput("erase", erase, "must be true or false")
+    if erase == "true":
+        return await _erase(request)
     article_id, token = request.match_info["id"], request[CALLER]
     if token.is_bounded:
         (article,) = await request.app[STORE].articles.get([article_id])
@@ -230,6 +260,17 @@ async def withdraw(request: web.Request) -> web.StreamResponse:
     if receipt is None:
         raise NotFound(f"{article_id}: no such article")
     return json_response(receipt)
+
+
+async def _erase(request: web.Request) -> web.StreamResponse:
+    if not request[CALLER].allows(Scope.ADMIN):
+        raise ScopeMissing(Scope.ADMIN)
+    article_id = request.match_info["id"]
+    if not _ID.fullmatch(article_id):
+        raise NotFound(f"{article_id}: no such article")
+    done = await erasure.erase(request.app[STORE], [article_id], now=request.app[CLOCK]())
+    (receipt,) = done.articles
+    return json_response({**asdict(receipt), "deleted": done.deleted, "copies": done.copies})
 
 
 async def show_article(request: web.Request) -> web.StreamResponse:

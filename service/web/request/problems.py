@@ -17,13 +17,13 @@ from aiohttp.web_exceptions import HTTPException
 
 from service.errors import (
     DatelineError,
+    Gone,
     InvalidInput,
     NotFound,
     NotPermitted,
     ScopeMissing,
     TooManyReads,
     Unavailable,
-    Withdrawn,
 )
 from service.feeds.head import HUB_PATH
 from service.printable import printable
@@ -69,7 +69,7 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
             return problem(403, str(exc), scope=exc.scope)
         case InvalidInput():
             return problem(400, str(exc), field=exc.field, value=exc.value)
-        case Withdrawn():
+        case Gone():
             return problem(410, str(exc))
         case NotFound():
             return problem(404, str(exc))

@@ -10,7 +10,7 @@ import orjson
 from service.articles import categories
 from service.articles.article import LIVE, Article
 from service.articles.times import to_ms
-from service.errors import NotFound, Withdrawn
+from service.errors import Gone, NotFound
 from service.feeds.formats import FORMATS
 from service.feeds.page import ArticlePage, Page, Period
 from service.feeds.query import Query
@@ -135,17 +135,17 @@ class HtmlPages:
         return Written(body=body, headers={**HTML_HEADERS, "Cache-Control": BRIEFLY})
 
     async def article_version(self, page: ArticlePage) -> str:
-        """Of one article: what is stored of it besides its text. Raises NotFound or Withdrawn."""
+        """Of one article: what is stored of it besides its text. Raises NotFound or Gone."""
         (head,) = await self._store.articles.heads([page.id])
         fields = decoded(orjson.loads, head, what=f"article {page.id}") if head else None
         if fields is None:
-            raise NotFound(f"{page.id}: no such article")
+            raise await _missing(self._store, page.id)
         if fields["status"] != LIVE:
-            raise Withdrawn(f"{page.id}: this article was withdrawn")
+            raise Gone(f"{page.id}: this article was withdrawn")
         return head.decode()
 
     async def article(self, page: ArticlePage) -> Written:
-        """One article for people. Raises NotFound or Withdrawn."""
+        """One article for people. Raises NotFound or Gone."""
         article = await live_article(self._store, page.id)
         view = render.ArticleView(
             site_title=self._settings.site_title,
@@ -159,7 +159,7 @@ class HtmlPages:
         return Written(body=body, headers=headers, changed_ms=to_ms(article.updated))
 
     async def article_json(self, page: ArticlePage) -> Written:
-        """One article for machines. Raises NotFound or Withdrawn."""
+        """One article for machines. Raises NotFound or Gone."""
         article = await live_article(self._store, page.id)
         headers = {
             "Content-Type": "application/json; charset=utf-8",
@@ -224,11 +224,17 @@ async def live_article(store: Store, article_id: str) -> Article:
 
     Raises:
         NotFound: the id is unknown.
-        Withdrawn: the article was withdrawn.
+        Gone: the article was withdrawn, or removed by retention.
     """
     (article,) = await store.articles.get([article_id])
     if article is None:
-        raise NotFound(f"{article_id}: no such article")
+        raise await _missing(store, article_id)
     if article.status != LIVE:
-        raise Withdrawn(f"{article_id}: this article was withdrawn")
+        raise Gone(f"{article_id}: this article was withdrawn")
     return article
+
+
+async def _missing(store: Store, article_id: str) -> NotFound:
+    if await store.removals.contains(article_id):
+        return Gone(f"{article_id}: this article is no longer kept")
+    return NotFound(f"{article_id}: no such article")

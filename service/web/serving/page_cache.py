@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -255,7 +255,7 @@ class PageCache:
         if cached := self._held.get(key):
             self._forget(cached)
 
-    def changed(self, changes: list[Change], extensions: Container[str]) -> None:
+    def changed(self, changes: Sequence[Change], extensions: Container[str]) -> None:
         """Renew or drop the pages of these (category, period), whose articles have changed.
 
         An HTML page shows more than its period (the calendar): all those of a category are dropped.
@@ -323,6 +323,15 @@ class PageCache:
         """Confirm every page before it is served again: messages may have been lost."""
         self._hot.clear()
         self.repeated.forget_all()
+
+    def drop_all(self) -> None:
+        """Drop every page: some may show the text of an article that was erased."""
+        self.forget_all()
+        self._held.clear()
+        self._categories.clear()
+        self._bytes = 0
+        # A load that began before may still bring the text: its page is loaded again.
+        self._doubtful.update(self._loading)
 
     async def close(self) -> None:
         """Cancel the loads and renewals in the background, and wait until they have ended, for

@@ -71,9 +71,11 @@ class SubscriptionRegistry:
 
     async def _follow(self, stop: asyncio.Event) -> None:
         async with self._context.store.rendered_pages.announcements() as announcements:
-            async for changes in announcements:
-                self._topics.changed(changes)
-                await self._ping(changes)
+            async for announcement in announcements:
+                if announcement.erased:
+                    self._topics.forget_articles()
+                self._topics.changed(announcement.changes)
+                await self._ping(announcement.changes)
                 if stop.is_set():
                     return
 

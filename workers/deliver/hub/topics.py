@@ -93,6 +93,13 @@ class Topics:
             if topic.timer:
                 topic.timer.cancel()
 
+    def forget_articles(self) -> None:
+        """Drop articles and contents in memory: some show the text of an erased article."""
+        self._feeds.forget_articles()
+        self._contents.clear()
+        for topic in self._topics.values():
+            topic.newest.clear()
+
     def changed(self, changes: Sequence[Change]) -> None:
         """Look soon at the topics whose pages have changed."""
         pages = set(changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.articles.event import Event, is_behind, position
 from service.storage.event_stream import EventStream
@@ -49,6 +49,11 @@ class Backlog:
                 self._keep(position(entry_id), events)
             return events, ""
 
+    def erase(self, article_ids: Collection[str]) -> None:
+        """Drop what is known here of these articles' events."""
+        for events in self._pieces.values():
+            self._bytes -= _erase(events, article_ids)
+
     def _known(self, entry_id: str) -> Sequence[Event]:
         wanted = position(entry_id)
         at = bisect_right(self._starts, wanted) - 1
@@ -73,6 +78,15 @@ class Backlog:
     def _drop(self, start: tuple[int, int]) -> None:
         self._bytes -= sum(len(event.data) for event in self._pieces.pop(start))
         del self._starts[bisect_left(self._starts, start)]
+
+
+def _erase(events: Sequence[Event], article_ids: Collection[str]) -> int:
+    """Erase the events of these articles; the number of bytes that are free now."""
+    erased = [event for event in events if event.subject in article_ids and not event.is_erasure]
+    freed = sum(len(event.data) for event in erased)
+    for event in erased:
+        event.erase()
+    return freed
 
 
 class EventLog:
@@ -110,6 +124,11 @@ class EventLog:
         if len(self._events) > MAX_EVENTS or self._bytes > MAX_BYTES:
             self._forget()
         return new
+
+    def erase(self, article_ids: Collection[str]) -> None:
+        """Make entries that are not events of these articles' events; their offsets stay."""
+        self._bytes -= _erase(self._events, article_ids)
+        self.backlog.erase(article_ids)
 
     def restart(self, start: str) -> None:
         """Forget all: events up to `start` were dropped from the stream before they were read."""

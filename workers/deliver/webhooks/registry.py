@@ -138,11 +138,22 @@ class WebhookRegistry:
             # Each webhook that was waiting notices the gap itself.
             log.restart(trimmed)
             self._groups.wake_all()
+        self._erase(log, events)
         # Many groups take long to match: other tasks have a turn after some events.
         step = max(1, MATCHED_AT_ONCE // (len(self._groups) + 1))
         for at in range(0, len(events), step):
             self._announce(log, events[at : at + step])
             await asyncio.sleep(0)
+
+    def _erase(self, log: EventLog, events: Sequence[Event]) -> None:
+        """Drop from memory what webhooks were not sent yet of articles that were erased."""
+        erased = {event.subject for event in events if event.is_erasure}
+        if erased:
+            for event in events:
+                if event.subject in erased and not event.is_erasure:
+                    event.erase()
+            log.erase(erased)
+            self._groups.forget()
 
     def _announce(self, log: EventLog, events: Sequence[Event]) -> None:
         """Add events to the log, and wake the webhooks that want them."""

@@ -1,0 +1,44 @@
+"""Traces of a text in Redis: in every key of every type, and in what is compressed or packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgpack
+
+from service.storage.compression import plain
+from tests.storage.backups import contents
+
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+
+
+async def traces(client: Any, text: str) -> list[str]:
+    """The names of the keys in which the text is found, in any case."""
+    wanted = text.lower().encode()
+    return sorted(
+        name
+        for name, value in (await contents(client)).items()
+        if any(wanted in part.lower() for part in _parts([name, value]))
+    )
+
+
+def _parts(value: Any) -> Iterator[bytes]:
+    """Every string in a value, and what it is the encoding of."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, str):
+        value = value.encode()
+    if isinstance(value, bytes):
+        yield value
+        if value.startswith(_ZSTD_MAGIC):
+            yield plain(value)
+        try:
+            unpacked = msgpack.unpackb(value)
+        except ValueError:
+            return
+        if not isinstance(unpacked, int):
+            yield from _parts(unpacked)
+    elif isinstance(value, list | tuple | set):
+        for part in value:
+            yield from _parts(part)
