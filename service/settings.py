@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import ErrorDetails
 
 from service.addresses import Network
-from service.errors import InvalidSettings
+from service.articles.retention import RetentionPolicy
+from service.errors import InvalidInput, InvalidSettings
 
 PREFIX = "DATELINE_"
 # Names with the prefix that are not settings: tests and benchmarks read them.
@@ -70,6 +71,7 @@ class Settings(BaseModel):
     period_page_size: int = Field(default=1_000, ge=1, le=10_000)
     stream_max_entries: int = Field(default=100_000, ge=100)
     stream_retention_s: Seconds = 604_800
+    retention: RetentionPolicy = RetentionPolicy()
     allow_volatile_redis: bool = False
     shards: int = Field(default=1, ge=1, le=1024)
     appendfsync: Literal["always", "everysec", "no"] = "everysec"
@@ -138,6 +140,16 @@ class Settings(BaseModel):
             return ZoneInfo(value)
         except (ValueError, OSError, KeyError) as exc:
             raise ValueError("is not an IANA time zone such as Europe/Paris") from exc
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _retention(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return RetentionPolicy.parse(value)
+        except InvalidInput as exc:
+            raise ValueError(f"in {exc.value}: {exc.reason}") from exc
 
     @field_validator(
         "allowed_networks", "trusted_proxies", "open_networks", "allowed_ports", "hub_pings",

@@ -19,8 +19,9 @@ from tests.waiting import MAX_SLEEP_S
 # nothing beside or below it. A room is a module or a package.
 ROWS = (
     ("service.errors", "service.addresses", "service.printable"),
-    ("service.logs", "service.http", "service.process", "service.settings", "service.decoding"),
+    ("service.logs", "service.http", "service.process", "service.decoding"),
     ("service.articles",),
+    ("service.settings",),
     ("service.feeds",),
     ("service.webhooks", "service.websub", "service.tokens"),
     ("service.sources",),

@@ -58,7 +58,7 @@ def _confirm(articles: Sequence[Article | None], article_ids: Sequence[str]) -> 
     """Show what would be erased and ask; end the process unless the answer is yes."""
     for article, article_id in zip(articles, article_ids, strict=True):
         title = article.title if article else "(retention has removed it)"
-        say(f"{article_id}  {title[:MAX_SHOWN_CHARS]}".rstrip(), err=True)
+        say(f"{article_id}  {title[:MAX_SHOWN_CHARS]}".rstrip(), to_stderr=True)
     if not sys.stdin.isatty():
         fail(DatelineError("nothing was erased: --yes confirms where nobody can be asked"))
     count = len(article_ids)

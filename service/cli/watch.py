@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +89,7 @@ def status(as_json: bool) -> None:
 
     async def work(store: Store) -> dict[str, Any]:
         shards = range(store.event_stream.shards)
+        last_pass = await store.removals.last_pass()
         return {
             "articles": await store.category_index.count(categories.ALL),
             "categories": len(await store.articles.category_titles()),
@@ -103,6 +105,8 @@ def status(as_json: bool) -> None:
                 if each.refused
             ],
             "webhooks": await store.webhooks.count(),
+            "retention": asdict(last_pass) if last_pass else None,
+            "erasing": await store.erasures.count(),
             "dead_events": await store.dead_events.count(),
             "faults": [
                 {

@@ -92,9 +92,8 @@ async def finish(store: Store, *, now: datetime, before: datetime) -> int:
 
 async def _erase(store: Store, article_ids: Sequence[str], *, now: datetime) -> Erasure:
     articles = [article for article in await store.articles.get(article_ids) if article]
-    for article in articles:
-        if article.url:
-            await store.duplicates.leave_url(canonical(article.url), article.id)
+    urls = [(article.id, canonical(article.url), "") for article in articles if article.url]
+    await store.duplicates.leave(urls)
     copies = await _copies(store, articles)
     receipts = [await _tombstone(store, article_id, now) for article_id in article_ids]
     if count := sum(receipt.status == "erased" for receipt in receipts):

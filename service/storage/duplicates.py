@@ -67,11 +67,6 @@ class Duplicates:
         key, field = _url(canonical)
         await self._client.hset(key, field, uuid.UUID(article_id).bytes)
 
-    async def leave_url(self, canonical: str, article_id: str) -> None:
-        """Let the next article with this canonical URL be the first one, if this one was it."""
-        key, field = _url(canonical)
-        await self._leave_url(keys=[key], args=[field, uuid.UUID(article_id).bytes])
-
     async def by_bands(self, bands: Sequence[bytes], article_id: str, *, now_ms: int) -> list[str]:
         """Ids of articles of the last three to six days that may have nearly the same words."""
         if not bands:
@@ -102,9 +97,35 @@ class Duplicates:
         members = await self._client.smembers(keys.twins(article_id))
         return sorted(member.decode() for member in members)
 
-    async def leave_twins(self, article_id: str, *, original: str) -> None:
-        """Take an article out of the duplicates of another one."""
-        await self._client.execute_command("SREM", keys.twins(original), article_id)
+    async def leave(self, articles: Sequence[tuple[str, str, str]]) -> None:
+        """Forget articles that are not there any more: as the first ones with their URLs, and as
+        duplicates.
+
+        Args:
+            articles: of each its id, its canonical URL or '', and the id of its original or ''.
+        """
+        pipe = self._client.pipeline(transaction=False)
+        self._leave_url.load_in(pipe)
+        for article_id, canonical, original in articles:
+            if canonical:
+                key, field = _url(canonical)
+                args = [field, uuid.UUID(article_id).bytes]
+                self._leave_url.run_in(pipe, keys=[key], args=args)
+            if original:
+                pipe.execute_command("SREM", keys.twins(original), article_id)
+        await pipe.execute()
+
+    async def twins_of(self, article_ids: Sequence[str]) -> dict[str, list[str]]:
+        """Those of the articles that have duplicates → the ids of these."""
+        pipe = self._client.pipeline(transaction=False)
+        for article_id in article_ids:
+            pipe.execute_command("SMEMBERS", keys.twins(article_id))
+        replies: list[set[bytes]] = await pipe.execute()
+        return {
+            article_id: sorted(member.decode() for member in members)
+            for article_id, members in zip(article_ids, replies, strict=True)
+            if members
+        }
 
     async def forget_twins(self, article_id: str) -> None:
         """Forget the duplicates of an article that is no longer an original."""

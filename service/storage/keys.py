@@ -30,6 +30,10 @@ ERASED = "dateline:{0}:erased"
 # that was done a second time, score: ms of the order · API, CLI → aggregate.
 ERASING = "dateline:{0}:erasing"
 
+# dateline:{0}:retention · hash · permanent · aggregate → aggregate, status. Fields of the last pass
+# of retention: `ended`, `policy`, `removed`, `examined`.
+RETENTION = "dateline:{0}:retention"
+
 # dateline:{0}:counters · hash · permanent, one field a counter · workers → /metrics.
 COUNTERS = "dateline:{0}:counters"
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import uuid
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Value
+from service.storage.stored import decoded
 
 # As in append.lua: an article that was erased after it was removed; nothing takes it in again.
 ERASED = "erased"
@@ -32,6 +34,27 @@ def mark_of(article_id: str, shard: int) -> tuple[str, bytes]:
     """Key and field of an article's mark."""
     field = uuid.UUID(article_id).bytes[-_MARK_BYTES:]
     return keys.removed(shard, zlib.crc32(field) % keys.REMOVED_BUCKETS), field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """One look at every article; status shows it with these names."""
+
+    ended: str
+    """RFC 3339."""
+    policy: str
+    removed: int
+    """Number of articles."""
+    examined: int
+
+
+def _pass(fields: Mapping[bytes, bytes]) -> Pass:
+    return Pass(
+        ended=fields[b"ended"].decode(),
+        policy=fields[b"policy"].decode(),
+        removed=int(fields[b"removed"]),
+        examined=int(fields[b"examined"]),
+    )
 
 
 class Removals:
@@ -84,6 +107,18 @@ class Removals:
             self._remove.run_in(pipe, keys=key_names, args=argv)
         _, *done = await pipe.execute()
         return [bool(is_done) for is_done in done]
+
+    async def last_pass(self) -> Pass | None:
+        """The last pass of retention that ended; None if there was none."""
+        fields = await self._client.hgetall(keys.RETENTION)
+        return decoded(_pass, fields, what="pass of retention") if fields else None
+
+    async def note_pass(self, done: Pass) -> None:
+        """Store a pass that ended."""
+        pipe = self._client.pipeline(transaction=False)
+        pipe.hset(keys.RETENTION, mapping={n: getattr(done, n) for n in Pass.__slots__})
+        pipe.hincrby(keys.COUNTERS, "retention_passes", 1)
+        await pipe.execute()
 
     def _mark(self, article_id: str) -> tuple[str, bytes]:
         return mark_of(article_id, keys.shard_of(article_id, self._shards))

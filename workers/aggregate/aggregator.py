@@ -40,6 +40,7 @@ from service.storage.store import Store
 from workers import runtime
 from workers.aggregate.erasures import SecondPass
 from workers.aggregate.group_consumer import MAX_TRIES, GroupConsumer
+from workers.aggregate.retention import Retention
 from workers.aggregate.view_index import ViewIndex
 from workers.runtime import Clock, Stopwatch
 from workers.schedule import ticking
@@ -54,6 +55,7 @@ SWEEP_EVERY_S = 5.0
 TRIM_EVERY_S = 30.0
 VIEWS_EVERY_S = 2.0
 ERASURES_EVERY_S = 10.0
+RETENTION_EVERY_S = 30.0
 TICK_TIMEOUT_S = 60.0
 # An event that arrives at all arrives sooner than this.
 DIRTY_AFTER = timedelta(seconds=10)
@@ -79,13 +81,15 @@ class Aggregator:
         self._pending: set[Change] = set()
         self._has_pending = asyncio.Event()
         self._second_pass = SecondPass(store, settings, now=now)
+        token = uuid.uuid4().hex
         self._view_index = ViewIndex(
             store,
             zone=settings.timezone,
             hides=settings.duplicates == "hide",
-            token=uuid.uuid4().hex,
+            token=token,
             now=now,
         )
+        self._retention = Retention(store, settings, self._view_index, token=token, now=now)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Consume every shard and sweep at each tick, until stopped."""
@@ -98,6 +102,7 @@ class Aggregator:
             "trim": (TRIM_EVERY_S, self._trim),
             "views": (VIEWS_EVERY_S, partial(self._view_index.build, self._publish, stop)),
             "erasures": (ERASURES_EVERY_S, self._second_pass.run),
+            "retention": (RETENTION_EVERY_S, partial(self._retention.run, self._publish, stop)),
         }
         try:
             async with (
