@@ -19,6 +19,7 @@ from service.articles.article import Article
 from service.errors import InvalidInput, NotFound
 from service.storage.articles import Receipt
 from service.storage.erasures import Scrubbed
+from service.storage.faults import each_alone
 from service.storage.store import Store
 
 _ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -80,14 +81,30 @@ async def erase(store: Store, article_ids: Sequence[str], *, now: datetime) -> E
 
 
 async def finish(store: Store, *, now: datetime, before: datetime) -> int:
-    """Do what was ordered before this time once more, and end these orders; their number."""
+    """Do what was ordered before this time once more, and end these orders; their number.
+
+    An article that cannot be erased is reported, and its order stays.
+    """
     article_ids = await store.erasures.ordered(before=before)
+    failed: dict[str, Exception] = {}
+
+    async def work(some: Sequence[str]) -> None:
+        await _erase(store, some, now=now)
+
+    async def fail(article_id: str, exc: Exception) -> None:
+        failed[article_id] = exc
+
     for at in range(0, len(article_ids), MAX_AT_ONCE):
-        await _erase(store, article_ids[at : at + MAX_AT_ONCE], now=now)
-    if article_ids:
+        await each_alone(article_ids[at : at + MAX_AT_ONCE], work, fail)
+    for article_id, exc in failed.items():
+        await store.faults.report("article", article_id, exc, now=now)
+    done = [article_id for article_id in article_ids if article_id not in failed]
+    if done and len(done) == await store.erasures.count():
+        # Once, after the last of many orders: it writes the whole archive.
         await store.erasures.rewrite_log()
-        await store.erasures.end(before=before)
-    return len(article_ids)
+    if done:
+        await store.erasures.end(done, before=before)
+    return len(done)
 
 
 async def _erase(store: Store, article_ids: Sequence[str], *, now: datetime) -> Erasure:

@@ -19,6 +19,7 @@ from service.articles.article import Article
 from service.articles.retention import Floor, RetentionPolicy
 from service.feeds.index_step import IndexStep, removal_step
 from service.storage.store import Store
+from service.storage.stored import decoded
 
 # Articles that one pipeline of scripts removes, 50 us each.
 REMOVED_AT_ONCE = 50
@@ -72,10 +73,12 @@ async def expired(store: Store, policy: RetentionPolicy, *, now: datetime) -> As
 
 
 def _is_below(article_id: str, head: bytes, floor: Floor) -> bool:
-    if not head:
-        return False
-    published = times.from_rfc3339(orjson.loads(head)["published"])
-    return (times.to_ms(published), article_id) < floor
+    ms = decoded(_published_ms, head, what=f"head of article {article_id}") if head else None
+    return ms is not None and (ms, article_id) < floor
+
+
+def _published_ms(head: bytes) -> int:
+    return times.to_ms(times.from_rfc3339(orjson.loads(head)["published"]))
 
 
 def _is_expired(article: Article, policy: RetentionPolicy, floors: Mapping[str, Floor]) -> bool:

@@ -30,6 +30,17 @@ logger = logging.getLogger(__name__)
 EVENTS_AT_ONCE = 200
 KEYS_AT_ONCE = 20
 SCAN_COUNT = 500
+_END = """
+-- KEYS 1 orders  ARGV 1 ms of the newest order to end 2... article ids. Returns their number.
+local ended = 0
+for i = 2, #ARGV do
+  local ms = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if ms and tonumber(ms) <= tonumber(ARGV[1]) then
+    ended = ended + redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+return ended
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +65,7 @@ class Erasures:
         self._events: Script[tuple[bytes, int]] = lua_script(client, "erase_events")
         self._pages: Script[int] = lua_script(client, "erase_pages")
         self._attempts: Script[int] = lua_script(client, "erase_attempts")
+        self._end: Script[int] = Script(client, _END)
 
     async def order(self, article_ids: Sequence[str], *, now: datetime) -> None:
         """Note that these articles are to be erased, until `end`; another order starts anew."""
@@ -68,11 +80,9 @@ class Erasures:
         """Number of orders that have not ended."""
         return int(await self._client.execute_command("ZCARD", keys.ERASING))
 
-    async def end(self, *, before: datetime) -> None:
-        """End the orders that are older than this."""
-        await self._client.execute_command(
-            "ZREMRANGEBYSCORE", keys.ERASING, "-inf", times.to_ms(before)
-        )
+    async def end(self, article_ids: Sequence[str], *, before: datetime) -> None:
+        """End the orders of these articles, unless there are newer ones."""
+        await self._end(keys=[keys.ERASING], args=[times.to_ms(before), *article_ids])
 
     async def scrub(self, article_ids: Sequence[str], *, since: datetime | None) -> Scrubbed:
         """Delete the copies of the texts of these articles. Idempotent.

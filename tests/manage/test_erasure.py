@@ -344,3 +344,40 @@ def test_ids_are_read_as_people_copy_them(typed: str) -> None:
     assert article_id == erasure.article_id_of(text)
     with pytest.raises(InvalidInput, match="is not the id"):
         erasure.article_id_of(text[:-9])
+
+
+async def test_an_article_that_cannot_be_erased_costs_itself(
+    store: Store, settings: Settings
+) -> None:
+    """The other order ends; its own stays, and is tried again once it can be done."""
+    ids = [r.id for r in await store.articles.append([marked(), marked(2)], now=now())]
+    name = keys.article(0, ids[0])
+    fields: dict[bytes, bytes] = await store.client.hgetall(name)
+    await store.client.hset(name, "doc", b"not a document")
+    await store.erasures.order(ids, now=now() - timedelta(hours=1))
+    await SecondPass(store, settings, now=now).run()
+    assert [ids[0]] == await store.erasures.ordered(before=now())
+    assert ids[0] in {fault.name for fault in await store.faults.all(now=now())}
+    await store.client.hset(name, "doc", fields[b"doc"])
+    await SecondPass(store, settings, now=now).run()
+    assert 0 == await store.erasures.count()
+    assert [] == await traces(store.client, MARK)
+
+
+async def test_articles_of_earlier_releases_are_erased(store: Store) -> None:
+    """Their documents are not compressed, and their heads have fewer fields."""
+    draft = marked()
+    head = {
+        "revision": 3, "hash": "a" * 32, "published": "2017-12-22T16:41:07.000Z",
+        "updated": "2017-12-22T16:41:07.000Z", "first_seen": "2017-12-22T16:41:07.000Z",
+        "status": "live", "event": f"{draft.id}_3", "call": "", "forms": {"1": "a" * 32},
+    }  # fmt: skip
+    name = keys.article(0, draft.id)
+    await store.client.hset(name, "doc", draft.to_doc())
+    await store.client.hset(name, "head", orjson.dumps(head))
+    done = await erasure.erase(store, [draft.id], now=now())
+    assert ("erased", 4) == (done.articles[0].status, done.articles[0].revision)
+    (article,) = await store.articles.get([draft.id])
+    assert article is not None
+    assert (True, "withdrawn", (PATH,)) == (article.erased, article.status, article.categories)
+    assert [] == await traces(store.client, MARK)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
+from service import process
 from service.articles import times
+from service.feeds.index_step import IndexStep
 from service.manage import retention
+from service.manage.retention import Expired
 from service.settings import Settings
+from service.storage.faults import each_alone
 from service.storage.removals import Pass
 from service.storage.store import Store
-from workers import runtime
 from workers.aggregate.view_index import Publish, ViewIndex
 from workers.runtime import Clock
 
@@ -53,23 +57,43 @@ class Retention:
         removed = examined = 0
         async for chunk in retention.expired(self._store, self._policy, now=now):
             started = time.monotonic()
-            await self._views.load()
-            steps = await retention.remove(
-                self._store, chunk.expired, now=now, zone=self._zone, all_views=self._views.paths
-            )
-            await publish({(c.category, p) for s in steps for c in s.changes for p in c.periods})
-            if steps:
-                await self._store.count({"articles_removed": len(steps)})
-            removed, examined = removed + len(steps), examined + chunk.examined
+            removed += await self._remove(chunk.expired, publish, now)
+            examined += chunk.examined
             lease = await self._store.leases.take(
                 LEASE, token=self._token, ttl_ms=LEASE_MS, held=lease
             )
             if lease is None or stop.is_set():
                 return
-            await runtime.sleep(stop, REST * (time.monotonic() - started))
+            await process.sleep(stop, REST * (time.monotonic() - started))
         await self._end(removed, examined)
         if lease:
             await self._store.leases.give_up(lease)
+
+    async def _remove(self, expired: Sequence[Expired], publish: Publish, now: datetime) -> int:
+        """Remove articles and announce their pages; one that cannot be removed costs only itself.
+
+        Returns:
+            The number of articles removed.
+        """
+        steps: list[IndexStep] = []
+        await self._views.load()
+
+        async def work(some: Sequence[Expired]) -> None:
+            steps.extend(
+                await retention.remove(
+                    self._store, some, now=now, zone=self._zone, all_views=self._views.paths
+                )
+            )
+
+        async def fail(each: Expired, exc: Exception) -> None:
+            await self._store.faults.report("article", each.article.id, exc, now=now)
+
+        if expired:
+            await each_alone(expired, work, fail)
+        await publish({(c.category, p) for s in steps for c in s.changes for p in c.periods})
+        if steps:
+            await self._store.count({"articles_removed": len(steps)})
+        return len(steps)
 
     async def _is_due(self) -> bool:
         last = await self._store.removals.last_pass()

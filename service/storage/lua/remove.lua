@@ -5,9 +5,10 @@
 -- ARGV  1 `idx` and 2 `head` as the caller read them ('' if missing)  3 article id
 --       4 field and 5 value of its mark  6 ms of now
 --       then for each category: periods joined by spaces
--- Returns 1; 0 if the article has changed since, or is gone.
+-- Returns 1, also if it is removed already (clients resend after a lost reply); 0 if it has changed.
 
 local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
+if not stored[2] then return redis.call('HEXISTS', KEYS[3], ARGV[4]) end
 if (stored[1] or '') ~= ARGV[1] or stored[2] ~= ARGV[2] then return 0 end
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])

@@ -210,7 +210,9 @@ async def _page_of(
         for body, article in zip(
             await asyncio.to_thread(_json_of, articles), articles, strict=True
         ):
-            items.append(orjson.Fragment(body))
+            # One that was just withdrawn is still in the index.
+            if article.status == LIVE:
+                items.append(orjson.Fragment(body))
             size, last = size + len(body), article
             if size >= MAX_LIST_BYTES:
                 return items, last

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from service.articles import categories
+from service.articles.article import LIVE
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.feeds import opml, sitemap
 from service.feeds.page import Page
@@ -122,7 +123,8 @@ class Listings:
         ids = await self._store.category_index.between(
             categories.ALL, since=self._now() - NEWS_AGE, until=None, limit=sitemap.MAX_NEWS
         )
-        articles = [article for article in await self._store.articles.get(ids) if article]
+        # One that was just withdrawn is still in the index.
+        articles = [a for a in await self._store.articles.get(ids) if a and a.status == LIVE]
         body = await self._thread.run(
             lambda: sitemap.news(
                 articles,
