@@ -72,7 +72,7 @@ def marked(number: int = 1, **fields: Any) -> Any:
                 **fields,
             }
         ),
-        source=f"https://{MARK}.example/feed",
+        source="https://quay.example/feed",
     )
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from service.articles import categories, input, times
-from service.articles.article import Article, Draft
+from service.articles.article import LIVE, Article, Draft
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.compose import compose
 from service.errors import (
