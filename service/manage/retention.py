@@ -50,7 +50,7 @@ async def floors_of(store: Store, policy: RetentionPolicy, *, now: datetime) -> 
     for rule in policy.rules:
         oldest = None
         if rule.max_articles is not None:
-            oldest = await store.category_index.nth_newest(rule.path, rule.max_articles)
+            oldest = await store.category_ranks.nth_newest(rule.path, rule.max_articles)
         floors[rule.path] = rule.floor(oldest, now=now)
     return floors
 

@@ -122,12 +122,12 @@ class CategoryIndex:
     ) -> Entries:
         limit = limits.of(page.period)
         first = [next(replies) for _ in range(self._shards)]
-        gone = _merged([next(replies) for _ in range(self._shards)])
+        gone = merged([next(replies) for _ in range(self._shards)])
         newest = [
             await self._read_on(shard, page.category, _range(page, zone), reply, limit + 1)
             for shard, reply in enumerate(first)
         ]
-        shown = _merged(newest)
+        shown = merged(newest)
         is_cut = len(shown) > limit
         shown = shown[:limit]
         if is_cut or (page.period.is_live and len(shown) == limit):
@@ -189,8 +189,8 @@ class CategoryIndex:
                 group.create_task(self._read_before(cursor, shard, category, (low, high), limit))
                 for shard in range(self._shards)
             ]
-        merged = _merged([read.result() for read in reads])
-        return [member.decode() for member, _ in merged[:limit]]
+        members = merged([read.result() for read in reads])
+        return [member.decode() for member, _ in members[:limit]]
 
     async def _read_before(
         self,
@@ -319,50 +319,6 @@ class CategoryIndex:
         counts: list[int] = await pipe.execute()
         return sum(counts)
 
-    async def nth_newest(self, category: str, number: int) -> tuple[float, str] | None:
-        """Publication time in ms and id of the nth live article of a category, in the order of
-        feeds; None if there are fewer.
-
-        The time is found by halving, so it costs some 45 round trips, whatever the number.
-        """
-        if await self.count(category) < number:
-            return None
-        low_ms, high_ms = await self._ends(category)
-        while low_ms < high_ms:
-            middle_ms = (low_ms + high_ms + 1) // 2
-            if await self._count_from(category, middle_ms) >= number:
-                low_ms = middle_ms
-            else:
-                high_ms = middle_ms - 1
-        missing = number - await self._count_from(category, low_ms + 1)
-        pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
-            pipe.zrevrangebyscore(
-                keys.category(shard, category), low_ms, low_ms, start=0, num=missing,
-                withscores=True,
-            )  # fmt: skip
-        equal = _merged(await pipe.execute())
-        if len(equal) < missing:
-            return None  # Articles left the category meanwhile.
-        member, score = equal[missing - 1]
-        return score, member.decode()
-
-    async def _ends(self, category: str) -> tuple[int, int]:
-        """Return the times of the oldest and the newest article of a category in ms."""
-        pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
-            name = keys.category(shard, category)
-            pipe.zrangebyscore(name, "-inf", "+inf", start=0, num=1, withscores=True)
-            pipe.zrevrangebyscore(name, "+inf", "-inf", start=0, num=1, withscores=True)
-        scores = [int(score) for pairs in await pipe.execute() for _, score in pairs]
-        return min(scores, default=0), max(scores, default=0)
-
-    async def _count_from(self, category: str, ms: int) -> int:
-        pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
-            pipe.zcount(keys.category(shard, category), ms, "+inf")
-        return sum(await pipe.execute())
-
 
 def _version(stamps: Sequence[bytes | None]) -> Version:
     return Version(stamps_ms=tuple(int(stamp or 0) for stamp in stamps))
@@ -408,7 +364,7 @@ def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
     return str(times.to_ms(start)), f"({times.to_ms(end)}"
 
 
-def _merged(replies: Sequence[ScoredMembers]) -> ScoredMembers:
+def merged(replies: Sequence[ScoredMembers]) -> ScoredMembers:
     """Members and scores of all shards in the order of Redis: by score, then member, descending."""
     if len(replies) == 1:
         return replies[0]

@@ -16,6 +16,7 @@ from service.storage import keys
 from service.storage.articles import Articles
 from service.storage.category_index import CategoryIndex
 from service.storage.category_limit import CategoryLimit
+from service.storage.category_ranks import CategoryRanks
 from service.storage.client import check_server, connect, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
@@ -66,6 +67,7 @@ class Store:
     token_buckets: TokenBuckets
     erasures: Erasures
     removals: Removals
+    category_ranks: CategoryRanks
 
     async def check_writable(self) -> None:
         """Raise unless Redis takes writes now."""
@@ -169,4 +171,5 @@ def of_client(
         token_buckets=TokenBuckets(client),
         erasures=Erasures(client, shards=shards),
         removals=Removals(client, shards=shards),
+        category_ranks=CategoryRanks(client, shards=shards),
     )

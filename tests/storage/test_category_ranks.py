@@ -19,7 +19,7 @@ async def test_the_nth_newest_is_that_of_the_feed(store: Store, shards: int) -> 
         name = keys.category(keys.shard_of(article_id, shards), "news")
         await store.client.zadd(name, {article_id: ms})
     ordered = sorted(((ms, article_id) for article_id, ms in places.items()), reverse=True)
-    nth = of_client(store.client, shards=shards).category_index.nth_newest
+    nth = of_client(store.client, shards=shards).category_ranks.nth_newest
     for number in (1, 2, 7, 8, 31, 60):
         assert ordered[number - 1] == await nth("news", number)
     assert await nth("news", 61) is None
