@@ -40,9 +40,10 @@ units: $(VENV)/tested
 	@echo "Coverage: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 	@$(BIN)/coverage report >/dev/null
 
-# Random requests for FUZZ_S seconds; FUZZ_SEED repeats a run.
+# Random requests for FUZZ_S seconds (FUZZ_SEED repeats a run), and ODD_EXAMPLES odd documents.
 fuzz: $(VENV)/tested
 	@FUZZ_S=$${FUZZ_S:-300} $(BIN)/python -m pytest tests/web/test_fuzz.py
+	@ODD_EXAMPLES=$${ODD_EXAMPLES:-400} $(BIN)/python -m pytest tests/test_odd_articles.py
 
 # Everything goes wrong for CHAOS_S seconds; CHAOS_SEED repeats the faults of a run.
 chaos: $(VENV)/tested

@@ -44,7 +44,7 @@ hypothesis.settings.load_profile("dateline")
 LIMIT_S = 30.0
 WITH_SERVERS = (
     "chaos/test_chaos.py", "chaos/test_processes.py", "chaos/test_redis_", "deliver",
-    "ingest/test_", "storage",
+    "ingest/test_", "storage", "test_odd_articles.py",
     "test_docker.py", "test_end_to_end.py", "test_examples.py", "test_runtime.py", "cli/test_up.py",
 )  # fmt: skip
 TOKEN = "the-token-of-the-tests"

@@ -174,6 +174,7 @@ async def test_an_archive_of_any_size_comes_back(
     """NDJSON is read in pieces; a wrong line says where it is."""
     monkeypatch.setattr(importer, "LINES", 10)
     lines = [f'{{"source": "s", "guid": "{n}", "title": "T{n}"}}' for n in range(35)]
+    lines[0] = r'{"source": "s", "guid": "0", "title": "half a character \ud83d"}'
     lines[12] = '{"titel": 1}'
     archive = tmp_path / "archive.ndjson"
     archive.write_text("\n".join(lines))

@@ -20,6 +20,7 @@ import orjson
 from service.articles.article import Article, Draft, Entry
 from service.articles.category_creator import OPERATOR, CategoryCreator, free_paths
 from service.articles.encoded import EncodedArticle
+from service.articles.json_text import decode_json
 from service.articles.text import without_forbidden
 from service.errors import DatelineError, FetchFailed, InvalidInput, Unavailable
 from service.manage import sources
@@ -215,7 +216,7 @@ def _pieces(body: bytes) -> list[bytes]:
         return [body]
     lines = body.splitlines(keepends=True)
     try:
-        orjson.loads(lines[0])
+        decode_json(lines[0])
     except orjson.JSONDecodeError:
         return [body]
     return [b"".join(lines[at : at + LINES]) for at in range(0, len(lines), LINES)]

@@ -17,6 +17,7 @@ from service.articles import categories, input, times
 from service.articles.article import LIVE, Article, Draft
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.compose import compose
+from service.articles.json_text import decode_json
 from service.errors import (
     DatelineError,
     Gone,
@@ -103,7 +104,7 @@ def _items(body: bytes, content_type: str) -> tuple[list[Any], bool]:
         lines = [line for line in body.splitlines() if line.strip()]
         return _bounded([_line(number, line) for number, line in enumerate(lines, 1)]), False
     try:
-        value = orjson.loads(body)
+        value = decode_json(body)
     except orjson.JSONDecodeError as exc:
         start = body[:80].decode("utf-8", "replace")
         raise InvalidInput("body", start, f"is not JSON: {exc}") from exc
@@ -118,7 +119,7 @@ def _bounded(items: list[Any]) -> list[Any]:
 
 def _line(number: int, line: bytes) -> Any:
     try:
-        return orjson.loads(line)
+        return decode_json(line)
     except orjson.JSONDecodeError as exc:
         return InvalidInput(f"line {number}", line[:80].decode("utf-8", "replace"), f"{exc}")
 

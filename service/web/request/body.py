@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 from aiohttp import HttpVersion11, hdrs, web
 
+from service.articles.json_text import decode_json
 from service.decoding import Bomb, Decoder, Undecodable
 from service.errors import InvalidInput
 from service.web.request.keys import INVITED, SETTINGS
@@ -156,7 +157,7 @@ async def read_object(request: web.Request) -> dict[str, Any]:
     check_json(request)
     body = await read_body(request)
     try:
-        value = orjson.loads(body)
+        value = decode_json(body)
     except orjson.JSONDecodeError as exc:
         start = body[:80].decode("utf-8", "replace")
         raise InvalidInput("body", start, f"is not JSON: {exc}") from exc

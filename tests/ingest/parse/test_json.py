@@ -35,6 +35,26 @@ def only(document: Document) -> Entry:
 
 
 @pytest.mark.parametrize(
+    ("title", "content_type", "expected"),
+    [
+        (rb"a\ud83db", "", "ab"),
+        (b"caf\xe9", "application/json; charset=iso-8859-1", "caf\u00e9"),
+        (b"caf\xe9", "", "caf\u00e9"),
+        ("\u65e5\u672c\u8a9e".encode() + b"\xe6", "", "\u65e5\u672c\u8a9e\ufffd"),
+        (b"a\x0b\tb\nc", "", "a b c"),
+    ],
+)
+def test_a_character_that_json_forbids_costs_itself(
+    title: bytes, content_type: str, expected: str
+) -> None:
+    """The other articles of the feed are read, and the rest of its title."""
+    body = b'{"version": "%b", "items": [{"id": "1", "title": "%b"}, {"id": "2", "title": "x"}]}'
+    document = parse(body % (VERSION.encode(), title), url=URL, content_type=content_type)
+    drafts, rejects = compose_all(document, name=URL)
+    assert ([expected, "x"], []) == ([draft.title for draft in drafts], rejects)
+
+
+@pytest.mark.parametrize(
     ("fields", "expected"),
     [
         ({}, URL),

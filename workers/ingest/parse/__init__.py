@@ -17,8 +17,10 @@ from typing import Any
 
 import orjson
 
+from service.articles.json_text import decode_json
 from service.errors import ParseFailed
 from service.feeds.opml import FeedLink
+from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.document import Document, Reject
 from workers.ingest.parse.html.page import parse_html
 from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
@@ -49,6 +51,7 @@ _PROLOGUE = re.compile(
 _SNIFFED = 8_192
 # A feed in a page that a tool wrapped around it, or behind the warnings of its own program.
 _EMBEDDED = re.compile(rb"<(?:(rss|rdf:RDF)[\s>]|(feed)\s[^<>]*xmlns)")
+_SPACES = dict.fromkeys(range(0x20), " ")
 Parser = Callable[..., Document]
 XML_ROOTS: dict[str, Dialect] = {
     "rss": parse_rss,
@@ -118,9 +121,8 @@ def _parse_xml(body: bytes, **options: Any) -> Document:
 
 def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """JSON Feed, K2's JSON of a list, or records. Raises ParseFailed."""
-    del content_type
     try:
-        value = orjson.loads(body)
+        value = _json_of(body, content_type)
     except orjson.JSONDecodeError as exc:
         if b"\n" in body.strip():
             return parse_lines(body, url)
@@ -131,6 +133,20 @@ def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Do
         # Its version does not matter: a record of an article has no items.
         return parse_json_feed(value, url, zone)
     return parse_records(value, url)
+
+
+def _json_of(body: bytes, content_type: str) -> Any:
+    """The value of a JSON document. One bad byte must not cost all its articles: what is not UTF-8
+    is decoded as the charset of the header, and control characters in strings become spaces.
+
+    Raises:
+        JSONDecodeError: it is not JSON even so.
+    """
+    try:
+        return decode_json(body)
+    except orjson.JSONDecodeError:
+        text = decode(body, charset_of(content_type)).translate(_SPACES)
+        return decode_json(text.encode("utf-8", "replace"))
 
 
 FIRST_BYTES: dict[bytes, Parser] = {b"{": _parse_json, b"[": _parse_json}

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from service.articles.input import entry_from_json
+from service.articles.json_text import decode_json
 from service.errors import ParseFailed
 from workers.ingest.parse.document import Document
 from workers.ingest.parse.json_values import collect
@@ -28,7 +29,7 @@ def parse_lines(body: bytes, url: str) -> Document:
     for line in body.splitlines():
         if line.strip():
             try:
-                items.append(orjson.loads(line))
+                items.append(decode_json(line))
             except orjson.JSONDecodeError as exc:
                 items.append(ValueError(f"is not JSON: {exc}"))
     if all(isinstance(item, ValueError) for item in items):

@@ -18,6 +18,7 @@ from lxml import html as lxml_html
 
 from service.articles import sanitize
 from service.articles.article import Detail, Entry
+from service.articles.json_text import decode_json
 from service.articles.text import line
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import charset_of, decode
@@ -95,7 +96,7 @@ def _json_ld(root: Any) -> dict[str, Any]:
     """The first schema.org article on the page; empty if there is none."""
     for script in root.xpath("//script[@type='application/ld+json']"):
         try:
-            value = orjson.loads(script.text or "")
+            value = decode_json((script.text or "").encode())
         except orjson.JSONDecodeError:
             continue
         graph = value.get("@graph", [value]) if isinstance(value, dict) else value
