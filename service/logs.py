@@ -1,4 +1,5 @@
-"""Logs: one line for each event, `time level logger event key=value…`, on stdout.
+"""Logs: one line for each event, `time level logger event key=value…`, on stdout; of a command that
+prints a result, on stderr.
 
 Only the entry points of processes call `configure`. The event text is constant; values that vary
 are passed in `extra`.
@@ -105,9 +106,14 @@ def _value(value: object) -> str:
     return printable_json(orjson.dumps(text.encode("utf-8", "replace").decode()).decode())
 
 
-def configure(level: str) -> None:
-    """Send all records of this level and above to stdout."""
-    handler = logging.StreamHandler(sys.stdout)
+def configure(level: str, *, is_result_printed: bool = False) -> None:
+    """Write all records of this level and above.
+
+    Args:
+        is_result_printed: whether stdout belongs to the result of a command, which another program
+            may read: the records go to stderr.
+    """
+    handler = logging.StreamHandler(sys.stderr if is_result_printed else sys.stdout)
     handler.setFormatter(KeyValueFormatter())
     handler.addFilter(RepeatFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -53,6 +53,13 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
     assert {name.upper() for name in Settings.model_fields} == set(rows)
 
 
+def test_the_threat_model_names_settings_that_exist() -> None:
+    """SECURITY.md, where names of settings are in capitals and code."""
+    names = set(re.findall(r"`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`", (ROOT / "SECURITY.md").read_text()))
+    assert "API_MAX_BYTES" in names
+    assert set() == names - {name.upper() for name in Settings.model_fields}
+
+
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
 def test_every_route_is_documented(route: object) -> None:
     """Method and path, as in the route table."""

@@ -90,7 +90,7 @@ def import_(targets: tuple[str, ...], category: str, as_json: bool) -> None:
     NDJSON of articles, and OPML (adds its feeds as sources). Exit status 1 if something was
     rejected.
     """
-    summary = _run(lambda settings: _import(settings, targets, category))
+    summary = _run(lambda settings: _import(settings, targets, category), is_result_printed=True)
     if as_json:
         say_json({**_counts(summary), "rejects": summary.rejects})
     else:
@@ -123,7 +123,7 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def discover(url: str, as_json: bool) -> None:
     """List the feeds of a site."""
-    feeds = _run(lambda settings: _discover(settings, url))
+    feeds = _run(lambda settings: _discover(settings, url), is_result_printed=True)
     if as_json:
         say_json(feeds)
     for feed in () if as_json else feeds:
@@ -188,11 +188,17 @@ def _show(summary: Summary) -> None:
         say(f"  … and {more} more; --json lists all", to_stderr=True)
 
 
-def _run(make: Callable[[Settings], Coroutine[Any, Any, Any]]) -> Any:
-    """Run the coroutine of a command; expected errors end the process with one line."""
+def _run(
+    make: Callable[[Settings], Coroutine[Any, Any, Any]], *, is_result_printed: bool = False
+) -> Any:
+    """Run the coroutine of a command; expected errors end the process with one line.
+
+    Args:
+        is_result_printed: see `logs.configure`.
+    """
     try:
         settings = load()
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, is_result_printed=is_result_printed)
         return uvloop.run(make(settings))
     except InvalidSettings as exc:
         _end(*exc.faults)

@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 
 from service.articles.categories import Category
+from service.articles.json_text import decode_stored
 from service.articles.text import language_tag, normalized, without_forbidden
 from service.articles.times import from_rfc3339, to_rfc3339
 
@@ -42,6 +43,8 @@ MAX_URL_CHARS = 12_000
 """A URL of 4,000 characters, percent-encoded. Most identifiers are URLs."""
 MAX_LENGTH_BYTES = 2**53 - 1
 """The largest integer that every JSON parser represents exactly (RFC 8259 6)."""
+MIN_YEAR, MAX_YEAR = 2, 9998
+"""Of the dates of a stored article."""
 _IDENTIFIERS = ("source", "guid")
 _TEXTS: dict[str, int | None] = {
     "url": MAX_URL_CHARS,
@@ -254,18 +257,35 @@ class Article:
 
     @classmethod
     def from_json(cls, data: bytes) -> Article:
-        """Decode the wire form; fields that this version does not know are ignored."""
-        return cls.from_dict(orjson.loads(data))
+        """Decode the wire form; fields that this version does not know are ignored.
+
+        Raises:
+            ValueError: it is not JSON, or not an article.
+        """
+        return cls.from_dict(decode_stored(data))
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Article:
-        """Build the article from the decoded wire form."""
+        """Build the article from the decoded wire form.
+
+        Raises:
+            ValueError: a field is missing, or its type is not that of an article's field.
+        """
+        try:
+            _check_types(fields)
+            return cls._from_checked(fields)
+        except (KeyError, TypeError) as exc:
+            raise ValueError(f"not an article: {exc!r}") from exc
+
+    @classmethod
+    def _from_checked(cls, fields: dict[str, Any]) -> Article:
         return cls(
             id=fields["id"],
-            source=without_forbidden(fields["source"]),
-            guid=without_forbidden(fields["guid"]),
+            source=fields["source"],
+            guid=fields["guid"],
             url=fields["url"],
-            title=fields["title"],
+            # Atom requires one, and Draft ensures it.
+            title=fields["title"] or fields["summary"][:MAX_TITLE_CHARS] or fields["id"],
             summary=fields["summary"],
             content_html=fields["content_html"],
             authors=tuple(fields["authors"]),
@@ -277,9 +297,9 @@ class Article:
             enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
             attribution=fields["attribution"],
             raw_published=fields["raw_published"],
-            published=from_rfc3339(fields["published"]),
-            updated=from_rfc3339(fields["updated"]),
-            first_seen=from_rfc3339(fields["first_seen"]),
+            published=_moment(fields["published"]),
+            updated=_moment(fields["updated"]),
+            first_seen=_moment(fields["first_seen"]),
             revision=fields["revision"],
             content_hash=fields["content_hash"],
             status=fields["status"],
@@ -303,7 +323,12 @@ class Article:
 
         If Redis loses the end of its file, a revision can come again with another content.
         """
-        decided = orjson.loads(head or b"{}")
+        try:
+            decided = orjson.loads(head or b"{}")
+        except ValueError:
+            return False
+        if not isinstance(decided, dict):
+            return False
         names = ("revision", "hash", "published", "updated", "first_seen", "status")
         dates = map(to_rfc3339, (self.published, self.updated, self.first_seen))
         return (*map(decided.get, names), decided.get("marks", 0)) == (
@@ -317,6 +342,41 @@ class Article:
 
 _NOT_ERASED = b',"erased":false}'
 _UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
+
+
+_STRINGS = (
+    "id", "source", "guid", "url", "title", "summary", "content_html", "language", "image",
+    "attribution", "raw_published", "content_hash", "status",
+)  # fmt: skip
+_LISTS = ("authors", "categories", "tags")
+
+
+def _check_types(fields: dict[str, Any]) -> None:
+    """Raise TypeError or KeyError if a value would make an article that cannot be shown."""
+    lists = [fields[name] for name in _LISTS]
+    lists.append(fields.get("hidden_in", []))
+    if not all(isinstance(value, list) for value in lists):
+        raise TypeError("a list is expected")
+    strings = [fields[name] for name in _STRINGS]
+    for items in lists:
+        strings += items
+    for enclosure in fields["enclosures"]:
+        strings += [enclosure["url"], enclosure["type"]]
+    strings.append(fields.get("duplicate_of", ""))
+    numbers = [fields["revision"], *(each["length"] for each in fields["enclosures"])]
+    numbers.append(fields.get("duplicate_revision", 0))
+    if not all(isinstance(value, str) for value in strings):
+        raise TypeError("a string is expected")
+    if not all(isinstance(value, int) and value >= 0 for value in numbers):
+        raise TypeError("a number is expected")
+
+
+def _moment(text: str) -> datetime:
+    """Read a date; one that a time zone or a microsecond would carry out of range is an error."""
+    moment = from_rfc3339(text)
+    if not MIN_YEAR <= moment.year <= MAX_YEAR:
+        raise ValueError(f"{text} is not in the years {MIN_YEAR} to {MAX_YEAR}")
+    return moment
 
 
 def _wire(value: object) -> str:

@@ -56,7 +56,7 @@ class Event:
         """The decoded article; None if the event was written by another program and is invalid."""
         try:
             return Article.from_json(self.data) if self.type else None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except ValueError:
             return None
 
     @cached_property

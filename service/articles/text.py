@@ -71,18 +71,23 @@ def normalized(text: str) -> str:
 def without_forbidden(text: str) -> str:
     """`normalized` without NFC, for identifiers: they are compared character by character
     (RFC 4287 4.2.6.1)."""
-    if _may_hold_forbidden(text):
+    if _is_suspect(text):
         return _FORBIDDEN.sub(_meant, text).replace("\r\n", "\n")
     return text
 
 
-def _may_hold_forbidden(text: str) -> bool:
+def _is_suspect(text: str) -> bool:
     if len(text) <= _SHORT:
         return not text.isprintable()
     try:
-        return bool(text.encode().translate(None, _HARMLESS))
+        return may_hold_forbidden(text.encode())
     except UnicodeEncodeError:
         return True  # A surrogate.
+
+
+def may_hold_forbidden(text: bytes) -> bool:
+    """Whether a text in UTF-8 may contain a forbidden character; quick, and never wrongly False."""
+    return bool(text.translate(None, _HARMLESS))
 
 
 def _meant(match: re.Match[str]) -> str:

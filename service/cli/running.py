@@ -82,7 +82,8 @@ def _first(group: BaseExceptionGroup[Any]) -> DatelineError:
 
 
 def with_store(settings: Settings, work: Callable[[Store], Coroutine[Any, Any, T]]) -> T:
-    """Run `work` on the store of a running dateline, and close the store."""
+    """Run `work` on the store of a running dateline, and close the store. Logs go to stderr."""
+    logs.configure(settings.log_level, is_result_printed=True)
 
     async def opened() -> T:
         async with open_store(reachable(settings)) as store:

@@ -12,7 +12,8 @@ import click
 import orjson
 
 from service.articles import categories
-from service.articles.article import LIVE
+from service.articles.article import LIVE, Article
+from service.articles.event import Event
 from service.articles.input import export_fields
 from service.cli.output import AS_JSON, say, say_json, show
 from service.cli.running import settings_from, with_store
@@ -43,15 +44,15 @@ def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
 
     async def work(store: Store) -> None:
         path = categories.parse(category).path if category else ""
-        async for event, data in _events(store, count=count, follow=follow):
-            paths = data["categories"]
+        async for event, article in _events(store, count=count, follow=follow):
+            paths = article.categories
             if path and not categories.is_within(path, paths):
                 continue
             if as_json:
-                say_json({**event.envelope(), "data": data})
+                say_json({**event.envelope(), "data": orjson.Fragment(event.data)})
             else:
-                kind = event.type.split(".")[2]
-                say(f"{event.time}  {kind:<9}  {', '.join(paths)}  {data['title']}")
+                kind = event.type.removeprefix("dateline.article.").removesuffix(".v1")
+                say(f"{event.time}  {kind:<9}  {', '.join(paths)}  {article.title}")
             sys.stdout.flush()
 
     try:
@@ -60,22 +61,25 @@ def tail(category: str, count: int, follow: bool, as_json: bool) -> None:
         return
 
 
-async def _events(store: Store, *, count: int, follow: bool) -> AsyncIterator[tuple[Any, Any]]:
-    """(event, article as an object), the newest `count` first in their order, then new ones."""
+async def _events(
+    store: Store, *, count: int, follow: bool
+) -> AsyncIterator[tuple[Event, Article]]:
+    """Events and their articles, the newest `count` first in their order, then new ones; not what
+    another program appended that is not an article."""
     after = {}
     old = []
     for shard in range(store.event_stream.shards):
         after[shard] = await store.event_stream.last_id(shard)
         old += await store.event_stream.newest(shard, count=count)
     for event in sorted(old, key=lambda event: event.position)[-count:] if count else []:
-        if event.type:
-            yield event, orjson.loads(event.data)
+        if event.article:
+            yield event, event.article
     while follow:
         for shard, last in after.items():
             for event in await store.event_stream.read(shard, last, count=100):
                 after[shard] = event.entry_id
-                if event.type:
-                    yield event, orjson.loads(event.data)
+                if event.article:
+                    yield event, event.article
 
 
 @click.command()

@@ -8,6 +8,7 @@ any later one can be computed, in whatever order and however often events arrive
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -18,6 +19,7 @@ from service.articles.categories import with_ancestors_and_all
 from service.feeds.page import VIEWS, Period
 
 _NO_SCORE = "-"
+_IDX = re.compile(rb"([0-9]{1,15})(?:\.([0-9]{1,15}))? (-|-?[0-9]{1,15})((?: .*)?)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,12 +202,14 @@ class Indexed:
 
 
 def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
-    if not idx:
+    match = _IDX.fullmatch(idx)
+    if match is None:
+        # Empty, or made unreadable by a hand: as if no index contained the article.
         return (0, 0), None, []
-    number, score, *paths = idx.decode().split(" ")
-    revision, _, duplicate_revision = number.partition(".")
+    revision, duplicate_revision, score, paths = match.groups()
     indexed = int(revision), int(duplicate_revision or 0)
-    return indexed, None if score == _NO_SCORE else int(score), paths
+    score_ms = None if score == _NO_SCORE.encode() else int(score)
+    return indexed, score_ms, paths.decode("utf-8", "replace").split()
 
 
 def _periods(zone: tzinfo, *scores_ms: int | None) -> tuple[str, ...]:

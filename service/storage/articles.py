@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import orjson
-
-from service.articles import article, times
-from service.articles.article import Article, Draft
+from service.articles import categories, times
+from service.articles.article import STORED_FIELDS, Article, Draft, erased_doc
 from service.articles.category_creator import OF_EACH_SOURCE, CategoryCreator
 from service.articles.encoded import EncodedArticle, encode
+from service.articles.json_text import decode_stored
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.aliases import Aliases
@@ -26,7 +25,7 @@ from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
 from service.storage.removals import mark_of
-from service.storage.stored import decoded
+from service.storage.stored import decoded, text_of
 
 # Redis serves no other client while a script runs: 100 articles take about 5 ms.
 MAX_BATCH = 100
@@ -63,10 +62,10 @@ class Articles:
         self._shards = shards
         self._aliases = Aliases(client, shards=shards)
         self._category_limit = category_limit
-        self._append: Script[list[_Answer]] = lua_script(client, "event", "append")
-        self._withdraw: Script[_Answer | None] = lua_script(client, "event", "withdraw")
-        self._erase: Script[_Answer | None] = lua_script(client, "event", "erase")
-        self._index: Script[int] = lua_script(client, "versions", "index")
+        self._append: Script[list[_Answer]] = lua_script(client, "head", "event", "append")
+        self._withdraw: Script[_Answer | None] = lua_script(client, "head", "event", "withdraw")
+        self._erase: Script[_Answer | None] = lua_script(client, "head", "event", "erase")
+        self._index: Script[int] = lua_script(client, "head", "versions", "index")
         self._read_many: Script[list[bytes | None]] = lua_script(client, "read")
 
     async def append(
@@ -144,12 +143,11 @@ class Articles:
             ((doc, head),) = await self._read([article_id], "doc", "head")
             if not doc or not head:
                 return None
-            categories = orjson.loads(plain(doc))["categories"]
             answer = await self._erase(
                 keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
                 args=[
                     times.to_rfc3339(now), times.to_ms(now), article_id, head,
-                    article.erased_doc(article_id, categories),
+                    erased_doc(article_id, _categories_in(doc)),
                 ],
             )  # fmt: skip
             if answer:
@@ -258,7 +256,7 @@ class Articles:
         replies: list[list[bytes | None]] = await pipe.execute()
         for titles in reversed(replies):
             pairs = zip(paths, titles, strict=True)
-            merged.update({path: title.decode() for path, title in pairs if title})
+            merged.update({path: text_of(title) for path, title in pairs if title})
         return merged
 
     async def category_titles(self) -> dict[str, str]:
@@ -324,6 +322,29 @@ def _batches(
         yield shard, batch
 
 
+def _titles(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, str]]:
+    """Yield (path, title), without paths that cannot be those of a page, which a hand wrote:
+    `categories.is_path` would take too long for all."""
+    for name, title in stored.items():
+        path = text_of(name)
+        steps = path.split("/")
+        is_text = path.encode() == name and path.isprintable() and " " not in path
+        is_page = steps[0] not in categories.RESERVED and not any(
+            s == "" or s.isdigit() for s in steps
+        )
+        if is_text and is_page and title:
+            yield path, text_of(title)
+
+
+def _categories_in(doc: bytes) -> list[str]:
+    """The category paths of a stored document; none if a hand made it unreadable."""
+    try:
+        paths = decode_stored(plain(doc))["categories"]
+    except (ValueError, TypeError, KeyError):
+        return []
+    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+
+
 def _receipt(article_id: str, answer: _Answer) -> Receipt:
     status, revision, event_id = answer
     return Receipt(
@@ -335,7 +356,7 @@ def _merged_titles(replies: Sequence[dict[bytes, bytes]]) -> dict[str, str]:
     """Path → title; the first shard that has a title decides."""
     merged: dict[str, str] = {}
     for titles in reversed(replies):
-        merged.update({path.decode(): title.decode() for path, title in titles.items()})
+        merged.update(_titles(titles))
     return merged
 
 
@@ -345,18 +366,19 @@ def _decoded(
     """(head, article) of each (doc, head); None where one is missing or cannot be read."""
     pairs: list[tuple[bytes, Article] | None] = []
     for article_id, (doc, head) in zip(article_ids, stored, strict=True):
-        pair = (doc, head) if doc and head else None
-        result = decoded(_article, pair, what=f"article {article_id}") if pair else None
-        pairs.append((head, result) if head and result else None)
+        parts = (article_id, doc, head) if doc and head else None
+        article = decoded(_article, parts, what=f"article {article_id}") if parts else None
+        pairs.append((head, article) if head and article else None)
     return pairs
 
 
-def _article(stored: tuple[bytes, bytes]) -> Article:
-    """Decode (doc, head) as they are stored."""
-    doc, head = stored
-    decided = orjson.loads(head)
-    fields = orjson.loads(plain(doc))
-    fields.update((name, decided[name]) for name in article.STORED_FIELDS if name in decided)
+def _article(stored: tuple[str, bytes, bytes]) -> Article:
+    """Decode (id, doc, head) as they are stored."""
+    article_id, doc, head = stored
+    decided, fields = decode_stored(head), decode_stored(plain(doc))
+    fields.update((name, decided[name]) for name in STORED_FIELDS if name in decided)
     fields["content_hash"] = decided["hash"]
     fields["duplicate_revision"] = decided.get("marks", 0)
+    if fields["id"] != article_id:
+        raise ValueError(f"has the id of another article: {fields['id']!r}")
     return Article.from_dict(fields)

@@ -10,15 +10,16 @@ import asyncio
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from service.articles import times
 from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
-from service.feeds.page import Page, Period
+from service.feeds.page import MAX_YEAR, MIN_YEAR, Page, Period
 from service.feeds.query import PageCursor
 from service.storage import keys
 from service.storage.commands import Client, Pipeline, ScoredMembers
+from service.storage.stored import decoded, text_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,9 @@ class State:
         return f"{self.version}/{self.archive_links}"
 
 
+# The dates that a page can have, in whatever time zone.
+_OLDEST_MS = times.to_ms(datetime(MIN_YEAR, 1, 2, tzinfo=UTC))
+_NEWEST_MS = times.to_ms(datetime(MAX_YEAR, 12, 30, tzinfo=UTC))
 # Maximum number of tombstones in a feed.
 GONE_SHOWN = 100
 # More than any day has; a number, so that it can be compared.
@@ -134,8 +138,8 @@ class CategoryIndex:
             # A full page never showed the withdrawn articles that are older than its oldest one.
             gone = [pair for pair in gone if pair[1] >= shown[-1][1]]
         return Entries(
-            ids=[member.decode() for member, _ in shown],
-            gone=[member.decode() for member, _ in gone[:GONE_SHOWN]],
+            ids=[text_of(member) for member, _ in shown],
+            gone=[text_of(member) for member, _ in gone[:GONE_SHOWN]],
             is_cut=is_cut,
         )
 
@@ -190,7 +194,7 @@ class CategoryIndex:
                 for shard in range(self._shards)
             ]
         members = merged([read.result() for read in reads])
-        return [member.decode() for member, _ in members[:limit]]
+        return [text_of(member) for member, _ in members[:limit]]
 
     async def _read_before(
         self,
@@ -271,9 +275,9 @@ class CategoryIndex:
         replies: list[dict[bytes, bytes]] = await pipe.execute()
         for stamps in replies:
             for name, stamp in stamps.items():
-                period = Period.parse(name.decode())
-                if not period.is_live:
-                    newest_ms[period] = max(int(stamp), newest_ms.get(period, 0))
+                period = decoded(_period, name, what=f"period {name!r} of {category}")
+                if period and not period.is_live:
+                    newest_ms[period] = max(_stamp_ms(stamp), newest_ms.get(period, 0))
         return newest_ms
 
     async def counts(self, category: str, periods: Sequence[Period], zone: tzinfo) -> list[int]:
@@ -306,7 +310,7 @@ class CategoryIndex:
             else:
                 pipe.zrevrangebyscore(key, f"({ms}", "-inf", start=0, num=1, withscores=True)
         replies: list[ScoredMembers] = await pipe.execute()
-        dates_ms = [int(score) for pairs in replies for _, score in pairs]
+        dates_ms = [_date_ms(score) for pairs in replies for _, score in pairs]
         if not dates_ms:
             return None
         return times.from_ms(min(dates_ms) if newer else max(dates_ms))
@@ -320,8 +324,24 @@ class CategoryIndex:
         return sum(counts)
 
 
+def _date_ms(score: float) -> int:
+    """The date of a score; one that no calendar has, which a hand wrote, becomes the nearest."""
+    return int(min(max(score, _OLDEST_MS), _NEWEST_MS))
+
+
+def _stamp_ms(stamp: bytes | None) -> int:
+    return int(stamp) if stamp and stamp.isdigit() else 0
+
+
+def _period(name: bytes) -> Period:
+    period = Period.parse(name.decode())
+    if not period.is_live and not MIN_YEAR <= period.bounds(UTC)[0].year <= MAX_YEAR:
+        raise ValueError("is out of the calendar")
+    return period
+
+
 def _version(stamps: Sequence[bytes | None]) -> Version:
-    return Version(stamps_ms=tuple(int(stamp or 0) for stamp in stamps))
+    return Version(stamps_ms=tuple(map(_stamp_ms, stamps)))
 
 
 def _changed_ms(version: Version, archive_links: ArchiveLinks, now: datetime, zone: tzinfo) -> int:
@@ -343,11 +363,11 @@ def _archive_links(
 ) -> ArchiveLinks:
     if not neighbours:
         return NO_ARCHIVE_LINKS
-    before = [int(score) for pairs in neighbours[0] for _, score in pairs]
+    before = [_date_ms(score) for pairs in neighbours[0] for _, score in pairs]
     older = Period.of(times.from_ms(max(before)), zone) if before else None
     if page.period.is_live:
         return ArchiveLinks(older=today if sum(neighbours[1]) > page_size else older)
-    after = [int(score) for pairs in neighbours[1] for _, score in pairs]
+    after = [_date_ms(score) for pairs in neighbours[1] for _, score in pairs]
     newer = Period.of(times.from_ms(min(after)), zone) if after else None
     over = today.bounds(zone)[0]
     newer = newer if newer and newer.bounds(zone)[1] <= over else None

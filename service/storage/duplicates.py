@@ -53,7 +53,7 @@ class Duplicates:
         self._shards = shards
         self._bands: Script[list[bytes]] = Script(client, _BANDS)
         self._leave_url: Script[int] = Script(client, _LEAVE_URL)
-        self._mark: Script[int] = lua_script(client, "mark")
+        self._mark: Script[int] = lua_script(client, "head", "mark")
 
     async def by_url(self, canonical: str, article_id: str) -> str:
         """Id of the first article with this canonical URL: this article's own if it is the first,

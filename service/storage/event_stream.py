@@ -9,11 +9,13 @@ trimmed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
 from service.articles.event import FIRST, Event, is_behind
+from service.articles.json_text import stored_object
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, PendingEntry, StreamEntry
@@ -252,14 +254,15 @@ class EventStream:
         Entries that are not events (deleted while pending, or added by somebody else) would be read
         again forever: they are acknowledged and counted.
         """
-        events = [(i, fields) for i, fields in entries if i and fields and _is_event(fields)]
+        decoded = _events(shard, [(i, fields or {}) for i, fields in entries if i])
+        events = [event for event in decoded if event.type]
         if len(events) < len(entries):
-            useless = [i for i, fields in entries if i and not (fields and _is_event(fields))]
+            useless = [event.entry_id.encode() for event in decoded if not event.type]
             if any(i is None for i, _ in entries):  # Redis 6.2 does not say which are gone.
                 useless += await self._vanished(shard, group)
             await self._client.xack(keys.stream(shard), group, *(useless or [b"0-0"]))
             await self._client.hincrby(keys.COUNTERS, f"events_lost_{group}", len(useless))
-        return _events(shard, events)
+        return events
 
     async def _vanished(self, shard: int, group: str) -> list[bytes]:
         key = keys.stream(shard)
@@ -268,22 +271,22 @@ class EventStream:
         return [i for i in ids if not await self._client.xrange(key, min=i, max=i)]
 
 
-def _is_event(fields: dict[bytes, bytes]) -> bool:
-    return fields.keys() >= _FIELDS
-
-
 def _events(shard: int, entries: Sequence[StreamEntry]) -> list[Event]:
     """Decode entries; one that is not an event gets an empty type, so that a cursor can pass it."""
     return [_event(shard, entry_id, fields) for entry_id, fields in entries]
 
 
 def _event(shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
+    """Decode an entry. Attributes become headers and lines, data becomes a part of JSON texts: what
+    would break those is not an event."""
+    names = ("id", "type", "subject", "time")
+    texts = {name: fields.get(name.encode(), b"").decode("utf-8", "replace") for name in names}
+    data = b""
+    with suppress(ValueError):
+        data = stored_object(fields.get(b"data", b""))
+    if not (data and fields.keys() >= _FIELDS and "".join(texts.values()).isprintable()):
+        texts["type"] = ""
     return Event(
-        entry_id=entry_id.decode(),
-        shard=shard,
-        id=fields.get(b"id", b"").decode("utf-8", "replace"),
-        type=fields[b"type"].decode("utf-8", "replace") if _is_event(fields) else "",
-        subject=fields.get(b"subject", b"").decode("utf-8", "replace"),
-        time=fields.get(b"time", b"").decode("utf-8", "replace"),
-        data=fields.get(b"data", b""),
-    )
+        entry_id=entry_id.decode(), shard=shard, id=texts["id"], type=texts["type"],
+        subject=texts["subject"], time=texts["time"], data=data,
+    )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import orjson
 from cachetools import LRUCache
+from redis.exceptions import ResponseError
 
 from service.articles import times
 from service.errors import Unavailable
@@ -150,7 +151,12 @@ class Faults:
         return sorted(faults, key=lambda fault: fault.last, reverse=True)
 
     async def _all(self) -> list[Fault]:
-        values: dict[bytes, bytes] = await self._client.hgetall(keys.FAULTS)
+        values: dict[bytes, bytes] = {}
+        try:
+            values = await self._client.hgetall(keys.FAULTS)
+        except ResponseError as exc:
+            if "WRONGTYPE" not in str(exc):
+                raise
         faults = [
             decoded(_fault, value, what=f"fault {field!r}") for field, value in values.items()
         ]

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from service.articles.json_text import decode_stored
 from service.articles.times import to_ms
 from service.settings import Settings
 from service.storage import keys
 from service.storage.client import Script
 from service.storage.commands import Client, Value
-from service.storage.stored import decoded
+from service.storage.stored import decoded, text_of, typed
 from service.websub.hub import SubscriptionRequest, TopicSubscription, unescaped
 
 _ASK = """
@@ -238,7 +239,7 @@ class HubSubscriptions:
         """Every confirmed subscription by its id; not those that wait for confirmation."""
         found = await self._client.hgetall(keys.SUBSCRIBERS)
         subscriptions = {
-            name.decode(): decoded(_subscription, value, what=f"hub subscription {name!r}")
+            text_of(name): decoded(_subscription, value, what=f"hub subscription {name!r}")
             for name, value in found.items()
         }
         return {name: value for name, value in subscriptions.items() if value}
@@ -247,7 +248,7 @@ class HubSubscriptions:
         """Of all that are kept or asked for, each once."""
         kept = await self._client.hkeys(keys.SUBSCRIBERS)
         asked = await self._client.hkeys(keys.HUB_ASKED)
-        return [key.decode() for key in dict.fromkeys([*kept, *asked])]
+        return [text_of(key) for key in dict.fromkeys([*kept, *asked])]
 
     async def all_public(self) -> list[dict[str, Any]]:
         """All as API and CLI have them, without secrets."""
@@ -287,8 +288,8 @@ def host_of_callback(callback: str) -> str:
 
 
 def _subscription(stored: bytes) -> TopicSubscription:
-    return TopicSubscription(**orjson.loads(stored))
+    return typed(TopicSubscription(**decode_stored(stored)))
 
 
 def _request(stored: bytes) -> SubscriptionRequest:
-    return SubscriptionRequest(**orjson.loads(stored))
+    return typed(SubscriptionRequest(**decode_stored(stored)))

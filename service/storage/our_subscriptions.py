@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import orjson
 from redis.exceptions import ResponseError
 
+from service.articles.json_text import decode_stored
 from service.storage import keys
 from service.storage.commands import Client, PendingEntry, StreamEntry, Value
-from service.storage.stored import decoded
+from service.storage.stored import decoded, typed
 from service.websub.subscriber import HubSubscription
 
 GROUP = "ingest"
@@ -44,7 +45,7 @@ class OurSubscriptions:
     async def get(self, subscription_id: str) -> HubSubscription | None:
         """The subscription of this id, even after its lease ended; None if unknown."""
         stored = await self._client.hget(keys.SUBSCRIPTIONS, subscription_id)
-        return _subscription(stored) if stored else None
+        return decoded(_subscription, stored, what="subscription at a hub") if stored else None
 
     async def remove(self, subscription_id: str) -> None:
         """Delete a subscription: requests to its callback are refused from now on."""
@@ -143,7 +144,7 @@ class OurSubscriptions:
 
 
 def _subscription(stored: bytes) -> HubSubscription:
-    return HubSubscription(**orjson.loads(stored))
+    return typed(HubSubscription(**decode_stored(stored)))
 
 
 def _push(entry: StreamEntry) -> Push:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import orjson
 
+from service.articles.json_text import decode_stored
 from service.feeds.private_feed import PrivateFeed
 from service.storage import keys
 from service.storage.commands import Client
-from service.storage.stored import decoded
+from service.storage.stored import decoded, typed
 
 
 class PrivateFeeds:
@@ -25,7 +26,9 @@ class PrivateFeeds:
     async def get(self, token_hash: str) -> PrivateFeed | None:
         """The private feed of a token; None if it was revoked or never existed."""
         stored = await self._client.hget(keys.PRIVATE_FEEDS, token_hash)
-        return PrivateFeed(token_hash=token_hash, **orjson.loads(stored)) if stored else None
+        if stored is None:
+            return None
+        return decoded(_private_feed, (token_hash.encode(), stored), what="private feed")
 
     async def all(self) -> list[PrivateFeed]:
         """All private feeds, oldest first."""
@@ -43,4 +46,4 @@ class PrivateFeeds:
 
 def _private_feed(pair: tuple[bytes, bytes]) -> PrivateFeed:
     token_hash, fields = pair
-    return PrivateFeed(token_hash=token_hash.decode(), **orjson.loads(fields))
+    return typed(PrivateFeed(token_hash=token_hash.decode(), **decode_stored(fields)))

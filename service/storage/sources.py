@@ -14,12 +14,13 @@ from dataclasses import dataclass, fields, replace
 
 import orjson
 
+from service.articles.json_text import decode_stored
 from service.sources.schedule import Poll
 from service.sources.source import Source
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
-from service.storage.stored import decoded
+from service.storage.stored import decoded, typed
 
 # Concurrent requests to a host (RFC 9112 9.4 gives no number; browsers use 6, good pollers 2).
 AT_ONCE = 2
@@ -79,9 +80,9 @@ class Sources:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._claim: Script[list[bytes]] = lua_script(client, "claim")
-        self._finish: Script[int] = lua_script(client, "finish")
-        self._release: Script[int] = lua_script(client, "release")
+        self._claim: Script[list[bytes]] = lua_script(client, "host", "claim")
+        self._finish: Script[int] = lua_script(client, "host", "finish")
+        self._release: Script[int] = lua_script(client, "host", "release")
         self._replace_poll: Script[int] = Script(client, _REPLACE_POLL)
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
@@ -139,7 +140,7 @@ class Sources:
     async def get(self, source_id: str) -> Source | None:
         """The source of this id; None if it is unknown."""
         stored = await self._client.hget(keys.SOURCES, source_id)
-        return _source(stored) if stored else None
+        return decoded(_source, stored, what=f"source {source_id}") if stored else None
 
     async def count(self) -> int:
         """Number of sources, paused ones included."""
@@ -219,24 +220,18 @@ _KEYS = (
 
 
 def _source(stored: bytes) -> Source:
-    values = orjson.loads(stored)
-    try:
-        return Source(**values)
-    except TypeError:
-        # Stored by another version, which has other fields.
-        return Source(**{name: values[name] for name in values if name in _SOURCE_FIELDS})
+    values = decode_stored(stored)
+    # Another version may have stored other fields, too.
+    return typed(Source(**{name: values[name] for name in values if name in _SOURCE_FIELDS}))
 
 
 def _poll(stored: bytes | None) -> Poll:
     if not stored:
         return Poll()
-    values = orjson.loads(stored)
+    values = decode_stored(stored)
     for name in ("skip_hours", "skip_days"):
         if values.get(name):
             values[name] = tuple(values[name])
         else:
             values.pop(name, None)
-    try:
-        return Poll(**values)
-    except TypeError:
-        return Poll(**{name: values[name] for name in values if name in _POLL_FIELDS})
+    return typed(Poll(**{name: values[name] for name in values if name in _POLL_FIELDS}))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
 
 from service.errors import StartFailed, Unavailable
 from service.logs import Throttle
@@ -42,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 1.0
 
+_counters_throttle = Throttle()
+_COUNTER = re.compile(rb"[a-z_][a-z0-9_]*")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Store:
@@ -74,16 +80,35 @@ class Store:
         await self.client.psetex(keys.PROBE, keys.PROBE_TTL_MS, b"1")
 
     async def count(self, counters: Mapping[str, int]) -> None:
-        """Add to the counters of /metrics; their names are lower-case with underscores."""
+        """Add to the counters of /metrics; their names are lower-case with underscores. Counters
+        whose key holds something else are lost: no work fails for them."""
         pipe = self.client.pipeline(transaction=False)
         for name, amount in counters.items():
             pipe.hincrby(keys.COUNTERS, name, amount)
-        await pipe.execute()
+        with _ruined_counters_ignored():
+            await pipe.execute()
 
     async def counters(self) -> dict[str, int]:
         """All counters; they count from the creation of the archive."""
-        counters = await self.client.hgetall(keys.COUNTERS)
-        return {name.decode(): int(value) for name, value in counters.items()}
+        counters: dict[bytes, bytes] = {}
+        with _ruined_counters_ignored():
+            counters = await self.client.hgetall(keys.COUNTERS)
+        return {
+            name.decode(): int(value)
+            for name, value in counters.items()
+            if _COUNTER.fullmatch(name) and value.isdigit()
+        }
+
+
+@contextmanager
+def _ruined_counters_ignored() -> Iterator[None]:
+    try:
+        yield
+    except ResponseError as exc:
+        if "WRONGTYPE" not in str(exc) and "not an integer" not in str(exc):
+            raise
+        if _counters_throttle.is_due():
+            logger.error("counters cannot be used", extra={"reason": str(exc)})
 
 
 @asynccontextmanager

@@ -10,11 +10,13 @@ from datetime import datetime
 
 import orjson
 
+from service.articles.json_text import decode_stored
 from service.articles.times import to_rfc3339
 from service.logs import Throttle
 from service.storage import keys
 from service.storage.client import Script, lua_script, wrong_type_as_unavailable
 from service.storage.commands import Client
+from service.storage.stored import typed
 from service.tokens.token import Token
 
 logger = logging.getLogger(__name__)
@@ -114,7 +116,7 @@ class Tokens:
     def _read(self, key: bytes, row: bytes) -> Token | None:
         """A stored token; None for what cannot be read: one row must not shut everybody out."""
         try:
-            return Token.from_json(orjson.loads(row))
+            return typed(Token.from_json(decode_stored(row)))
         except (ValueError, TypeError, KeyError):
             if self._throttle.is_due():
                 logger.warning(

@@ -6,10 +6,12 @@ from typing import Any
 
 import orjson
 
+from service.articles.json_text import decode_stored
+from service.articles.times import from_rfc3339
 from service.feeds.view import View
 from service.storage import keys
 from service.storage.commands import Client
-from service.storage.stored import decoded
+from service.storage.stored import decoded, text_of, typed
 
 
 class Views:
@@ -46,12 +48,12 @@ class Views:
     async def get(self, name: str) -> View | None:
         """The view of this name; None if it is unknown."""
         stored = await self._client.hget(keys.VIEWS, name)
-        return _view(stored) if stored else None
+        return decoded(_view, (name.encode(), stored), what=f"view {name}") if stored else None
 
     async def all(self) -> list[View]:
         """All views, sorted by name."""
         stored = await self._client.hgetall(keys.VIEWS)
-        views = [decoded(_view, stored[name], what=f"view {name!r}") for name in sorted(stored)]
+        views = [decoded(_view, pair, what=f"view {pair[0]!r}") for pair in sorted(stored.items())]
         return [view for view in views if view]
 
     async def changes(self) -> int:
@@ -68,15 +70,21 @@ class Views:
         """View name → progress of its index (`examined`, `done`), for indexes that were begun."""
         stored = await self._client.hgetall(keys.VIEWS_BUILT)
         states = {
-            name.decode(): decoded(_progress, value, what=f"index of view {name!r}")
+            text_of(name): decoded(_progress, value, what=f"index of view {name!r}")
             for name, value in stored.items()
         }
         return {name: state for name, state in states.items() if state}
 
 
 def _progress(stored: bytes) -> dict[str, Any]:
-    return dict(orjson.loads(stored))
+    state = orjson.loads(stored)
+    return {"examined": int(state["examined"]), "done": bool(state["done"])}
 
 
-def _view(stored: bytes) -> View:
-    return View.from_json(orjson.loads(stored))
+def _view(pair: tuple[bytes, bytes]) -> View:
+    name, stored = pair
+    view = typed(View.from_json(decode_stored(stored)))
+    # Both are relied on by those who build its index.
+    if view.name.encode() != name or not from_rfc3339(view.created):
+        raise ValueError(f"is named {view.name!r}")
+    return view

@@ -18,7 +18,7 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Pipeline, StreamEntry, Value
 from service.storage.leases import Lease
-from service.storage.stored import decoded
+from service.storage.stored import decoded, typed
 from service.webhooks.webhook import Webhook
 
 _CURSOR = "cursor:"
@@ -178,14 +178,13 @@ class Webhooks:
     async def get(self, webhook_id: str) -> Webhook | None:
         """The webhook of this id; None if it is unknown."""
         stored = await self._client.hget(keys.ENDPOINTS, webhook_id)
-        return Webhook.from_json(stored) if stored else None
+        return decoded(_webhook, stored, what=f"webhook {webhook_id}") if stored else None
 
     async def all(self) -> list[Webhook]:
         """All webhooks, oldest first."""
         stored: dict[bytes, bytes] = await self._client.hgetall(keys.ENDPOINTS)
         webhooks = [
-            decoded(Webhook.from_json, value, what=f"webhook {name!r}")
-            for name, value in stored.items()
+            decoded(_webhook, value, what=f"webhook {name!r}") for name, value in stored.items()
         ]
         return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
 
@@ -297,6 +296,10 @@ class Webhooks:
         await self._client.xadd(
             keys.ENDPOINTS_CHANGES, {"id": endpoint_id}, maxlen=keys.CHANGES_MAX
         )
+
+
+def _webhook(stored: bytes) -> Webhook:
+    return typed(Webhook.from_json(stored))
 
 
 def cursor_field(shard: int) -> str:

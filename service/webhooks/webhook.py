@@ -16,6 +16,7 @@ import orjson
 
 from service.articles import categories, times
 from service.articles.event import EVENT_TYPES, Event
+from service.articles.json_text import decode_stored
 from service.errors import InvalidInput, refuse_unknown_fields
 from service.feeds.query import Query, parse_query
 from service.http import checked_headers, checked_url
@@ -80,7 +81,7 @@ class Webhook:
     @classmethod
     def from_json(cls, data: bytes) -> Webhook:
         """Decode what `to_json` of this version, or of one before November 2026, has stored."""
-        fields = orjson.loads(data)
+        fields = decode_stored(data)
         # Until November 2026 there was one secret.
         stored = fields.pop("keys", None) or [{"secret": fields.pop("secret")}]
         fields["keys"] = tuple(Key(**key) for key in stored)

@@ -30,7 +30,7 @@ local function earlier(a, b) if a < b then return a end return b end
 
 local function known_richer(forms, detail)
   for seen, _ in pairs(forms) do
-    if tonumber(seen) > tonumber(detail) then return true end
+    if (tonumber(seen) or -1) > tonumber(detail) then return true end
   end
   return false
 end
@@ -65,13 +65,13 @@ local function judge(head, mark, detail, hash, updated)
   return 'updated'
 end
 
-local function revise(head, detail, published, updated)
+local function revise(head, detail, published, updated, indexed)
   if not head then
     local said = updated
     published = published ~= '' and earlier(published, now) or now
     updated = updated ~= '' and earlier(updated, now) or published
     return {
-      revision = 1, published = published, updated = updated, first_seen = now, said = said,
+      revision = indexed + 1, published = published, updated = updated, first_seen = now, said = said,
       forms = {},
     }
   end
@@ -93,14 +93,13 @@ local function adopt(history, published, updated)
   return head
 end
 
-local heads, marks = {}, {}
+local heads, indexed, marks = {}, {}, {}
 redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
 for i = 4, #KEYS, 2 do
-  local stored = redis.call('HGET', KEYS[i], 'head')
-  heads[i] = stored and cjson.decode(stored) or nil
-  marks[i] = not stored and redis.call('HGET', KEYS[i + 1], ARGV[first + (i - 4) / 2 * 9 + 9])
+  heads[i], indexed[i] = read_head(KEYS[i])
+  marks[i] = not heads[i] and redis.call('HGET', KEYS[i + 1], ARGV[first + (i - 4) / 2 * 9 + 9])
 end
 
 for i = 7, first, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
@@ -122,7 +121,7 @@ for i = 4, #KEYS, 2 do
         head = adopt(history, published, updated)
         if head.status == 'withdrawn' then kind = 'withdrawn' end
       else
-        head = revise(head, detail, published, updated)
+        head = revise(head, detail, published, updated, indexed[i])
         head.status = 'live'
       end
       head.hash, head.call = hash, call

@@ -14,8 +14,7 @@ local hosts, postponed, answer = {}, {}, {''}
 
 local function host_of(name)
   if not hosts[name] then
-    local stored = redis.call('HGET', KEYS[4], name)
-    local host = stored and cjson.decode(stored) or {n = 0, f = {}}
+    local host = read_host(KEYS[4], name)
     local busy = 0
     for id, until_ms in pairs(host.f) do
       if until_ms > now then busy = busy + 1 else host.f[id] = nil end

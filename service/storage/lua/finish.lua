@@ -15,8 +15,7 @@ local now = tonumber(ARGV[1])
 redis.call('HLEN', KEYS[5])
 
 local function release(name, id, spared)
-  local stored = redis.call('HGET', KEYS[4], name)
-  local host = stored and cjson.decode(stored) or {n = 0, f = {}}
+  local host = read_host(KEYS[4], name)
   host.f[id] = nil
   host.n = math.max(host.n, spared)
   if next(host.f) or host.n > now then

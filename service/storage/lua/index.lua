@@ -10,14 +10,14 @@
 -- indexed it), or if the article is not of that revision or a later one (Redis lost the end of its
 -- file): read again.
 
-local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
-if (stored[1] or '') ~= ARGV[1] then return 0 end
-if not stored[2] then
+local head = read_head(KEYS[1])
+if (redis.call('HGET', KEYS[1], 'idx') or '') ~= ARGV[1] then return 0 end
+if not head then
+  if redis.call('HEXISTS', KEYS[1], 'head') == 1 then return 0 end
   -- Retention has removed the article; the event that is being indexed is older.
   redis.call('ZREM', KEYS[2], ARGV[3])
   return 1
 end
-local head = cjson.decode(stored[2])
 local revision = tonumber(string.match(ARGV[4], '^%d+'))
 if head.revision < revision then return 0 end
 if head.revision == revision and head.hash ~= ARGV[7] then return 0 end

@@ -6,9 +6,8 @@
 --       3 JSON list of the categories that show the original instead
 -- Returns 1 if that changed anything, else 0.
 
-local stored = redis.call('HGET', KEYS[2], 'head')
-if not stored then return 0 end
-local head = cjson.decode(stored)
+local head = read_head(KEYS[2])
+if not head then return 0 end
 local hidden_in = cjson.decode(ARGV[3])
 local is_same = table.concat(head.hidden_in or {}, ' ') == table.concat(hidden_in, ' ')
 if (head.duplicate_of or '') == ARGV[2] and is_same then return 0 end

@@ -18,9 +18,8 @@ for i = 1, #claims, 2 do
     end
     local source = redis.call('HGET', KEYS[2], id)
     local name = source and string.match(source, '"host":"(.-)"') or ''
-    local stored = redis.call('HGET', KEYS[4], name)
-    local host = stored and cjson.decode(stored)
-    if host and host.f[id] == tonumber(lapse) then
+    local host = read_host(KEYS[4], name)
+    if host.f[id] == tonumber(lapse) then
       host.f[id] = nil
       redis.call('HSET', KEYS[4], name, cjson.encode({n = host.n, f = host.f}))
     end

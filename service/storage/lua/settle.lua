@@ -30,7 +30,7 @@ for key = 3 + #epochs, #KEYS, 5 do
   redis.call('XLEN', KEYS[key + 3])
   redis.call('LLEN', KEYS[key + 4])
 end
-for i = 1, #counters, 2 do redis.call('HINCRBY', KEYS[2], counters[i], counters[i + 1]) end
+for i = 1, #counters, 2 do redis.pcall('HINCRBY', KEYS[2], counters[i], counters[i + 1]) end
 local holds = {}
 for i, epoch in ipairs(epochs) do holds[i] = redis.call('GET', KEYS[2 + i]) == epoch end
 

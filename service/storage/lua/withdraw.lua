@@ -6,7 +6,11 @@
 -- since: read again.
 
 if redis.call('HGET', KEYS[3], 'head') ~= ARGV[4] then return false end
-local head = cjson.decode(ARGV[4])
+local head, indexed = read_head(KEYS[3])
+head = head or {
+  revision = indexed, published = ARGV[1], updated = ARGV[1], first_seen = ARGV[1], hash = '',
+  status = 'live', forms = {},
+}
 if head.status == 'withdrawn' then return {'unchanged', head.revision, head.event} end
 redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])

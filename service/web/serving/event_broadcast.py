@@ -45,11 +45,8 @@ class Frame:
     @cached_property
     def paths(self) -> Sequence[str]:
         """Category paths of its article; empty if its data is not that of an article."""
-        try:
-            paths = orjson.loads(self.event.data)["categories"]
-            return [path for path in paths if isinstance(path, str)]
-        except (ValueError, KeyError, TypeError):
-            return ()
+        article = self.event.article
+        return article.categories if article else ()
 
     @cached_property
     def _lines(self) -> bytes:
