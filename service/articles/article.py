@@ -25,6 +25,7 @@ from typing import Any
 import orjson
 
 from service.articles.categories import Category
+from service.articles.field_types import check_types
 from service.articles.json_text import decode_stored
 from service.articles.text import language_tag, normalized, without_forbidden
 from service.articles.times import from_rfc3339, to_rfc3339
@@ -272,7 +273,7 @@ class Article:
             ValueError: a field is missing, or its type is not that of an article's field.
         """
         try:
-            _check_types(fields)
+            check_types(fields)
             return cls._from_checked(fields)
         except (KeyError, TypeError) as exc:
             raise ValueError(f"not an article: {exc!r}") from exc
@@ -342,33 +343,6 @@ class Article:
 
 _NOT_ERASED = b',"erased":false}'
 _UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
-
-
-_STRINGS = (
-    "id", "source", "guid", "url", "title", "summary", "content_html", "language", "image",
-    "attribution", "raw_published", "content_hash", "status",
-)  # fmt: skip
-_LISTS = ("authors", "categories", "tags")
-
-
-def _check_types(fields: dict[str, Any]) -> None:
-    """Raise TypeError or KeyError if a value would make an article that cannot be shown."""
-    lists = [fields[name] for name in _LISTS]
-    lists.append(fields.get("hidden_in", []))
-    if not all(isinstance(value, list) for value in lists):
-        raise TypeError("a list is expected")
-    strings = [fields[name] for name in _STRINGS]
-    for items in lists:
-        strings += items
-    for enclosure in fields["enclosures"]:
-        strings += [enclosure["url"], enclosure["type"]]
-    strings.append(fields.get("duplicate_of", ""))
-    numbers = [fields["revision"], *(each["length"] for each in fields["enclosures"])]
-    numbers.append(fields.get("duplicate_revision", 0))
-    if not all(isinstance(value, str) for value in strings):
-        raise TypeError("a string is expected")
-    if not all(isinstance(value, int) and value >= 0 for value in numbers):
-        raise TypeError("a number is expected")
 
 
 def _moment(text: str) -> datetime:

@@ -21,6 +21,7 @@ from service.feeds.view import make_view
 from service.manage import erasure, retention
 from service.settings import Settings
 from service.storage import keys
+from service.storage.category_index import Limits
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.conftest import AUTH, Get
@@ -307,7 +308,10 @@ async def test_copies_are_shown_again(store: Store, settings: Settings) -> None:
     assert 1 == await passed(store, settings, "5d, archive=keep")
     await settled_once(store, settings)
     assert not await is_copy()
-    assert [copy_id] == await store.category_index.ids(Page("all"), limit=9, zone=settings.timezone)
+    ids = await store.category_index.ids(
+        Page("all"), limits=Limits(live=9, period=9), zone=settings.timezone
+    )
+    assert [copy_id] == ids
     assert copy_id == await store.duplicates.by_url("quay.example/fog", copy_id)
     assert [] == await store.duplicates.twins(mine.id)
 

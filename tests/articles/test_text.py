@@ -100,9 +100,7 @@ def documents(drafts: list[Draft]) -> dict[str, bytes]:
     made["news sitemap"] = sitemap.news(
         articles, site_title="S", language="en", base_url="http://n.example"
     )
-    made["opml"] = opml.render(
-        titles, views={}, site_title="S", base_url="http://n.example", changed_ms=0
-    )
+    made["opml"] = opml.render(titles, views={}, site_title="S", base_url="http://n.example")
     made["article json"] = articles[1].to_json()
     return made
 

@@ -156,7 +156,7 @@ async def test_a_restore_that_was_cut_is_run_again(
                 await restored(target, base / "backup")
         with pytest.raises(StartFailed, match="dateline restore"):
             await check_server(target.client, shards=1, allow_volatile=True)
-        with pytest.raises(BackupFault, match="another backup"):
+        with pytest.raises(BackupFault, match="name another one"):
             await restored(target, base / "other")
     await restored(target, base / "backup")
     await check_server(target.client, shards=1, allow_volatile=True)

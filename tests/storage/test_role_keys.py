@@ -78,7 +78,7 @@ async def test_a_start_waits_until_the_key_is_right(
     async with asyncio.TaskGroup() as group:
         group.create_task(repair())
         async with open_store(settings, stop=asyncio.Event(), role_keys=needed) as opened:
-            await opened.ping()
+            await opened.client.ping()
     (record,) = (r for r in caplog.records if r.getMessage() == "the start waits for Redis")
     assert keys.ENDPOINTS in str(record.__dict__["reason"])
     assert record.exc_info is None

@@ -6,17 +6,15 @@
 --       4 `revision.duplicate_revision` that the caller indexed  5 ms of the event
 --       6 GONE_MAX  7 content hash of that revision  then for each changed category: score ('' removes
 --       the article), score among the withdrawn ('' removes it), periods joined by spaces
--- Returns 1, also for an article that is gone; 0 if `idx` is not what the caller read (another worker
--- indexed it), or if the article is not of that revision or a later one (Redis lost the end of its
--- file): read again.
+-- Returns 1; 0 if `idx` is not what the caller read (another worker indexed it), if the article is gone,
+-- or if it is not of that revision or a later one (Redis lost the end of its file): read again.
 
 local head = read_head(KEYS[1])
 if (redis.call('HGET', KEYS[1], 'idx') or '') ~= ARGV[1] then return 0 end
 if not head then
-  if redis.call('HEXISTS', KEYS[1], 'head') == 1 then return 0 end
-  -- Retention has removed the article; the event that is being indexed is older.
-  redis.call('ZREM', KEYS[2], ARGV[3])
-  return 1
+  -- Retention has removed the article, or Redis has lost it: nothing is left to be indexed.
+  if redis.call('HEXISTS', KEYS[1], 'head') == 0 then redis.call('ZREM', KEYS[2], ARGV[3]) end
+  return 0
 end
 local revision = tonumber(string.match(ARGV[4], '^%d+'))
 if head.revision < revision then return 0 end

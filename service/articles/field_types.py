@@ -1,0 +1,31 @@
+"""Types of the fields in an article's wire form, which hands and older versions wrote. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_STRINGS = (
+    "id", "source", "guid", "url", "title", "summary", "content_html", "language", "image",
+    "attribution", "raw_published", "content_hash", "status",
+)  # fmt: skip
+_LISTS = ("authors", "categories", "tags")
+
+
+def check_types(fields: dict[str, Any]) -> None:
+    """Raise TypeError or KeyError if a value would make an article that cannot be shown."""
+    lists = [fields[name] for name in _LISTS]
+    lists.append(fields.get("hidden_in", []))
+    if not all(isinstance(value, list) for value in lists):
+        raise TypeError("a list is expected")
+    strings = [fields[name] for name in _STRINGS]
+    for items in lists:
+        strings += items
+    for enclosure in fields["enclosures"]:
+        strings += [enclosure["url"], enclosure["type"]]
+    strings.append(fields.get("duplicate_of", ""))
+    numbers = [fields["revision"], *(each["length"] for each in fields["enclosures"])]
+    numbers.append(fields.get("duplicate_revision", 0))
+    if not all(isinstance(value, str) for value in strings):
+        raise TypeError("a string is expected")
+    if not all(isinstance(value, int) and value >= 0 for value in numbers):
+        raise TypeError("a number is expected")
