@@ -84,6 +84,7 @@ def test_the_address_of_a_feed(fields: dict[str, Any], expected: str) -> None:
         ({"id": "1", "date_published": "0000-00-00"}, "published", None),
         ({"id": "1", "date_published": "0000-00-00"}, "raw_published", "0000-00-00"),
         ({"id": "1", "content_text": "a\n\nb"}, "content_html", "<p>a</p>\n<p>b</p>"),
+        ({"id": "1", "date_published": 1513960867}, "raw_published", "1513960867"),
         ({"id": "1"}, "detail", Detail.FEED),
     ],
 )

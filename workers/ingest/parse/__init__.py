@@ -124,6 +124,10 @@ def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Do
     try:
         value = _json_of(body, content_type)
     except orjson.JSONDecodeError as exc:
+        # RFC 8259 8.1 allows UTF-8 alone; some write their own charset.
+        in_utf8 = decode(body, charset_of(content_type)).encode("utf-8", "replace")
+        if in_utf8 != body:
+            return _parse_json(in_utf8, url=url, content_type="", zone=zone)
         if b"\n" in body.strip():
             return parse_lines(body, url)
         raise ParseFailed(f"is not JSON: {exc}") from exc

@@ -1,8 +1,9 @@
 """Dates as feeds and pages write them, by tables. Pure.
 
 Never fuzzy: a text that is not understood in full is not a date, and the caller keeps the text.
-Understood are ISO 8601 / RFC 3339, RFC 822 / 2822 with the zones that occur, and day-month-year or
-month-day-year in words, in the languages of the table, with an optional time.
+Understood are ISO 8601 / RFC 3339, RFC 822 / 2822 with the zones that occur, seconds since the
+epoch, and the usual orders of day, month and year, in numbers where only one order can be meant, or
+with a name of the month in any language of CLDR; each with an optional time and zone.
 """
 
 from __future__ import annotations
@@ -11,98 +12,81 @@ import re
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
-_MONTHS_BY_LANGUAGE = (
-    # English, French, German, Spanish, Portuguese, Italian, Dutch, Turkish
-    "january february march april may june july august september october november december",
-    "jan feb mar apr may jun jul aug sep oct nov dec",
-    "- - - - - - - - sept - - -",
-    "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
-    "janv févr - avr - - juil - - - - déc",
-    "- fevrier - - - - - aout - - - decembre",
-    "januar februar märz april mai juni juli august september oktober november dezember",
-    "jänner feber mär - - - - - - okt - dez",
-    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre",
-    "ene - - abr - - - ago setiembre - - dic",
-    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro",
-    "- fev - - mai - - - set out - dez",
-    "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre",
-    "gen - - - mag giu lug - - ott - -",
-    "januari februari maart april mei juni juli augustus september oktober november december",
-    "- - mrt - - - - - - - - -",
-    "ocak şubat mart nisan mayıs haziran temmuz ağustos eylül ekim kasım aralık",
-    "oca şub - nis - haz tem ağu eyl eki kas ara",
-    # Russian (genitive, as in dates; nominative)
-    "января февраля марта апреля мая июня июля августа сентября октября ноября декабря",
-    "январь февраль март апрель май июнь июль август сентябрь октябрь ноябрь декабрь",
-    "янв фев мар апр - июн июл авг сен окт ноя дек",
-    "- февр - - - - - - сент - нояб -",
-    # Arabic: Egypt and the Gulf; the Levant and Iraq (two words, joined here); the Maghreb
-    "يناير فبراير مارس أبريل مايو يونيو يوليو أغسطس سبتمبر أكتوبر نوفمبر ديسمبر",
-    "- - - إبريل - يونيه يوليه اغسطس - اكتوبر - -",
-    "كانون-الثاني شباط آذار نيسان أيار حزيران تموز آب أيلول تشرين-الأول تشرين-الثاني كانون-الأول",
-    "كانون-ثاني - اذار - ايار - - اب ايلول تشرين-اول تشرين-ثاني كانون-اول",
-    "- - - - - - - - - تشرين-الاول - كانون-الاول",
-    "جانفي فيفري - أفريل ماي جوان جويلية أوت - - - -",
-)
-_MONTHS = {
-    name: number
-    for names in _MONTHS_BY_LANGUAGE
-    for number, name in enumerate(names.split(), 1)
-    if name != "-"
-}
-# Minutes east of UTC. Abbreviations mean what feeds mean by them: RFC 822's own, and Europe's.
-_ZONES = {
-    "ut": 0, "utc": 0, "gmt": 0, "z": 0, "wet": 0, "est": -300, "edt": -240, "cst": -360,
-    "cdt": -300, "mst": -420, "mdt": -360, "pst": -480, "pdt": -420, "akst": -540, "akdt": -480,
-    "hst": -600, "bst": 60, "west": 60, "cet": 60, "met": 60, "mez": 60, "cest": 120, "mest": 120,
-    "mesz": 120, "eet": 120, "sast": 120, "eest": 180, "msk": 180, "trt": 180, "ist": 330,
-    "hkt": 480, "sgt": 480, "awst": 480, "jst": 540, "kst": 540, "aest": 600, "aedt": 660,
-    "nzst": 720, "nzdt": 780,
-}  # fmt: skip
+from workers.ingest.parse.date_words import month_of, zone_of
+
 _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "01234567890123456789")
 _MARKS = dict.fromkeys(
     map(ord, "\u061c\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2069،,\u0640"), " "
 )
 
-_ISO = re.compile(
-    r"(\d{4})-(\d{1,2})-(\d{1,2})"
-    r"(?:[T ]+(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?)?"
-    r"\s*([a-z]{1,5})?\s*([+-]\d{2}:?\d{2}|[+-]\d{2})?(?: [a-z]{1,5})?",
-    re.IGNORECASE,
-)
-_COMPACT = re.compile(
-    r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})(\d{2})?)?()\s*(z)?()", re.IGNORECASE
-)
-_TIME = (
-    r"(?:\s+(?:at |um |à |- |, )?(\d{1,2})[:.h](\d{2})(?:[:.](\d{2}))?"
-    r"\s*(am|pm|a\.m\.|p\.m\.|ص|م)?)?"
-)
-_ZONE = r"\s*(?:\(?([a-z]{1,5})\)?)?\s*([+-]\d{1,2}:?\d{2})?(?:\s*\([a-z ]{1,40}\))?"
 # Nine of ten dates are written in one of these ways; they are tried first.
 _RFC_822 = re.compile(
-    r"(?:[A-Z][a-z]{2}, )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):([0-5]\d) "
+    r"(?:[A-Z][a-z]{2}, )?(\d{1,2}) ([A-Z][a-z]{2}) (\d{4}) ([01]\d|2[0-3]):(\d\d):([0-5]\d) "
     r"(?:GMT|([+-])([01]\d|2[0-3])([0-5]\d))",
     re.ASCII,
 )
 _RFC_3339 = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
+    r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
 )
-# Ignored in every language: Friday, sexta-feira.
-_WEEKDAY = r"(?:[^\W\d]+(?:-[^\W\d]+)?\.?\s+)?"
-_DAY_FIRST = re.compile(
-    _WEEKDAY + r"(\d{1,2})(?:st|nd|rd|th|er|\.|º)?[\s-]+(?:de |of )?"
-    r"([^\W\d]+(?:-[^\W\d]+)*)\.?[\s-]+(?:de )?(\d{4}|\d{2})(?: г\.?| года)?" + _TIME + _ZONE,
-    re.IGNORECASE,
+# A word in any script: vowel signs of Indic scripts are not `\w`.
+_W = r"[^\s\d,.:;/()（）\[\]+-]+(?:[-'’][^\s\d,.:;/()（）\[\]+-]+)*"
+# Ignored in every language: Friday, sexta-feira, (日).
+_WEEKDAY = rf"(?:{_W}\.?\s+)?"
+_HALVES = r"a\.?m\.?|p\.?m\.?|ص|م|π\.?μ\.?|μ\.?μ\.?|上午|下午|午前|午後|오전|오후"
+_WEEKDAY_AFTER = rf"(?:\s*[(（]{_W}[)）]|\s+(?!(?:{_HALVES})\s){_W}(?=\s))?"
+_DAYS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        # 2017-12-22, 2017/12/22, 2017. 12. 22., 2017年12月22日, 2017년 12월 22일
+        rf"{_WEEKDAY}(?P<year>\d{{4}})\s?[-/.年년]\s?(?P<month>\d{{1,2}})\s?[-/.月월]\s?"
+        rf"(?P<day>\d{{1,2}})(?!\d)[日일.]?(?:\s*[(（]{_W}[)）]|\s?[월화수목금토일]요일)?",
+        # 22.12.2017
+        rf"{_WEEKDAY}(?P<day>\d{{1,2}})\.\s?(?P<month>\d{{1,2}})\.\s?(?P<year>\d{{4}}|\d\d)\.?(?!\d)",
+        # 22/12/2017 and 12/22/2017, of which only one can be meant
+        rf"{_WEEKDAY}(?P<day>1[3-9]|2\d|3[01])(?P<between>[/-])(?P<month>\d{{1,2}})(?P=between)"
+        r"(?P<year>\d{4})",
+        rf"{_WEEKDAY}(?P<month>\d{{1,2}})(?P<between>[/-])(?P<day>1[3-9]|2\d|3[01])(?P=between)"
+        r"(?P<year>\d{4})",
+        # 22 December 2017, 22 de dezembro de 2017, 22. joulukuuta 2017, 22 грудня 2017 р.
+        rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª|a)?[\s-]+(?:de |of |d['’]|tháng )?"
+        rf"(?P<name>{_W}|\d{{1,2}})\.?[\s-]+(?:del? |năm )?(?P<year>\d{{4}}|\d\d)(?!\d)"
+        r"(?: ?(?:г|года|р|року|ж)(?![^\W\d])\.?)?",
+        # December 22 2017
+        rf"{_WEEKDAY}(?P<name>{_W})\.?\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<year>\d{{4}})",
+        # 2017 december 22, 2017. december 22., 2017 m. gruodžio 22 d.
+        rf"(?P<year>\d{{4}})\.?(?: m\.)?\s+(?P<name>{_W})\.?\s+(?P<day>\d{{1,2}})\.?"
+        r"(?: d\.?(?![^\W\d]))?",
+        # 2017. gada 22. decembris
+        rf"(?P<year>\d{{4}})\.? gada (?P<day>\d{{1,2}})\. (?P<name>{_W})",
+    )
 )
-_MONTH_FIRST = re.compile(
-    _WEEKDAY + r"([^\W\d]+)\.?\s+(\d{1,2})(?:st|nd|rd|th)?\s+(\d{4})" + _TIME + _ZONE,
-    re.IGNORECASE,
+_COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)(?:t?(\d\d)(\d\d)(\d\d)?)?\s*(z?)")
+_BEFORE = r"t|at|um|à|as|às|a las|kl|klo|o|об?|в|v|u|ora|om|ore|pukul|la|στις|-|–|\||@"
+_CLOCK = re.compile(
+    rf"(?:{_WEEKDAY_AFTER}\s+|(?<=[日일.)）]))?(?:(?:{_BEFORE})\.?\s*)?(?P<before>{_HALVES})?\s*"
+    r"(?P<hour>\d{1,2})\s?[:.h時时点點시]\s?(?P<minute>\d\d)(?!\d)[분分]?"
+    r"(?:[:.m]?\s?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?[초秒s]?)?"
+    rf"(?:\s*(?P<after>{_HALVES})(?![^\W\d]))?(?:\s*(?:uhr|uur|hrs|h|ч)(?![^\W\d])\.?)?"
 )
+_AFTERNOON = ("p", "م", "μ", "下", "午後", "오후")
+_OFFSET = re.compile(
+    r"(?:\(?[a-z]{1,5}\)?)?\s*([+-]\d{1,2}(?::?\d\d)?)(?:\s*[(\[].{1,50}[)\]]|\s[a-z]{1,5})?"
+)
+_BRACKETED = re.compile(r"([a-z]{1,5})?\s*[(\[](.{1,50})[)\]]")
 # C's asctime, which RFC 9110 5.6.7 still allows, and `date`, which puts a zone before the year.
 _ASCTIME = re.compile(
-    _WEEKDAY + r"([a-z]+) (\d{1,2}) (\d{2}):(\d{2}):(\d{2})(?: ([a-z]{1,5}))? (\d{4})"
+    rf"{_WEEKDAY}([a-z]+) (\d{{1,2}}) (\d\d:\d\d:\d\d)(?: ([a-z]{{1,5}}))? (\d{{4}})"
 )
 _TWO_WORDS = re.compile(r"(كانون|تشرين)\s+")
+# Seconds and milliseconds since the epoch, from September 2001 to May 2033.
+_EPOCH = re.compile(r"(1\d{9})(?:\.\d{1,9}|(\d{3}))?")
+# Thai months, ต.ค.; Greek halves of the day, μ.μ.
+_INNER_DOT = re.compile(r"(?<=[^\W\d])\.(?=[^\W\d])")
+# Years of the Buddhist calendar, in which Thai dates are written.
+_BUDDHIST_YEARS = range(2400, 2700)
+_BUDDHIST_OFFSET = 543
+# What looks older is a year of another calendar: 1396/10/1 is in December 2017.
+_OLDEST_YEAR = 1800
 MAX_CHARS = 80
 
 
@@ -124,7 +108,7 @@ def parse_date(text: str, *, zone: tzinfo) -> datetime | None:
 def _usual(text: str) -> datetime | None:
     if match := _RFC_822.fullmatch(text):
         day, name, year, hour, minute, second, sign, hours, minutes = match.groups()
-        month = _MONTHS.get(name.lower())
+        month = month_of(name.lower())
         if month is None:
             return None
         moment = datetime(
@@ -141,49 +125,65 @@ def _usual(text: str) -> datetime | None:
 
 def _any(text: str, zone: tzinfo) -> datetime | None:
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text.translate(_DIGITS))
-    text = " ".join(text.translate(_MARKS).split()).lower()
-    return _iso(text, zone) or _in_words(text, zone)
+        text = _INNER_DOT.sub("", unicodedata.normalize("NFC", text.translate(_DIGITS)))
+    text = _TWO_WORDS.sub(r"\1-", " ".join(text.translate(_MARKS).split()).lower())
+    if match := _EPOCH.fullmatch(text):
+        return datetime.fromtimestamp(int(match.group(1)), UTC)
+    if match := _COMPACT.fullmatch(text):
+        year, month, day, hour, minute, second, utc = match.groups()
+        known = UTC if utc else zone
+        return _moment(
+            datetime(int(year), int(month), int(day), tzinfo=known), hour, minute, second
+        )
+    if match := _ASCTIME.fullmatch(text):
+        name, day, clock, abbreviation, year = match.groups()
+        text = f"{day} {name} {year} {clock} {abbreviation or ''}".strip()
+    for pattern in _DAYS:
+        if match := pattern.match(text):
+            moment = _from_day(match, text[match.end() :], zone)
+            if moment is not None:
+                return moment
+    return None
 
 
-def _iso(text: str, zone: tzinfo) -> datetime | None:
-    match = _ISO.fullmatch(text) or _COMPACT.fullmatch(text)
-    if not match:
-        return None
-    year, month, day, hour, minute, second, fraction, abbreviation, offset = match.groups()
-    known = _zone(abbreviation, offset, zone)
-    if known is None:
-        return None
-    moment = datetime(
-        int(year), int(month), int(day), int(hour or 0), int(minute or 0),
-        min(int(second or 0), 59), int((fraction or "0").ljust(6, "0")[:6]), tzinfo=known,
-    )  # fmt: skip
-    return moment.astimezone(UTC)
-
-
-def _in_words(text: str, zone: tzinfo) -> datetime | None:
-    text = _TWO_WORDS.sub(r"\1-", text)
-    if match := _DAY_FIRST.fullmatch(text):
-        day, name, year, *rest = match.groups()
-    elif match := _MONTH_FIRST.fullmatch(text):
-        name, day, year, *rest = match.groups()
-    elif match := _ASCTIME.fullmatch(text):
-        name, day, hour, minute, second, abbreviation, year = match.groups()
-        rest = [hour, minute, second, None, abbreviation, None]
-    else:
-        return None
-    month = _MONTHS.get(name)
+def _from_day(match: re.Match[str], rest: str, zone: tzinfo) -> datetime | None:
+    """The moment of a day and of what follows it; None if one of them is not understood."""
+    fields = match.groupdict()
+    month = _month(fields)
     if month is None:
         return None
-    hour, minute, second, half, abbreviation, offset = rest
-    known = _zone(abbreviation, offset, zone)
+    clock = _CLOCK.match(rest)
+    known = _zone(rest[clock.end() :] if clock else rest, zone)
     if known is None:
         return None
-    moment = datetime(
-        _year(year), month, int(day), _hour(int(hour or 0), half), int(minute or 0),
-        min(int(second or 0), 59), tzinfo=known,
+    start = datetime(_year(fields["year"]), month, int(fields["day"]), tzinfo=known)
+    if clock is None:
+        return start.astimezone(UTC)
+    hour = _hour(int(clock["hour"]), clock["before"] or clock["after"])
+    return _moment(start, hour, clock["minute"], clock["second"], clock["fraction"])
+
+
+def _month(fields: dict[str, str]) -> int | None:
+    name = fields.get("name")
+    if not name:
+        return int(fields["month"])
+    return int(name) if name.isdecimal() else month_of(name)
+
+
+def _moment(
+    start: datetime, hour: int | str | None, minute: str | None, second: str | None,
+    fraction: str | None = None,
+) -> datetime:  # fmt: skip
+    """The moment in UTC. 24:00 is the midnight that ends the day (ISO 8601), and a leap second
+    counts as the one before it. Raises ValueError for another time that no clock shows."""
+    hours, minutes = int(hour or 0), int(minute or 0)
+    is_end_of_day = hours == 24 and not minutes and not int(second or 0)
+    moment = start.replace(
+        hour=0 if is_end_of_day else hours, minute=minutes,
+        second=min(int(second or 0), 59) if int(second or 0) <= 60 else int(second or 0),
+        microsecond=int((fraction or "0").ljust(6, "0")[:6]),
     )  # fmt: skip
-    return moment.astimezone(UTC)
+    return (moment + timedelta(days=is_end_of_day)).astimezone(UTC)
 
 
 def _year(text: str) -> int:
@@ -191,24 +191,30 @@ def _year(text: str) -> int:
     year = int(text)
     if len(text) == 2:
         return year + (2000 if year < 50 else 1900)
+    if year in _BUDDHIST_YEARS:
+        return year - _BUDDHIST_OFFSET
+    if year < _OLDEST_YEAR:
+        raise ValueError(f"the year {year} is of another calendar, or wrong")
     return year
 
 
 def _hour(hour: int, half: str | None) -> int:
     if half is None:
         return hour
-    afternoon = half.startswith(("p", "م"))
-    return hour % 12 + (12 if afternoon else 0)
+    return hour % 12 + (12 if half.startswith(_AFTERNOON) else 0)
 
 
-def _zone(abbreviation: str | None, offset: str | None, zone: tzinfo) -> tzinfo | None:
-    """None for an unknown name: a date that is an hour wrong is worse than none."""
-    if offset:
-        return _offset(offset)
-    if not abbreviation:
+def _zone(text: str, zone: tzinfo) -> tzinfo | None:
+    """The zone that a date ends with, `zone` if it names none; None if the text is not one."""
+    text = text.strip()
+    if not text:
         return zone
-    minutes = _ZONES.get(abbreviation)
-    return None if minutes is None else timezone(timedelta(minutes=minutes))
+    if match := _OFFSET.fullmatch(text):
+        return _offset(match.group(1))
+    if (known := zone_of(text)) is not None:
+        return known
+    match = _BRACKETED.fullmatch(text)
+    return zone_of(match.group(1) or match.group(2)) if match else None
 
 
 def _offset(text: str) -> tzinfo:

@@ -60,7 +60,7 @@ def _hub(feed: dict[str, Any], base: str) -> str:
 def _json_item(
     item: dict[str, Any], *, base: str, language: str, by: tuple[str, ...], zone: tzinfo
 ) -> Entry:
-    raw = string_of(item, "date_published")
+    raw = identifier_of(item, "date_published")
     categories, tags = _tags(item)
     return Entry(
         guid=identifier_of(item, "id"),
@@ -84,7 +84,7 @@ def _json_item(
         ),
         published=parse_date(raw, zone=zone),
         raw_published=raw,
-        updated=parse_date(string_of(item, "date_modified"), zone=zone),
+        updated=parse_date(identifier_of(item, "date_modified"), zone=zone),
         base_url=absolute(base, string_of(item, "url")),
     )
 

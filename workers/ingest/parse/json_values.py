@@ -41,7 +41,7 @@ def string_of(fields: dict[str, Any], name: str) -> str:
 
 
 def identifier_of(fields: dict[str, Any], name: str) -> str:
-    """A string; a number becomes one, as JSON Feed 1.1 asks for `id`."""
+    """A string; a number becomes one, as JSON Feed 1.1 asks for `id`, and dates are epochs."""
     value = fields.get(name)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)

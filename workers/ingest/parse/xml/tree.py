@@ -20,7 +20,7 @@ from lxml import etree
 from service.articles.article import Entry
 from service.articles.text import normalized
 from service.errors import ParseFailed
-from workers.ingest.parse.charsets import charset_of, decode
+from workers.ingest.parse.charsets import charset_of, decode, is_utf8
 from workers.ingest.parse.document import Document
 from workers.ingest.parse.xml import feedparser_fallback
 from workers.ingest.parse.xml.fields import NAMESPACES
@@ -56,10 +56,12 @@ def parse_xml(
     Raises:
         ParseFailed: no way of parsing finds a document of a known dialect.
     """
-    root = _tree(body, url)
+    labels = charset_of(content_type), _declared_charset(body)
+    # libxml2 believes the declaration alone, and knows charsets by their letter.
+    root = _tree(body if is_utf8(labels[1]) else _in_utf8(decode(body, *labels)), url)
     repaired = b""
     if root is None:
-        repaired = _repair(body, content_type)
+        repaired = _repair(body, labels)
         root = _tree(repaired, url)
     if root is not None:
         document = _document(root, dialects, url, zone)
@@ -117,16 +119,24 @@ def _without_doctype(body: bytes) -> bytes:
     return body[: doctype.start()] + body[doctype.end() :] if doctype else body
 
 
-def _repair(body: bytes, content_type: str) -> bytes:
+def _declared_charset(body: bytes) -> str:
+    declared = _ENCODING.match(body)
+    return declared.group(1).decode() if declared else ""
+
+
+def _in_utf8(text: str) -> bytes:
+    """The document in UTF-8, without the declaration that names its former charset."""
+    return _without_prologue(text).encode("utf-8", "replace")
+
+
+def _without_prologue(text: str) -> str:
+    return text[_PROLOGUE.match(text).end() :]  # type: ignore[union-attr]  # matches at least ""
+
+
+def _repair(body: bytes, labels: tuple[str, str]) -> bytes:
     """Repair the faults that occur: charset, named HTML entities, bare ampersands, control
     characters, text before the declaration, prefixes that are not declared."""
-    declared = _ENCODING.match(body)
-    text = decode(
-        _without_doctype(body),
-        charset_of(content_type),
-        declared.group(1).decode() if declared else "",
-    )
-    text = text[_PROLOGUE.match(text).end() :]  # type: ignore[union-attr]  # matches at least ""
+    text = _without_prologue(decode(_without_doctype(body), *labels))
     replaced = partial(_entity, declared=_declared(body))
     pieces = (_with_entities(piece, replaced) for piece in text.split("]]>"))
     return normalized(_with_root("]]>".join(pieces))).encode()
