@@ -6,6 +6,7 @@ never decompressed.
 
 from __future__ import annotations
 
+import codecs
 import zlib
 from collections.abc import Callable, Iterator
 
@@ -23,6 +24,11 @@ ACCEPTED = "gzip, br"
 # empty members.
 _MEMBER = b"\x1f\x8b"
 MAX_MEMBERS = 2_000
+MAX_CODINGS = 2
+"""Codings of one body that are removed: a proxy may compress what its server has compressed."""
+# Of so many bytes of compressed data at least one is a control character.
+_HEAD_BYTES = 512
+_TEXT_BYTES = bytes({9, 10, 12, 13, 27} | set(range(32, 256)) - {127})
 _SLICE_BYTES = 16_384
 
 
@@ -60,6 +66,80 @@ class Decoder:
         return self._is_whole()
 
 
+class ResponseDecoder:
+    """Removes the content codings that the body of a response has, which are not always those that
+    its header names: some name charsets, or gzip for plain text, others gzip what is asked for and
+    name nothing."""
+
+    def __init__(self, header: str) -> None:
+        self._names = [name.strip().lower() for name in header.split(",") if name.strip()]
+        self._head = b""
+        self._decoders: list[Decoder] | None = None
+
+    def decode(self, chunk: bytes) -> Iterator[bytes]:
+        """The decoded bytes, at most about STEP_BYTES at a time. Raises Undecodable."""
+        if self._decoders is None:
+            self._head += chunk
+            if len(self._head) < _HEAD_BYTES:
+                return
+            chunk = self._begin()
+        yield from self._through(self._decoders or [], chunk)
+
+    def finish(self) -> Iterator[bytes]:
+        """What is left of a short body. Raises Undecodable, also for a body whose end is
+        missing."""
+        if self._decoders is None:
+            chunk = self._begin()
+            yield from self._through(self._decoders or [], chunk)
+        if not all(decoder.is_whole for decoder in self._decoders or ()):
+            raise Undecodable("ends in the middle of its compressed data")
+
+    def _begin(self) -> bytes:
+        self._decoders = [Decoder(name) for name in _codings_of(self._names, self._head)]
+        head, self._head = self._head, b""
+        return head
+
+    def _through(self, decoders: list[Decoder], chunk: bytes) -> Iterator[bytes]:
+        if not decoders:
+            yield chunk
+            return
+        for step in decoders[0].decode(chunk):
+            yield from self._through(decoders[1:], step)
+
+
+def _codings_of(names: list[str], head: bytes) -> list[str]:
+    """The codings to remove, the last one applied first (RFC 9110 8.4).
+
+    Args:
+        names: those of the header.
+        head: the first bytes of the body.
+    """
+    if head.startswith(_MEMBER):
+        known = [name for name in names if name in _CODINGS and name not in ("deflate", "identity")]
+        return known[-MAX_CODINGS:][::-1] or ["gzip"]
+    if not head or _is_text(head):
+        return []
+    unknown = [name for name in names if name not in _CODINGS]
+    if unknown:
+        raise Undecodable(f"is coded as {unknown[0]!r}, which was not asked for")
+    outer_first = names[-MAX_CODINGS:][::-1]
+    if outer_first[:1] == ["deflate"] and not _is_zlib(head):
+        outer_first[0] = _RAW_DEFLATE
+    return outer_first
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a body is text as it is: compressed data has control characters soon."""
+    if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"<\0", b"\0<")):
+        return True
+    return not head.translate(None, _TEXT_BYTES)
+
+
+def _is_zlib(head: bytes) -> bool:
+    """RFC 1950 2.2: the method is deflate, and the first two bytes are a multiple of 31."""
+    return head[0] & 0x0F == zlib.DEFLATED and int.from_bytes(head[:2], "big") % 31 == 0
+
+
 _Steps = Callable[[bytes], Iterator[bytes]]
 _Coding = tuple[_Steps, Callable[[], bool]]
 
@@ -71,9 +151,9 @@ def _identity() -> _Coding:
     return steps, lambda: True
 
 
-def _gzip() -> _Coding:
+def _gzip(wbits: int = 32 + zlib.MAX_WBITS) -> _Coding:
     # 32: gzip or zlib, recognised by the first bytes; `deflate` is zlib by its definition.
-    inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    inflater = zlib.decompressobj(wbits)
     pending, members = b"", 1
 
     def steps(chunk: bytes) -> Iterator[bytes]:
@@ -117,6 +197,8 @@ def _brotli() -> _Coding:
     return steps, decompressor.is_finished
 
 
+# Not a name that HTTP has: the deflate data that old servers send without its zlib header.
+_RAW_DEFLATE = "raw deflate"
 _CODINGS: dict[str, Callable[[], _Coding]] = {
     "": _identity,
     "identity": _identity,
@@ -124,4 +206,5 @@ _CODINGS: dict[str, Callable[[], _Coding]] = {
     "x-gzip": _gzip,
     "deflate": _gzip,
     "br": _brotli,
+    _RAW_DEFLATE: lambda: _gzip(-zlib.MAX_WBITS),
 }

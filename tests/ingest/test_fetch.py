@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import zlib
 from collections.abc import AsyncIterator
 
+import brotli
 import pytest
 
 from service.errors import FetchFailed
@@ -14,6 +16,8 @@ from tests.conftest import LOOPBACK
 from tests.fakes import FakeSite
 from workers.http_client import STRANGER, OutboundClient, open_client, typed_by_operator
 from workers.ingest.fetch import Refused, fetch, user_agent
+
+FEED = b"<rss><channel>" + b"<item><title>x</title></item>" * 30 + b"</channel></rss>"
 
 
 def port_of(site: FakeSite) -> str:
@@ -78,6 +82,47 @@ async def test_gzip_is_taken(site: FakeSite, outbound: OutboundClient, settings:
     assert b"x" * 5_000 == (await fetch(outbound, f"{site.url}/f", settings)).body
 
 
+CODED = {
+    "gzip that nobody announced": ("", gzip.compress(FEED)),
+    "a charset": ("UTF-8", FEED),
+    "a charset for gzip": ("UTF-8", gzip.compress(FEED)),
+    "a transfer coding": ("aws-chunked", FEED),
+    "a transfer coding and gzip": ("aws-chunked, gzip", gzip.compress(FEED)),
+    "none": ("none", FEED),
+    "gzip for text": ("gzip", FEED),
+    "br for text": ("br", FEED),
+    "deflate for text": ("deflate", FEED),
+    "deflate": ("deflate", zlib.compress(FEED)),
+    "raw deflate": ("deflate", zlib.compress(FEED, wbits=-15)),
+    "deflate for gzip": ("deflate", gzip.compress(FEED)),
+    "members": ("gzip", b"".join(gzip.compress(FEED[i : i + 100]) for i in range(0, 1_000, 100))),
+    "gzip twice": ("gzip, gzip", gzip.compress(gzip.compress(FEED))),
+    "br over gzip": ("gzip, br", brotli.compress(gzip.compress(FEED))),
+    "br": ("identity, br", brotli.compress(FEED)),
+    "x-gzip": ("X-GZIP", gzip.compress(FEED)),
+}
+"""What a body is → its Content-Encoding, and the body."""
+
+
+@pytest.mark.parametrize("name", CODED)
+async def test_codings_are_those_that_the_body_has(
+    site: FakeSite, outbound: OutboundClient, settings: Settings, name: str
+) -> None:
+    """Whatever the header says of it."""
+    coding, body = CODED[name]
+    site.put("/f", body, **({"Content_Encoding": coding} if coding else {}))
+    assert FEED == (await fetch(outbound, f"{site.url}/f", settings)).body
+
+
+@pytest.mark.parametrize("body", [b"", FEED.decode().encode("utf-16"), b"x"], ids=len)
+async def test_bodies_that_are_not_coded(
+    site: FakeSite, outbound: OutboundClient, settings: Settings, body: bytes
+) -> None:
+    """They are taken as they are, although the header names a coding."""
+    site.put("/f", body, Content_Encoding="gzip")
+    assert body == (await fetch(outbound, f"{site.url}/f", settings)).body
+
+
 @pytest.mark.parametrize(
     ("body", "headers", "reason"),
     [
@@ -88,9 +133,9 @@ async def test_gzip_is_taken(site: FakeSite, outbound: OutboundClient, settings:
             {"Content_Encoding": "gzip"},
             "middle of its compressed",
         ),
-        (b"no gzip at all", {"Content_Encoding": "gzip"}, "broken gzip"),
-        (b"x" * 9, {"Content_Encoding": "br"}, "broken brotli"),
-        (b"x", {"Content_Encoding": "zstd"}, "not asked for"),
+        (b"\x1f\x8bno gzip at all", {}, "broken gzip"),
+        (b"\1" * 9, {"Content_Encoding": "br"}, "broken brotli"),
+        (b"\x28\xb5\x2f\xfd\0", {"Content_Encoding": "zstd"}, "not asked for"),
     ],
     ids=["large", "bomb", "cut", "garbage", "brotli", "coding"],
 )

@@ -9,14 +9,14 @@ body were stored, its end would never be fetched.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from service.decoding import ACCEPTED, Decoder
+from service.decoding import ACCEPTED, ResponseDecoder
 from service.errors import FetchFailed
 from service.http import host_of
 from service.settings import Settings
@@ -193,11 +193,11 @@ def _sendable(validator: str) -> str:
 async def _read(
     response: aiohttp.ClientResponse, url: str, max_bytes: int, on_large: OnLarge | None
 ) -> bytes:
-    decoder = Decoder(response.headers.get("Content-Encoding", ""))
+    decoder = ResponseDecoder(response.headers.get("Content-Encoding", ""))
     received, body, turn = 0, bytearray(), TURN_BYTES
-    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+    async for chunk in _chunks(response):
         received += len(chunk)
-        for step in decoder.decode(chunk):
+        for step in decoder.decode(chunk) if chunk else decoder.finish():
             body += step
             if received > max_bytes or len(body) > max_bytes:
                 raise FetchFailed(url, f"is larger than {max_bytes} bytes (FETCH_MAX_BYTES)")
@@ -207,9 +207,14 @@ async def _read(
             if len(body) > turn:
                 turn += TURN_BYTES
                 await asyncio.sleep(0)
-    if not decoder.is_whole:
-        raise FetchFailed(url, "ends in the middle of its compressed data")
     return bytes(body)
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """The body as it comes, and an empty chunk at its end."""
+    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+        yield chunk
+    yield b""
 
 
 def _without_fragment(url: str) -> str:
