@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from service.errors import InvalidInput
 
@@ -27,6 +27,40 @@ _FRAMING = frozenset(
         "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
+
+
+# Schemes that browsers and podcast apps open a reader with: `feed://host/…`, `feed:https://host/…`.
+_READER_SCHEME = re.compile(r"(?:feed|rss|itpc|pcast|podcast):(?!\d)(?://)?", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:(?!\d)", re.IGNORECASE)
+# `example.org/feed`, `localhost:8080`, `[::1]/feed`
+_HOST = re.compile(
+    r"(?://)?((?:[^\s/@]+@)?(?:[^\s/@]+\.[^\s/@]+|localhost|[^\s/@]+:\d+|\[[^\s/]+)(?:[/?].*)?)"
+)
+
+
+def pasted_url(value: object) -> tuple[object, str]:
+    """The http(s) URL that a person means who pastes an address, and the `name:password` in it.
+
+    What has no scheme, or one that only opens a reader, is http: sites redirect it to https, and
+    a permanent redirect is kept. Anything else is returned as it is, for `checked_url` to refuse.
+
+    Returns:
+        (the URL, the user name and password or an empty string).
+    """
+    if not isinstance(value, str):
+        return value, ""
+    text = value.strip().strip("<>\"'").strip()
+    if match := _READER_SCHEME.match(text):
+        text = text[match.end() :]
+    if not _SCHEME.match(text) and (host := _HOST.fullmatch(text)):
+        text = f"http://{host.group(1)}"
+    scheme, separator, rest = text.partition("://")
+    netloc = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    user, at, _ = netloc.rpartition("@")
+    if not separator or not at:
+        return text, ""
+    name, _, password = user.partition(":")
+    return f"{scheme}://{rest[len(user) + 1 :]}", f"{unquote(name)}:{unquote(password)}"
 
 
 def checked_url(value: object, *, field: str = "url", instead: str = "") -> str:

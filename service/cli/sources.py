@@ -74,8 +74,9 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
         return source.to_public()
 
     settings = settings_from()
-    show(with_store(settings, work), as_json=as_json)
-    warn_of_private(url, settings)
+    source = with_store(settings, work)
+    show(source, as_json=as_json)
+    warn_of_private(source["url"], settings)
 
 
 @group.command("set")

@@ -5,6 +5,7 @@ In a list of sources, the folders above a feed are its category.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,9 @@ from service.feeds.page import Page
 
 MAX_DEPTH = 8
 MAX_OUTLINES = 100_000
+# An outline of these types has a URL, too, which is not that of a feed.
+_OTHER_TYPES = frozenset({"include", "html"})
+_BARE_AMPERSAND = re.compile(rb"&(?!#?\w{1,40};)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,17 +79,36 @@ def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> e
 
 
 def read(body: bytes) -> list[FeedLink]:
-    """The feeds of an OPML document, in its order. Raises InvalidInput if it is not OPML."""
-    parser = etree.XMLParser(
-        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
+    """The feeds of an OPML document, in its order. Raises InvalidInput if it is not OPML.
+
+    A document that is not well-formed is repaired: many programs write URLs with bare ampersands.
+    """
     try:
-        root = etree.fromstring(body, parser)
+        root = etree.fromstring(body, _parser())
     except (etree.XMLSyntaxError, ValueError) as exc:
-        raise InvalidInput("body", body[:60], f"is not OPML: {exc}") from exc
-    if etree.QName(root).localname.lower() != "opml":
+        root = _repaired(body)
+        if root is None or not _is_opml(root):
+            raise InvalidInput("body", body[:60], f"is not OPML: {exc}") from exc
+    if not _is_opml(root):
         raise InvalidInput("body", body[:60], "is XML, but not OPML")
     return outlines(root)
+
+
+def _parser(*, recover: bool = False) -> etree.XMLParser:
+    return etree.XMLParser(
+        resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, recover=recover
+    )
+
+
+def _repaired(body: bytes) -> Any:
+    try:
+        return etree.fromstring(_BARE_AMPERSAND.sub(b"&amp;", body.strip()), _parser(recover=True))
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+
+
+def _is_opml(root: Any) -> bool:
+    return etree.QName(root).localname.lower() == "opml"
 
 
 def outlines(root: Any) -> list[FeedLink]:
@@ -97,12 +120,29 @@ def outlines(root: Any) -> list[FeedLink]:
 
 def _feeds(parent: Any, above: tuple[str, ...]) -> Iterator[FeedLink]:
     for outline in parent.iterfind("{*}outline"):
-        title = (outline.get("title") or outline.get("text") or "").replace("/", " ").strip()
-        url = (outline.get("xmlUrl") or "").strip()
-        if url:
-            yield FeedLink(url=url, title=title, category="/".join(above))
-        if len(outline) and len(above) < MAX_DEPTH:
-            yield from _feeds(outline, (*above, title) if title else above)
+        title = (_attribute(outline, "title", "text") or "").replace("/", " ").strip()
+        url = _attribute(outline, "xmlurl", "url").strip()
+        if url and _attribute(outline, "type").lower() not in _OTHER_TYPES:
+            yield from _links(url, title, "/".join(above), outline)
+        if len(outline):
+            # Categories are not as deep: the folders below are in the last one that is.
+            inside = (*above, title) if title and len(above) < MAX_DEPTH else above
+            yield from _feeds(outline, inside)
+
+
+def _links(url: str, title: str, folder: str, outline: Any) -> Iterator[FeedLink]:
+    """The feed in its folder; outside of folders in the categories that it names (OPML 2.0)."""
+    named = _attribute(outline, "category").split(",") if not folder else []
+    categories = [each.strip().strip("/") for each in named if each.strip(" /")] or [folder]
+    for category in categories:
+        yield FeedLink(url=url, title=title, category=category)
+
+
+def _attribute(outline: Any, *names: str) -> str:
+    """The first of these attributes that is not empty, however its letters are written: xmlUrl,
+    xmlurl, XMLURL."""
+    values = {name.lower(): value for name, value in outline.attrib.items()}
+    return next((values[name] for name in names if values.get(name)), "")
 
 
 def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:

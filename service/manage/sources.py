@@ -10,7 +10,7 @@ from typing import Any
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
-from service.http import host_of
+from service.http import host_of, pasted_url
 from service.sources.source import Source, change_source, make_source
 from service.storage.category_limit import CreatedCategories
 from service.storage.store import Store
@@ -91,8 +91,9 @@ async def add_links(
 async def find(store: Store, name: str) -> Source:
     """A source by its id or its URL. Raises NotFound."""
     source = await store.sources.get(name)
-    if source is None and name.startswith(("http://", "https://")):
-        by_url = (s for s in await store.sources.all() if name in (s.url, s.added_url))
+    url, _ = pasted_url(name)
+    if source is None and str(url).startswith(("http://", "https://")):
+        by_url = (s for s in await store.sources.all() if url in (s.url, s.added_url))
         source = next(by_url, None)
     if source is None:
         raise NotFound(f"{name}: no such source; `dateline sources list` names them")

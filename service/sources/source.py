@@ -17,7 +17,7 @@ from service.articles import article, categories, times
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.text import normalized
 from service.errors import InvalidInput, refuse_unknown_fields
-from service.http import checked_headers, checked_url, host_of
+from service.http import checked_headers, checked_url, host_of, pasted_url
 
 MAX_RULES = 200
 _FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
@@ -96,7 +96,8 @@ class Source:
 def make_source(
     fields: Mapping[str, object], *, created: datetime, is_typed: bool = True
 ) -> Source:
-    """Check what a client asks for; the same URL always gives the same id.
+    """Check what a client asks for; the same URL always gives the same id. An address as people
+    paste it is taken (`pasted_url`); a user name and password in it become `auth`.
 
     Args:
         is_typed: whether the operator named the URL.
@@ -104,7 +105,11 @@ def make_source(
     Raises:
         InvalidInput: names the field.
     """
-    url = checked_url(fields.get("url"), instead='"auth"')
+    pasted, auth = pasted_url(fields.get("url"))
+    url = checked_url(pasted)
+    settings = {name: value for name, value in fields.items() if name != "url"}
+    if auth:
+        settings.setdefault("auth", auth)
     source = Source(
         id=f"src_{uuid.uuid5(article.NAMESPACE, f'source:{url}').hex}",
         url=url,
@@ -113,7 +118,7 @@ def make_source(
         host=host_of(url),
         created=times.to_rfc3339(created),
     )
-    return change_source(source, {name: value for name, value in fields.items() if name != "url"})
+    return change_source(source, settings)
 
 
 def change_source(source: Source, fields: Mapping[str, object]) -> Source:

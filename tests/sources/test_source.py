@@ -33,7 +33,9 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
         ({"url": "http://"}, "url"),
         ({"url": "http://[x/"}, "url"),
         ({"url": "http://x.example:99999/"}, "url"),
-        ({"url": "http://a:secret@x.example/"}, "url"),
+        ({"url": "ftp://a:secret@x.example/"}, "url"),
+        ({"url": "mailto:a@x.example"}, "url"),
+        ({"url": "x"}, "url"),
         ({"url": "http://x.example/a b"}, "url"),
         ({"url": "http://x.example/" + "a" * 2_000}, "url"),
         ({"url": "http://x.example/", "titel": 1}, "titel"),
@@ -67,6 +69,39 @@ def test_secrets_are_never_shown() -> None:
     assert {"Authorization": "Basic bWU6c2VjcmV0", "X-Key": "secret"} == source.headers
     assert ["Authorization", "X-Key"] == source.to_public()["headers"]
     assert b"secret" not in orjson.dumps(source.to_public())
+
+
+@pytest.mark.parametrize(
+    ("pasted", "url", "auth"),
+    [
+        (" http://x.example/f \n", "http://x.example/f", ""),
+        ("<https://x.example/f>", "https://x.example/f", ""),
+        ("feed://x.example/f", "http://x.example/f", ""),
+        ("feed:https://x.example/f", "https://x.example/f", ""),
+        ("FEED:x.example/f", "http://x.example/f", ""),
+        ("itpc://x.example/f", "http://x.example/f", ""),
+        ("x.example/f?a=b@c", "http://x.example/f?a=b@c", ""),
+        ("//x.example/f", "http://x.example/f", ""),
+        ("localhost:8080/f", "http://localhost:8080/f", ""),
+        ("rss:8080/f", "http://rss:8080/f", ""),
+        ("[::1]:8080/f", "http://[::1]:8080/f", ""),
+        ("https://me:s%40cret@x.example/f", "https://x.example/f", "me:s@cret"),
+        ("https://me@x.example/f", "https://x.example/f", "me:"),
+    ],
+)
+def test_addresses_as_people_paste_them(pasted: str, url: str, auth: str) -> None:
+    """Without a scheme, with a reader's scheme, with spaces around them, with a password."""
+    source = make_source({"url": pasted}, created=WHEN)
+    plain = make_source({"url": url, **({"auth": auth} if auth else {})}, created=WHEN)
+    assert plain == source
+    given = make_source({"url": pasted, "auth": "other:word"}, created=WHEN)
+    assert "Basic b3RoZXI6d29yZA==" == given.headers["Authorization"]
+
+
+async def test_a_source_is_found_by_a_pasted_address(store: Store) -> None:
+    """As it is added by one."""
+    source, _ = await sources.add(store, {"url": "feed://x.example/f"}, now=NOON)
+    assert source == await sources.find(store, " feed:http://x.example/f")
 
 
 def test_a_source_that_moves_keeps_its_id_and_no_secrets() -> None:

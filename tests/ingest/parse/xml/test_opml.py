@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from service.feeds import opml
 from workers.ingest.parse import FeedLink, parse
 
 
@@ -27,6 +28,11 @@ def feeds(body: str) -> tuple[FeedLink, ...]:
         ("<outline text='A' xmlUrl='u'><outline text='B' xmlUrl='v'/></outline>",
          [("A", ""), ("B", "A")]),
         ("<outline text='A' xmlUrl=' '/><outline text='B'/>", []),
+        ("<outline text='A' URL='u' type='link'/><outline text='B' xmlurl='v'/>",
+         [("A", ""), ("B", "")]),
+        ("<outline text='A' xmlUrl='u' category='/N/M, O'/>", [("A", "N/M"), ("A", "O")]),
+        ("<outline text='N'><outline text='A' xmlUrl='u' category='O'/></outline>", [("A", "N")]),
+        ("<outline text='A' url='http://a.example/more.opml' type='include'/>", []),
     ],
 )  # fmt: skip
 def test_outlines(outlines: str, expected: list[tuple[str, str]]) -> None:
@@ -40,7 +46,18 @@ def test_no_body() -> None:
     assert () == feeds("")
 
 
-def test_depth_is_bounded() -> None:
-    """Nine folders down nothing is looked for."""
+def test_deep_folders() -> None:
+    """What is in a deeper folder than categories can be is in the last folder that is one."""
     nested = "<outline text='x'>" * 20 + "<outline xmlUrl='u'/>" + "</outline>" * 20
-    assert () == feeds(f"<body>{nested}</body>")
+    assert ["/".join("x" * 8)] == [link.category for link in feeds(f"<body>{nested}</body>")]
+
+
+def test_lists_of_other_programs() -> None:
+    """Bare ampersands and elements that OPML does not have cost nothing."""
+    body = b"""
+    <opml version="1.1"><body><rule name="x"/>
+    <outline text="A" xmlUrl="http://a.example/f?a=1&b=2" htmlUrl="http://a.example/?x&y"/>
+    <outline text="B &amp; C" xmlUrl="http://b.example/f"/></body></opml>"""
+    expected = [("A", "http://a.example/f?a=1&b=2"), ("B & C", "http://b.example/f")]
+    assert expected == [(link.title, link.url) for link in opml.read(body)]
+    assert expected == [(link.title, link.url) for link in parse(body).feeds]
