@@ -92,8 +92,8 @@ class Entry:
     """The publisher's identifier; empty if there is none."""
     url: str = ""
     title: str = ""
+    """HTML, or plain text if it is a `text.Plain`; so are all other texts."""
     summary: str = ""
-    """Plain text or HTML."""
     content_html: str = ""
     authors: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()

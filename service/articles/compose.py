@@ -22,7 +22,7 @@ from service.articles.article import (
     content_hash,
 )
 from service.articles.categories import Category
-from service.articles.text import line, plain_text, spaces, without_forbidden
+from service.articles.text import Plain, line, paragraphs, plain_text, spaces, without_forbidden
 from service.errors import InvalidInput
 
 MAX_CONTENT_CHARS = 2_000_000
@@ -57,7 +57,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     if len(source) > MAX_SOURCE_CHARS:
         # If it were cut, it would name another source.
         raise InvalidInput("source", source, f"over {MAX_SOURCE_CHARS} characters")
-    content = sanitize.html(entry.content_html, base_url=entry.base_url)
+    content = _html(entry.content_html, entry)
     text = plain_text(content)
     summary = line(entry.summary)
     url = _url(entry, "url", entry.url)
@@ -76,7 +76,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         url=url,
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),
-        content_html=content or sanitize.html(entry.summary, base_url=entry.base_url),
+        content_html=content or _html(entry.summary, entry),
         authors=_names(entry.authors),
         categories=where,
         tags=_names(entry.tags),
@@ -95,6 +95,12 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         ),
         detail=entry.detail,
     )
+
+
+def _html(text: str, entry: Entry) -> str:
+    if isinstance(text, Plain):
+        return paragraphs(text)
+    return sanitize.html(text, base_url=entry.base_url)
 
 
 def first_sentence(text: str) -> str:

@@ -24,7 +24,7 @@ from service.articles.article import (
     Entry,
     content_hash,
 )
-from service.articles.text import paragraphs, plain_text
+from service.articles.text import Plain, paragraphs, plain_text
 from service.articles.times import from_rfc3339, to_rfc3339
 from service.errors import InvalidInput
 
@@ -146,6 +146,10 @@ def _string(name: str, value: object) -> str:
     return value
 
 
+def _plain(name: str, value: object) -> Plain:
+    return Plain(_string(name, value))
+
+
 def _moment(name: str, value: object) -> datetime:
     try:
         # RFC 3339 5.6: `t` and `z` may be lower case.
@@ -163,7 +167,7 @@ def _list(name: str, value: object) -> list[Any]:
 
 
 def _strings(name: str, value: object) -> tuple[str, ...]:
-    return tuple(_string(f"{name}[{i}]", item) for i, item in enumerate(_list(name, value)))
+    return tuple(_plain(f"{name}[{i}]", item) for i, item in enumerate(_list(name, value)))
 
 
 def _names(name: str, value: object) -> tuple[str, ...]:
@@ -194,8 +198,8 @@ _TAKE: dict[str, Callable[[str, object], Any]] = {
     "source": _string,
     "guid": _string,
     "url": _string,
-    "title": _string,
-    "summary": _string,
+    "title": _plain,
+    "summary": _plain,
     "content_html": _string,
     "content_text": _string,
     "authors": _names,
@@ -204,7 +208,7 @@ _TAKE: dict[str, Callable[[str, object], Any]] = {
     "language": _string,
     "image": _string,
     "enclosures": _enclosures,
-    "attribution": _string,
+    "attribution": _plain,
     "published": _moment,
     "raw_published": _string,
     "updated": _moment,

@@ -2,7 +2,8 @@
 
     normalized  any string in NFC, without the characters that XML and JSON forbid
     plain_text  sanitised markup → text, paragraph by paragraph
-    line        text with markup and entities → one line of plain text, for titles and names
+    Plain       marks a text of which its parser knows that it is plain
+    line        text, with markup and entities unless it is Plain → one line of plain text
     paragraphs  plain text → markup
 
 One forbidden character in one article would make a whole feed unreadable. Forbidden are C0 (except
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 from html import escape, unescape
 
@@ -47,6 +49,26 @@ _INLINE = {
     "a", "abbr", "b", "bdi", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark",
     "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "u", "var", "wbr",
 }  # fmt: skip
+_INLINE_PAIR = re.compile(
+    rf"<({'|'.join(sorted(_INLINE - {'wbr'}))})(?:\s[^<>]*)?>([^<>]*)</\1\s*>", re.IGNORECASE
+)
+_REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_BRACKETED = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)([^<>]*)>")
+_TAG_START = re.compile(r"<[A-Za-z/!]")
+_VOID = {"br", "hr", "wbr", "p"}
+# Of HTML, besides those inline; nothing else in brackets is markup.
+_ELEMENTS = {
+    "address", "area", "article", "aside", "audio", "base", "big", "blockquote", "body", "br",
+    "button", "canvas", "caption", "center", "col", "colgroup", "data", "datalist", "dd", "details",
+    "dialog", "dir", "div", "dl", "dt", "embed", "fieldset", "figcaption", "figure", "footer",
+    "form", "frame", "frameset", "h1", "h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup",
+    "hr", "html", "iframe", "img", "input", "label", "legend", "li", "link", "main", "map",
+    "marquee", "menu", "meta", "meter", "nav", "nobr", "noscript", "object", "ol", "optgroup",
+    "option", "output", "p", "param", "picture", "pre", "progress", "rp", "rt", "ruby", "script",
+    "search", "section", "select", "slot", "source", "strike", "style", "summary", "svg", "table",
+    "tbody", "td", "template", "textarea", "tfoot", "th", "thead", "title", "tr", "track", "tt",
+    "ul", "video",
+}  # fmt: skip
 _SILENT = re.compile(
     r"<(script|style)\b(?:(?!<(?:script|style)\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
@@ -60,6 +82,13 @@ _BLOCKS = {
 _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
     tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
 }
+
+
+class Plain(str):
+    """A text in which `<` and `&` are characters, because its format says so or its document shows
+    it. Any other title, name or summary may be markup."""
+
+    __slots__ = ()
 
 
 def normalized(text: str) -> str:
@@ -151,26 +180,68 @@ def _single(text: str) -> str:
 
 def line(text: str) -> str:
     """One line of plain text. Feed titles have markup, and entities that are escaped twice."""
-    if text.isprintable() and not ("&" in text or "<" in text or "  " in text):
-        # The fast path for most titles.
-        return normalized(text.strip())
-    if "&" in text:
-        text = unescape(text)
-        # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
-        if "&" in text:
-            text = unescape(text)
-    if "<" in text:
-        text = _MARKUP.sub(_gap, _UNCLOSED_COMMENT.sub("", without_scripts(text)))
+    if isinstance(text, Plain) or not ("&" in text or "<" in text):
+        return normalized(text.strip()) if _is_line(text) else spaces(normalized(text))
+    # What is markup after its entities are resolved was escaped to be shown; a pair of inline tags
+    # was escaped twice by mistake.
+    text = unescape(_without_markup(text))
+    # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
+    text = unescape(text) if "&" in text else text
+    text = _INLINE_PAIR.sub(r"\2", text) if "<" in text else text
     return spaces(normalized(text))
 
 
+def _is_line(text: str) -> bool:
+    return text.isprintable() and "  " not in text
+
+
+def is_markup(texts: Iterable[str]) -> bool:
+    """Whether the titles of one document are markup, by the evidence of all: character references,
+    end tags, attributes and comments speak for it; against it speak names in brackets that are no
+    markup, such as `Vec<u8>` or a `<picture>` that nothing ends."""
+    balance = 0
+    for text in texts:
+        if "<" in text or "&" in text:
+            tags = [match.groups() for match in _BRACKETED.finditer(text)]
+            ended = {name.lower() for slash, name, _ in tags if slash}
+            is_real = [
+                name.lower() in _INLINE | _ELEMENTS
+                and (name.lower() in ended or name.lower() in _VOID or "=" in rest)
+                for _, name, rest in tags
+            ]
+            balance += any(is_real) or "<!--" in text or bool(_REFERENCE.search(text))
+            balance -= not all(is_real)
+    return balance > 0
+
+
+def _without_markup(text: str) -> str:
+    if "<" not in text:
+        return text
+    return _MARKUP.sub(_gap, _UNCLOSED_COMMENT.sub("", without_scripts(text)))
+
+
 def _gap(match: re.Match[str]) -> str:
-    """A space for a block, nothing for inline markup: `<p>One</p><p>Two</p>`, `H<sub>2</sub>O`."""
+    """A space for a block, nothing for inline markup: `<p>One</p><p>Two</p>`, `H<sub>2</sub>O`.
+    What HTML does not have stays: `Vec<u8>`."""
     name = match.group(1)
-    return "" if name is None or name.lower() in _INLINE else " "
+    if name is None or name.lower() in _INLINE:
+        return ""
+    return " " if name.lower() in _ELEMENTS else match.group()
 
 
 def paragraphs(text: str) -> str:
-    """Plain text as markup: a `<p>` for each paragraph."""
-    lines = (" ".join(block.split()) for block in re.split(r"\n\s*\n", normalized(text)))
-    return "\n".join(f"<p>{escape(paragraph, quote=False)}</p>" for paragraph in lines if paragraph)
+    """Plain text as markup: a `<p>` for each paragraph, and its lines as they are."""
+    blocks = re.split(r"\n[^\S\n]*\n\s*", normalized(text).replace("\r", "\n"))
+    lines = ([spaces(line) for line in block.split("\n")] for block in blocks)
+    return "\n".join(
+        f"<p>{'<br>'.join(escape(line, quote=False) for line in block if line)}</p>"
+        for block in lines
+        if any(block)
+    )
+
+
+def with_lines(text: str) -> str:
+    """Markup for a text that is called markup: if it has lines and no tag, they are its lines."""
+    if "\n" not in text or _TAG_START.search(text):
+        return text
+    return paragraphs(unescape(text))

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
+from html import escape
 from typing import Any
 
 from feedgen.entry import FeedEntry
@@ -242,7 +243,9 @@ def _fill(
     if article.content_html:
         entry.content(article.content_html, type="html")
     if article.summary:
-        entry.description(article.summary, isSummary=True)
+        # Readers take a description of RSS for HTML, and a summary of Atom, which has a type, not.
+        is_html = extension == "rss"
+        entry.description(escape(article.summary) if is_html else article.summary, isSummary=True)
     labels = [categories.title_path(path, titles) for path in article.categories]
     # Atom has a label for display beside the term; RSS's category is the path itself (RSS 2.0,
     # "a forward-slash-separated string that identifies a hierarchic location").

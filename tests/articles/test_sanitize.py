@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from service.articles import sanitize, urls
-from service.articles.text import line, paragraphs, plain_text
+from service.articles.text import Plain, is_markup, line, paragraphs, plain_text
 from tests.effort import assert_linear
 
 BASE = "http://s.example/a/b.html"
@@ -188,6 +188,9 @@ def test_plain_text(markup: str, expected: str) -> None:
         ("a<br/>b", "a b"),
         ("H<sub>2</sub>O", "H2O"),
         ("&lt;i&gt;a&lt;/i&gt;", "a"),
+        ("Why &lt;dialog&gt; is <em>enough</em>", "Why <dialog> is enough"),
+        ("Vec<u8> against <b>List</b><Byte>", "Vec<u8> against List<Byte>"),
+        (Plain("a &amp; <b>b</b>"), "a &amp; <b>b</b>"),
         ("I <3 you", "I <3 you"),
         ("cafe\u0301\u00a0&nbsp;x", "café x"),
         ("כותרת", "כותרת"),
@@ -235,9 +238,31 @@ def test_url(text: str, expected: str) -> None:
     assert expected == urls.url(text, base_url=BASE)
 
 
+@pytest.mark.parametrize(
+    ("titles", "expected"),
+    [
+        (["When to use <picture>"], False),
+        (["Vec<u8> against List<Byte>", "AT&T"], False),
+        (["5 < 6"], False),
+        (["How <details> opens", "Tom &amp; Ann"], False),
+        (["How <details> opens", "Tom &amp; Ann", "A <b>bold</b> one"], True),
+        (["Tom &amp; Ann"], True),
+        (["a<br>b"], True),
+        (["a <img src='b'>"], True),
+        (["Why &lt;dialog&gt; is <em>enough</em>"], True),
+        (["a <script>b</script>"], True),
+        (["a <!-- b"], True),
+        ([], False),
+    ],
+)
+def test_is_markup(titles: list[str], expected: bool) -> None:
+    """All titles of a document decide; what may be either does not count."""
+    assert expected is is_markup(titles)
+
+
 def test_paragraphs() -> None:
-    """Plain text as markup, escaped."""
-    assert "<p>a b</p>\n<p>&lt;c&gt; &amp; d</p>" == paragraphs("a\nb\n\n\n<c> & d\n")
+    """Plain text as markup, escaped, line by line."""
+    assert "<p>a<br>b</p>\n<p>&lt;c&gt; &amp; d</p>" == paragraphs("a\nb\n\n\n<c> & d\n")
 
 
 @given(st.text())

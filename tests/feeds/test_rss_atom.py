@@ -117,6 +117,16 @@ def test_names_are_dc_creators_in_rss() -> None:
     assert item.find("author") is None
 
 
+def test_summaries_are_what_readers_take_them_for() -> None:
+    """A description of RSS is HTML by convention; a summary of Atom says that it is text."""
+    article = full_article(1, summary="vector<int> & more")
+    rss, atom = (etree.fromstring(render(extension, [article])) for extension in ("rss", "atom"))
+    assert "vector&lt;int&gt; &amp; more" == rss.findtext("channel/item/description")
+    summary = atom.find(f"{ATOM}entry/{ATOM}summary")
+    assert summary is not None
+    assert (article.summary, "text") == (summary.text, summary.get("type", "text"))
+
+
 def test_languages_are_stated() -> None:
     """The feed has the one of all entries, else the site's; each entry has its own."""
     both = [full_article(1), full_article(2, language="ar")]

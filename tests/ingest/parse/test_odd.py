@@ -269,7 +269,8 @@ def test_atom_by_those_who_did_not_read_it(entry: str, field: str, expected: obj
     ("title", "expected"),
     [
         ('<title mode="base64" type="text/html">UXVheQ==</title>', "Quay"),
-        ('<title type="text">5 &lt; 6 &lt;b&gt;bold&lt;/b&gt;</title>', "5 < 6 bold"),
+        ('<title type="text">5 &lt; 6 &lt;b&gt;bold&lt;/b&gt;</title>', "5 < 6 <b>bold</b>"),
+        ("<title>5 &lt; 6 &lt;b&gt;bold&lt;/b&gt;</title>", "5 < 6 bold"),
         ('<title type="html">5 &amp;lt; 6 &lt;b&gt;bold&lt;/b&gt;</title>', "5 < 6 bold"),
     ],
 )

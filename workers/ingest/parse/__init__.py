@@ -21,7 +21,7 @@ from service.articles.json_text import decode_json
 from service.errors import ParseFailed
 from service.feeds.opml import FeedLink
 from workers.ingest.parse.charsets import charset_of, decode
-from workers.ingest.parse.document import Document, Reject
+from workers.ingest.parse.document import Document, Reject, with_decided_titles
 from workers.ingest.parse.html.page import parse_html
 from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
 from workers.ingest.parse.k2_json import parse_k2_json
@@ -86,6 +86,10 @@ def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = 
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise ParseFailed("is empty")
+    return with_decided_titles(_parsed(body, url=url, content_type=content_type, zone=zone))
+
+
+def _parsed(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     parser = _parser(body)
     embedded = _embedded(body) if parser in (parse_html, parse_text) else b""
     if embedded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service.articles import text
@@ -44,6 +44,25 @@ class Document:
     hints: Hints = field(default_factory=Hints)
     is_whole: bool = True
     """False if it is so broken that its end may be missing: its validators must not be stored."""
+
+
+class Html(str):
+    """A title of which its document says that it is HTML."""
+
+    __slots__ = ()
+
+
+def with_decided_titles(document: Document) -> Document:
+    """The document, with its titles marked as plain unless they show that they are markup: formats
+    do not say what titles are, and one feed writes all of them in the same way."""
+    unsure = [entry.title for entry in document.entries if type(entry.title) is str]
+    if not any("&" in title or "<" in title for title in unsure) or text.is_markup(unsure):
+        return document
+    return replace(document, entries=tuple(map(_with_plain_title, document.entries)))
+
+
+def _with_plain_title(entry: Entry) -> Entry:
+    return replace(entry, title=text.Plain(entry.title)) if type(entry.title) is str else entry
 
 
 def bounded(

@@ -94,12 +94,18 @@ def _entry(block: Block, crumbs: str, zone: tzinfo) -> Entry:
     day, category, title, lines = block
     return Entry(
         title=title,
-        content_html=text.paragraphs("\n".join(line.strip() for line in lines)),
+        content_html=text.paragraphs(_unwrapped(lines)),
         categories=(_path(crumbs, category),),
         published=parse_date(day, zone=zone),
         raw_published=day,
         detail=Detail.PAGE,
     )
+
+
+def _unwrapped(lines: list[str]) -> str:
+    """The text with one line for each paragraph: a page that is saved as text wraps its lines."""
+    blocks = re.split(r"\n\n+", "\n".join(line.strip() for line in lines))
+    return "\n\n".join(" ".join(block.split()) for block in blocks)
 
 
 def _path(crumbs: str, category: str) -> str:

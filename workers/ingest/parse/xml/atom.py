@@ -10,17 +10,18 @@ from typing import Any
 from lxml import etree
 
 from service.articles.article import Entry
-from service.articles.text import paragraphs
+from service.articles.text import Plain, paragraphs
 from service.feeds.head import GENERATOR
 from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document, collected
+from workers.ingest.parse.document import Document, Html, collected
 from workers.ingest.parse.links import absolute, is_web, resolved
 from workers.ingest.parse.xml.fields import (
     BASE,
     LANG,
     Fields,
     authors,
+    described,
     enclosure,
     fields_of,
     first,
@@ -33,6 +34,7 @@ from workers.ingest.parse.xml.fields import (
 )
 from workers.ingest.parse.xml.hints import hints_of
 
+_PLAIN_TYPES = ("text", "text/plain")
 _ATOM = "{http://www.w3.org/2005/Atom}"
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _DATES = (
@@ -66,7 +68,7 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
         [*root.iterfind("{*}entry")],
         lambda entry: _entry(entry, entry_base, language, by, zone),
         url=document_url,
-        title=plain(fields, "atom:title"),
+        title=title(fields, "atom:title"),
         language=language,
         hints=hints_of(fields, base=entry_base),
     )
@@ -92,11 +94,9 @@ def _entry(entry: Any, base: str, language: str, by: tuple[str, ...], zone: tzin
     return Entry(
         guid=guid,
         url=_link(fields, links, base) or (guid if is_web(guid) else ""),
-        title=plain(fields, "atom:title") or text(fields, "dc:title"),
+        title=title(fields, "atom:title") or text(fields, "dc:title"),
         summary=markup(summary[0]) if summary and content else "",
-        content_html=(
-            first(fields, "media:description") if text_element is None else markup(text_element)
-        ),
+        content_html=(described(fields) if text_element is None else markup(text_element)),
         authors=authors(fields) or _authors_of_source(fields) or by,
         categories=tuple(filter(None, map(category, fields.get("atom:category", ())))),
         language=entry.get(LANG, "") or language,
@@ -142,17 +142,22 @@ def category(element: Any) -> str:
     return labelled(term, label) or label
 
 
-def plain(fields: Fields, name: str) -> str:
-    """A text construct as a string that may contain markup, for `text.line` to remove: type=text
-    must not contain it (RFC 4287 3.1), and often does."""
+def title(fields: Fields, name: str) -> str:
+    """A text construct that is one line: `Html` or `Plain` if it has a type, else undecided: type
+    is text by default (RFC 4287 3.1), and what it is not said of is often HTML."""
     elements = fields.get(name)
     if not elements:
         return ""
     element = elements[0]
     if len(element):
-        return markup(element)
+        return Html(markup(element))
     content = inner_text(element)
-    return _from_base64(content) if is_base64(element) else content
+    if is_base64(element):
+        return _from_base64(content)
+    kind = element.get("type", "").lower()
+    if "html" in kind:
+        return Html(content)
+    return Plain(content) if kind in _PLAIN_TYPES else content
 
 
 def markup(element: Any) -> str:
@@ -164,7 +169,7 @@ def markup(element: Any) -> str:
     content = inner_text(element)
     if is_base64(element):
         return _from_base64(content)
-    if kind in ("text", "text/plain") and element.get("mode") != "escaped":
+    if kind in _PLAIN_TYPES and element.get("mode") != "escaped":
         return paragraphs(content)
     return content
 

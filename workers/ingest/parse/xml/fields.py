@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from service.articles.article import Enclosure
+from service.articles.text import paragraphs
 
 BASE = "{http://www.w3.org/XML/1998/namespace}base"
 LANG = "{http://www.w3.org/XML/1998/namespace}lang"
@@ -116,6 +117,15 @@ def relations(link: Any) -> list[str]:
     """Names of a link's relations; IANA's names may be written as URLs."""
     names = (link.get("rel") or "alternate").lower().split()
     return [name.rpartition("/relation/")[2] for name in names]
+
+
+def described(fields: Fields) -> str:
+    """The description of Media RSS as markup; empty if there is none. It is plain unless it says
+    that it is HTML (Media RSS 1.5.1, media:description)."""
+    for element in _media(fields, "media:description"):
+        content = inner_text(element)
+        return content if element.get("type", "plain").lower() == "html" else paragraphs(content)
+    return ""
 
 
 def authors(fields: Fields) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from lxml import etree
 
 from service.articles.article import Entry
+from service.articles.text import with_lines
 from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
@@ -17,6 +18,7 @@ from workers.ingest.parse.xml.fields import (
     BASE,
     Fields,
     authors,
+    described,
     enclosures,
     fields_of,
     first,
@@ -90,7 +92,7 @@ def _item(item: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo
         url=link,
         title=first(fields, "title", "dc:title", "media:title"),
         summary=description if content else "",
-        content_html=_without_k2(content or description or first(fields, *_LAST_TEXTS)),
+        content_html=with_lines(_without_k2(content or description or first(fields, *_LAST_TEXTS))),
         authors=authors(fields) or by,
         categories=tuple(_categories(fields)),
         tags=tuple(filter(None, map(str.strip, text(fields, "itunes:keywords").split(",")))),
@@ -116,7 +118,7 @@ def _content(fields: Fields) -> str:
     # <xhtml:body> or <xhtml:div>, once a way to avoid escaping.
     for element in (*fields.get("xhtml:body", ()), *fields.get("xhtml:div", ())):
         return atom.inner_markup(element)
-    return _markup(fields, "content", "fulltext") or first(fields, "media:description")
+    return _markup(fields, "content", "fulltext") or described(fields)
 
 
 def _markup(fields: Fields, *names: str) -> str:
