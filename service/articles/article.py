@@ -120,6 +120,8 @@ class Entry:
     """LIVE or WITHDRAWN there; empty if it is not stated."""
     base_url: str = ""
     """What relative URLs in this entry are relative to."""
+    text_base_url: str = ""
+    """What those in its text are relative to; empty if that is `base_url`."""
     detail: Detail = Detail.FEED
 
 

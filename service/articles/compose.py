@@ -19,6 +19,7 @@ from service.articles.article import (
     Draft,
     Enclosure,
     Entry,
+    article_id,
     content_hash,
 )
 from service.articles.categories import Category
@@ -70,10 +71,12 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     where = _categories(entry)
     published = _plausible(entry.published)
     guid = without_forbidden(guid or entry.guid).strip()
+    enclosures = _enclosures(entry)
     return Draft(
         source=source,
         guid=guid or url or _fallback_guid(title, published, text),
-        url=url,
+        # A file without a page: it is the link (RSS 2.0, item), but not the identity.
+        url=url or (enclosures[0].url if enclosures else ""),
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),
         content_html=content or _html(entry.summary, entry),
@@ -82,7 +85,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         tags=_names(entry.tags),
         language=entry.language,
         image=_url(entry, "image", entry.image),
-        enclosures=_enclosures(entry),
+        enclosures=enclosures,
         attribution=line(entry.attribution) or attribution(text),
         published=_shown_date(published, entry.accepted),
         raw_published=line(entry.raw_published),
@@ -100,7 +103,9 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
 def _html(text: str, entry: Entry) -> str:
     if isinstance(text, Plain):
         return paragraphs(text)
-    return sanitize.html(text, base_url=entry.base_url)
+    # Not the article's id, which may depend on its text.
+    prefix = f"{article_id(entry.guid, entry.url)[:8]}-" if "id=" in text else ""
+    return sanitize.html(text, base_url=entry.text_base_url or entry.base_url, id_prefix=prefix)
 
 
 def first_sentence(text: str) -> str:
@@ -163,7 +168,7 @@ def _enclosures(entry: Entry) -> tuple[Enclosure, ...]:
     for number, enclosure in enumerate(entry.enclosures[:MAX_LIST_ITEMS]):
         url = _url(entry, f"enclosures[{number}].url", enclosure.url)
         if url:
-            media_type = line(enclosure.type) or "application/octet-stream"
+            media_type = urls.media_type(url, line(enclosure.type))
             enclosures.append(Enclosure(url=url, type=media_type, length=enclosure.length))
     return tuple(enclosures)
 

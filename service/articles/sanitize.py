@@ -7,13 +7,16 @@ nh3 does the work, after a guard: nh3 is quadratic in depth, in attributes and i
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+import threading
 from html import escape
+from urllib.parse import unquote
 
 import nh3
 from lxml import etree
 from lxml import html as lxml_html
 
+from service.articles import urls
+from service.articles.media import with_plain_media
 from service.articles.text import (
     normalized,
     paragraphs,
@@ -40,14 +43,25 @@ _TAGS = {
     "pre", "q", "rp", "rt", "ruby", "s", "samp", "small", "source", "span", "strong", "sub",
     "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "time", "tr", "track", "u",
     "ul", "var", "video", "wbr",
+    # Parts of a page, which become <div>.
+    "address", "article", "aside", "center", "dialog", "fieldset", "footer", "header", "hgroup",
+    "main", "menu", "nav", "search", "section",
+    # MathML Core, without what may contain HTML again.
+    "math", "maction", "menclose", "merror", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover",
+    "mpadded", "mphantom", "mprescripts", "mroot", "mrow", "ms", "mspace", "msqrt", "mstyle",
+    "msub", "msubsup", "msup", "mtable", "mtd", "mtext", "mtr", "munder", "munderover",
+    "semantics",
 }  # fmt: skip
 _ATTRIBUTES = {
-    "*": {"dir", "lang", "title"},
+    "*": {"dir", "id", "lang", "title"},
     "a": {"href", "hreflang"},
     "audio": {"controls", "src"},
     "blockquote": {"cite"},
     "col": {"span"},
     "img": {"alt", "height", "src", "width"},
+    "math": {"display"},
+    "mo": {"fence", "form", "stretchy"},
+    "mtd": {"columnspan", "rowspan"},
     "ol": {"start", "reversed"},
     "q": {"cite"},
     "source": {"src", "type"},
@@ -58,7 +72,8 @@ _ATTRIBUTES = {
     "video": {"controls", "height", "poster", "src", "width"},
 }
 _CONTENT_TOO = {"script", "style", "iframe", "noscript", "object", "template", "form", "svg"}
-_PIXEL = re.compile(r'<img\b(?=[^>]*\s(?:width|height)="[01](?:px)?")[^>]*>')
+# Images that count readers, and those whose address was not safe.
+_PIXEL = re.compile(r'<img\b(?:(?=[^>]*\s(?:width|height)="[01](?:px)?")|(?![^>]*\ssrc="))[^>]*>')
 # In HTML, `<iframe/>` does not end: it and these would swallow the rest of an article, of which the
 # writer thought in XML. The first two are left open, too.
 _SUSPECT = re.compile("<(?:if|ob|sc|sty|no|te|form|ti|vi|au|IF|OB|SC|STY|NO|TE|FORM|TI|VI|AU)")
@@ -67,26 +82,58 @@ _SWALLOWING = re.compile(
     r"<((iframe|object|script|style|noscript|template|form|textarea|title|video|audio)\b[^<>]*)/>",
     re.IGNORECASE,
 )
+_PARTS = re.compile(
+    "(</?)(?:address|article|aside|center|dialog|fieldset|footer|header|hgroup|main|menu|nav|search"
+    "|section)(?=[ >])"
+)
+_OPENING = re.compile("<[a-z][^<>]*>")
+_ID = re.compile(' id="([^"]*)"')
+_FRAGMENT = re.compile(' href="[^"#]*#([^"]+)"')
+_LATE = 'loading="lazy" decoding="async" referrerpolicy="no-referrer"'
 # No words, and nothing to see or hear.
 _EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
 
 
-def html(text: str, *, base_url: str = "") -> str:
+def html(text: str, *, base_url: str = "", id_prefix: str = "") -> str:
     """Sanitised markup; URLs are absolute, or gone where there is no base to resolve them against.
 
     Markup too deep or with too many attributes to be worth the time keeps its words only.
+
+    Args:
+        id_prefix: put before each id that a link names, because pages show many articles; other
+            ids are removed.
     """
     text = _closed(without_forbidden(text))
     if not text.strip():
         return ""
     tamed = _tamed(text)
-    clean = _cleaner(base_url).clean(tamed) if tamed else ""
+    clean = _clean(with_plain_media(tamed, base_url=base_url), base_url) if tamed else ""
     if tamed is None or (len(clean) > MAX_CHARS_MADE and len(clean) > 8 * len(text)):
         return paragraphs(plain_text(without_scripts(text)))
     # Character references are resolved now; characters that a dropped tag separated may compose.
-    clean = normalized(clean)
-    clean = (_PIXEL.sub("", clean) if "<img" in clean else clean).strip()
-    return "" if _EMPTY.fullmatch(clean) else clean
+    clean = _PARTS.sub(r"\1div", normalized(clean))
+    if ' id="' in clean:
+        clean = _with_ids(clean, id_prefix)
+    if "<img" in clean:
+        clean = _with_late_images(_PIXEL.sub("", clean))
+    return "" if _EMPTY.fullmatch(clean) else clean.strip()
+
+
+def _with_ids(markup: str, prefix: str) -> str:
+    """The markup with those ids that its links name, prefixed."""
+    named = {unquote(name) for name in _FRAGMENT.findall(markup)}
+
+    def attribute(match: re.Match[str]) -> str:
+        own = match.group(1).removeprefix(prefix)
+        return f' id="{prefix}{own}"' if {own, match.group(1)} & named else ""
+
+    return _OPENING.sub(lambda tag: _ID.sub(attribute, tag.group()), markup)
+
+
+def _with_late_images(markup: str) -> str:
+    """The markup with images that load when they are seen; the first one is seen at once."""
+    head, first, rest = markup.partition("<img ")
+    return head + first + rest.replace("<img ", f"<img {_LATE} ")
 
 
 def _closed(text: str) -> str:
@@ -98,26 +145,27 @@ def _closed(text: str) -> str:
     return _OPENED.sub("", text) if 2 * marks.count("/") < len(marks) else text
 
 
-@lru_cache(maxsize=64)
-def _cleaner(base_url: str) -> nh3.Cleaner:
-    """Kept, for making one costs more than cleaning a short article; a feed has few bases."""
-    if base_url[:8].lower().startswith(("http://", "https://")):
-        try:
-            return _cleaner_with(("rewrite_with_base", base_url))
-        except ValueError:
-            pass  # Without a usable base, relative URLs are dropped.
-    return _cleaner_with("deny")
+def _clean(markup: str, base_url: str) -> str:
+    _base.url = base_url
+    return _CLEANER.clean(markup)
 
 
-def _cleaner_with(relative: str | tuple[str, str]) -> nh3.Cleaner:
-    return nh3.Cleaner(
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
-        clean_content_tags=_CONTENT_TOO,
-        url_schemes={"http", "https", "mailto"},
-        url_relative=relative,  # type: ignore[arg-type]  # a literal or a pair, as nh3 documents
-        link_rel="noopener",
-    )
+def _resolved(link: str) -> str | None:
+    return urls.url(link, base_url=_base.url) or None
+
+
+# The base that relative URLs are resolved against, which is another one for each article: to make
+# a cleaner costs more than to clean a short article.
+_base = threading.local()
+_CLEANER = nh3.Cleaner(
+    tags=_TAGS,
+    attributes=_ATTRIBUTES,
+    clean_content_tags=_CONTENT_TOO,
+    url_schemes={"http", "https", "mailto"},
+    url_relative=_resolved,
+    link_rel="noopener",
+    set_tag_attribute_values={"audio": {"controls": ""}, "video": {"controls": ""}},
+)
 
 
 def _tamed(text: str) -> str | None:

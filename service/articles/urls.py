@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from mimetypes import MimeTypes
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
 from service.articles.text import normalized
@@ -14,6 +15,21 @@ _PLAIN_URL = re.compile(
     r"https?://(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}(?:/[A-Za-z0-9/:@!$&'()*+,;=~._-]*)?"
     r"(?:\?[A-Za-z0-9/?:@!$&'()*+,;=~._-]+)?"
 )
+_UNKNOWN = "application/octet-stream"
+# Without the files of the machine, which differ.
+_TYPES = MimeTypes()
+# Sound and film as feeds have them, which Python's table lacks or names otherwise.
+_TYPES_OF_ENDINGS = {
+    "mp3": "audio/mpeg", "m4a": "audio/mp4", "m4b": "audio/mp4", "aac": "audio/aac",
+    "ogg": "audio/ogg", "oga": "audio/ogg", "opus": "audio/ogg", "flac": "audio/flac",
+    "wav": "audio/wav", "weba": "audio/webm", "mp4": "video/mp4", "m4v": "video/mp4",
+    "webm": "video/webm", "ogv": "video/ogg", "mkv": "video/x-matroska", "mov": "video/quicktime",
+    "webp": "image/webp", "avif": "image/avif", "epub": "application/epub+zip",
+}  # fmt: skip
+_TYPES_MEANT = {
+    "audio/mp3": "audio/mpeg", "audio/x-mp3": "audio/mpeg", "audio/mpeg3": "audio/mpeg",
+    "audio/x-mpeg": "audio/mpeg", "audio/mpg": "audio/mpeg", "image/jpg": "image/jpeg",
+}  # fmt: skip
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -46,6 +62,16 @@ def url(text: str, *, base_url: str = "") -> str:
             _encoded(parts.fragment, "/?%:@!$&'()*+,;=~-._"),
         )
     )
+
+
+def media_type(url: str, named: str) -> str:
+    """The media type of a file: as it is named, unless that says nothing; then by the ending of
+    the path."""
+    named = _TYPES_MEANT.get(named.lower(), named)
+    if "/" in named and named != _UNKNOWN:
+        return named
+    ending = urlsplit(url).path.rpartition("/")[2].rpartition(".")[2].lower()
+    return _TYPES_OF_ENDINGS.get(ending) or _TYPES.guess_type(f"x.{ending}")[0] or _UNKNOWN
 
 
 def _encoded(part: str, safe: str) -> str:

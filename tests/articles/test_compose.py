@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from service.articles import urls
 from service.articles.article import Detail, Enclosure, Entry, article_id
 from service.articles.compose import (
     MAX_CONTENT_CHARS,
@@ -47,7 +48,33 @@ def test_a_draft_is_clean_and_known() -> None:
     assert [("media-center/news", ("Media Center", "News"))] == [
         (c.path, c.titles) for c in draft.categories
     ]
-    assert (Enclosure(url="http://s.example/b/a.mp3"),) == draft.enclosures
+    assert (Enclosure(url="http://s.example/b/a.mp3", type="audio/mpeg"),) == draft.enclosures
+
+
+@pytest.mark.parametrize(
+    ("url", "named", "expected"),
+    [
+        ("http://m.example/track/talk.mp3?source=feed", "", "audio/mpeg"),
+        ("http://m.example/talk.M4A", "", "audio/mp4"),
+        ("http://m.example/talk.mp3", "audio/x-mp3", "audio/mpeg"),
+        ("http://m.example/talk.mp3", "application/octet-stream", "audio/mpeg"),
+        ("http://m.example/talk.mp3", "audio/ogg", "audio/ogg"),
+        ("http://m.example/plan.pdf", "pdf", "application/pdf"),
+        ("http://m.example/", "", "application/octet-stream"),
+        ("http://m.mp3/talk", "", "application/octet-stream"),
+    ],
+)
+def test_types_of_files(url: str, named: str, expected: str) -> None:
+    """As they are named, else by the ending of the path."""
+    assert expected == urls.media_type(url, named)
+
+
+def test_a_file_without_a_page_is_the_link() -> None:
+    """But not the identity, which older versions did not make of it."""
+    entry = Entry(title="t", enclosures=(Enclosure(url="http://m.example/a.mp3"),))
+    draft = compose(entry, source="s")
+    assert "http://m.example/a.mp3" == draft.url
+    assert draft.guid.startswith("urn:sha256:")
 
 
 def test_identity_falls_back_to_url_and_text() -> None:

@@ -31,6 +31,7 @@ from workers.ingest.parse.xml.fields import (
     linked,
     relations,
     text,
+    with_pictures,
 )
 from workers.ingest.parse.xml.hints import hints_of
 
@@ -66,7 +67,7 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     return collected(
         "atom",
         [*root.iterfind("{*}entry")],
-        lambda entry: _entry(entry, entry_base, language, by, zone),
+        lambda entry: _entry(entry, entry_base, bool(root.get(BASE)), language, by, zone),
         url=document_url,
         title=title(fields, "atom:title"),
         language=language,
@@ -83,20 +84,25 @@ def _make_atom(root: Any) -> None:
         element.tag = f"{_ATOM}{etree.QName(element).localname}"
 
 
-def _entry(entry: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo) -> Entry:
+def _entry(
+    entry: Any, base: str, is_declared: bool, language: str, by: tuple[str, ...], zone: tzinfo
+) -> Entry:
     fields = fields_of(entry)
     base = absolute(base, entry.get(BASE, ""))
     links = fields.get("atom:link", [])
     raw, guid = first(fields, *_DATES), text(fields, "atom:id")
     content, summary = fields.get("atom:content", []), fields.get("atom:summary", [])
     text_element = (content or summary or [None])[0]
-    content_base = absolute(base, text_element.get(BASE, "")) if text_element is not None else base
+    text_base = "" if text_element is None else text_element.get(BASE, "")
+    is_declared = is_declared or bool(entry.get(BASE) or text_base)
+    link = _link(fields, links, base) or (guid if is_web(guid) else "")
+    markup_of_text = described(fields) if text_element is None else markup(text_element)
     return Entry(
         guid=guid,
-        url=_link(fields, links, base) or (guid if is_web(guid) else ""),
+        url=link,
         title=title(fields, "atom:title") or text(fields, "dc:title"),
         summary=markup(summary[0]) if summary and content else "",
-        content_html=(described(fields) if text_element is None else markup(text_element)),
+        content_html=with_pictures(markup_of_text, fields),
         authors=authors(fields) or _authors_of_source(fields) or by,
         categories=tuple(filter(None, map(category, fields.get("atom:category", ())))),
         language=entry.get(LANG, "") or language,
@@ -109,13 +115,16 @@ def _entry(entry: Any, base: str, language: str, by: tuple[str, ...], zone: tzin
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(first(fields, "atom:updated", "atom:modified"), zone=zone),
-        base_url=content_base,
+        base_url=absolute(base, text_base),
+        text_base_url="" if is_declared else absolute(base, link),
     )
 
 
 def _link(fields: Fields, links: list[Any], base: str) -> str:
     origin = text(fields, "feedburner:origLink")
-    return origin or resolved(_base_of_link(links, base), linked(links, "alternate"))
+    # A text in the element is RSS's way.
+    link = linked(links, "alternate") or text(fields, "atom:link")
+    return origin or resolved(_base_of_link(links, base), link)
 
 
 def _authors_of_source(fields: Fields) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from html import escape
 from typing import Any, TypeAlias
 
 from service.articles.article import Enclosure
@@ -22,7 +23,8 @@ _PREFIXES = {
     "http://backend.userland.com/rss": "", "http://backend.userland.com/rss091": "",
     "http://backend.userland.com/rss092": "", "http://backend.userland.com/rss093": "",
     "http://purl.org/net/rss1.1#": "", "http://purl.org/rss/1.0": "",
-    "http://purl.org/dc/elements/1.1/": "dc", "http://purl.org/dc/elements/1.0/": "dc",
+    "http://purl.org/dc/elements/1.1/": "dc", "http://purl.org/dc/elements/1.1": "dc",
+    "http://purl.org/dc/elements/1.0/": "dc",
     "http://purl.org/dc/terms/": "dcterms",
     "http://purl.org/rss/1.0/modules/content/": "content",
     "http://purl.org/rss/1.0/modules/syndication/": "sy",
@@ -44,6 +46,8 @@ _AUTHOR_PATTERNS = (
     re.compile(r"\S+@\S+\s+\((.+)\)"),
     re.compile(r"([^<(]+?)\s*[<(]\S+@\S+[>)]"),
 )
+# Between groups of three digits.
+_SEPARATOR = re.compile(r"(?<=\d)[,. '\u00a0\u202f](?=\d{3}(?:\D|$))")
 Fields: TypeAlias = dict[str, list[Any]]
 
 
@@ -171,6 +175,45 @@ def image(fields: Fields) -> str:
     return ""
 
 
+def with_pictures(markup: str, fields: Fields) -> str:
+    """The text, with the pictures of Media RSS that it does not show itself after it."""
+    shown = "".join(
+        _figure(url, description)
+        for url, description in _pictures(fields).items()
+        if _file_name(url) not in markup
+    )
+    return markup + shown
+
+
+def _pictures(fields: Fields) -> dict[str, str]:
+    """URL → description. Of one picture in several sizes, which share a group or a path, the widest
+    counts."""
+    widest: dict[object, tuple[int, str, str]] = {}
+    carriers = [(element, None) for element in fields.get("media:content", ())]
+    for group in fields.get("media:group", ()):
+        carriers += [(element, group) for element in fields_of(group).get("media:content", ())]
+    for element, group in carriers:
+        url = (element.get("url") or "").strip()
+        kind = element.get("medium") or element.get("type") or ""
+        if url and kind.startswith("image"):
+            same = url.partition("?")[0] if group is None else group
+            inside = fields_of(element)
+            description = text(inside, "media:description") or text(inside, "media:title")
+            size = (number(element.get("width")), url, description)
+            widest[same] = max(widest.get(same, size), size, key=lambda each: each[0])
+    return {url: description for _, url, description in widest.values()}
+
+
+def _figure(url: str, description: str) -> str:
+    image = f'<img src="{escape(url)}" alt="{escape(description)}">'
+    caption = f"<figcaption>{escape(description)}</figcaption>" if description else ""
+    return f"<figure>{image}{caption}</figure>"
+
+
+def _file_name(url: str) -> str:
+    return url.partition("?")[0].rsplit("/", 1)[-1] or url
+
+
 def _media(fields: Fields, name: str) -> list[Any]:
     """Elements of Media RSS of this name, including those in a group."""
     elements = fields.get(name, [])
@@ -205,6 +248,6 @@ def enclosure(element: Any, url: str) -> Enclosure:
 
 
 def number(text: str | None) -> int:
-    """A whole number of bytes, minutes, …; 0 if the text is not one."""
-    digits = (text or "").strip()
+    """A whole number of bytes, minutes, …, also `62,447,386`; 0 if the text is not one."""
+    digits = _SEPARATOR.sub("", (text or "").strip())
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else 0

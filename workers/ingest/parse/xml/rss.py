@@ -27,6 +27,7 @@ from workers.ingest.parse.xml.fields import (
     linked,
     text,
     texts,
+    with_pictures,
 )
 from workers.ingest.parse.xml.hints import hints_of
 
@@ -57,14 +58,14 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     if channel is root and not items:
         # A channel of early RSS, or of another format with this root (CDF).
         raise ParseFailed("XML with the root <channel> and no items is not a feed of a known kind")
-    base = absolute(absolute(document_url, own), root.get(BASE, ""))
-    base = absolute(base, channel.get(BASE, ""))
+    declared = absolute(root.get(BASE, ""), channel.get(BASE, ""))
+    base = absolute(absolute(document_url, own), declared)
     language = text(fields, "language") or text(fields, "dc:language")
     by = authors(fields)
     return collected(
         "rdf" if etree.QName(root).localname == "RDF" else "rss",
         items,
-        lambda item: _item(item, base, language, by, zone),
+        lambda item: _item(item, base, bool(declared), language, by, zone),
         url=document_url,
         title=first(fields, "title", "dc:title"),
         language=language,
@@ -72,7 +73,9 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     )
 
 
-def _item(item: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo) -> Entry:
+def _item(
+    item: Any, base: str, is_declared: bool, language: str, by: tuple[str, ...], zone: tzinfo
+) -> Entry:
     fields = fields_of(item)
     raw = first(fields, *_DATES)
     content = _content(fields)
@@ -83,16 +86,19 @@ def _item(item: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo
     link = (
         text(fields, "feedburner:origLink")
         or text(fields, "link")
+        or text(fields, "atom:link")
         or linked(fields.get("atom:link", []), "alternate")
     )
     if not link and guid.startswith(("http://", "https://")) and _is_permalink(fields):
         link = guid
+    base = absolute(base, item.get(BASE, ""))
+    markup = with_lines(_without_k2(content or description or first(fields, *_LAST_TEXTS)))
     return Entry(
         guid=guid or item.get(_ABOUT, ""),
         url=link,
         title=first(fields, "title", "dc:title", "media:title"),
         summary=description if content else "",
-        content_html=with_lines(_without_k2(content or description or first(fields, *_LAST_TEXTS))),
+        content_html=with_pictures(markup, fields),
         authors=authors(fields) or by,
         categories=tuple(_categories(fields)),
         tags=tuple(filter(None, map(str.strip, text(fields, "itunes:keywords").split(",")))),
@@ -102,7 +108,8 @@ def _item(item: Any, base: str, language: str, by: tuple[str, ...], zone: tzinfo
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(first(fields, "atom:updated", "dcterms:modified"), zone=zone),
-        base_url=absolute(base, item.get(BASE, "")),
+        base_url=base,
+        text_base_url="" if is_declared or item.get(BASE) else absolute(base, link),
     )
 
 

@@ -1,0 +1,129 @@
+"""Players: what an address that is made to be shown in a frame stands for. Pure.
+
+A frame of somebody else's site cannot be kept, but the page of the film, sound or post that it
+shows can be linked to, with its picture where the address of that follows from its id.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a frame shows."""
+
+    url: str
+    """Of its page for people."""
+    label: str
+    """The name of its site, for links that have no other text."""
+    picture: str = ""
+    """URL of a still; empty if it is not known without a request."""
+
+
+_Maker = Callable[[re.Match[str]], Shown]
+
+
+def shown_in(src: str) -> Shown:
+    """What the address of a frame shows; of an unknown site, the address itself.
+
+    Args:
+        src: an absolute http(s) URL.
+    """
+    parts = urlsplit(src)
+    host = (parts.hostname or "").removeprefix("www.")
+    address = f"{host}{parts.path}"
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    for name, make in _BY_QUERY.get(host, {}).items():
+        if name in query and (shown := make(query[name])):
+            return shown
+    for pattern, maker in _BY_PATH:
+        if match := pattern.match(address):
+            return maker(match)
+    return Shown(url=src, label=host)
+
+
+def _page(label: str, url: str, picture: str = "") -> _Maker:
+    """Templates with the groups of the pattern."""
+    return lambda match: Shown(
+        url=match.expand(url), label=label, picture=match.expand(picture) if picture else ""
+    )
+
+
+def _linked(label: str) -> Callable[[str], Shown | None]:
+    """A parameter that is the page's own URL."""
+    return lambda url: Shown(url=url, label=label) if url.startswith("https://") else None
+
+
+def _named(label: str, prefix: str) -> Callable[[str], Shown | None]:
+    """A parameter that is an id."""
+    return lambda name: Shown(url=prefix + name, label=label) if _ID.fullmatch(name) else None
+
+
+_ID = re.compile(r"[\w./-]{1,200}", re.ASCII)
+_YOUTUBE = _page(
+    "YouTube", r"https://www.youtube.com/watch?v=\1", r"https://i.ytimg.com/vi/\1/hqdefault.jpg"
+)
+# Host → parameter of the query that says what is shown.
+_BY_QUERY: dict[str, dict[str, Callable[[str], Shown | None]]] = {
+    "youtube.com": {"list": _named("YouTube", "https://www.youtube.com/playlist?list=")},
+    "w.soundcloud.com": {"url": _linked("SoundCloud")},
+    "geo.dailymotion.com": {"video": _named("Dailymotion", "https://www.dailymotion.com/video/")},
+    "player.twitch.tv": {
+        "video": _named("Twitch", "https://www.twitch.tv/videos/"),
+        "channel": _named("Twitch", "https://www.twitch.tv/"),
+    },
+    "player.bilibili.com": {"bvid": _named("Bilibili", "https://www.bilibili.com/video/")},
+    "mixcloud.com": {"feed": _named("Mixcloud", "https://www.mixcloud.com")},
+    "player-widget.mixcloud.com": {"feed": _named("Mixcloud", "https://www.mixcloud.com")},
+    "facebook.com": {"href": _linked("Facebook")},
+    "platform.twitter.com": {"id": _named("X", "https://x.com/i/status/")},
+}
+# Host and path → the page. The first pattern that matches decides.
+_BY_PATH: list[tuple[re.Pattern[str], _Maker]] = [
+    (re.compile(pattern, re.ASCII), maker)
+    for pattern, maker in (
+        (r"(?:m\.)?youtube(?:-nocookie)?\.com/(?:embed|v|shorts|live)/([\w-]{11})", _YOUTUBE),
+        (r"youtu\.be/([\w-]{11})", _YOUTUBE),
+        (r"player\.vimeo\.com/video/(\d+)", _page("Vimeo", r"https://vimeo.com/\1")),
+        (
+            r"dailymotion\.com/embed/video/(\w+)",
+            _page(
+                "Dailymotion", r"https://www.dailymotion.com/video/\1",
+                r"https://www.dailymotion.com/thumbnail/video/\1",
+            ),
+        ),
+        (
+            r"open\.spotify\.com/embed(?:-podcast)?/(\w+/\w+)",
+            _page("Spotify", r"https://open.spotify.com/\1"),
+        ),
+        (
+            r"archive\.org/embed/([\w.-]+)",
+            _page(
+                "Internet Archive", r"https://archive.org/details/\1",
+                r"https://archive.org/services/img/\1",
+            ),
+        ),
+        # PeerTube, on any host.
+        (r"([\w.:-]+)/videos/embed/([\w-]{20,})", _page(r"PeerTube", r"https://\1/videos/watch/\2")),
+        (r"embed\.ted\.com/(talks/[\w/]+)", _page("TED", r"https://www.ted.com/\1")),
+        (r"streamable\.com/[eos]/(\w+)", _page("Streamable", r"https://streamable.com/\1")),
+        (r"giphy\.com/embed/(\w+)", _page(
+            "Giphy", r"https://giphy.com/gifs/\1", r"https://media.giphy.com/media/\1/giphy.gif",
+        )),
+        (r"odysee\.com/\$/embed/([\w@:./-]+)", _page("Odysee", r"https://odysee.com/\1")),
+        (r"embed\.podcasts\.apple\.com/([\w/-]+)", _page(
+            "Apple Podcasts", r"https://podcasts.apple.com/\1",
+        )),
+        (r"embed\.nicovideo\.jp/watch/(\w+)", _page(
+            "Niconico", r"https://www.nicovideo.jp/watch/\1",
+        )),
+        (r"instagram\.com/(p|reel)/([\w-]+)/embed", _page(
+            "Instagram", r"https://www.instagram.com/\1/\2/",
+        )),
+        (r"tiktok\.com/embed/(?:v2/)?(\d+)", _page("TikTok", r"https://www.tiktok.com/@/video/\1")),
+    )
+]  # fmt: skip
