@@ -49,7 +49,7 @@ def news(articles: Sequence[Article], *, site_title: str, language: str, base_ur
         publication = etree.SubElement(element, f"{{{_NEWS}}}publication")
         etree.SubElement(publication, f"{{{_NEWS}}}name").text = site_title
         # ISO 639, without a region.
-        code = (article.language or language).split("-")[0].lower()
+        code = _news_language(article.language or language)
         etree.SubElement(publication, f"{{{_NEWS}}}language").text = code
         date = etree.SubElement(element, f"{{{_NEWS}}}publication_date")
         date.text = to_rfc3339(article.published)
@@ -94,3 +94,11 @@ def _add(root: etree._Element, name: str, url: str, changed: str = "") -> etree.
 def _xml(root: etree._Element) -> bytes:
     document: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
     return document
+
+
+def _news_language(tag: str) -> str:
+    """The code of a language in a news sitemap: ISO 639, and two codes for Chinese (Google)."""
+    subtags = tag.lower().split("-")
+    if subtags[0] != "zh":
+        return subtags[0]
+    return "zh-tw" if {"tw", "hk", "mo", "hant"} & set(subtags) else "zh-cn"

@@ -14,8 +14,8 @@ from service.http import retry_after_s
 
 # ± this part of a delay, so that endpoints that failed together do not come back together.
 JITTER = 0.2
-# A receiver may stretch our delay up to twice (Svix does the same), never stop us forever.
-MAX_STRETCH = 2.0
+# A receiver that is away until tomorrow says so; none may stop us forever.
+MAX_RETRY_AFTER_S = 86_400.0
 
 
 class Verdict(Enum):
@@ -62,11 +62,10 @@ def retry_delay_s(
     Args:
         attempt: failed attempts so far, from 1. Past the end of the schedule its last step repeats.
         schedule_s: delay after the first, second, … failure.
-        retry_after: the receiver's header; waits longer than ours, up to MAX_STRETCH.
+        retry_after: the receiver's header, which is believed up to a day.
         chance: from 0 to 1, evenly spread; the jitter.
     """
-    delay = schedule_s[min(attempt, len(schedule_s)) - 1]
-    requested_s = retry_after_s(retry_after, now)
-    if requested_s is not None:
-        delay = min(max(delay, requested_s), delay * MAX_STRETCH)
-    return delay * (1 - JITTER + 2 * JITTER * chance)
+    delay_s = schedule_s[min(attempt, len(schedule_s)) - 1] * (1 - JITTER + 2 * JITTER * chance)
+    requested_s = min(retry_after_s(retry_after, now) or 0.0, MAX_RETRY_AFTER_S)
+    # Never before the time that was asked for, and not all at that time.
+    return max(delay_s, requested_s * (1 + JITTER * chance))

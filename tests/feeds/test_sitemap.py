@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from urllib.robotparser import RobotFileParser
 
+import pytest
 from lxml import etree
 
 from service.feeds import sitemap
 from service.feeds.page import Period
+from tests.composing import full_article
 from tests.conftest import DAY, Clock, Get, Publish
 
 NS = {
@@ -53,6 +55,19 @@ async def test_news_of_two_days(get: Get, publish: Publish, clock: Clock) -> Non
     for name, text in (("title", "Fog & tide"), ("language", "en"), ("name", "Tern Gazette")):
         assert [text] == await texts_of(get, path, f"//n:{name}")
     assert 1 == len(await texts_of(get, path, "//n:publication_date"))
+
+
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [("en-GB", "en"), ("zh", "zh-cn"), ("zh-Hans-CN", "zh-cn"), ("zh-Hant", "zh-tw"),
+     ("zh-TW", "zh-tw"), ("zh-HK", "zh-tw")],
+)  # fmt: skip
+def test_languages_of_news(language: str, expected: str) -> None:
+    """ISO 639 without a region, but for Chinese, which has two codes there."""
+    article = full_article(1, language=language)
+    body = sitemap.news([article], site_title="S", language="fr", base_url="http://n.example")
+    (code,) = etree.fromstring(body).xpath("//n:language", namespaces=NS)
+    assert expected == code.text
 
 
 async def test_robots(get: Get) -> None:
