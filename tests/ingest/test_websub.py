@@ -83,10 +83,11 @@ class Hub:
             return response.status, await response.text()
 
     async def push(self, form: dict[str, str], body: str, *, secret: str | None = None) -> int:
-        """Status of our answer."""
+        """Status of our answer; without a signature if the secret is empty."""
         key = form["hub.secret"] if secret is None else secret
         digest = hmac.new(key.encode(), body.encode(), hashlib.sha256).hexdigest()
-        headers = {"X-Hub-Signature": f"sha256={digest}", "Content-Type": "application/rss+xml"}
+        headers = {"X-Hub-Signature": f"sha256={digest}"} if key else {}
+        headers["Content-Type"] = "application/rss+xml"
         async with self._client.post(
             self.path(form), data=io.BytesIO(body.encode()), headers=headers
         ) as response:
@@ -141,12 +142,14 @@ async def subscribing(
 async def test_forged_pushes_are_answered_and_ignored(
     store: Store, settings: Settings, site: FakeSite, clock: Clock, hub: Hub
 ) -> None:
-    """Section 7.1: the answer is that of a valid push, so that a forger learns nothing from it."""
+    """Section 7.1.1: the answer to a wrong signature is that of a valid push, so that a forger
+    learns nothing from it; a push without one is refused."""
     async with polling(store, settings, clock):
         _, form = await subscribing(store, site, clock, hub)
         assert 410 == await hub.push(form, NEW)
         await hub.verify(form)
         assert 202 == await hub.push(form, NEW, secret="wrong")
+        assert 403 == await hub.push(form, NEW, secret="")
         assert 0 == await store.client.xlen(keys.PUSHES)
         assert 202 == await hub.push(form, RSS)
 
@@ -155,7 +158,7 @@ async def test_forged_pushes_are_answered_and_ignored(
 
         await wait_until(taken)
     assert 1 == len(await articles(store))
-    assert 1 == (await store.counters())["pushes_forged"]
+    assert 2 == (await store.counters())["pushes_forged"]
 
 
 async def test_only_what_was_asked_for_is_confirmed(

@@ -59,7 +59,7 @@ def _lease_s(request: web.Request) -> int:
 
 
 async def deliver(request: web.Request) -> web.StreamResponse:
-    """POST: 202; 410 if the subscription or its source has ended, so that the hub ends it too."""
+    """POST: 202; 403 without a signature; 410 if the subscription or its source has ended, so that the hub ends it too."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
     subscription = await store.our_subscriptions.get(request.match_info["id"])
     if subscription is None or not subscription.is_live(now_ms):
@@ -71,10 +71,11 @@ async def deliver(request: web.Request) -> web.StreamResponse:
     body = await read_body(request)
     signature = request.headers.get("X-Hub-Signature", "")
     if not subscriber.is_signed(body, signature=signature, secret=subscription.secret):
-        # Section 7.1: the response must look like success, and the content must be ignored.
         logger.warning("a push has a wrong signature", extra={"topic": subscription.topic})
         await store.count({"pushes_forged": 1})
-        return web.Response(status=202)
+        # Section 7.1.1 lets a wrong signature look like success, so that nobody can guess one.
+        # Without any there is nothing to guess, and its hub should learn of it.
+        return web.Response(status=202 if signature else 403)
     content_type = request.headers.get("Content-Type", "")
     if not await store.our_subscriptions.push(subscription.source_id, body, content_type):
         await store.sources.wake(subscription.source_id, due_ms=now_ms)
