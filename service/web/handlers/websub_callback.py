@@ -59,7 +59,8 @@ def _lease_s(request: web.Request) -> int:
 
 
 async def deliver(request: web.Request) -> web.StreamResponse:
-    """POST: 202; 403 without a signature; 410 if the subscription or its source has ended, so that the hub ends it too."""
+    """POST: 202; 403 without a signature; 410 if the subscription or its source has ended, so that
+    the hub ends it, too."""
     store, now_ms = request.app[STORE], to_ms(request.app[CLOCK]())
     subscription = await store.our_subscriptions.get(request.match_info["id"])
     if subscription is None or not subscription.is_live(now_ms):
