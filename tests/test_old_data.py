@@ -10,6 +10,7 @@ import base64
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ from service.settings import Settings
 from service.sources.source import make_source
 from service.storage import keys
 from service.storage.compression import compressed, plain
-from service.storage.sources import Finished
+from service.storage.sources import Claimant, Finished
 from service.storage.store import Store
 from tests import strict_outputs
 from tests.conftest import TOKEN
@@ -279,12 +280,15 @@ async def test_an_odd_host_stops_no_poll(store: Store, value: bytes) -> None:
         source = make_source({"url": f"http://{host}/"}, created=datetime(2026, 1, 5, tzinfo=UTC))
         await store.sources.add(source, due_ms=0)
     await store.client.hset(keys.SOURCES_HOSTS, "127.0.0.1", value)
-    claims, _ = await store.sources.claim(now_ms=1, limit=9, claim_ms=9, spacing_ms=0)
+    claim = partial(
+        store.sources.claim, claimant=Claimant(ordinal=0, token="a"), limit=9, spacing_ms=0
+    )
+    claims, _ = await claim(now_ms=1, lapse_ms=9)
     assert {"127.0.0.1", "127.0.0.2"} == {claim.source.host for claim in claims}
     finished = [Finished(claim=claim, poll=claim.poll, due_ms=99) for claim in claims]
     await store.client.hset(keys.SOURCES_HOSTS, "127.0.0.1", value)
     await store.sources.finish(finished, now_ms=2)
-    assert ([], 99) == await store.sources.claim(now_ms=3, limit=9, claim_ms=9, spacing_ms=0)
+    assert ([], 99) == await claim(now_ms=3, lapse_ms=10)
 
 
 async def test_a_ruined_queue_of_pushes_ends_no_worker(store: Store, settings: Settings) -> None:

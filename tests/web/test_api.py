@@ -117,7 +117,7 @@ async def test_managing_needs_the_token(client: Client, method: str, path: str) 
 @pytest.mark.parametrize(
     ("body", "field"),
     [(b"{", "body"), (b'{"titel": 1}', "titel"), (b'{"title": 5}', "title"), (b"{}", "title"),
-     (b'"x"', "article"), (b'{"title": "\\ud800"}', "body"), (b'{"title": NaN}', "body"),
+     (b'"x"', "article"), (b'{"title": "\\ud800"}', "title"), (b'{"title": NaN}', "body"),
      (b'{"title": "t", "source": 5}', "source"),
      (b'{"title": "t", "categories": ["!"]}', "category")],
 )  # fmt: skip
