@@ -42,6 +42,9 @@ def render(
 ) -> bytes:
     """List the live feeds of `all`, of each category (nested as the categories are) and of views.
 
+    A category with others below it is a folder, whose first feed is its own: readers do not look
+    for feeds inside of a feed.
+
     Args:
         titles: category path → title.
         views: path of the view → title.
@@ -51,18 +54,25 @@ def render(
     etree.SubElement(head, "title").text = f"Feeds of {site_title}"
     etree.SubElement(head, "docs").text = "https://opml.org/spec2.opml"
     body = etree.SubElement(root, "body")
-    outlines = {"": body}
+    folders = {"": body}
+    parents = {path.rpartition("/")[0] for path in titles}
     _outline(body, Page(categories.ALL), site_title, base_url)
     for path in sorted(titles):
-        parent = outlines.get(path.rpartition("/")[0], body)
+        parent = folders.get(path.rpartition("/")[0], body)
         title = categories.title_path(path, titles).rsplit("/", 1)[-1]
-        outlines[path] = _outline(parent, Page(path), title, base_url)
+        if path in parents:
+            parent = folders[path] = _subfolder(parent, title)
+        _outline(parent, Page(path), title, base_url)
     if views:
-        folder = etree.SubElement(body, "outline", text="Views", title="Views")
+        folder = _subfolder(body, "Views")
         for path, title in sorted(views.items()):
             _outline(folder, Page(path), title, base_url)
     opml: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
     return opml
+
+
+def _subfolder(parent: etree._Element, title: str) -> etree._Element:
+    return etree.SubElement(parent, "outline", text=title, title=title)
 
 
 def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> etree._Element:
@@ -162,5 +172,5 @@ def _folder(folders: dict[str, etree._Element], path: str) -> etree._Element:
     if path not in folders:
         above, _, title = path.rpartition("/")
         parent = _folder(folders, above)
-        folders[path] = etree.SubElement(parent, "outline", text=title, title=title)
+        folders[path] = _subfolder(parent, title)
     return folders[path]

@@ -10,8 +10,10 @@ import feedparser
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from lxml import etree
 from yarl import URL
 
+from service.feeds import opml
 from service.settings import Settings
 from service.storage.store import Store
 from service.web.app import create_app
@@ -211,12 +213,15 @@ async def test_days_without_articles_take_no_room_in_redis(
 
 
 async def test_the_opml_lists_every_feed(client: Client, publish: Publish) -> None:
-    """The list of feeds is OPML 2.0, nested like the categories."""
+    """The list of feeds is OPML 2.0, nested like the categories, and has no feed in a feed."""
     await publish()
     async with client.get("/feeds.opml") as response:
-        text = await response.text()
-    assert 'text="Media Center"' in text
-    assert 'xmlUrl="http://news.example/feeds/media-center/coalition-news.rss"' in text
+        root = etree.fromstring(await response.read())
+    links = {link.url: link.category for link in opml.outlines(root)}
+    feeds = "http://news.example/feeds"
+    assert "Media Center" == links[f"{feeds}/media-center.rss"]
+    assert "Media Center" == links[f"{feeds}/media-center/coalition-news.rss"]
+    assert [] == root.xpath("//outline[@xmlUrl]/outline")
 
 
 async def test_pages_for_people(client: Client, publish: Publish) -> None:
