@@ -10,7 +10,6 @@ import base64
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import orjson
@@ -280,15 +279,17 @@ async def test_an_odd_host_stops_no_poll(store: Store, value: bytes) -> None:
         source = make_source({"url": f"http://{host}/"}, created=datetime(2026, 1, 5, tzinfo=UTC))
         await store.sources.add(source, due_ms=0)
     await store.client.hset(keys.SOURCES_HOSTS, "127.0.0.1", value)
-    claim = partial(
-        store.sources.claim, claimant=Claimant(ordinal=0, token="a"), limit=9, spacing_ms=0
+    worker = Claimant(ordinal=0, token="t")
+    claims, _ = await store.sources.claim(
+        claimant=worker, now_ms=1, limit=9, lapse_ms=10, spacing_ms=0
     )
-    claims, _ = await claim(now_ms=1, lapse_ms=9)
     assert {"127.0.0.1", "127.0.0.2"} == {claim.source.host for claim in claims}
     finished = [Finished(claim=claim, poll=claim.poll, due_ms=99) for claim in claims]
     await store.client.hset(keys.SOURCES_HOSTS, "127.0.0.1", value)
     await store.sources.finish(finished, now_ms=2)
-    assert ([], 99) == await claim(now_ms=3, lapse_ms=10)
+    assert ([], 99) == await store.sources.claim(
+        claimant=worker, now_ms=3, limit=9, lapse_ms=12, spacing_ms=0
+    )
 
 
 async def test_a_ruined_queue_of_pushes_ends_no_worker(store: Store, settings: Settings) -> None:
@@ -310,3 +311,17 @@ async def test_a_ruined_queue_of_pushes_ends_no_worker(store: Store, settings: S
             await wait_until(is_reported)
             await store.client.delete(keys.PUSHES)
             await wait_until(is_over)
+
+
+@pytest.mark.parametrize("head", [b'{"erased":true', b'{"revision":null,"erased":true}'])
+async def test_an_erased_article_stays_erased(archive: Archive, store: Store, head: bytes) -> None:
+    """Also if its head cannot be read any more: no push brings its text back."""
+    (article_id,) = await victims(archive, 1)
+    await store.articles.erase(article_id, now=now())
+    await archive.until_indexed()
+    (erased,) = await store.articles.get([article_id])
+    assert erased
+    assert "" == erased.title
+    await store.client.hset(keys.article(0, article_id), "head", head)
+    await archive.push([{**_PUSHED, "title": "Again", "guid": "victim 0"}])
+    assert [None] == await store.articles.get([article_id])

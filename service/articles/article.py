@@ -25,10 +25,10 @@ from typing import Any
 import orjson
 
 from service.articles.categories import Category
-from service.articles.field_types import check_types
+from service.articles.field_types import check_types, moment_of
 from service.articles.json_text import decode_stored
 from service.articles.text import language_tag, normalized, without_forbidden
-from service.articles.times import from_rfc3339, to_rfc3339
+from service.articles.times import to_rfc3339
 
 # Namespace of article ids. Changing it would change every id: never do.
 NAMESPACE = uuid.UUID("72e9920a-fa45-4833-ab6b-30e1f227a0fe")
@@ -44,8 +44,6 @@ MAX_URL_CHARS = 12_000
 """A URL of 4,000 characters, percent-encoded. Most identifiers are URLs."""
 MAX_LENGTH_BYTES = 2**53 - 1
 """The largest integer that every JSON parser represents exactly (RFC 8259 6)."""
-MIN_YEAR, MAX_YEAR = 2, 9998
-"""Of the dates of a stored article."""
 _IDENTIFIERS = ("source", "guid")
 _TEXTS: dict[str, int | None] = {
     "url": MAX_URL_CHARS,
@@ -287,8 +285,7 @@ class Article:
             source=fields["source"],
             guid=fields["guid"],
             url=fields["url"],
-            # Atom requires one, and Draft ensures it.
-            title=fields["title"] or fields["summary"][:MAX_TITLE_CHARS] or fields["id"],
+            title=_title(fields),
             summary=fields["summary"],
             content_html=fields["content_html"],
             authors=tuple(fields["authors"]),
@@ -300,9 +297,9 @@ class Article:
             enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
             attribution=fields["attribution"],
             raw_published=fields["raw_published"],
-            published=_moment(fields["published"]),
-            updated=_moment(fields["updated"]),
-            first_seen=_moment(fields["first_seen"]),
+            published=moment_of(fields["published"]),
+            updated=moment_of(fields["updated"]),
+            first_seen=moment_of(fields["first_seen"]),
             revision=fields["revision"],
             content_hash=fields["content_hash"],
             status=fields["status"],
@@ -347,12 +344,12 @@ _NOT_ERASED = b',"erased":false}'
 _UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
 
 
-def _moment(text: str) -> datetime:
-    """Read a date; one that a time zone or a microsecond would carry out of range is an error."""
-    moment = from_rfc3339(text)
-    if not MIN_YEAR <= moment.year <= MAX_YEAR:
-        raise ValueError(f"{text} is not in the years {MIN_YEAR} to {MAX_YEAR}")
-    return moment
+def _title(fields: dict[str, Any]) -> str:
+    """Atom requires a title, and Draft ensures it; only an erased article has none."""
+    title: str = fields["title"]
+    if title or fields.get("erased"):
+        return title
+    return fields["summary"][:MAX_TITLE_CHARS] or str(fields["id"])
 
 
 def _wire(value: object) -> str:

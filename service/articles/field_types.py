@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
+from service.articles.times import from_rfc3339
+
+MIN_YEAR, MAX_YEAR = 2, 9998
+"""Of the dates of a stored article."""
 _STRINGS = (
     "id", "source", "guid", "url", "title", "summary", "content_html", "language", "image",
     "attribution", "raw_published", "content_hash", "status",
@@ -29,3 +34,11 @@ def check_types(fields: dict[str, Any]) -> None:
         raise TypeError("a string is expected")
     if not all(isinstance(value, int) and value >= 0 for value in numbers):
         raise TypeError("a number is expected")
+
+
+def moment_of(text: str) -> datetime:
+    """Read a date; one that a time zone or a microsecond would carry out of range is an error."""
+    moment = from_rfc3339(text)
+    if not MIN_YEAR <= moment.year <= MAX_YEAR:
+        raise ValueError(f"{text} is not in the years {MIN_YEAR} to {MAX_YEAR}")
+    return moment
