@@ -180,6 +180,10 @@ class Webhooks:
         stored = await self._client.hget(keys.ENDPOINTS, webhook_id)
         return decoded(_webhook, stored, what=f"webhook {webhook_id}") if stored else None
 
+    async def is_stored(self, webhook_id: str) -> bool:
+        """Whether there is a webhook of this id, readable or not."""
+        return await self._client.hexists(keys.ENDPOINTS, webhook_id)
+
     async def all(self) -> list[Webhook]:
         """All webhooks, oldest first."""
         stored: dict[bytes, bytes] = await self._client.hgetall(keys.ENDPOINTS)

@@ -73,7 +73,7 @@ def test_a_redis_that_goes_away_is_reported_with_the_remedy() -> None:
     """What is at fault, and what to do once it is back."""
     faults = {
         "Redis cannot serve now: gone: run it again": RedisConnectionError("gone"),
-        "free some space there, and see its log: run it again": ResponseError("MISCONF errors"),
+        "may not read its file at its next start: run it again": ResponseError("MISCONF errors"),
     }
     for message, fault in faults.items():
         with pytest.raises(DatelineError, match=message), names_remedy("run it again"):

@@ -130,7 +130,7 @@ def test_an_unknown_source_is_one_clear_line(command: str) -> None:
 
 
 @pytest.mark.usefixtures("redis_url")
-@pytest.mark.parametrize("url", ["ftp://x.example/", "http://user@x.example/", "x"])
+@pytest.mark.parametrize("url", ["ftp://x.example/", "http://user@/", "x"])
 def test_a_wrong_url_is_refused(url: str) -> None:
     """For sources and webhooks alike."""
     for command in ("sources", "webhooks"):

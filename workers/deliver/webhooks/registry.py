@@ -95,6 +95,9 @@ class WebhookRegistry:
     async def refresh(self, webhook_id: str) -> None:
         """Read again one webhook that was added, changed or removed, or has an order."""
         webhook = await self._context.store.webhooks.get(webhook_id)
+        if webhook is None and await self._context.store.webhooks.is_stored(webhook_id):
+            # It is not gone, and must not be dropped as if it were: the fault is listed.
+            raise ValueError("its settings cannot be read")
         state = await self._context.store.webhooks.state(webhook_id)
         if webhook:
             self._webhooks[webhook_id] = webhook
