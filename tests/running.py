@@ -130,7 +130,8 @@ async def running(
 
 async def _until_up(found: Running) -> None:
     async with within(START_TIMEOUT_S):
-        while "dateline is up" not in found.text():
+        # The last line of its greeting.
+        while "Stop: Ctrl-C" not in found.text():
             assert found.process.returncode is None, found.text()
             await asyncio.sleep(0.02)
 

@@ -27,7 +27,7 @@ from service.cli import (
     watch,
     webhooks,
 )
-from service.cli.output import say
+from service.cli.output import say_lines
 from service.cli.running import pass_on, reachable, run, settings_from
 from service.settings import Settings
 from service.web.api_token import first_api_token, token_path
@@ -106,8 +106,7 @@ async def _greet(settings: Settings, ready: asyncio.Event, redis_port: int) -> N
         password = settings.data_dir / "redis" / "password"
         lines.append(f"  Redis                    127.0.0.1:{redis_port}, password in {password}")
     lines += ["", f"Watch the stream:  {_command(settings)} tail      Stop: Ctrl-C", ""]
-    for line in lines:
-        say(line)
+    say_lines(lines)
 
 
 def _command(settings: Settings) -> str:

@@ -3,7 +3,7 @@ that no text of strangers commands the operator's terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -18,6 +18,11 @@ AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON inste
 def say(text: str, *, to_stderr: bool = False) -> None:
     """Print one line; line breaks in it are escaped, too."""
     click.echo(printable(text), err=to_stderr)
+
+
+def say_lines(lines: Iterable[str]) -> None:
+    """Print lines at once, so that who waits for the first one can read the last."""
+    click.echo("\n".join(map(printable, lines)))
 
 
 def say_json(value: Any) -> None:
