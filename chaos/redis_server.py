@@ -128,11 +128,13 @@ class RedisServer:
     async def _save_until(self, status: str) -> None:
         async with asyncio.timeout(REFUSED_TIMEOUT_S):
             while True:
-                with contextlib.suppress(ResponseError):
-                    await self.admin.bgsave()
                 info: dict[str, Any] = await self.admin.info("persistence")
-                if info["rdb_last_bgsave_status"] == status and not info["rdb_bgsave_in_progress"]:
-                    return
+                if not info["rdb_bgsave_in_progress"]:
+                    if info["rdb_last_bgsave_status"] == status:
+                        return
+                    # Refused while the append-only file is rewritten.
+                    with contextlib.suppress(ResponseError):
+                        await self.admin.bgsave()
                 await asyncio.sleep(0.05)
 
     async def forget_scripts(self) -> None:
