@@ -158,5 +158,5 @@ class Stopwatch:
 
     @property
     def ms(self) -> float:
-        """Rounded to microseconds."""
+        """Milliseconds since the start, rounded to microseconds."""
         return round((time.perf_counter() - self._start) * 1000, 3)

@@ -153,7 +153,7 @@ class ArticlePage:
     is_shared: bool = field(default=False, init=False)
 
     def __str__(self) -> str:
-        """`articles/{id}`."""
+        """The path of its page, by which logs name it."""
         return f"articles/{self.id}"
 
 

@@ -60,5 +60,5 @@ class Heartbeat:
         self, kind: type[BaseException] | None, exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:  # fmt: skip
-        """Close the connection."""
+        """Close the connection of the heartbeat; the others of the process stay open."""
         await self._client.aclose()

@@ -193,7 +193,7 @@ class Webhooks:
         return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
 
     async def count(self) -> int:
-        """Number of webhooks."""
+        """Number of webhooks, with those whose settings cannot be read."""
         return await self._client.hlen(keys.ENDPOINTS)
 
     async def state(self, webhook_id: str) -> State:

@@ -167,7 +167,7 @@ async def _send(process: Process, job: bytes, body: bytes) -> None:
 
 
 async def _frame(process: Process) -> tuple[bytes, bytes]:
-    """(kind, content)."""
+    """The kind of an answer (parser_process.py) and its content."""
     assert process.stdout is not None  # noqa: S101 -- it is a pipe
     async with asyncio.timeout(FRAME_TIMEOUT_S):
         (size,) = HEADER.unpack(await process.stdout.readexactly(HEADER.size))
