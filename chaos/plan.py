@@ -27,7 +27,7 @@ class Strike:
     hold_s: float = 0.0
     """From its beginning to its end."""
     amount: float = 0.0
-    """Between 0 and 1: how much is cut off, how long a delay is, which process of a role."""
+    """From 0 to below 1: how much is cut off, how long a delay is, which process of a role."""
 
     @property
     def name(self) -> str:
@@ -126,4 +126,5 @@ def short_rounds(seed: int) -> Iterator[Round]:
 
 def _strike(chance: random.Random, kind: str, target: str) -> Strike:
     hold_s = round(chance.uniform(*KINDS[kind]), 2)
-    return Strike(kind=kind, target=target, hold_s=hold_s, amount=round(chance.random(), 3))
+    amount = int(chance.random() * 1000) / 1000
+    return Strike(kind=kind, target=target, hold_s=hold_s, amount=amount)
