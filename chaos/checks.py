@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import orjson
@@ -124,10 +124,19 @@ async def check_feeds(
 
 
 async def _ids_of_year(session: aiohttp.ClientSession, url: str, ledger: Ledger) -> list[str]:
-    async with session.get(url) as response:
-        body = await response.read()
-        # A category that never had an article is not there.
-        return ids_in(".json", body, ledger) if response.status == 200 else []
+    ids: list[str] = []
+    following: str | None = url
+    while following:
+        # Links name BASE_URL, where nothing is served.
+        path = urlsplit(following)._replace(scheme="", netloc="").geturl()
+        async with session.get(urljoin(url, path)) as response:
+            if response.status != 200:
+                # A category that never had an article is not there.
+                break
+            body = await response.read()
+        ids += ids_in(".json", body, ledger)
+        following = orjson.loads(body).get("next_url")
+    return ids
 
 
 def _is_within(path: str, category: str) -> bool:
