@@ -145,11 +145,11 @@ class Erasures:
         return total
 
     async def _scrub_dead_events(self, article_ids: Sequence[str]) -> int:
-        total = 0
+        total, ids = 0, set(article_ids)
         for shard in range(self._shards):
             name = keys.dead_events(shard)
             fields = [field.decode() for field in await self._client.hkeys(name)]
-            theirs = [field for field in fields if field.rpartition(" ")[2] in article_ids]
+            theirs = [field for field in fields if field.rpartition(" ")[2] in ids]
             if theirs:
                 total += await self._client.hdel(name, *theirs)
         return total
