@@ -29,7 +29,7 @@ import uvloop
 
 from bench.machine import header, median
 from bench.serve import free_port, process
-from service.articles.article import Draft, Entry, article_id, content_hash
+from service.articles.article import Draft, Entry, content_hash
 from service.articles.categories import parse
 from service.articles.category_creator import OPERATOR
 from service.articles.compose import compose
@@ -65,8 +65,8 @@ def drafts(start: int, end: int) -> list[Draft]:
         base = BASES[number % len(BASES)]
         articles.append(
             replace(
-                base, id=article_id("bench", str(number)), guid=str(number), categories=(category,),
-                published=published, url=f"https://quay.example/{number}",
+                base, guid=str(number), categories=(category,), published=published,
+                url=f"https://quay.example/{number}",
                 content_hash=content_hash(
                     title=str(number), text="", date=published, categories=[category.path]
                 ),
