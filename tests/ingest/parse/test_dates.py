@@ -8,9 +8,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given, settings, strategies
 
+from tests.effort import cpu_s
 from tests.ingest.parse import cldr_months
 from workers.ingest.parse import date_words
-from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse.dates import MAX_CHARS, parse_date
 
 OSLO = ZoneInfo("Europe/Oslo")
 
@@ -131,6 +132,14 @@ def test_understood(text: str, expected: str) -> None:
 def test_no_date(text: str) -> None:
     """A text that is not clearly a date gives no date: a wrong one would be worse."""
     assert parse_date(text, zone=UTC) is None
+
+
+@pytest.mark.parametrize("piece", ["a'", "a-", "a ", "'", "1 ", "1.", "(a)", "22 a-a", "a’"])
+def test_no_text_takes_long(piece: str) -> None:
+    """Repeated, it could be divided into words in more ways than anybody can try."""
+    text = (piece * MAX_CHARS)[:MAX_CHARS]
+    for date in (text, f"{text[:-1]}!", f"22.12.2017 {text[:60]}", f"22 {text[:60]} 2017"):
+        assert cpu_s(lambda date: parse_date(date, zone=UTC), date) < 0.2
 
 
 def test_cldr() -> None:

@@ -30,6 +30,7 @@ _CODECS = {"gbk": "gb18030", "x-user-defined": "", "replacement": ""}
 # What servers add to everything they send, whatever it is.
 _DEFAULT = "cp1252"
 _SAMPLE_BYTES = 32_768
+_BEYOND_ASCII = re.compile(rb"[\x80-\xff]")
 _PYTHONS_UTF16 = re.compile(r"utf-?16-?([lb]e)")
 _HYPHENS = re.compile(r"[-_]")
 
@@ -104,7 +105,7 @@ def _codec(label: str) -> str:
 
 def _wrong_part(text: str) -> float:
     """The part of the characters beyond ASCII that could not be decoded."""
-    beyond = sum(not character.isascii() for character in text)
+    beyond = len(text) - len(text.encode("ascii", "ignore"))
     return text.count("\ufffd") / beyond if beyond else 0.0
 
 
@@ -112,6 +113,7 @@ def _detected(body: bytes) -> str:
     """The codec of a text of which nothing is known."""
     if _detect is None:
         return _DEFAULT
-    first = next(at for at, byte in enumerate(body) if byte > 0x7F)
+    beyond = _BEYOND_ASCII.search(body)
+    first = beyond.start() if beyond else 0
     sample = body[max(0, first - 256) : first + _SAMPLE_BYTES]
     return _codec(_detect(sample).lower()) or _DEFAULT

@@ -28,8 +28,9 @@ _RFC_822 = re.compile(
 _RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\dT(?:[01]\d|2[0-3]):\d\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII
 )
-# A word in any script: vowel signs of Indic scripts are not `\w`.
-_W = r"[^\s\d,.:;/()（）\[\]+-]+(?:[-'’][^\s\d,.:;/()（）\[\]+-]+)*"
+# A word in any script: vowel signs of Indic scripts are not `\w`. No part of it is ever shortened,
+# or a text of apostrophes would be divided in every way there is.
+_W = r"[^\s\d,.:;/()（）\[\]+'’-]++(?:[-'’][^\s\d,.:;/()（）\[\]+'’-]++)*+['’]?"
 # Ignored in every language: Friday, sexta-feira, (日).
 _WEEKDAY = rf"(?:{_W}\.?\s+)?"
 _HALVES = r"a\.?m\.?|p\.?m\.?|ص|م|π\.?μ\.?|μ\.?μ\.?|上午|下午|午前|午後|오전|오후"

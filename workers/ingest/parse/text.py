@@ -18,7 +18,7 @@ from datetime import tzinfo
 from service.articles import text
 from service.articles.article import Detail, Entry
 from service.errors import ParseFailed
-from workers.ingest.parse.charsets import decode
+from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
 
@@ -35,8 +35,7 @@ MAX_HEADING_CHARS = 200
 
 def parse_text(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """The articles of a saved page. Raises ParseFailed if there is no day line."""
-    del content_type
-    lines = decode(body).splitlines()
+    lines = decode(body, charset_of(content_type)).splitlines()
     crumbs, lines = _split_breadcrumb(lines)
     blocks = list(_blocks(lines))
     if not blocks:

@@ -8,7 +8,9 @@ import pytest
 
 from service.articles.article import Draft, Entry
 from service.articles.compose import compose
+from tests.effort import cpu_s
 from workers.ingest.parse import parse
+from workers.ingest.parse.xml.fields import MAX_PICTURES
 
 NAMESPACES = (
     'xmlns:media="http://search.yahoo.com/mrss/" xmlns:atom="http://www.w3.org/2005/Atom" '
@@ -70,6 +72,40 @@ def test_one_picture_in_several_sizes() -> None:
     assert ["w.jpg?w=1400", "l.jpg"] == [
         part.partition('"')[0] for part in content.split("https://img.example/")[1:]
     ]
+
+
+def test_pictures_that_a_program_answers_with() -> None:
+    """Their parameters tell them apart, except those of sizes."""
+    pictures = media("p?id=1&amp;w=1") + media("p?id=2") + media("p?w=9&amp;id=1")
+    content = kept(rss(f"<title>t</title><description>a</description>{pictures}")).content_html
+    assert 2 == content.count("<img")
+    text = "&lt;img src='https://img.example/p?a=1&amp;amp;id=2'>"
+    pictures = media("p?a=1&amp;id=2") + media("p?a=1&amp;id=3")
+    item = f"<title>t</title><description>{text}</description>{pictures}"
+    assert 2 == kept(rss(item)).content_html.count("<img")
+
+
+def test_many_pictures_cost_little() -> None:
+    """The text is searched for as many as are shown."""
+    pictures = "".join(media(f"{number}.jpg") for number in range(4_000))
+    item = f"<title>t</title><description>{'x' * 1_000_000}</description>{pictures}"
+    assert cpu_s(rss, item) < 2
+    assert MAX_PICTURES == rss(item).content_html.count("<img")
+
+
+def test_long_authors_cost_little() -> None:
+    """No address is looked for in what is too long for a name."""
+    assert cpu_s(rss, f"<title>t</title><author>{'@' * 20_000}</author>") < 0.5
+
+
+def test_formulas_with_a_prefix() -> None:
+    """XHTML may have MathML in any prefix; HTML has none."""
+    formula = '<m:math xmlns:m="http://www.w3.org/1998/Math/MathML"><m:mi>x</m:mi></m:math>'
+    entry = atom(
+        '<content type="xhtml"><div xmlns="http://www.w3.org/1999/xhtml"><p>'
+        f"{formula}</p></div></content>"
+    )
+    assert "<p><math><mi>x</mi></math></p>" == kept(entry).content_html
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,12 @@ from workers.ingest.parse.xml.hints import hints_of
 
 _PLAIN_TYPES = ("text", "text/plain")
 _ATOM = "{http://www.w3.org/2005/Atom}"
-_XHTML = "{http://www.w3.org/1999/xhtml}"
+# Namespaces that are in HTML itself.
+_IN_HTML = (
+    "{http://www.w3.org/1999/xhtml}*",
+    "{http://www.w3.org/1998/Math/MathML}*",
+    "{http://www.w3.org/2000/svg}*",
+)
 _DATES = (
     "atom:published",
     "atom:issued",
@@ -204,9 +209,9 @@ def _from_base64(text: str) -> str:
 
 
 def inner_markup(element: Any) -> str:
-    """The content of an XHTML element, as HTML."""
-    for child in element.iter(f"{_XHTML}*"):
-        child.tag = child.tag.removeprefix(_XHTML)
+    """The content of an XHTML element, as HTML: without prefixes."""
+    for child in element.iter(*_IN_HTML):
+        child.tag = etree.QName(child).localname
     pieces = [escape(element.text or "", quote=False)]
     pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
     return "".join(pieces)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
+from itertools import islice
 from typing import Any, TypeAlias
 
 from service.articles.article import Enclosure
@@ -42,10 +43,19 @@ NAMESPACES = {prefix: uri for uri, prefix in reversed(_PREFIXES.items()) if pref
 }
 _CARRIERS = ("enclosure", "media:content", "media:group")
 # `desk@x.example (A. Tern)`, `A. Tern (desk@x.example)`, `A. Tern <desk@x.example>`.
+MAX_AUTHOR_CHARS = 400
+"""In longer ones no address is looked for, which takes quadratic time."""
+MAX_PICTURES = 50
+"""Of Media RSS that are shown after a text, as many as an article may have files."""
 _AUTHOR_PATTERNS = (
     re.compile(r"\S+@\S+\s+\((.+)\)"),
     re.compile(r"([^<(]+?)\s*[<(]\S+@\S+[>)]"),
 )
+_PICTURE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".avif", ".svg")
+_SIZES = frozenset({
+    "w", "h", "width", "height", "size", "resize", "fit", "crop", "quality", "q", "dpr", "auto",
+    "format", "fm", "imwidth", "scale",
+})  # fmt: skip
 # Between groups of three digits.
 _SEPARATOR = re.compile(r"(?<=\d)[,. '\u00a0\u202f](?=\d{3}(?:\D|$))")
 Fields: TypeAlias = dict[str, list[Any]]
@@ -144,7 +154,7 @@ def authors(fields: Fields) -> tuple[str, ...]:
 
 
 def _author(content: str) -> str:
-    for pattern in _AUTHOR_PATTERNS:
+    for pattern in _AUTHOR_PATTERNS if len(content) <= MAX_AUTHOR_CHARS else ():
         if match := pattern.fullmatch(content):
             return match.group(1).strip()
     return content
@@ -179,8 +189,8 @@ def with_pictures(markup: str, fields: Fields) -> str:
     """The text, with the pictures of Media RSS that it does not show itself after it."""
     shown = "".join(
         _figure(url, description)
-        for url, description in _pictures(fields).items()
-        if _file_name(url) not in markup
+        for url, description in islice(_pictures(fields).items(), MAX_PICTURES)
+        if not _is_shown(url, markup)
     )
     return markup + shown
 
@@ -196,7 +206,7 @@ def _pictures(fields: Fields) -> dict[str, str]:
         url = (element.get("url") or "").strip()
         kind = element.get("medium") or element.get("type") or ""
         if url and kind.startswith("image"):
-            same = url.partition("?")[0] if group is None else group
+            same = _without_size(url) if group is None else group
             inside = fields_of(element)
             description = text(inside, "media:description") or text(inside, "media:title")
             size = (number(element.get("width")), url, description)
@@ -210,8 +220,20 @@ def _figure(url: str, description: str) -> str:
     return f"<figure>{image}{caption}</figure>"
 
 
-def _file_name(url: str) -> str:
-    return url.partition("?")[0].rsplit("/", 1)[-1] or url
+def _is_shown(url: str, markup: str) -> bool:
+    """Whether a text has this picture, perhaps in another size or from another host."""
+    name = _without_size(url).rsplit("/", 1)[-1] or url
+    return name in markup or escape(name) in markup
+
+
+def _without_size(url: str) -> str:
+    """What is the same in the URLs of one picture in several sizes: of a file its path, of what a
+    program answers also the parameters, without those of sizes."""
+    path, _, query = url.partition("?")
+    if path.lower().endswith(_PICTURE_ENDINGS) or not query:
+        return path
+    parameters = [p for p in query.split("&") if p.partition("=")[0].lower() not in _SIZES]
+    return f"{path}?{'&'.join(parameters)}" if parameters else path
 
 
 def _media(fields: Fields, name: str) -> list[Any]:

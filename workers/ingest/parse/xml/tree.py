@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 from lxml import etree
 
 from service.articles.article import Entry
-from service.articles.text import normalized
+from service.articles.text import without_forbidden
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import charset_of, decode, is_utf8
 from workers.ingest.parse.document import Document
@@ -139,7 +139,8 @@ def _repair(body: bytes, labels: tuple[str, str]) -> bytes:
     text = _without_prologue(decode(_without_doctype(body), *labels))
     replaced = partial(_entity, declared=_declared(body))
     pieces = (_with_entities(piece, replaced) for piece in text.split("]]>"))
-    return normalized(_with_root("]]>".join(pieces))).encode()
+    # Without NFC, which would combine the end of a tag with what follows it.
+    return without_forbidden(_with_root("]]>".join(pieces))).encode()
 
 
 def _with_root(text: str) -> str:
