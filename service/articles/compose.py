@@ -110,7 +110,8 @@ def _html(text: str, entry: Entry) -> str:
 
 def first_sentence(text: str) -> str:
     """The first sentence, cut at a word; for articles without a title."""
-    paragraph = text.strip().split("\n", 1)[0].strip()
+    # Cut first, so that a long text is not processed in full.
+    paragraph = text.strip().split("\n", 1)[0].strip()[: 2 * MAX_TITLE_FROM_TEXT_CHARS]
     end = _SENTENCE_END.search(paragraph)
     sentence = paragraph[: end.end()] if end else paragraph
     return shorten(sentence, MAX_TITLE_FROM_TEXT_CHARS).removesuffix(".")

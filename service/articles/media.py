@@ -6,7 +6,7 @@ before it is sanitised. Pure.
     formulas  MathML without its annotations, TeX where there is nothing else
     films     with a `src`
 
-Markup without any of these is returned as it is; other markup goes through lxml once.
+The work is done in the tree of the markup (tree.py); markup without any of these needs none.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from lxml import html as lxml_html
 
 from service.articles.players import Shown, shown_in
 
-# What markup has to contain for this module to have work. Attributes are found by their beginning.
+# What markup has to contain for this module to have work: elements, and parts of the names below.
 _SPECIAL = re.compile(
-    r"srcset|data-(?:\w+-)*(?:src|original|lazy|url|image|file)"
-    r"|<(?:iframe|object|embed|noscript|picture|math|img\s*[^<>]*\sdata-)|katex|application/x-tex",
+    r"srcset|data-[\w-]{0,40}?(?:src|original|lazy|url|image|file|echo)"
+    r"|<(?:iframe|object|embed|noscript|picture|math)|katex|application/x-tex",
     re.IGNORECASE,
 )
 # In this order: attributes with the address of a picture that a script loads later.
@@ -42,45 +42,41 @@ MAX_WIDTH = 2_600
 """Of a candidate of a srcset, in pixels: larger ones are for print."""
 MAX_DENSITY = 3.0
 MAX_SRCSET_CHARS = 20_000
-_PLACEHOLDER = re.compile(
-    r"(?:data:|about:|$)|.*?\b(?:blank|spacer|placeholder|pixel|transparent|lazy(?:load)?|loading"
-    r"|gr[ae]y|1x1|empty|fallback)[\w.-]*\.(?:gif|png|svg|jpe?g|webp)(?:$|\?)",
+# Names of files that stand for a picture until a script loads it; photographs have such names, too.
+_PLACEHOLDER_WORD = re.compile(
+    r"\b(?:blank|spacer|placeholder|pixel|transparent|lazy(?:load)?|loading|gr[ae]y|1x1|empty"
+    r"|fallback)",
     re.IGNORECASE,
 )
+_PICTURE_ENDINGS = (".gif", ".png", ".svg", ".jpg", ".jpeg", ".webp")
+_INLINE_SCHEMES = ("data:", "about:")
+_NOT_IN_NAMES = re.compile(r"[^\w.-]")
 # Of a <picture>: what every reader can show comes first.
 _MODERN = ("image/avif", "image/webp", "image/jxl", "image/heic")
 _TEX = ("application/x-tex", "tex", "text/x-tex", "latex")
 
 
-def with_plain_media(markup: str, *, base_url: str = "") -> str:
-    """The markup, not sanitised, with media that need no script and no frame.
+def has_media(markup: str) -> bool:
+    """Whether `make_plain` has work in it; quick, and true too often."""
+    return _SPECIAL.search(markup) is not None
+
+
+def make_plain(body: Any, *, base_url: str = "") -> None:
+    """Change the tree of markup, which is not sanitised, so that its media need no script and no
+    frame.
 
     Args:
         base_url: what the addresses of frames are relative to.
     """
-    if not _SPECIAL.search(markup):
-        return markup
-    parser = lxml_html.HTMLParser(encoding="utf-8", no_network=True, huge_tree=False)
-    try:
-        root = lxml_html.document_fromstring(
-            f"<body>{markup}".encode("utf-8", "replace"), parser=parser
-        )
-    except (etree.ParserError, etree.XMLSyntaxError):
-        return markup
-    body = root.find("body")
-    if body is None:
-        return markup
     for step in (_films, _pictures, _images, _noscripts, _objects, _formulas):
         step(body)
     for frame in [*body.iter("iframe", "embed")]:
         _link(frame, base_url)
-    pieces = [etree.tostring(part, encoding="unicode", method="html") for part in body]
-    return escape(body.text or "", quote=False) + "".join(pieces)
 
 
 def _films(body: Any) -> None:
     for element in body.iter("video", "audio", "source"):
-        if not element.get("src") and (src := _lazy(element, _LAZY)):
+        if not element.get("src") and (src := _lazy(element)):
             element.set("src", src)
 
 
@@ -94,7 +90,6 @@ def _pictures(body: Any) -> None:
             image = etree.SubElement(picture, "img")
         if image is not None and sources and _is_placeholder(_source(image)):
             image.set("srcset", _set(sources[0]))
-        # libxml2 does not know that a source ends at once: the image is inside of the last one.
         for source in [*picture.iter("source")]:
             source.drop_tag()
         picture.drop_tag()
@@ -108,20 +103,24 @@ def _images(body: Any) -> None:
 
 
 def _source(image: Any) -> str:
-    """The address of the picture itself; that of a placeholder if nothing else is known."""
-    src = (image.get("src") or "").strip()
-    sets = [_largest(image.get(name) or "") for name in _LAZY_SETS[:2]]
-    lazy = next(filter(None, sets), "") or _lazy(image, _LAZY)
-    if lazy and not _is_placeholder(lazy):
-        return lazy
-    if not _is_placeholder(src):
-        return src
-    return _largest(image.get("srcset") or "") or _lazy(image, _MORE) or src
+    """The address of the picture itself; one that looks like a placeholder's if all of them do."""
+    addresses = [_largest(image.get(name) or "") for name in _LAZY_SETS[:2]]
+    addresses += _values(image, _LAZY)
+    addresses += [*_values(image, ("src",)), _largest(image.get("srcset") or "")]
+    addresses += _values(image, _MORE)
+    return _first_real(addresses) or next((a for a in addresses if not _is_inline(a)), "")
 
 
-def _lazy(element: Any, names: tuple[str, ...]) -> str:
-    values = ((element.get(name) or "").strip() for name in names)
-    return next((value for value in values if value and not _is_placeholder(value)), "")
+def _lazy(element: Any) -> str:
+    return _first_real(_values(element, _LAZY))
+
+
+def _first_real(addresses: list[str]) -> str:
+    return next((address for address in addresses if not _is_placeholder(address)), "")
+
+
+def _values(element: Any, names: tuple[str, ...]) -> list[str]:
+    return [(element.get(name) or "").strip() for name in names]
 
 
 def _set(element: Any) -> str:
@@ -147,14 +146,23 @@ def _candidates(srcset: str) -> Iterator[tuple[str, float, str]]:
     commas, but not end with one."""
     words = _SIZE_AND_COMMA.sub(r"\1, ", srcset[:MAX_SRCSET_CHARS]).split()
     for word, following in zip_longest(words, words[1:], fillvalue=""):
-        if _SIZE.fullmatch(word) or _is_placeholder(word) or word == ",":
+        if _SIZE.fullmatch(word) or _is_inline(word) or word == ",":
             continue
         size = None if word.endswith(",") else _SIZE.fullmatch(following)
         yield word.strip(","), float(size.group(1)) if size else 1.0, size.group(2) if size else "x"
 
 
 def _is_placeholder(src: str) -> bool:
-    return _PLACEHOLDER.match(src) is not None
+    """Whether this is no picture's own address, by its scheme or by the name of its file."""
+    # In several steps, because a pattern for all of it would take quadratic time.
+    name = _NOT_IN_NAMES.split(src.partition("?")[0])[-1]
+    return _is_inline(src) or (
+        name.lower().endswith(_PICTURE_ENDINGS) and _PLACEHOLDER_WORD.search(name) is not None
+    )
+
+
+def _is_inline(src: str) -> bool:
+    return not src or src[:6].lower().startswith(_INLINE_SCHEMES)
 
 
 def _noscripts(body: Any) -> None:
@@ -213,7 +221,7 @@ def _formulas(body: Any) -> None:
 def _link(frame: Any, base_url: str) -> None:
     """Replace a frame by a link to what it shows; one that shows nothing goes."""
     src = (frame.get("src") or "").strip()
-    src = _lazy(frame, _LAZY) if _is_placeholder(src) else src
+    src = _lazy(frame) if _is_placeholder(src) else src
     is_pixel = {frame.get("width"), frame.get("height")} & {"0", "1", "0px", "1px"}
     shown = None if is_pixel or not src else _shown(src, base_url)
     if shown is None:

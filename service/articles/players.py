@@ -7,9 +7,11 @@ shows can be linked to, with its picture where the address of that follows from 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
+
+from service.http import without_default_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,8 @@ class Shown:
     """URL of a still; empty if it is not known without a request."""
 
 
-_Maker = Callable[[re.Match[str]], Shown]
+_Maker = Callable[[re.Match[str], Mapping[str, str]], Shown]
+"""(what the pattern matched, parameters of the query) → what is shown."""
 
 
 def shown_in(src: str) -> Shown:
@@ -34,28 +37,40 @@ def shown_in(src: str) -> Shown:
         src: an absolute http(s) URL.
     """
     parts = urlsplit(src)
-    host = (parts.hostname or "").removeprefix("www.")
+    host = without_default_port(parts.netloc.rpartition("@")[2]).removeprefix("www.")
     address = f"{host}{parts.path}"
     query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-    for name, make in _BY_QUERY.get(host, {}).items():
-        if name in query and (shown := make(query[name])):
-            return shown
-    for pattern, maker in _BY_PATH:
+    for pattern, make in _BY_PATH:
         if match := pattern.match(address):
-            return maker(match)
-    return Shown(url=src, label=host)
+            return make(match, query)
+    for name, make_of in _BY_QUERY.get(host, {}).items():
+        if name in query and (shown := make_of(query[name])):
+            return shown
+    return Shown(url=src, label=_LABELS.get(host, host))
 
 
 def _page(label: str, url: str, picture: str = "") -> _Maker:
     """Templates with the groups of the pattern."""
-    return lambda match: Shown(
+    return lambda match, _: Shown(
         url=match.expand(url), label=label, picture=match.expand(picture) if picture else ""
     )
 
 
+def _vimeo(match: re.Match[str], query: Mapping[str, str]) -> Shown:
+    """A film that is not listed is shown only to those who know its hash."""
+    hash_ = query.get("h", "")
+    path = f"/{hash_}" if re.fullmatch("[0-9a-f]{6,40}", hash_) else ""
+    return Shown(url=f"https://vimeo.com/{match[1]}{path}", label="Vimeo")
+
+
 def _linked(label: str) -> Callable[[str], Shown | None]:
-    """A parameter that is the page's own URL."""
-    return lambda url: Shown(url=url, label=label) if url.startswith("https://") else None
+    """A parameter that is the page's own URL; what leads to an API is for programs."""
+
+    def make(url: str) -> Shown | None:
+        is_page = url.startswith("https://") and not url.startswith("https://api.")
+        return Shown(url=url, label=label) if is_page else None
+
+    return make
 
 
 def _named(label: str, prefix: str) -> Callable[[str], Shown | None]:
@@ -67,9 +82,14 @@ _ID = re.compile(r"[\w./-]{1,200}", re.ASCII)
 _YOUTUBE = _page(
     "YouTube", r"https://www.youtube.com/watch?v=\1", r"https://i.ytimg.com/vi/\1/hqdefault.jpg"
 )
-# Host → parameter of the query that says what is shown.
+_YOUTUBE_LISTS = {
+    "list": _named("YouTube", "https://www.youtube.com/playlist?list="),
+    "channel": _named("YouTube", "https://www.youtube.com/channel/"),
+}
+# Host → parameter of the query that says what is shown, where the path does not.
 _BY_QUERY: dict[str, dict[str, Callable[[str], Shown | None]]] = {
-    "youtube.com": {"list": _named("YouTube", "https://www.youtube.com/playlist?list=")},
+    "youtube.com": _YOUTUBE_LISTS,
+    "youtube-nocookie.com": _YOUTUBE_LISTS,
     "w.soundcloud.com": {"url": _linked("SoundCloud")},
     "geo.dailymotion.com": {"video": _named("Dailymotion", "https://www.dailymotion.com/video/")},
     "player.twitch.tv": {
@@ -82,13 +102,16 @@ _BY_QUERY: dict[str, dict[str, Callable[[str], Shown | None]]] = {
     "facebook.com": {"href": _linked("Facebook")},
     "platform.twitter.com": {"id": _named("X", "https://x.com/i/status/")},
 }
+_LABELS = {"w.soundcloud.com": "SoundCloud", "facebook.com": "Facebook"}
 # Host and path → the page. The first pattern that matches decides.
 _BY_PATH: list[tuple[re.Pattern[str], _Maker]] = [
     (re.compile(pattern, re.ASCII), maker)
     for pattern, maker in (
-        (r"(?:m\.)?youtube(?:-nocookie)?\.com/(?:embed|v|shorts|live)/([\w-]{11})", _YOUTUBE),
-        (r"youtu\.be/([\w-]{11})", _YOUTUBE),
-        (r"player\.vimeo\.com/video/(\d+)", _page("Vimeo", r"https://vimeo.com/\1")),
+        # A list of films and the present film of a channel have names of eleven letters, too.
+        (r"(?:m\.)?youtube(?:-nocookie)?\.com/(?:embed|v|shorts|live)/(?!videoseries|live_stream)"
+         r"([\w-]{11})(?![\w-])", _YOUTUBE),
+        (r"youtu\.be/([\w-]{11})(?![\w-])", _YOUTUBE),
+        (r"player\.vimeo\.com/video/(\d+)", _vimeo),
         (
             r"dailymotion\.com/embed/video/(\w+)",
             _page(
@@ -97,7 +120,8 @@ _BY_PATH: list[tuple[re.Pattern[str], _Maker]] = [
             ),
         ),
         (
-            r"open\.spotify\.com/embed(?:-podcast)?/(\w+/\w+)",
+            r"open\.spotify\.com/embed(?:-podcast)?"
+            r"/((?:track|album|artist|playlist|show|episode)/\w+)",
             _page("Spotify", r"https://open.spotify.com/\1"),
         ),
         (
@@ -108,7 +132,7 @@ _BY_PATH: list[tuple[re.Pattern[str], _Maker]] = [
             ),
         ),
         # PeerTube, on any host.
-        (r"([\w.:-]+)/videos/embed/([\w-]{20,})", _page(r"PeerTube", r"https://\1/videos/watch/\2")),
+        (r"([\w.:-]+)/videos/embed/([\w-]{20,})", _page("PeerTube", r"https://\1/videos/watch/\2")),
         (r"embed\.ted\.com/(talks/[\w/]+)", _page("TED", r"https://www.ted.com/\1")),
         (r"streamable\.com/[eos]/(\w+)", _page("Streamable", r"https://streamable.com/\1")),
         (r"giphy\.com/embed/(\w+)", _page(

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import re
 import threading
-from html import escape
 from urllib.parse import unquote
 
 import nh3
-from lxml import etree
-from lxml import html as lxml_html
 
-from service.articles import urls
-from service.articles.media import with_plain_media
+from service.articles import media, urls
 from service.articles.text import (
-    normalized,
+    normalized_markup,
     paragraphs,
     plain_text,
     without_forbidden,
     without_scripts,
 )
+from service.articles.tree import body_of, markup_of
 
 # Real articles stay under 40 levels, a few thousand tags and a few attributes a tag.
 MAX_TRUSTED_TAGS = 400
@@ -31,6 +28,8 @@ MAX_TRUSTED_TAGS = 400
 MAX_TAGS = 12_000
 MAX_ATTRIBUTES = 20_000
 """Of one tag; about 0.1 s in nh3, and 0.4 s in lxml."""
+_SHORT_RUN = 500
+"""Characters between two `>`, up to which attributes cost nothing."""
 MAX_AMPERSANDS = 100_000
 """0.1 s in nh3."""
 MAX_CHARS_MADE = 2_000_000
@@ -54,7 +53,7 @@ _TAGS = {
 }  # fmt: skip
 _ATTRIBUTES = {
     "*": {"dir", "id", "lang", "title"},
-    "a": {"href", "hreflang"},
+    "a": {"href", "hreflang", "name"},
     "audio": {"controls", "src"},
     "blockquote": {"cite"},
     "col": {"span"},
@@ -76,18 +75,22 @@ _CONTENT_TOO = {"script", "style", "iframe", "noscript", "object", "template", "
 _PIXEL = re.compile(r'<img\b(?:(?=[^>]*\s(?:width|height)="[01](?:px)?")|(?![^>]*\ssrc="))[^>]*>')
 # In HTML, `<iframe/>` does not end: it and these would swallow the rest of an article, of which the
 # writer thought in XML. The first two are left open, too.
-_SUSPECT = re.compile("<(?:if|ob|sc|sty|no|te|form|ti|vi|au|IF|OB|SC|STY|NO|TE|FORM|TI|VI|AU)")
+_SUSPECT = re.compile("<(?:if|ob|sc|sty|no|te|form|ti|vi|au)", re.IGNORECASE)
 _OPENED = re.compile(r"<(/?)(iframe|object)\b[^<>]*>", re.IGNORECASE)
 _SWALLOWING = re.compile(
     r"<((iframe|object|script|style|noscript|template|form|textarea|title|video|audio)\b[^<>]*)/>",
     re.IGNORECASE,
 )
+# Around markup that was escaped twice; in HTML it is a comment up to the first `>`.
+_CDATA = re.compile(r"<!\[CDATA\[(.*?)(?:\]\]>|\Z)", re.DOTALL)
+# HTML drops a line break there, so that it must be written twice.
+_FIRST_LINE = re.compile("(<pre(?: [^<>]*)?>)\n")
 _PARTS = re.compile(
     "(</?)(?:address|article|aside|center|dialog|fieldset|footer|header|hgroup|main|menu|nav|search"
     "|section)(?=[ >])"
 )
-_OPENING = re.compile("<[a-z][^<>]*>")
-_ID = re.compile(' id="([^"]*)"')
+_OPENING = re.compile("(<[a-z][a-z0-9]*+)( [^<>]*>)")
+_ID = re.compile(' (?:id|name)="([^"]*)"')
 _FRAGMENT = re.compile(' href="[^"#]*#([^"]+)"')
 _LATE = 'loading="lazy" decoding="async" referrerpolicy="no-referrer"'
 # No words, and nothing to see or hear.
@@ -103,31 +106,37 @@ def html(text: str, *, base_url: str = "", id_prefix: str = "") -> str:
         id_prefix: put before each id that a link names, because pages show many articles; other
             ids are removed.
     """
-    text = _closed(without_forbidden(text))
+    text = _closed(_CDATA.sub(r"\1", without_forbidden(text)))
     if not text.strip():
         return ""
-    tamed = _tamed(text)
-    clean = _clean(with_plain_media(tamed, base_url=base_url), base_url) if tamed else ""
+    tamed = _tamed(text, base_url)
+    clean = _clean(tamed, base_url) if tamed else ""
     if tamed is None or (len(clean) > MAX_CHARS_MADE and len(clean) > 8 * len(text)):
         return paragraphs(plain_text(without_scripts(text)))
     # Character references are resolved now; characters that a dropped tag separated may compose.
-    clean = _PARTS.sub(r"\1div", normalized(clean))
-    if ' id="' in clean:
+    clean = _PARTS.sub(r"\1div", normalized_markup(clean))
+    if ' id="' in clean or ' name="' in clean:
         clean = _with_ids(clean, id_prefix)
+    if "<pre" in clean:
+        clean = _FIRST_LINE.sub("\\1\n\n", clean)
     if "<img" in clean:
         clean = _with_late_images(_PIXEL.sub("", clean))
     return "" if _EMPTY.fullmatch(clean) else clean.strip()
 
 
 def _with_ids(markup: str, prefix: str) -> str:
-    """The markup with those ids that its links name, prefixed."""
-    named = {unquote(name) for name in _FRAGMENT.findall(markup)}
+    """The markup with those ids and names that its links name, as prefixed ids."""
+    targets = {unquote(name) for name in _FRAGMENT.findall(markup)}
 
-    def attribute(match: re.Match[str]) -> str:
-        own = match.group(1).removeprefix(prefix)
-        return f' id="{prefix}{own}"' if {own, match.group(1)} & named else ""
+    def id_of(name: str) -> str:
+        own = name.removeprefix(prefix)
+        return f' id="{prefix}{own}"' if {own, name} & targets else ""
 
-    return _OPENING.sub(lambda tag: _ID.sub(attribute, tag.group()), markup)
+    def with_id(tag: re.Match[str]) -> str:
+        ids = [id_of(name) for name in _ID.findall(tag.group(2))]
+        return f"{tag.group(1)}{next(filter(None, ids), '')}{_ID.sub('', tag.group(2))}"
+
+    return _OPENING.sub(with_id, markup)
 
 
 def _with_late_images(markup: str) -> str:
@@ -142,7 +151,11 @@ def _closed(text: str) -> str:
         return text
     text = _SWALLOWING.sub(r"<\1></\2>", text)
     marks = [match.group(1) for match in _OPENED.finditer(text)]
-    return _OPENED.sub("", text) if 2 * marks.count("/") < len(marks) else text
+    return _OPENED.sub(_ended, text) if 2 * marks.count("/") < len(marks) else text
+
+
+def _ended(tag: re.Match[str]) -> str:
+    return "" if tag.group(1) else f"{tag.group()}</{tag.group(2)}>"
 
 
 def _clean(markup: str, base_url: str) -> str:
@@ -168,41 +181,35 @@ _CLEANER = nh3.Cleaner(
 )
 
 
-def _tamed(text: str) -> str | None:
-    """Markup that nh3 is quick with: as it is, or balanced; None if it is too much for that.
+def _tamed(text: str, base_url: str) -> str | None:
+    """Markup that nh3 is quick with, and whose media are plain; None if it is too much for that.
 
     Counting tags cannot tell how deep a tree is: `</div>` in a comment or an attribute closes
-    nothing, `<div/>` opens one. So markup with many tags goes through lxml once, which takes linear
-    time, gives up at 256 levels (libxml2's htmlMaxDepth) and writes each tag with its end.
+    nothing, `<div/>` opens one. So markup with many tags is written anew from its tree, which takes
+    linear time and gives up at 256 levels.
     """
     tags = text.count("<")
     if tags > MAX_TAGS or text.count("&") > MAX_AMPERSANDS or has_huge_tag(text):
         return None
-    if tags <= MAX_TRUSTED_TAGS:
+    has_media, is_trusted = media.has_media(text), tags <= MAX_TRUSTED_TAGS
+    if is_trusted and not has_media:
         return text
-    parser = lxml_html.HTMLParser(encoding="utf-8", no_network=True, huge_tree=False)
-    try:
-        root = lxml_html.document_fromstring(f"<body>{text}".encode(), parser=parser)
-    except (etree.ParserError, etree.XMLSyntaxError):
-        return None
-    errors = parser.error_log
-    if errors and errors[-1].type == etree.ErrorTypes.ERR_RESOURCE_LIMIT:
-        return None
-    body = root.find("body")
-    if body is None:  # A frameset.
-        return None
-    pieces = [etree.tostring(part, encoding="unicode", method="html") for part in body]
-    return escape(body.text or "", quote=False) + "".join(pieces)
+    body = body_of(text)
+    if body is None:
+        return text if is_trusted else None
+    if has_media:
+        media.make_plain(body, base_url=base_url)
+    return markup_of(body)
 
 
 def has_huge_tag(text: str) -> bool:
-    """Whether one tag may have more than MAX_ATTRIBUTES: parsers compare each with each.
+    """Whether tags may have so many attributes that to compare each of a tag with each, as parsers
+    do, takes longer than for MAX_ATTRIBUTES of one tag.
 
     Spaces, `/` and quotes separate attributes; inside a tag, `>` stands only in quotes.
     """
     if len(text) <= 2 * MAX_ATTRIBUTES or "<" not in text:
         return False
-    return any(
-        len(run) > 2 * MAX_ATTRIBUTES and sum(map(run.count, " \t\n\r\f\"'")) > MAX_ATTRIBUTES
-        for run in text.replace("/", " ").split(">")
-    )
+    runs = (run for run in text.replace("/", " ").split(">") if len(run) > _SHORT_RUN)
+    comparisons = sum(sum(map(run.count, " \t\n\r\f\"'")) ** 2 for run in runs)
+    return comparisons > MAX_ATTRIBUTES**2

@@ -1,6 +1,7 @@
 """Text: cleans every string of an article, and converts markup to plain text. Pure, and total.
 
-    normalized  any string in NFC, without the characters that XML and JSON forbid
+    normalized  any string in NFC, without the characters that XML and JSON forbid; markup by
+                normalized_markup
     plain_text  sanitised markup → text, paragraph by paragraph
     Plain       marks a text of which its parser knows that it is plain
     line        text, with markup and entities unless it is Plain → one line of plain text
@@ -34,6 +35,7 @@ _MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(
 # Bytes that begin neither a forbidden character nor CR LF. Deleting them from the UTF-8 form is
 # five times faster than searching with the pattern.
 _HARMLESS = bytes({*range(256)} - {*range(32), 0x7F, 0xC2, 0xEF, *range(0xF0, 0xF5)} | {9, 10})
+_SOLIDUS, _SOLIDUS_REFERENCE = "\u0338", "&#824;"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
 # Well-formed by RFC 5646 2.1, except languages of four to eight letters: none is registered, and in
@@ -42,9 +44,10 @@ _LANGUAGE = re.compile(
     r"(?:[a-z]{2,3}(?:-[a-z0-9]{1,8})*|[xi](?:-[a-z0-9]{1,8})+)", re.IGNORECASE | re.ASCII
 )
 
-# A title's markup is a name in brackets, not `5 < 6`. Here and below no bracket is inside another:
-# a pattern that looks for an end from every start takes quadratic time on text without ends.
-_MARKUP = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
+# A title's markup is a name in brackets, not `5 < 6`. Here and below no bracket is inside another,
+# and a name is never shortened (`*+`): a pattern that looks for an end from every start, or from
+# every end of a name, takes quadratic time on text without ends.
+_MARKUP = re.compile(r"</?([a-zA-Z][a-zA-Z0-9]*+)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _INLINE = {
     "a", "abbr", "b", "bdi", "cite", "code", "del", "dfn", "em", "font", "i", "ins", "kbd", "mark",
     "q", "s", "samp", "small", "span", "strong", "sub", "sup", "time", "u", "var", "wbr",
@@ -53,7 +56,7 @@ _INLINE_PAIR = re.compile(
     rf"<({'|'.join(sorted(_INLINE - {'wbr'}))})(?:\s[^<>]*)?>([^<>]*)</\1\s*>", re.IGNORECASE
 )
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
-_BRACKETED = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)([^<>]*)>")
+_BRACKETED = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)([^<>]*)>")
 _TAG_START = re.compile(r"<[A-Za-z/!]")
 _VOID = {"br", "hr", "wbr", "p"}
 # Of HTML, besides those inline; nothing else in brackets is markup.
@@ -72,8 +75,7 @@ _ELEMENTS = {
 _SILENT = re.compile(
     r"<(script|style)\b(?:(?!<(?:script|style)\b).)*?</\1\s*>", re.DOTALL | re.IGNORECASE
 )
-_UNCLOSED_COMMENT = re.compile(r"<!--(?!.*-->).*", re.DOTALL)
-_TAG = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9]*)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
+_TAG = re.compile(r"<(/?[a-zA-Z][a-zA-Z0-9]*+)[^<>]*>|<!--(?:(?!<!--).)*?-->", re.DOTALL)
 _BLOCKS = {
     "blockquote", "caption", "dd", "details", "div", "dl", "dt", "figcaption", "figure", "h1", "h2",
     "h3", "h4", "h5", "h6", "hr", "li", "ol", "p", "pre", "summary", "table", "tr", "ul",
@@ -95,6 +97,17 @@ def normalized(text: str) -> str:
     """The text in NFC, without forbidden characters; C1 is decoded as Windows-1252."""
     text = without_forbidden(text)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def normalized_markup(markup: str) -> str:
+    """Markup in NFC, as `normalized`; once it is so, `normalized` does not change it.
+
+    A solidus that is combined with `>` would be another character, and the tag would not end there.
+    """
+    if _SOLIDUS not in markup:
+        return normalized(markup)
+    pieces = ">".join(normalized(piece) for piece in markup.split(">"))
+    return pieces.replace(_SOLIDUS, _SOLIDUS_REFERENCE)
 
 
 def without_forbidden(text: str) -> str:
@@ -217,7 +230,9 @@ def is_markup(texts: Iterable[str]) -> bool:
 def _without_markup(text: str) -> str:
     if "<" not in text:
         return text
-    return _MARKUP.sub(_gap, _UNCLOSED_COMMENT.sub("", without_scripts(text)))
+    text = without_scripts(text)
+    unclosed = text.find("<!--", text.rfind("-->") + 1)
+    return _MARKUP.sub(_gap, text if unclosed < 0 else text[:unclosed])
 
 
 def _gap(match: re.Match[str]) -> str:
@@ -233,11 +248,12 @@ def paragraphs(text: str) -> str:
     """Plain text as markup: a `<p>` for each paragraph, and its lines as they are."""
     blocks = re.split(r"\n[^\S\n]*\n\s*", normalized(text).replace("\r", "\n"))
     lines = ([spaces(line) for line in block.split("\n")] for block in blocks)
-    return "\n".join(
+    markup = "\n".join(
         f"<p>{'<br>'.join(escape(line, quote=False) for line in block if line)}</p>"
         for block in lines
         if any(block)
     )
+    return markup.replace(_SOLIDUS, _SOLIDUS_REFERENCE)
 
 
 def with_lines(text: str) -> str:

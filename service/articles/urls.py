@@ -6,6 +6,8 @@ import re
 from mimetypes import MimeTypes
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
+import idna
+
 from service.articles.text import normalized
 
 MAX_URL_CHARS = 4_000
@@ -46,7 +48,7 @@ def url(text: str, *, base_url: str = "") -> str:
         parts = urlsplit(urljoin(base_url, normalized(text)))
         host = parts.hostname or ""
         if len(host) > 63 or not host.isascii():
-            host = host.encode("idna").decode()
+            host = _ascii_host(host)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:  # UnicodeError is a subclass: an invalid host
         return ""
@@ -62,6 +64,15 @@ def url(text: str, *, base_url: str = "") -> str:
             _encoded(parts.fragment, "/?%:@!$&'()*+,;=~-._"),
         )
     )
+
+
+def _ascii_host(host: str) -> str:
+    """The host as browsers look it up (UTS 46): `straße` is not `strasse`. Emoji, which no registry
+    but some sites allow, by the rules of 2003. Raises UnicodeError."""
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except idna.IDNAError:
+        return host.encode("idna").decode()
 
 
 def media_type(url: str, named: str) -> str:

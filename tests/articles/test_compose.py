@@ -18,6 +18,7 @@ from service.articles.compose import (
 )
 from service.articles.input import entry_from_json
 from service.errors import InvalidInput
+from tests.effort import assert_linear
 from workers.ingest.identify import FILE_SOURCE, identify
 from workers.ingest.parse import Document
 
@@ -226,3 +227,10 @@ def test_pages_without_links_are_known_by_file_category_and_day() -> None:
     assert known == identify(after, first, name="page.txt")
     assert known != identify(after, second, name="page.txt")
     assert known != identify(before, first, name="other.txt")
+
+
+@pytest.mark.parametrize("text", ["." * 400_000 + "x", '?"' * 200_000 + "x", "(source: a" * 40_000])
+def test_hostile_texts_take_linear_time(text: str) -> None:
+    """Their ends are looked for in a part of them, or once."""
+    for work in (first_sentence, attribution):
+        assert_linear(work, text)

@@ -37,6 +37,12 @@ def html(markup: str) -> str:
         ("<picture><source srcset='/b.jpg'></picture>", "b.jpg"),
         ("<picture><source srcset='/b.jpg'><img src='/own.jpg'></picture>", "own.jpg"),
         ("<IMG DATA-SRC='/ferry.jpg'>", "ferry.jpg"),
+        ("<img alt='a > b' data-echo='/ferry.jpg'>", "ferry.jpg"),
+        ("<img src='data:x' data-src='/grey-seal.jpg'>", "grey-seal.jpg"),
+        ("<img src='/blank.gif' data-src='/grey-seal.jpg'>", "grey-seal.jpg"),
+        ("<img src='/blank.gif' data-src='/seal.jpg?next=blank.gif'>", "seal.jpg?next=blank.gif"),
+        ("<img srcset='/grey-seal-3.jpg 300w, /grey-seal-6.jpg 600w'>", "grey-seal-6.jpg"),
+        ("<img src='/loading.jpg'>", "loading.jpg"),
     ],
 )  # fmt: skip
 def test_pictures(markup: str, expected: str) -> None:
@@ -73,14 +79,31 @@ def test_later_pictures_load_late() -> None:
          "https://i.ytimg.com/vi/aBcDeFgHiJk/hqdefault.jpg"),
         ("https://www.youtube.com/embed/videoseries?list=PL1",
          "https://www.youtube.com/playlist?list=PL1", ""),
+        ("https://www.youtube-nocookie.com/embed/videoseries?list=PL1",
+         "https://www.youtube.com/playlist?list=PL1", ""),
+        ("https://WWW.youtube.com:443/embed/aBcDeFgHiJk?list=RD1",
+         "https://www.youtube.com/watch?v=aBcDeFgHiJk",
+         "https://i.ytimg.com/vi/aBcDeFgHiJk/hqdefault.jpg"),
+        ("https://www.youtube.com/embed/live_stream?channel=UC1",
+         "https://www.youtube.com/channel/UC1", ""),
+        ("https://www.youtube.com/embed/aBcDeFgHiJkL", "https://www.youtube.com/embed/aBcDeFgHiJkL",
+         ""),
         ("https://player.vimeo.com/video/123456789?h=1", "https://vimeo.com/123456789", ""),
+        ("https://player.vimeo.com/video/123456789?h=ab12cd34ef",
+         "https://vimeo.com/123456789/ab12cd34ef", ""),
         ("https://www.dailymotion.com/embed/video/x1", "https://www.dailymotion.com/video/x1",
          "https://www.dailymotion.com/thumbnail/video/x1"),
         ("https://w.soundcloud.com/player/?url=https%3A//soundcloud.com/a/b&color=1",
          "https://soundcloud.com/a/b", ""),
         ("https://w.soundcloud.com/player/?url=javascript:x",
          "https://w.soundcloud.com/player/?url=javascript:x", ""),
+        ("https://w.soundcloud.com/player/?url=https%3A//api.soundcloud.com/tracks/1",
+         "https://w.soundcloud.com/player/?url=https%3A//api.soundcloud.com/tracks/1", ""),
         ("https://open.spotify.com/embed/episode/1a", "https://open.spotify.com/episode/1a", ""),
+        ("https://open.spotify.com/embed/user/a/playlist/b",
+         "https://open.spotify.com/embed/user/a/playlist/b", ""),
+        ("https://tube.example:9000/videos/embed/9c9de5e8-0a1e-484a-b099-e80766180a6d",
+         "https://tube.example:9000/videos/watch/9c9de5e8-0a1e-484a-b099-e80766180a6d", ""),
         ("https://tube.example/videos/embed/9c9de5e8-0a1e-484a-b099-e80766180a6d",
          "https://tube.example/videos/watch/9c9de5e8-0a1e-484a-b099-e80766180a6d", ""),
         ("https://archive.org/embed/some.film", "https://archive.org/details/some.film",
@@ -104,6 +127,7 @@ def test_players(src: str, url: str, picture: str) -> None:
         "<object><param name='movie' value='https://player.vimeo.com/video/123'></object>",
         "<object><embed src='https://player.vimeo.com/video/123'></object>",
         "<embed src='https://player.vimeo.com/video/123'>",
+        "<iframe src='https://player.vimeo.com/video/123'>",
     ],
 )
 def test_frames_become_links(markup: str) -> None:
@@ -120,6 +144,21 @@ def test_what_objects_show_to_others_is_kept() -> None:
 def test_frames_that_count_readers_go() -> None:
     """They show nothing."""
     assert "<p>a</p>" == html("<p>a</p><iframe width='1' src='https://t.example/'></iframe>")
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<embed src='https://player.vimeo.com/video/123'>b <i>c</i>",
+        "<embed src='javascript:x'>b <i>c</i>",
+        "<iframe src='https://player.vimeo.com/video/123'>b <i>c</i>",
+        "<object data='https://player.vimeo.com/video/123'><embed src='x'></object>b <i>c</i>",
+        "<picture><source srcset='/a.jpg'></picture>b <i>c</i>",
+    ],
+)
+def test_what_follows_media_is_kept(markup: str) -> None:
+    """Although parsers think that it is inside of them."""
+    assert html(f"a {markup}").endswith("b <i>c</i>")
 
 
 FORMULA = "<math><semantics><mrow><mi>a</mi></mrow></semantics></math>"
@@ -140,6 +179,17 @@ FORMULA = "<math><semantics><mrow><mi>a</mi></mrow></semantics></math>"
 def test_formulas(markup: str, expected: str) -> None:
     """Once, as MathML or else as TeX."""
     assert expected == html(markup)
+
+
+def test_footnotes_with_names() -> None:
+    """Older programs name the target instead of giving it an id, or do both."""
+    made = html(
+        "<a id='a1' name='_ftn1' href='#_ftnref1'>[1]</a><p title=' id=\"x\"'>b</p>"
+        "<a name='_ftnref1' href='#_ftn1'>1</a><a name='other'>x</a>"
+    )
+    assert ['_ftn1"', '_ftnref1"'] == [part.split()[0] for part in made.split('id="p-')[1:]]
+    assert "name=" not in made
+    assert made == html(made)
 
 
 def test_footnotes() -> None:

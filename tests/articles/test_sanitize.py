@@ -33,7 +33,12 @@ VIDEO = '<video src="http://s.example/a/v.mp4" controls=""></video>'
         ("<iframe src='javascript:x'></iframe><p>a</p>", "<p>a</p>"),
         ("<iframe src='javascript:x' /> <p>a</p>", "<p>a</p>"),
         ("<p>a</p><script src='x.js'/><p>b</p>", "<p>a</p><p>b</p>"),
-        ("<p>a</p><OBJECT data='x'><p>b</p>", "<p>a</p><p>b</p>"),
+        ("<p>a</p><OBJECT data='javascript:x'><p>b</p>", "<p>a</p><p>b</p>"),
+        ("<p>a</p><Script src='x.js'/><p>b</p>", "<p>a</p><p>b</p>"),
+        ("<![CDATA[<p>a</p>]]><p>b</p>", "<p>a</p><p>b</p>"),
+        ("<p>a[b[0]]>c</p>", "<p>a[b[0]]&gt;c</p>"),
+        ("<pre>\n\n a</pre>", "<pre>\n\n a</pre>"),
+        ("<pre>\n a</pre>", "<pre> a</pre>"),
         ("<p>a</p><object><p>b</p></object>", "<p>a</p><p>b</p>"),
         ("<video src='v.mp4'/>a", f"{VIDEO}a"),
         ("<form action='javascript:x'><p>a</p></form>", ""),
@@ -97,9 +102,10 @@ def test_a_base_that_is_no_url_is_none(base: str) -> None:
         "<script>1</script>" + "<p>" * 13_000 + "words",
         "words" + "<!--" * 13_000,
         "words" + "<frameset>" * 500,
+        ("<p " + " ".join(f"a{i}" for i in range(9_000)) + ">words</p>") * 9,
     ],
     ids=["deep", "stray ends", "ends in comments", "ends in attributes", "attributes", "bare",
-         "without spaces", "tags", "comments", "frames"],
+         "without spaces", "tags", "comments", "frames", "attributes of many"],
 )  # fmt: skip
 def test_excessive_markup_keeps_its_words_only(markup: str) -> None:
     """Without asking nh3, which is quadratic here."""
@@ -127,6 +133,12 @@ def test_excessive_markup_keeps_its_words_only(markup: str) -> None:
         "<object>" * 5_000 + "<embed>" * 5_000,
         "<picture><source srcset=a>" * 5_000,
         "<noscript><img>" * 5_000,
+        "<" + "a" * 200_000,
+        "&" * 100_001 + "<" + "a" * 100_000,
+        "<img" + " " * 200_000,
+        "<math></math>" + "data-" * 40_000,
+        "<img srcset src='" + "blank-" * 30_000 + "'>",
+        "<!--" * 25_000 + "-->" + "x" * 100_000,
     ],
 )
 def test_hostile_markup_takes_linear_time(markup: str) -> None:
@@ -194,6 +206,7 @@ def test_plain_text(markup: str, expected: str) -> None:
         ("AT&T", "AT&T"),
         ("5 < 6 and 7 > 3", "5 < 6 and 7 > 3"),
         ("a<!-- no -->b", "ab"),
+        ("a<!-- no -->b<!-- no", "ab"),
         ("a\x00\u0007b", "ab"),
         ("a\ud800&#7;b\ufffe", "ab"),
         ("<p>One.</p><p>Two.</p>", "One. Two."),
@@ -221,6 +234,9 @@ def test_line(text: str, expected: str) -> None:
         ("//x.example/y", "http://x.example/y"),
         ("http://x.example/é ü", "http://x.example/%C3%A9%20%C3%BC"),
         ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+        ("http://straße.example/", "http://xn--strae-oqa.example/"),
+        ("http://ＱＵＡＹ。example/", "http://quay.example/"),
+        ("http://\U0001f6a2.example/", "http://xn--068h.example/"),
         ("http://x.example:8080/", "http://x.example:8080/"),
         ("http://[::1]/", "http://[::1]/"),
         ("HTTP://X.Example/A", "http://x.example/A"),
@@ -272,6 +288,18 @@ def test_is_markup(titles: list[str], expected: bool) -> None:
     assert expected is is_markup(titles)
 
 
+@pytest.mark.parametrize("mark", ["\u0338", "&#x338;", "\u0327\u0338"])
+def test_no_tag_is_combined_with_the_text_after_it(mark: str) -> None:
+    """Or what follows `>` would become attributes: as Unicode is composed anew wherever a text is
+    taken in, the result is composed already."""
+    made = sanitize.html(f"<p>{mark} onclick=alert(1) <b>a</b></p>")
+    assert unicodedata.normalize("NFC", made).startswith("<p>")
+    assert made.count(">") == unicodedata.normalize("NFC", made).count(">")
+    assert "onclick=alert(1) a" in plain_text(made)
+    assert paragraphs("\u0338a") == unicodedata.normalize("NFC", paragraphs("\u0338a"))
+    assert "<p>a \u2260 b &gt;&#824;</p>" == sanitize.html("<p>a =\u0338 b &gt;\u0338</p>")
+
+
 def test_paragraphs() -> None:
     """Plain text as markup, escaped, line by line."""
     assert "<p>a<br>b</p>\n<p>&lt;c&gt; &amp; d</p>" == paragraphs("a\nb\n\n\n<c> & d\n")
@@ -294,11 +322,12 @@ def test_a_url_twice_is_the_same(text: str) -> None:
     assert once == urls.url(f"{text}#").rstrip("#")
 
 
-@given(st.text(alphabet="<>/&;#=\"' abpbr!-1x\n\x01"))
+@given(st.text(alphabet="<>/&;#=\"' abpbr!-1x\n\x01\u0338\u0327"))
 def test_tag_soup(text: str) -> None:
     """Whatever brackets do, the result is stable and fit for XML."""
     once = sanitize.html(text, base_url=BASE)
     assert once == sanitize.html(once, base_url=BASE)
+    assert unicodedata.is_normalized("NFC", once)
     etree.Element("x").text = once + plain_text(once) + line(text)
 
 
