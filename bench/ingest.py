@@ -39,7 +39,7 @@ from service.articles.encoded import EncodedArticle, encode
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from workers.ingest.documents import ParseJob, read_document
+from workers.ingest.documents import ParseJob, ParseReport, read_document
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parser_pool import open_parser_pool
 
@@ -119,7 +119,7 @@ async def as_shipped(store: Store, _: str, bodies: list[tuple[str, bytes]]) -> i
     """Parse in parser processes, append in this one."""
     count = 0
 
-    async def append(batch: list[EncodedArticle]) -> None:
+    async def append(_: ParseReport, batch: list[EncodedArticle]) -> None:
         nonlocal count
         count += len(await store.articles.append(batch, now=datetime.now(UTC)))
 

@@ -170,7 +170,7 @@ def _parsed(page: Fetched) -> Document | None:
 def _counts(summary: Summary) -> dict[str, int]:
     return {
         name: summary.counts[name]
-        for name in ("new", "updated", "unchanged", "rejected", "sources")
+        for name in ("new", "updated", "corrected", "unchanged", "rejected", "sources")
     }
 
 

@@ -1,12 +1,19 @@
 """Aliases: other names by which an article of a source is known when its guid changes. Pure.
 
 Publishers change guids (a new CMS, a corrected slug, http to https), and an edited headline must
-not become a second article. What remains is the link, or the number in a K2 link. A link
-alone is not enough, because some pages are rewritten in place every day: the date must be the same,
-too, or the title where there is no date. Only the second entry shows that a guid that is not a URI
-("N/A", "1") is used for several entries; then link, title and date together are the alias.
+not become a second article. What remains is one of these:
 
-An alias joins only articles of one `source`: no feed can take over another's articles with it.
+    the link, or the number in a K2 link. A link alone is not enough, because some pages are
+    rewritten in place every day: the date must be the same, too, or the title where there is none
+    title and date to the second: the slug of the link was corrected
+    everything but the parameters of the link: a session id, a token of each request
+    the guid, of an article that came under another guid before (storage/aliases.py)
+
+Only the second entry shows that a guid that is not a URI ("N/A", "1") is used for several entries;
+then link, title and date together are the alias.
+
+An alias joins only articles of one `source`: no feed can take over another's articles with it. And
+none joins an entry to the article of another entry of its document.
 """
 
 from __future__ import annotations
@@ -23,11 +30,20 @@ from service.http import without_default_port
 # K2: /x/item/1412-slug, where the slug changes with the title and the number does not.
 _K2_ITEM = re.compile(r"/item/(\d{1,12})-")
 _TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid|xtor|at_.*")
+# Sessions in the parameters of a path segment (RFC 3986 3.3), `;jsessionid=…`, and in those of a
+# query. `SAME` finds others by their effect.
+_PATH_SESSION = re.compile(r";(?:jsessionid|phpsessid|session_?id)=[^;/]*", re.I)
+_SESSION = re.compile(r"jsessionid|phpsessid|aspsessionid.*|session_?id")
+_PARAMETERS = re.compile(r";[^/]*")
+_PICTURE = re.compile(r'\bsrc="([^"?#;]*)')
 # A piece of text that the browser highlights (https://wicg.github.io/scroll-to-text-fragment/).
 _TEXT_FRAGMENT = ":~:"
 EXACT = b"="
 """Fingerprint of an alias of link, title and date; an article with a poor guid is looked up by it
-first."""
+also if its id is known."""
+SAME = b"~"
+"""Fingerprint of an alias of everything but the parameters of the link: what is found by it has not
+changed."""
 ALIAS_BYTES = 10
 """Two of the source, so that its aliases are stored together, and eight of the alias."""
 
@@ -43,7 +59,7 @@ def canonical(url: str) -> str:
     except ValueError:
         return url
     host = without_default_port(parts.netloc).removeprefix("www.")
-    path = parts.path.rstrip("/")
+    path = _PATH_SESSION.sub("", parts.path).rstrip("/")
     query = _untracked(parts.query) if parts.query else ""
     fragment = parts.fragment.partition(_TEXT_FRAGMENT)[0]
     if "=" in fragment:
@@ -52,29 +68,34 @@ def canonical(url: str) -> str:
 
 
 def _untracked(query: str) -> str:
-    """The parameters in sorted order, without those that track where a visitor came from."""
+    """The parameters in sorted order, without those that track a visitor."""
     return urlencode(
         sorted(
             (name, value)
             for name, value in parse_qsl(query, keep_blank_values=True)
-            if not _TRACKING.fullmatch(name.lower())
+            if not _TRACKING.fullmatch(name.lower()) and not _SESSION.fullmatch(name.lower())
         )
     )
 
 
 def aliases_of(
-    draft: Draft, *, is_own_link: bool, exact: str = ""
+    draft: Draft, *, is_own_link: bool, is_own_title: bool = False, exact: str = ""
 ) -> tuple[tuple[bytes, bytes], ...]:
     """(alias, fingerprint) of a draft, the most certain first.
 
-    With an empty fingerprint, or EXACT, the alias is enough.
+    With an empty fingerprint, EXACT or SAME, the alias is enough.
 
     Args:
         is_own_link: whether no other entry of its document has the same link.
+        is_own_title: whether no other one has the same title and date, or the same path.
         exact: guid, link, title and date, if they may have to identify it together once other
             entries have its guid, and no other entry of its document has the same.
     """
     aliases = []
+    # Without a guid of its publisher, whose business it is what is one article.
+    has_no_guid = is_own_title and draft.url == draft.guid
+    if has_no_guid and ("?" in draft.url or ";" in draft.url):
+        aliases.append((_digest(draft.source, "same", _without_parameters(draft)), SAME))
     if exact:
         aliases.append((_digest(draft.source, "exact", exact), EXACT))
     number = _K2_ITEM.search(draft.url) if "#" not in draft.url else None
@@ -83,7 +104,24 @@ def aliases_of(
         aliases.append((_digest(draft.source, "k2", number.group(1)), b""))
     if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
         aliases.append((_digest(draft.source, "link", canonical(draft.url)), _fingerprint(draft)))
+    if has_no_guid and draft.published and ":" in draft.raw_published:
+        words = f"{draft.title.casefold()}\0{int(draft.published.timestamp())}"
+        aliases.append((_digest(draft.source, "title", words), b""))
     return tuple(aliases)
+
+
+def stem(url: str) -> str:
+    """The URL without all its parameters and its fragment."""
+    parts = urlsplit(url.partition("?")[0].partition("#")[0])
+    return without_default_port(parts.netloc) + _PARAMETERS.sub("", parts.path)
+
+
+def _without_parameters(draft: Draft) -> str:
+    """What is shown of an article, without the parameters of all addresses in it."""
+    pictures = _PICTURE.findall(draft.content_html)
+    files = [stem(url) for url in (draft.url, draft.image, *(e.url for e in draft.enclosures))]
+    date = draft.published.isoformat() if draft.published else draft.raw_published
+    return "\0".join([draft.content_hash, date, *files, *pictures])
 
 
 def is_poor(guid: str) -> bool:

@@ -8,14 +8,14 @@ Three shapes, in the order in which an article passes through them:
 
 Rules. A Draft normalises each of its strings when it is created (`service.articles.text`), so no
 Draft can contain a forbidden character. `id` is UUIDv5 of (source, guid) and never changes. A
-changed title, text, date or category makes a new revision; anything else does not.
+changed title, text or category makes a new revision; a change of anything else is a correction: it
+is stored and shown, and makes no revision. append.lua decides which of the two it is.
 """
 
 from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
@@ -155,6 +155,8 @@ class Draft:
     updated: datetime | None
     """The date of the source; None if there is no readable one."""
     content_hash: str
+    dated_hash: str = ""
+    """What versions until November 2026 had as its content hash; see `dated_hash`."""
     detail: Detail
 
     def __post_init__(self) -> None:
@@ -193,6 +195,11 @@ class Draft:
         )
 
 
+def draft_id(source: str, guid: str) -> str:
+    """The id that a draft of this source and guid has, as `compose` cleans them."""
+    return article_id(_identifier(source), _identifier(without_forbidden(guid).strip()))
+
+
 def _identifier(text: str) -> str:
     """Hash an identifier that is too long: two cut ones could be equal."""
     text = without_forbidden(text)
@@ -212,7 +219,7 @@ def _sanitized(enclosure: Enclosure) -> Enclosure:
 # What storage decides: the last fields of an article's JSON, written by event.lua in this order.
 STORED_FIELDS = (
     "published", "updated", "first_seen", "revision", "content_hash", "status",
-    "duplicate_of", "hidden_in", "duplicate_revision", "erased",
+    "duplicate_of", "hidden_in", "duplicate_revision", "corrections", "erased",
 )  # fmt: skip
 
 
@@ -252,6 +259,8 @@ class Article:
     """Category paths (and `all`) that show the original instead."""
     duplicate_revision: int = 0
     """How often these two fields changed; such a change makes no revision."""
+    corrections: int = 0
+    """How often anything else changed without a new revision."""
     erased: bool = False
     """Whether the article was withdrawn and its text erased: only the id, the categories and the
     STORED_FIELDS have values then."""
@@ -307,16 +316,31 @@ class Article:
             hidden_in=tuple(fields.get("hidden_in", ())),
             # Named `marks` in storage, and on the stream until November 2026.
             duplicate_revision=fields.get("duplicate_revision", fields.get("marks", 0)),
+            corrections=fields.get("corrections", 0),
             erased=fields.get("erased", False),
         )
 
     def to_json(self) -> bytes:
         """The wire form: `from_json(a.to_json()) == a`."""
         data = orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        # As in events: only erased articles, and those that are or were duplicates, have these.
-        if not self.erased:
-            data = data.removesuffix(_NOT_ERASED) + b"}"
-        return data if self.duplicate_revision else data.removesuffix(_UNMARKED) + b"}"
+        return data[: data.rindex(b',"duplicate_of":')] + self._later_fields() + b"}"
+
+    def _later_fields(self) -> bytes:
+        """As in events: an article has these fields only where they say something."""
+        fields: dict[str, Any] = {}
+        if self.duplicate_revision:
+            names = ("duplicate_of", "hidden_in", "duplicate_revision")
+            fields.update((name, getattr(self, name)) for name in names)
+        if self.corrections:
+            fields["corrections"] = self.corrections
+        if self.erased:
+            fields["erased"] = True
+        return b"," + orjson.dumps(fields)[1:-1] if fields else b""
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """The revision, and how often anything else changed: greater for each later state."""
+        return self.revision, self.duplicate_revision + self.corrections
 
     def is_of(self, head: bytes) -> bool:
         """Whether a stored head describes this revision with this content.
@@ -331,17 +355,15 @@ class Article:
             return False
         names = ("revision", "hash", "published", "updated", "first_seen", "status")
         dates = map(to_rfc3339, (self.published, self.updated, self.first_seen))
-        return (*map(decided.get, names), decided.get("marks", 0)) == (
+        counts = decided.get("marks", 0), decided.get("corrections", 0)
+        return (*map(decided.get, names), *counts) == (
             self.revision, self.content_hash, *dates, self.status, self.duplicate_revision,
+            self.corrections,
         )  # fmt: skip
 
     def withdrawn(self) -> Article:
         """The same article with the status WITHDRAWN."""
         return replace(self, status=WITHDRAWN)
-
-
-_NOT_ERASED = b',"erased":false}'
-_UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
 
 
 def _title(fields: dict[str, Any]) -> str:
@@ -361,36 +383,3 @@ def _wire(value: object) -> str:
 def article_id(source: str, guid: str) -> str:
     """UUIDv5 of (source, guid); the NUL between them keeps ("a", "bc") from being ("ab", "c")."""
     return str(uuid.uuid5(NAMESPACE, f"{source}\0{guid}"))
-
-
-def erased_doc(article_id: str, categories: Sequence[str]) -> bytes:
-    """The JSON object that replaces an erased article's, as by `Draft.to_doc`: no text, but the
-    categories, because receivers and feeds of these learn that it was withdrawn."""
-    texts = dict.fromkeys(("source", "guid", "url", "title", "summary", "content_html"), "")
-    more = dict.fromkeys(("language", "image", "attribution", "raw_published"), "")
-    return orjson.dumps(
-        {
-            "id": article_id,
-            **texts,
-            "authors": [],
-            "categories": list(categories),
-            "tags": [],
-            "enclosures": [],
-            **more,
-        }
-    )
-
-
-def content_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:
-    """128 bits in hex over what makes a revision; line breaks and the order of categories do not.
-
-    Args:
-        title, text: cleaned (`text.line`, `text.plain_text`): one space at most between words.
-    """
-    parts = [
-        title,
-        text.replace("\n\n", " ").replace("\n", " "),
-        to_rfc3339(date) if date else "",
-        "\n".join(sorted(categories)),
-    ]
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -20,9 +20,9 @@ from service.articles.article import (
     Enclosure,
     Entry,
     article_id,
-    content_hash,
 )
 from service.articles.categories import Category
+from service.articles.hashes import content_hash, dated_hash
 from service.articles.text import Plain, line, paragraphs, plain_text, spaces, without_forbidden
 from service.errors import InvalidInput
 
@@ -69,6 +69,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     if not title:
         raise InvalidInput("title", entry.title, "an article needs a title or a text")
     where = _categories(entry)
+    paths = [category.path for category in where]
     published = _plausible(entry.published)
     guid = without_forbidden(guid or entry.guid).strip()
     enclosures = _enclosures(entry)
@@ -90,12 +91,8 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         published=_shown_date(published, entry.accepted),
         raw_published=line(entry.raw_published),
         updated=_plausible(entry.updated),
-        content_hash=content_hash(
-            title=title,
-            text=text or summary,
-            date=published,
-            categories=[category.path for category in where],
-        ),
+        content_hash=content_hash(title=title, text=text or summary, categories=paths),
+        dated_hash=dated_hash(title=title, text=text or summary, date=published, categories=paths),
         detail=entry.detail,
     )
 

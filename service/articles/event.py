@@ -7,6 +7,7 @@ it is: the event's own id says that.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,9 @@ EVENT_TYPES = (
     "dateline.article.published.v1",
     "dateline.article.updated.v1",
     "dateline.article.withdrawn.v1",
+    "dateline.article.corrected.v1",
 )
+_CORRECTED = EVENT_TYPES[-1]
 SOURCE = "/articles"
 JSON = "application/json"
 FIRST = "0-0"
@@ -90,6 +93,12 @@ class Event:
             "time": self.time,
             "datacontenttype": JSON,
         }
+
+
+def is_of_types(kind: str, types: Collection[str]) -> bool:
+    """Whether a consumer that named these types gets an event of this kind; without types it gets
+    all but corrections, which are not news."""
+    return kind in types if types else kind != _CORRECTED
 
 
 def position(entry_id: str) -> tuple[int, int]:

@@ -29,7 +29,7 @@ def check_types(fields: dict[str, Any]) -> None:
         strings += [enclosure["url"], enclosure["type"]]
     strings.append(fields.get("duplicate_of", ""))
     numbers = [fields["revision"], *(each["length"] for each in fields["enclosures"])]
-    numbers.append(fields.get("duplicate_revision", 0))
+    numbers += [fields.get("duplicate_revision", 0), fields.get("corrections", 0)]
     if not all(isinstance(value, str) for value in strings):
         raise TypeError("a string is expected")
     if not all(isinstance(value, int) and value >= 0 for value in numbers):

@@ -22,9 +22,8 @@ from service.articles.article import (
     Detail,
     Enclosure,
     Entry,
-    content_hash,
 )
-from service.articles.text import Plain, paragraphs, plain_text
+from service.articles.text import Plain, paragraphs
 from service.articles.times import from_rfc3339, to_rfc3339
 from service.errors import InvalidInput
 
@@ -33,7 +32,7 @@ from service.errors import InvalidInput
 _IGNORED = frozenset(
     {
         "id", "revision", "first_seen", "status", "content_hash", "duplicate_of", "hidden_in",
-        "duplicate_revision",
+        "duplicate_revision", "corrections",
         "marks",  # its name until November 2026
     }
 )  # fmt: skip
@@ -80,20 +79,9 @@ def export_fields(article: Article, titles: Mapping[str, str]) -> dict[str, Any]
     """
     fields: dict[str, Any] = orjson.loads(article.to_json())
     fields["categories"] = [categories.title_path(path, titles) for path in article.categories]
-    if not _is_hashed_with(article, article.published):
-        said = _date_of_source(article.published, article.raw_published)
-        if _is_hashed_with(article, said) or article.published == article.first_seen:
-            fields["accepted"] = fields["published"]
+    if article.published == article.first_seen:
+        fields["accepted"] = fields["published"]
     return fields
-
-
-def _is_hashed_with(article: Article, date: datetime | None) -> bool:
-    return article.content_hash == content_hash(
-        title=article.title,
-        text=plain_text(article.content_html) or article.summary,
-        date=date,
-        categories=list(article.categories),
-    )
 
 
 def _date_of_source(accepted: datetime, raw: str) -> datetime | None:

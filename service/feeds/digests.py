@@ -25,6 +25,9 @@ def digest_of(article: Article) -> bytes:
         article.url, article.authors, article.tags, article.language, article.image,
         article.enclosures, article.attribution,
     )  # fmt: skip
+    if article.corrections:
+        # Not of others: digests that are stored since before there were corrections stay valid.
+        shown += (article.corrections,)  # type: ignore[assignment]
     return hashlib.blake2b(orjson.dumps(shown), digest_size=_DIGEST_BYTES).digest()
 
 

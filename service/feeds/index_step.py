@@ -1,9 +1,10 @@
-"""Indexing: what one revision of an article changes in the category indexes. Pure.
+"""Indexing: what one version of an article changes in the category indexes. Pure.
 
 `idx` is stored beside the article and records what the indexes contain of it. It is text, joined by
-spaces: the revision (with the duplicate revision if there is one: `3.1`), the score (published in
-ms, or `-` if the article is withdrawn) and the categories. With it, the step from any revision to
-any later one can be computed, in whatever order and however often events arrive.
+spaces: the article's version (the revision, and `.` and the number of other changes if there were
+any: `3.1`), the score (published in ms, or `-` if the article is withdrawn) and the categories.
+With it, the step from any version to any later one can be computed, in whatever order and however
+often events arrive.
 """
 
 from __future__ import annotations
@@ -37,13 +38,13 @@ class IndexChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexStep:
-    """Everything that one revision changes; index.lua applies it atomically."""
+    """Everything that one version changes; index.lua applies it atomically."""
 
     article_id: str
-    revision: str
-    """Revision and duplicate revision, `3.1`, that the indexes contain after the step."""
+    version: str
+    """Of the article (`Article.version`) that the indexes contain after the step, `3.1`."""
     content_hash: str
-    """Of that revision. The step is not applied if the article is not, or is older, or has another
+    """Of that version. The step is not applied if the article is not, or is older, or has another
     content at this revision: Redis has lost the end of its file since the article was read."""
     before: bytes
     """`idx` as it was read; the step is not applied if it has changed since."""
@@ -64,7 +65,7 @@ def index_step(
     views: Sequence[str] = (),
     all_views: Collection[str] = (),
 ) -> IndexStep | None:
-    """Compute the step from what the indexes contain to this revision.
+    """Compute the step from what the indexes contain to this version.
 
     Args:
         before: `idx` of the article; empty if no index contains it.
@@ -72,10 +73,10 @@ def index_step(
         all_views: paths of all views that exist.
 
     Returns:
-        None if the indexes contain this revision and duplicate revision already, or later ones.
+        None if the indexes contain this version already, or a later one.
     """
     indexed, old_score, old_categories = _read(before)
-    if indexed >= (article.revision, article.duplicate_revision):
+    if indexed >= article.version:
         return None
     live = article.status == LIVE
     score = times.to_ms(article.published) if live else None
@@ -104,7 +105,7 @@ def index_step(
     score_text = _NO_SCORE if score is None else str(score)
     return IndexStep(
         article_id=article.id,
-        revision=f"{article.revision}.{article.duplicate_revision}",
+        version="{}.{}".format(*article.version),
         content_hash=article.content_hash,
         before=before,
         after=" ".join([_number(article), score_text, *new_categories]).encode(),
@@ -116,13 +117,13 @@ def index_step(
 def reindex_step(
     article: Article, before: bytes, path: str, *, belongs: bool, stamp_ms: int, zone: tzinfo
 ) -> IndexStep | None:
-    """Compute the step that adds an article to one index, or removes it, at the same revision.
+    """Compute the step that adds an article to one index, or removes it, at the same version.
 
-    None if there is nothing to change, or if the indexes contain another revision: the step of that
-    revision includes this change.
+    None if there is nothing to change, or if the indexes contain another version: the step of that
+    version includes this change.
     """
     indexed, score, paths = _read(before)
-    if indexed != (article.revision, article.duplicate_revision) or score is None:
+    if indexed != article.version or score is None:
         return None
     if not belongs and path not in paths:
         return None
@@ -135,7 +136,7 @@ def reindex_step(
     )
     return IndexStep(
         article_id=article.id,
-        revision=f"{article.revision}.{article.duplicate_revision}",
+        version="{}.{}".format(*article.version),
         content_hash=article.content_hash,
         before=before,
         after=" ".join([_number(article), str(score), *after]).encode(),
@@ -160,7 +161,7 @@ def removal_step(
     ]
     return IndexStep(
         article_id=article.id,
-        revision=f"{article.revision}.{article.duplicate_revision}",
+        version="{}.{}".format(*article.version),
         content_hash=article.content_hash,
         before=before,
         after=b"",
@@ -170,19 +171,16 @@ def removal_step(
 
 
 def _number(article: Article) -> str:
-    return (
-        f"{article.revision}.{article.duplicate_revision}"
-        if article.duplicate_revision
-        else str(article.revision)
-    )
+    revision, changes = article.version
+    return f"{revision}.{changes}" if changes else str(revision)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indexed:
     """What the indexes contain of an article, as its `idx` states it."""
 
-    revision: str
-    """Revision and duplicate revision, `3.1`; `0.0` if no index contains it."""
+    version: str
+    """Of the article, `3.1`; `0.0` if no index contains it."""
     score: int | None
     """When it was published, in ms; None if it was withdrawn or is not indexed."""
     paths: tuple[str, ...]
@@ -191,13 +189,13 @@ class Indexed:
     @classmethod
     def of(cls, idx: bytes) -> Indexed:
         """Read an `idx`; an empty one is that of an article which was not indexed yet."""
-        (revision, duplicate_revision), score, paths = _read(idx)
-        return cls(revision=f"{revision}.{duplicate_revision}", score=score, paths=tuple(paths))
+        version, score, paths = _read(idx)
+        return cls(version="{}.{}".format(*version), score=score, paths=tuple(paths))
 
     def without(self, paths: Collection[str]) -> bytes:
         """The `idx` of an article that these paths do not contain."""
         score = _NO_SCORE if self.score is None else str(self.score)
-        number = self.revision.removesuffix(".0")
+        number = self.version.removesuffix(".0")
         return " ".join([number, score, *(p for p in self.paths if p not in paths)]).encode()
 
 
@@ -206,8 +204,8 @@ def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
     if match is None:
         # Empty, or made unreadable by a hand: as if no index contained the article.
         return (0, 0), None, []
-    revision, duplicate_revision, score, paths = match.groups()
-    indexed = int(revision), int(duplicate_revision or 0)
+    revision, changes, score, paths = match.groups()
+    indexed = int(revision), int(changes or 0)
     score_ms = None if score == _NO_SCORE.encode() else int(score)
     return indexed, score_ms, paths.decode("utf-8", "replace").split()
 

@@ -166,7 +166,9 @@ def _with_document(poll: Poll, answer: Answer, document: DocumentOutcome, *, now
 def _in_words(document: DocumentOutcome) -> str:
     counts, rejects = document.counts, document.rejects
     news = counts.get("created", 0) + counts.get("updated", 0)
-    text = f"{sum(counts.values())} articles, {news} new or updated, {len(rejects)} rejected"
+    corrected = f", {counts['corrected']} corrected" if counts.get("corrected") else ""
+    text = f"{sum(counts.values())} articles, {news} new or updated{corrected}"
+    text += f", {len(rejects)} rejected"
     return f"{text} ({rejects[0][:200]})" if rejects else text
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import uuid
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 
-from service.articles.aliases import EXACT
+from service.articles.aliases import ALIAS_BYTES, EXACT, SAME
 from service.articles.encoded import EncodedArticle
 from service.storage import keys
 from service.storage.client import Script, lua_script
@@ -14,7 +15,8 @@ from service.storage.commands import Client
 
 # Redis serves no other client while a script runs: an alias takes about 3 µs.
 MAX_BATCH = 200
-_SOURCE_BYTES = 2
+_SOURCE_BYTES, _ID_BYTES = 2, 16
+_ALIAS_BYTES = ALIAS_BYTES - _SOURCE_BYTES
 _KNOWN = """
 -- KEYS articles. Returns for each whether it exists, 1 or 0.
 local answer = {}
@@ -33,8 +35,11 @@ class Aliases:
         # One command: a pipeline of one command each would cost ten times as much.
         self._known: Script[list[int]] = Script(client, _KNOWN)
 
-    async def resolve(self, articles: Sequence[EncodedArticle]) -> list[EncodedArticle]:
-        """The articles in their order; an article that exists under another guid gets its id.
+    async def resolve(
+        self, articles: Sequence[EncodedArticle], standing: frozenset[str]
+    ) -> list[EncodedArticle]:
+        """The articles in their order; an article that exists under another guid gets its id, and
+        its guid is remembered as an alias.
 
         Aliases of new articles are stored before the articles are appended: if two workers append
         one article under two guids, the second one gets the id of the first. If nothing is appended
@@ -43,14 +48,16 @@ class Aliases:
         resolved = list(articles)
         unknown = await self._unknown([i for i, a in enumerate(resolved) if a.aliases], resolved)
         # Only an article that came without others of its poor guid has an id made of that guid.
-        poor = [i for i, a in enumerate(resolved) if a.aliases and a.aliases[0][1] == EXACT]
+        poor = [i for i, article in enumerate(resolved) if _exact(article)]
         by_shard: dict[int, list[int]] = {}
         for i in sorted({*unknown, *poor}):
             by_shard.setdefault(self._shard(resolved[i].aliases[0][0]), []).append(i)
         is_unknown = frozenset(unknown)
+        taken = b"".join(uuid.UUID(name).bytes for name in standing) if by_shard else b""
         for shard, indexes in by_shard.items():
             for at in range(0, len(indexes), MAX_BATCH):
-                await self._resolve(shard, indexes[at : at + MAX_BATCH], resolved, is_unknown)
+                part = indexes[at : at + MAX_BATCH]
+                await self._resolve(shard, part, resolved, is_unknown, taken)
         return resolved
 
     async def _unknown(self, indexes: list[int], articles: list[EncodedArticle]) -> list[int]:
@@ -71,28 +78,43 @@ class Aliases:
         indexes: list[int],
         articles: list[EncodedArticle],
         is_unknown: frozenset[int],
+        taken: bytes,
     ) -> None:
         """Replace the ids of those articles that are known by an alias.
 
         An article whose id is known is looked up by its EXACT alias only.
+
+        Args:
+            taken: ids that belong to other entries of the document, 16 bytes each.
         """
         key_names: list[str] = []
-        argv: list[bytes | int] = [b"".join(uuid.UUID(a.id).bytes for a in articles)]
+        in_call = b"".join(uuid.UUID(a.id).bytes for a in articles)
+        argv: list[bytes | int] = [in_call + taken]
         for i in indexes:
             article = articles[i]
-            aliases = article.aliases if i in is_unknown else article.aliases[:1]
-            argv += [uuid.UUID(article.id).bytes, len(aliases)]
+            id_bytes = uuid.UUID(article.id).bytes
+            aliases = article.aliases if i in is_unknown else _exact(article)
+            # An id is a hash of the guid.
+            own = article.aliases[0][0][:_SOURCE_BYTES] + id_bytes[:_ALIAS_BYTES]
+            key_names.append(keys.aliases(shard, _bucket(own)))
+            argv += [id_bytes, int(i in is_unknown), len(aliases)]
             for alias, fingerprint in aliases:
                 key_names.append(keys.aliases(shard, _bucket(alias)))
                 argv += [alias[_SOURCE_BYTES:], fingerprint]
-        ids = await self._alias(keys=key_names, args=argv)
-        for i, id_bytes in zip(indexes, ids, strict=True):
-            article_id = str(uuid.UUID(bytes=id_bytes))
+        answers = await self._alias(keys=key_names, args=argv)
+        for i, answer in zip(indexes, answers, strict=True):
+            article_id = str(uuid.UUID(bytes=answer[:_ID_BYTES]))
             if article_id != articles[i].id:
                 articles[i] = articles[i].with_id(article_id)
+            if answer[_ID_BYTES:] == SAME:
+                articles[i] = replace(articles[i], full_hash="")
 
     def _shard(self, alias: bytes) -> int:
         return zlib.crc32(alias[:_SOURCE_BYTES]) % self._shards
+
+
+def _exact(article: EncodedArticle) -> tuple[tuple[bytes, bytes], ...]:
+    return tuple(alias for alias in article.aliases if alias[1] == EXACT)
 
 
 def _bucket(alias: bytes) -> int:

@@ -10,12 +10,12 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from service.articles import categories, times
-from service.articles.article import STORED_FIELDS, Article, Draft, erased_doc
+from service.articles.article import STORED_FIELDS, Article, Draft
 from service.articles.category_creator import OF_EACH_SOURCE, CategoryCreator
-from service.articles.encoded import EncodedArticle, encode
+from service.articles.encoded import EncodedArticle, encode, erased_doc
 from service.articles.json_text import decode_stored
 from service.feeds.index_step import IndexStep
 from service.storage import keys
@@ -47,11 +47,13 @@ class Receipt:
 
     id: str
     status: str
-    """created | updated | unchanged | withdrawn | erased; of an append also `erased` and `removed`:
-    it was not stored, because it was erased, or removed by retention (with revision 0)."""
+    """created | updated | corrected (something else than title, text and categories is stored anew,
+    without a new revision) | unchanged | withdrawn | erased; of an append also `erased` and
+    `removed`: it was not stored, because it was erased, or removed by retention (with revision 0).
+    """
     revision: int
     event_id: str
-    """Id of the event that announced this revision."""
+    """Id of the last event of the article."""
 
 
 class Articles:
@@ -76,6 +78,7 @@ class Articles:
         revive: bool = False,
         readmit: bool = True,
         creator: CategoryCreator = OF_EACH_SOURCE,
+        standing: frozenset[str] = frozenset(),
     ) -> list[Receipt]:
         """Store the drafts, and append an event for each new or changed article. An article that
         was erased is never stored again.
@@ -84,13 +87,15 @@ class Articles:
             revive: whether withdrawn articles become live again.
             readmit: whether articles that retention has removed are stored again, as new ones.
             creator: for whom the categories that do not exist yet count.
+            standing: ids of all entries of the document that the drafts are from; none of the
+                others is taken for one of them.
 
         Returns:
             A receipt for each draft, in order. If an exception ends the call, some drafts may be
             stored; the same call can be repeated.
         """
         encoded = [encode(draft) if isinstance(draft, Draft) else draft for draft in drafts]
-        encoded = await self._aliases.resolve(encoded)
+        encoded = await self._aliases.resolve(encoded, standing)
         encoded = await self._category_limit.apply(encoded, creator, now=now)
         receipts: dict[int, Receipt] = {}
         for shard, batch in _batches(encoded, self._shards):
@@ -114,9 +119,12 @@ class Articles:
         for encoded in batch:
             marks, mark = mark_of(encoded.id, shard)
             key_names += [keys.article(shard, encoded.id), marks]
+            # Of entries without a date the first is the newest.
+            undated = times.to_rfc3339(now - timedelta(seconds=encoded.position))
             argv += [
-                encoded.id, encoded.detail, encoded.content_hash, encoded.doc,
-                compressed(encoded.doc), encoded.published, encoded.updated, encoded.history, mark,
+                encoded.id, encoded.form, encoded.content_hash, encoded.dated_hash,
+                encoded.full_hash, encoded.doc, compressed(encoded.doc), encoded.published,
+                encoded.updated, undated, encoded.history, mark,
             ]  # fmt: skip
         answers = await self._append(keys=key_names, args=argv)
         return [_receipt(e.id, answer) for e, answer in zip(batch, answers, strict=True)]
@@ -187,7 +195,7 @@ class Articles:
         return [(idx or b"", head or b"") for idx, head in stored]
 
     async def index(self, steps: Sequence[IndexStep]) -> list[bool]:
-        """Apply index steps; False for those whose `before` or revision does not hold any more.
+        """Apply index steps; False for those whose `before` or version does not hold any more.
 
         Idempotent.
         """
@@ -199,7 +207,7 @@ class Articles:
             shard = self._shard(step.article_id)
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard)]
             argv: list[str | bytes | int] = [
-                step.before, step.after, step.article_id, step.revision, step.stamp_ms,
+                step.before, step.after, step.article_id, step.version, step.stamp_ms,
                 keys.GONE_MAX, step.content_hash,
             ]  # fmt: skip
             for change in step.changes:
@@ -379,6 +387,7 @@ def _article(stored: tuple[str, bytes, bytes]) -> Article:
     fields.update((name, decided[name]) for name in STORED_FIELDS if name in decided)
     fields["content_hash"] = decided["hash"]
     fields["duplicate_revision"] = decided.get("marks", 0)
+    fields["corrections"] = decided.get("corrections", 0)
     if fields["id"] != article_id:
         raise ValueError(f"has the id of another article: {fields['id']!r}")
     return Article.from_dict(fields)

@@ -219,7 +219,8 @@ class Restore:
             if after.score is not None:
                 for path in after.paths:
                     added[prefix + b":category:" + path.encode()] += [after.score, article_id]
-            if after.revision == f"{head['revision']}.{head.get('marks', 0)}":
+            changes = head.get("marks", 0) + head.get("corrections", 0)
+            if after.version == f"{head['revision']}.{changes}":
                 removed[prefix + b":dirty"].append(article_id)
             else:
                 added[prefix + b":dirty"] += [self._now_ms, article_id]

@@ -8,7 +8,7 @@ from datetime import UTC
 from functools import lru_cache
 
 from service.articles import categories
-from service.articles.event import Event
+from service.articles.event import Event, is_of_types
 from service.feeds.query import Filter, parse_query
 from service.feeds.view import View
 
@@ -20,7 +20,7 @@ class Selection:
     categories: tuple[str, ...] = ()
     """Paths; an article matches if it is in one of them or below. Empty: everything."""
     types: tuple[str, ...] = ()
-    """Event types; empty: all."""
+    """Event types; empty: all but corrections."""
     query: str = ""
     """A feed's query in its canonical spelling, with the parameters of `Filter` alone."""
     view: str = ""
@@ -29,7 +29,7 @@ class Selection:
     def matches(self, event: Event, views: Mapping[str, View]) -> bool:
         """Whether such a webhook gets the event; an event that cannot be read is sent to none."""
         article = event.article
-        if article is None or (self.types and event.type not in self.types):
+        if article is None or not is_of_types(event.type, self.types):
             return False
         if self.categories and event.categories.isdisjoint(self.categories):
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -27,13 +27,16 @@ FIRST = Entry(
 )
 
 
-async def append(store: Store, *entries: Entry, kind: str = "rss") -> list[Receipt]:
+async def append(
+    store: Store, *entries: Entry, kind: str = "rss", now: datetime = NOON
+) -> list[Receipt]:
     """As the poller does with a document."""
     document = Document(kind=kind, url=URL, entries=entries)
-    encoded = encoder(document)
+    encoded = encoder(document, polled_from=URL)
     results = drafts_of(document, ParseJob(url=URL, added_url=URL), name="")
     articles = [encoded(entry, draft) for entry, draft in results if isinstance(draft, Draft)]
-    return await store.articles.append(articles, now=NOON)
+    standing = frozenset(article.id for article in articles)
+    return await store.articles.append(articles, now=now, standing=standing)
 
 
 async def article(store: Store, receipt: Receipt) -> Article:
@@ -235,15 +238,24 @@ def test_a_feed_that_moved_speaks_for_both_hosts() -> None:
     assert "http://old.example/f" == source("http://third.example/1")
 
 
-async def test_endless_edits_end(store: Store) -> None:
-    """A page with a clock in it gets 24 revisions that its source gives no date for, and then no
-    more; a revision with a date is published."""
+async def test_endless_edits_are_slowed(store: Store) -> None:
+    """A page with a clock in it gets 24 revisions without a date of its source, and then one in ten
+    minutes; what is newest is shown all the same, and a revision with a date is published."""
     await append(store, FIRST)
     statuses = []
     for number in range(30):
         edited = replace(FIRST, content_html=f"<p>It is {number} o'clock.</p>")
-        statuses.append((await append(store, edited))[0].status)
-    assert ["updated"] * 24 + ["unchanged"] * 6 == statuses
+        (receipt,) = await append(store, edited)
+        statuses.append(receipt.status)
+    assert ["updated"] * 24 + ["corrected"] * 6 == statuses
+    assert "It is 29 o" in (await article(store, receipt)).content_html
+    assert 25 == await store.event_stream.length(0)
+    assert ["unchanged", "updated", "unchanged"] == [
+        (await append(store, edited, now=NOON + timedelta(minutes=minutes)))[0].status
+        for minutes in (9, 10, 11)
+    ]
+    last = (await store.event_stream.newest(0, count=1))[0]
+    assert b"It is 29 o" in last.data
     moment = datetime(2026, 1, 5, 11, tzinfo=UTC)
     owned = replace(FIRST, content_html="<p>Owned.</p>", updated=moment)
     (receipt,) = await append(store, owned)
@@ -303,3 +315,96 @@ async def test_long_guids_are_not_cut_to_one(store: Store) -> None:
     """Those that differ at their ends alone."""
     entries = [replace(FIRST, guid="x" * 13_000 + end, title=end) for end in "ab"]
     assert 2 == len({receipt.id for receipt in await append(store, *entries)})
+
+
+async def test_a_guid_that_was_joined_is_remembered(store: Store) -> None:
+    """An article whose guid changes, and at the next poll its date, is one article throughout."""
+    (first,) = await append(store, FIRST)
+    moved = replace(FIRST, guid="2")
+    assert [first.id] == [r.id for r in await append(store, moved)]
+    dated = replace(moved, published=datetime(2026, 1, 9, tzinfo=UTC))
+    assert [first.id] == [r.id for r in await append(store, dated)]
+    elsewhere = replace(dated, url="http://news.example/z", title="Another headline")
+    assert [first.id] == [r.id for r in await append(store, elsewhere)]
+
+
+LINK = replace(FIRST, guid="", raw_published="Mon, 05 Jan 2026 10:30:00 GMT")
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_same"),
+    [
+        ({"url": "http://news.example/crane-stands"}, True),
+        ({"url": "http://news.example/b", "content_html": "<p>Other words.</p>"}, True),
+        ({"url": "http://news.example/b", "title": "Another"}, False),
+        ({"url": "http://news.example/b", "published": FIRST.published + timedelta(seconds=1)},
+         False),
+        ({"url": "http://news.example/b", "raw_published": "2026-01-05"}, False),
+        ({"url": "http://news.example/b", "guid": "2"}, False),
+    ],
+)  # fmt: skip
+async def test_a_corrected_slug_is_one_article(
+    store: Store, changes: dict[str, object], is_same: bool
+) -> None:
+    """The same title at the same second, where the link is all that identifies an entry."""
+    (first,) = await append(store, LINK)
+    (second,) = await append(store, replace(LINK, **changes))  # type: ignore[arg-type]
+    assert is_same == (first.id == second.id)
+    if is_same:
+        assert changes["url"] == (await article(store, second)).url
+
+
+@pytest.mark.parametrize("is_dated", [True, False])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://news.example/a?token={}", "http://news.example/a?id=7&x={}",
+        "http://news.example/a;jsessionid={}", "http://news.example/a;v={}?y={}",
+    ],
+)  # fmt: skip
+async def test_a_parameter_of_each_request_makes_no_article(
+    store: Store, link: str, is_dated: bool
+) -> None:
+    """Nor a correction, nor one more alias in each poll."""
+    dates = {} if is_dated else {"published": None, "raw_published": ""}
+    ferry = replace(LINK, title="Ferry", **dates)  # type: ignore[arg-type]
+    sizes, answers = [], []
+    for poll in range(5):
+        crane = replace(LINK, url=link.replace("{}", f"t{poll}"), **dates)  # type: ignore[arg-type]
+        receipts = await append(store, replace(ferry, url=f"http://news.example/f?t={poll}"), crane)
+        answers.append([(receipt.id, receipt.status) for receipt in receipts])
+        sizes.append(await store.client.dbsize())
+        names = [name async for name in store.client.scan_iter(match="*:alias*")]
+        sizes[-1] = sum([await store.client.hlen(name) for name in names])
+    ids = [article_id for article_id, _ in answers[0]]
+    assert [[(i, "unchanged") for i in ids]] * 4 == answers[1:]
+    assert [sizes[0]] * 5 == sizes
+
+
+async def test_parameters_that_name_articles_keep_them_apart(store: Store) -> None:
+    """The same words under another number are the same article only if nothing else differs."""
+    page = replace(LINK, url="http://news.example/index.php?id=7")
+    (first,) = await append(store, page)
+    for changes in ({"title": "Crane falls"}, {"image": "http://news.example/8.jpg"}):
+        other = replace(
+            page, url=f"http://news.example/index.php?id={len(changes)}",
+            published=FIRST.published + timedelta(days=1), **changes,
+        )  # type: ignore[arg-type]  # fmt: skip
+        (second,) = await append(store, other)
+        assert first.id != second.id
+
+
+async def test_no_entry_is_taken_for_another_one_of_its_document(store: Store) -> None:
+    """Also if the two are appended in different batches, as those of a long document are."""
+    (old,) = await append(store, FIRST)
+    moved = replace(FIRST, url="http://news.example/archive/a")
+    new = replace(FIRST, guid="2", title="Another")
+    document = Document(kind="rss", url=URL, entries=(new, moved))
+    encoded = encoder(document, polled_from=URL)
+    drafts = drafts_of(document, ParseJob(url=URL, added_url=URL), name="")
+    articles = [encoded(entry, draft) for entry, draft in drafts if isinstance(draft, Draft)]
+    standing = frozenset(each.id for each in articles)
+    receipts = [
+        (await store.articles.append([each], now=NOON, standing=standing))[0] for each in articles
+    ]
+    assert (True, old.id) == (receipts[0].id != old.id, receipts[1].id)

@@ -63,15 +63,15 @@ def test_a_move_changes_the_pages_it_leaves() -> None:
     assert ("live", "2018", "2018-01", "2018-01-31") == changed["c"]
 
 
-def test_what_is_kept_tells_revisions_and_duplicate_revisions_apart() -> None:
+def test_what_is_kept_tells_revisions_and_other_changes_apart() -> None:
     """`idx` has the second number only where there is one, and both order steps."""
     first = index_step(article(revision=3), b"", stamp_ms=1, zone=UTC)
     assert first
-    assert (b"3 ", "3.0") == (first.after[:2], first.revision)
-    marked = article(revision=3, duplicate_revision=2)
+    assert (b"3 ", "3.0") == (first.after[:2], first.version)
+    marked = article(revision=3, duplicate_revision=1, corrections=1)
     second = index_step(marked, first.after, stamp_ms=2, zone=UTC)
     assert second
-    assert (b"3.2 ", "3.2") == (second.after[:4], second.revision)
+    assert (b"3.2 ", "3.2") == (second.after[:4], second.version)
     for known in (article(revision=3), article(revision=3, duplicate_revision=1), marked):
         assert index_step(known, second.after, stamp_ms=3, zone=UTC) is None
     assert index_step(article(revision=4), second.after, stamp_ms=3, zone=UTC)

@@ -40,7 +40,7 @@ async def taken(
     """(report, articles, reasons of rejects)."""
     found: list[EncodedArticle] = []
 
-    async def take(articles: list[EncodedArticle]) -> None:
+    async def take(_: ParseReport, articles: list[EncodedArticle]) -> None:
         assert len(articles) <= BATCH
         found.extend(articles)
 
@@ -122,7 +122,7 @@ async def test_a_cancelled_poll_leaves_no_reader_behind(pool: ParserPool) -> Non
     """A half-read answer would be the next document's."""
     entered = asyncio.Event()
 
-    async def hang(_: list[EncodedArticle]) -> None:
+    async def hang(_: ParseReport, __: list[EncodedArticle]) -> None:
         entered.set()
         await asyncio.Event().wait()
 

@@ -242,7 +242,7 @@ async def check_indexes(store: Store) -> None:
             (article,) = await store.articles.get([article_id])
             assert article
             idx = Indexed.of(await store.client.hget(name, "idx") or b"")
-            assert str(article.revision) == idx.revision.partition(".")[0]
+            assert str(article.revision) == idx.version.partition(".")[0]
             for path in idx.paths:
                 expected.setdefault(path, set()).add(article_id.encode())
         elif name.startswith(keys.category(0, "")):

@@ -66,7 +66,7 @@ async def test_unchanged_updated_and_what_moves(store: Store) -> None:
     """Only a change is a revision and an event; first_seen stays, updated moves."""
     assert ["created"] == await append(store, draft())
     later = NOON + timedelta(hours=1)
-    assert ["unchanged"] == await append(store, draft(tags=("new",)), now=later)
+    assert ["unchanged"] == await append(store, draft(), now=later)
     assert ["updated"] == await append(store, draft(title="T"), now=later)
     article = await only(store)
     assert (2, NOON, NOON, later) == (

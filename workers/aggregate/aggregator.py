@@ -138,7 +138,8 @@ class Aggregator:
 
     async def _reindex_lost(self, ids: Sequence[str]) -> None:
         articles = await self._reindex(ids)
-        lost = sum(not article.duplicate_revision for article in articles)
+        # Marks of duplicates and corrections without an event are left to the sweep.
+        lost = sum(not any((a.duplicate_revision, a.corrections)) for a in articles)
         if lost:
             logger.warning("indexed articles whose events did not arrive", extra={"count": lost})
             await self._store.count({"articles_swept": lost})
@@ -172,7 +173,7 @@ class Aggregator:
         for event in events:
             article = _article(event)
             known = latest.get(event.subject)
-            if article and (known is None or article.revision > known[0].revision):
+            if article and (known is None or article.version > known[0].version):
                 latest[event.subject] = article, event.position[0]
         changes = await self._index(
             [article for article, _ in latest.values()],

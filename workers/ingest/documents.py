@@ -6,8 +6,9 @@ run it (parser_process.py); so does `dateline import`, in a thread.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +16,7 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from service.articles.aliases import aliases_of, canonical, is_poor
-from service.articles.article import Draft, Entry
+from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
 from service.articles.compose import compose
 from service.articles.encoded import EncodedArticle, encode
@@ -73,6 +74,9 @@ class ParseReport:
     """Number of feed entries that parsing rejected; composing may reject more."""
     error: str = ""
     """Why the document cannot be used; empty if it can."""
+    ids: tuple[str, ...] = ()
+    """Of the articles that its entries are, unless they are known under other guids; without those
+    of entries that only their text identifies."""
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -86,6 +90,7 @@ class ParseReport:
         days = {name: tuple(hints[name]) for name in ("skip_hours", "skip_days")}
         fields["hints"] = Hints(**{**hints, **days})
         fields["alternates"] = tuple(FeedLink(**link) for link in fields["alternates"])
+        fields["ids"] = tuple(fields["ids"])
         return cls(**fields)
 
 
@@ -99,13 +104,14 @@ def read_document(
     except ParseFailed as exc:
         yield ParseReport(error=str(exc))
         return
-    yield _report(document, job)
+    identities = identities_in(document, job, name=job.added_url)
+    yield _report(document, job, identities)
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
     batch: list[EncodedArticle] = []
     size = 0
-    for article in encoded_articles(document, job):
+    for article in encoded_articles(document, job, identities):
         if isinstance(article, InvalidInput):
             reasons.append(str(article))
             continue
@@ -119,7 +125,9 @@ def read_document(
     yield reasons
 
 
-def _report(document: Document, job: ParseJob) -> ParseReport:
+def _report(
+    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+) -> ParseReport:
     return ParseReport(
         kind=document.kind,
         title=document.title[:200],
@@ -128,6 +136,7 @@ def _report(document: Document, job: ParseJob) -> ParseReport:
         alternates=document.alternates,
         rejected=len(document.rejects),
         error=_refusal(document, job),
+        ids=tuple(draft_id(source, guid) for source, guid in identities if guid),
     )
 
 
@@ -139,10 +148,12 @@ def _refusal(document: Document, job: ParseJob) -> str:
     return ""
 
 
-def encoded_articles(document: Document, job: ParseJob) -> Iterator[EncodedArticle | InvalidInput]:
+def encoded_articles(
+    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+) -> Iterator[EncodedArticle | InvalidInput]:
     """Each entry of a document as an article, or why it cannot be one, in their order."""
-    encoded = encoder(document)
-    for entry, draft in drafts_of(document, job, name=job.added_url):
+    encoded = encoder(document, polled_from=job.added_url)
+    for entry, draft in _drafts(document, job, identities):
         try:
             refuse_withdrawn(entry)
         except InvalidInput as exc:
@@ -151,20 +162,28 @@ def encoded_articles(document: Document, job: ParseJob) -> Iterator[EncodedArtic
             yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
 
 
-def encoder(document: Document) -> Callable[[Entry, Draft], EncodedArticle]:
-    """A function that encodes the draft of an entry, with the aliases that are the entry's alone in
-    this document."""
+def encoder(
+    document: Document, *, polled_from: str = ""
+) -> Callable[[Entry, Draft], EncodedArticle]:
+    """A function that encodes the draft of an entry, with its place in this document and the
+    aliases that are its alone there."""
     links = Counter(canonical(entry.url) for entry in document.entries)
+    titles = Counter((entry.title, entry.published) for entry in document.entries)
     exact = Counter(map(_exact, document.entries))
+    positions = {id(entry): position for position, entry in enumerate(document.entries)}
+    name = hashlib.blake2b(polled_from.encode(), digest_size=3).hexdigest() if polled_from else ""
 
     def encoded(entry: Entry, draft: Draft) -> EncodedArticle:
         words = _exact(entry)
         # A link to the site's front page in every item identifies none of them.
         is_own_link = entry.url != document.url and links[canonical(entry.url)] == 1
         aliases = aliases_of(
-            draft, is_own_link=is_own_link, exact=words if exact[words] == 1 else ""
+            draft,
+            is_own_link=is_own_link,
+            is_own_title=titles[entry.title, entry.published] == 1,
+            exact=words if exact[words] == 1 else "",
         )
-        return encode(draft, aliases=aliases)
+        return encode(draft, aliases=aliases, document=name, position=positions[id(entry)])
 
     return encoded
 
@@ -182,12 +201,25 @@ def drafts_of(
     Args:
         name: name of the file or URL; it identifies pages without a link.
     """
+    return _drafts(document, job, identities_in(document, job, name=name))
+
+
+def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple[str, str]]:
+    """(source, guid) of each entry; the guid is empty if only its text identifies it."""
     shared = shared_in(document)
     # The URL that was requested decides for which host the document may speak, not the URL that
     # it names itself.
     document = replace(document, url=job.added_url or document.url)
-    for entry in document.entries:
-        source, guid = identify(document, entry, name=name, also=job.source_url, shared=shared)
+    return [
+        identify(document, entry, name=name, also=job.source_url, shared=shared)
+        for entry in document.entries
+    ]
+
+
+def _drafts(
+    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
+    for entry, (source, guid) in zip(document.entries, identities, strict=True):
         try:
             draft = compose(_placed(entry, job.category, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:

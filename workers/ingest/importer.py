@@ -46,7 +46,7 @@ class Summary:
     """What an import has done so far."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """new, updated, unchanged, rejected, sources → how many."""
+    """new, updated, corrected, unchanged, rejected, sources → how many."""
     rejects: list[dict[str, str]] = field(default_factory=list)
     """where and reason of each reject."""
 
@@ -169,7 +169,8 @@ class Importer:
         drafts = [(entry, draft) for entry, draft in results if isinstance(draft, Draft)]
         if drafts and drafts[0][1].source == FILE_SOURCE:
             drafts = await self._apart(document, drafts, name)
-        encoded = encoder(document)
+        encoded = encoder(document, polled_from=url)
+        standing = frozenset(draft.id for _, draft in drafts)
         # Documents that do not name their origin share one source: each file counts for itself.
         counted_for = "" if url else f"{FILE_SOURCE}:{without_forbidden(name)}"
         theirs = CategoryCreator(name=counted_for, free=self._free_categories)
@@ -182,14 +183,16 @@ class Importer:
                 articles = [
                     encoded(entry, draft).with_history(entry, now=now) for entry, draft in group
                 ]
-                await self._append_articles(articles, creator, target, now)
+                await self._append_articles(articles, creator, target, now, standing)
             progress(len(chunk) / len(drafts))
 
     async def _append_articles(
         self, articles: Sequence[EncodedArticle], creator: CategoryCreator, target: str,
-        now: datetime,
+        now: datetime, standing: frozenset[str],
     ) -> None:  # fmt: skip
-        for receipt in await self._store.articles.append(articles, now=now, creator=creator):
+        for receipt in await self._store.articles.append(
+            articles, now=now, creator=creator, standing=standing
+        ):
             self._count(receipt, target)
 
     def _count(self, receipt: Receipt, target: str) -> None:

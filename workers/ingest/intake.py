@@ -52,10 +52,11 @@ class Intake:
         counts: Counter[str] = Counter()
         creator = source.category_creator
 
-        async def append(articles: list[EncodedArticle]) -> None:
+        async def append(report: ParseReport, articles: list[EncodedArticle]) -> None:
             receipts = await self._store.articles.append(
-                articles, now=self._now(), readmit=False, creator=creator
-            )
+                articles, now=self._now(), readmit=False, creator=creator,
+                standing=frozenset(report.ids),
+            )  # fmt: skip
             counts.update(receipt.status for receipt in receipts)
 
         job = ParseJob(

@@ -30,7 +30,8 @@ FRAME_TIMEOUT_S = 2.0 * CPU_S
 MAX_FRAME_BYTES = 64_000_000
 # Batches of a document that wait for `append`; with more, the parser process waits, too.
 MAX_WAITING = 4
-Append = Callable[[list[EncodedArticle]], Awaitable[None]]
+Append = Callable[[ParseReport, list[EncodedArticle]], Awaitable[None]]
+"""Called with the report of the document and a batch of its articles."""
 
 
 class ParserPool:
@@ -70,7 +71,7 @@ class ParserPool:
             self._idle.put_nowait(process)
         # The process parses its next document while these are appended.
         for articles in waiting:
-            await append(articles)
+            await append(report, articles)
         return report, reasons
 
     async def close(self) -> None:
@@ -140,7 +141,7 @@ async def _listen(
             report = ParseReport.from_wire(data)
         elif kind == b"a":
             if len(waiting) == MAX_WAITING:
-                await append(waiting.pop(0))
+                await append(report, waiting.pop(0))
             batch = msgpack.unpackb(data, use_list=False)
             waiting.append([EncodedArticle.from_wire(values) for values in batch])
         elif kind == b"z":

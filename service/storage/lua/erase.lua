@@ -19,7 +19,8 @@ if head.erased then return {'unchanged', head.revision, head.event} end
 redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 head.revision, head.status, head.updated, head.call = head.revision + 1, 'withdrawn', ARGV[1], ''
-head.erased, head.hash, head.forms, head.said, head.quiet = true, '', {}, nil, nil
+head.erased, head.hash, head.forms = true, '', {}
+head.full, head.said, head.quiet, head.quiet_ms, head.owed = nil, nil, nil, nil, nil
 emit(KEYS[1], 'withdrawn', ARGV[3], ARGV[5], head, ARGV[1])
 redis.call('HSET', KEYS[3], 'doc', ARGV[5], 'head', cjson.encode(head))
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])

@@ -6,6 +6,7 @@ local function tail(head)
     mark = string.format(',"duplicate_of":"%s","hidden_in":%s,"duplicate_revision":%d',
       head.duplicate_of or '', head.hidden_in and cjson.encode(head.hidden_in) or '[]', head.marks)
   end
+  if head.corrections then mark = mark .. string.format(',"corrections":%d', head.corrections) end
   if head.erased then mark = mark .. ',"erased":true' end
   return string.format(
     ',"published":"%s","updated":"%s","first_seen":"%s","revision":%d,"content_hash":"%s","status":"%s"%s}',

@@ -6,7 +6,8 @@ local DATES = {'published', 'updated', 'first_seen'}
 local DATE = '^[12]%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$'
 -- Fields that a head may lack; one of another type counts as missing.
 local OPTIONAL = {
-  call = 'string', said = 'string', quiet = 'count', marks = 'count', duplicate_of = 'string',
+  call = 'string', full = 'string', said = 'string', quiet = 'count', quiet_ms = 'count',
+  owed = 'boolean', marks = 'count', corrections = 'count', duplicate_of = 'string',
   hidden_in = 'table', erased = 'boolean',
 }
 

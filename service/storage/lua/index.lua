@@ -3,11 +3,11 @@
 -- KEYS  1 article  2 dirty  then for each changed category: its articles, its versions, its withdrawn
 --       articles
 -- ARGV  1 `idx` as the caller read it ('' if it was missing)  2 `idx` to store  3 article id
---       4 `revision.duplicate_revision` that the caller indexed  5 ms of the event
---       6 GONE_MAX  7 content hash of that revision  then for each changed category: score ('' removes
+--       4 version (`Article.version`) that the caller indexed, `3.1`  5 ms of the event
+--       6 GONE_MAX  7 content hash of that version  then for each changed category: score ('' removes
 --       the article), score among the withdrawn ('' removes it), periods joined by spaces
 -- Returns 1; 0 if `idx` is not what the caller read (another worker indexed it), if the article is gone,
--- or if it is not of that revision or a later one (Redis lost the end of its file): read again.
+-- or if it is not of that version or a later one (Redis lost the end of its file): read again.
 
 local head = read_head(KEYS[1])
 if (redis.call('HGET', KEYS[1], 'idx') or '') ~= ARGV[1] then return 0 end
@@ -42,7 +42,8 @@ for i = 3, #KEYS, 3 do
   renew(KEYS[i + 1], periods, stamp)
 end
 redis.call('HSET', KEYS[1], 'idx', ARGV[2])
-if string.format('%d.%d', head.revision, head.marks or 0) == ARGV[4] then
+local changes = (head.marks or 0) + (head.corrections or 0)
+if string.format('%d.%d', head.revision, changes) == ARGV[4] then
   redis.call('ZREM', KEYS[2], ARGV[3])
 end
 return 1

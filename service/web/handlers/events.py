@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from aiohttp import HttpVersion11, web
 
 from service.articles import categories
-from service.articles.event import position
+from service.articles.event import EVENT_TYPES, position
 from service.errors import InvalidInput
 from service.logs import Throttle
 from service.process import sleep
@@ -37,13 +37,14 @@ ROOM_WAIT_S = 0.05
 RETRY_MS = 3_000
 # For who was refused: streams are long, so a place becomes free now and then.
 RETRY_AFTER_S = 60
+_PARAMETERS = ("category", "types", "last-event-id")
 _throttle = Throttle()
 _POSITION = re.compile(r"[0-9]{1,15}-[0-9]{1,10}(?:,[0-9]{1,15}-[0-9]{1,10})*")
 
 
 async def show_events(request: web.Request) -> web.StreamResponse:
-    """GET: `?category=` (repeated) for some only; `Last-Event-ID` resumes. 429 for a client that
-    has as many streams as one may have, 503 where the server has."""
+    """GET: `?category=` and `?types=` (repeated) for some only; `Last-Event-ID` resumes. 429 for a
+    client that has as many streams as one may have, 503 where the server has."""
     with _counted(request.app[STREAMS], client_network(request)):
         return await _stream(request)
 
@@ -71,7 +72,7 @@ def _counted(streams: AddressLimit, network: str) -> Iterator[None]:
 
 
 async def _stream(request: web.Request) -> web.StreamResponse:
-    wanted = _wanted(request)
+    paths, types = _wanted(request)
     store, broadcast = request.app[STORE], request.app[EVENTS]
     resumed = _resumed(request, store.event_stream.shards)
     if request.version < HttpVersion11:
@@ -90,7 +91,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
     transport = request.transport
     if request.method == "HEAD" or transport is None:
         return response
-    async with broadcast.listening(Listener(transport, entry_ids, wanted)) as listener:
+    async with broadcast.listening(Listener(transport, entry_ids, paths, types)) as listener:
         if isinstance(request.protocol, CachingConnection):
             request.protocol.on_lost = listener.ended.set
         # Listen first: events that arrive while the old ones are read wait, and repeats are
@@ -130,11 +131,17 @@ async def _beat(listener: Listener, transport: asyncio.Transport) -> None:
             listener.send(b": still here\n\n")
 
 
-def _wanted(request: web.Request) -> list[str]:
+def _wanted(request: web.Request) -> tuple[list[str], list[str]]:
+    """(category paths, event types) that the client names."""
     for name, value in request.query.items():
-        if name not in ("category", "last-event-id"):
-            raise InvalidInput(name, value, "no such parameter; known: category, last-event-id")
-    return [categories.parse(spelling).path for spelling in request.query.getall("category", [])]
+        if name not in _PARAMETERS:
+            raise InvalidInput(name, value, f"no such parameter; known: {', '.join(_PARAMETERS)}")
+    types = request.query.getall("types", [])
+    for kind in types:
+        if kind not in EVENT_TYPES:
+            raise InvalidInput("types", kind, f"must be one of {', '.join(EVENT_TYPES)}")
+    spellings = request.query.getall("category", [])
+    return [categories.parse(spelling).path for spelling in spellings], types
 
 
 def _resumed(request: web.Request, shards: int) -> list[str] | None:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 
 import orjson
 
 from service.articles.categories import is_within
-from service.articles.event import Event, position
+from service.articles.event import Event, is_of_types, position
 from service.errors import Unavailable
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.event_stream import EventStream
@@ -79,16 +79,19 @@ class Listener:
         transport: transport of a chunked HTTP/1.1 response whose head was sent.
         entry_ids: the last stream entry id that the client has, for each shard.
         paths: category paths whose events are sent, with those below them; empty for all events.
+        types: of the events that are sent, see `is_of_types`.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, entry_ids: list[str], paths: Sequence[str]
-    ) -> None:
+        self, transport: asyncio.Transport, entry_ids: list[str], paths: Sequence[str],
+        types: Collection[str] = (),
+    ) -> None:  # fmt: skip
         self.ended = asyncio.Event()
         self.entry_ids = entry_ids
         self._positions = list(map(position, entry_ids))
         self._transport = transport
         self._paths = paths
+        self._types = types
         self._waiting: list[Frame] | None = []
         self._was_written_to = False
 
@@ -128,6 +131,8 @@ class Listener:
             return
         self._positions[event.shard] = frame.position
         self.entry_ids[event.shard] = event.entry_id
+        if not is_of_types(event.type, self._types):
+            return
         if self._paths and not any(is_within(path, frame.paths) for path in self._paths):
             return
         transport = self._transport
