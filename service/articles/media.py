@@ -25,10 +25,12 @@ from service.articles.players import Shown, shown_in
 
 # What markup has to contain for this module to have work: elements, and parts of the names below.
 _SPECIAL = re.compile(
-    r"srcset|data-[\w-]{0,40}?(?:src|original|lazy|url|image|file|echo)"
+    r"data-[\w-]{0,40}?(?:src|original|lazy|url|image|file|echo)"
     r"|<(?:iframe|object|embed|noscript|picture|math)|katex|application/x-tex",
     re.IGNORECASE,
 )
+_IMAGE = re.compile(r"<img\b[^<>]*", re.IGNORECASE)
+_SRC = re.compile(r"""\ssrc=["']([^"'\s]+)["']""", re.IGNORECASE)
 # In this order: attributes with the address of a picture that a script loads later.
 _LAZY = (
     "data-src", "data-lazy-src", "data-original", "data-lazy", "data-url", "data-actualsrc",
@@ -58,7 +60,15 @@ _TEX = ("application/x-tex", "tex", "text/x-tex", "latex")
 
 def has_media(markup: str) -> bool:
     """Whether `make_plain` has work in it; quick, and true too often."""
-    return _SPECIAL.search(markup) is not None
+    if _SPECIAL.search(markup) is not None:
+        return True
+    # Most pictures with a `srcset` have a `src` of their own, too, and need nothing.
+    return "srcset" in markup and not all(map(_has_source, _IMAGE.findall(markup)))
+
+
+def _has_source(image: str) -> bool:
+    src = _SRC.search(image)
+    return src is not None and not _is_placeholder(src.group(1))
 
 
 def make_plain(body: Any, *, base_url: str = "") -> None:

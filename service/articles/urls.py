@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from mimetypes import MimeTypes
 from urllib.parse import quote, urljoin, urlsplit, urlunsplit
 
@@ -15,6 +16,11 @@ _HOST = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?|[0-9a-f:.]*:[0-9a-f:.]*")
 # Nine of ten URLs need no change: this pattern recognises them.
 _PLAIN_URL = re.compile(
     r"https?://(?:[a-z0-9-]{1,63}\.)+[a-z]{2,63}(?:/[A-Za-z0-9/:@!$&'()*+,;=~._-]*)?"
+    r"(?:\?[A-Za-z0-9/?:@!$&'()*+,;=~._-]+)?"
+)
+# So are paths that start at the root of the site; dots may stand for another path.
+_PLAIN_PATH = re.compile(
+    r"/(?![/.])(?:[A-Za-z0-9:@!$&'()*+,;=~_-]|\.(?![./?]|$)|/(?!\.))*"
     r"(?:\?[A-Za-z0-9/?:@!$&'()*+,;=~._-]+)?"
 )
 _UNKNOWN = "application/octet-stream"
@@ -43,6 +49,8 @@ def url(text: str, *, base_url: str = "") -> str:
         return ""
     if _PLAIN_URL.fullmatch(text):
         return text
+    if base_url and _PLAIN_PATH.fullmatch(text) and (root := _plain_root(base_url)):
+        return root + text
     try:
         # urlsplit removes tabs and line breaks, as browsers do.
         parts = urlsplit(urljoin(base_url, normalized(text)))
@@ -64,6 +72,12 @@ def url(text: str, *, base_url: str = "") -> str:
             _encoded(parts.fragment, "/?%:@!$&'()*+,;=~-._"),
         )
     )
+
+
+@lru_cache(maxsize=256)
+def _plain_root(base_url: str) -> str:
+    """Scheme and authority of a URL that needs no change; empty for another one."""
+    return "/".join(base_url.split("/", 3)[:3]) if _PLAIN_URL.fullmatch(base_url) else ""
 
 
 def _ascii_host(host: str) -> str:

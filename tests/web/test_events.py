@@ -7,6 +7,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -94,6 +95,23 @@ async def test_only_a_category_if_asked_for(client: Client, store: Store) -> Non
         (expected,) = await publish(store, "yes", category="Media/News")
         (found,) = await read(response, 1)
     assert expected == orjson.loads(found["data"])["id"]
+
+
+async def test_corrections_only_if_asked_for(client: Client, store: Store) -> None:
+    """By their type; another type alone, too. What is no type is refused."""
+    corrected, updated = (f"dateline.article.{kind}.v1" for kind in ("corrected", "updated"))
+    await publish(store, "a")
+    async with (
+        reading(client) as plain,
+        reading(client, f"?types={corrected}&types={updated}") as both,
+    ):
+        for change in ({"tags": ("x",)}, {"title": "b"}):
+            entry = replace(Entry(guid="a", title="a", categories=("News",)), **change)
+            await store.articles.append([compose(entry, source="s")], now=datetime.now(UTC))
+        assert [updated] == [event["event"] for event in await read(plain, 1)]
+        assert [corrected, updated] == [event["event"] for event in await read(both, 2)]
+    async with client.get("/events?types=corrected") as response:
+        assert (400, "types") == (response.status, (await response.json())["field"])
 
 
 async def test_a_gap_is_told(client: Client, store: Store) -> None:
