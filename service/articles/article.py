@@ -27,6 +27,7 @@ import orjson
 from service.articles.categories import Category
 from service.articles.field_types import check_types, moment_of
 from service.articles.json_text import decode_stored
+from service.articles.podcast import Podcast, podcast_of
 from service.articles.text import language_tag, normalized, without_forbidden
 from service.articles.times import to_rfc3339
 
@@ -121,6 +122,7 @@ class Entry:
     text_base_url: str = ""
     """What those in its text are relative to; empty if that is `base_url`."""
     detail: Detail = Detail.FEED
+    podcast: Podcast | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +158,7 @@ class Draft:
     """The date of the source; None if there is no readable one."""
     content_hash: str
     detail: Detail
+    podcast: Podcast | None = None
 
     def __post_init__(self) -> None:
         """Normalise every string, then derive the id."""
@@ -168,6 +171,7 @@ class Draft:
             put(name, tuple(normalized(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
         put("language", language_tag(self.language))
         put("enclosures", tuple(map(_sanitized, self.enclosures)))
+        put("podcast", self.podcast.normalized() if self.podcast else None)
         put("id", article_id(self.source, self.guid))
 
     def to_doc(self) -> bytes:
@@ -189,6 +193,7 @@ class Draft:
                 "enclosures": self.enclosures,
                 "attribution": self.attribution,
                 "raw_published": self.raw_published,
+                **({"podcast": self.podcast} if self.podcast else {}),
             }
         )
 
@@ -236,6 +241,7 @@ class Article:
     enclosures: tuple[Enclosure, ...]
     attribution: str
     raw_published: str
+    podcast: Podcast | None = None
     published: datetime
     """Never later than first_seen."""
     updated: datetime
@@ -297,6 +303,7 @@ class Article:
             enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
             attribution=fields["attribution"],
             raw_published=fields["raw_published"],
+            podcast=podcast_of(fields.get("podcast")),
             published=moment_of(fields["published"]),
             updated=moment_of(fields["updated"]),
             first_seen=moment_of(fields["first_seen"]),
@@ -313,7 +320,8 @@ class Article:
     def to_json(self) -> bytes:
         """The wire form: `from_json(a.to_json()) == a`."""
         data = orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
-        # As in events: only erased articles, and those that are or were duplicates, have these.
+        # As in events: only episodes, erased articles, and what is or was a duplicate have these.
+        data = data if self.podcast else data.replace(_NO_PODCAST, b"", 1)
         if not self.erased:
             data = data.removesuffix(_NOT_ERASED) + b"}"
         return data if self.duplicate_revision else data.removesuffix(_UNMARKED) + b"}"
@@ -340,6 +348,7 @@ class Article:
         return replace(self, status=WITHDRAWN)
 
 
+_NO_PODCAST = b'"podcast":null,'
 _NOT_ERASED = b',"erased":false}'
 _UNMARKED = b',"duplicate_of":"","hidden_in":[],"duplicate_revision":0}'
 
@@ -368,17 +377,8 @@ def erased_doc(article_id: str, categories: Sequence[str]) -> bytes:
     categories, because receivers and feeds of these learn that it was withdrawn."""
     texts = dict.fromkeys(("source", "guid", "url", "title", "summary", "content_html"), "")
     more = dict.fromkeys(("language", "image", "attribution", "raw_published"), "")
-    return orjson.dumps(
-        {
-            "id": article_id,
-            **texts,
-            "authors": [],
-            "categories": list(categories),
-            "tags": [],
-            "enclosures": [],
-            **more,
-        }
-    )
+    lists = {"authors": [], "categories": list(categories), "tags": [], "enclosures": []}
+    return orjson.dumps({"id": article_id, **texts, **lists, **more})
 
 
 def content_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from functools import partial
 
 from service.articles import categories, sanitize, urls
 from service.articles.article import (
@@ -23,6 +24,7 @@ from service.articles.article import (
     content_hash,
 )
 from service.articles.categories import Category
+from service.articles.podcast import cleaned
 from service.articles.text import Plain, line, paragraphs, plain_text, spaces, without_forbidden
 from service.errors import InvalidInput
 
@@ -97,6 +99,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
             categories=[category.path for category in where],
         ),
         detail=entry.detail,
+        podcast=cleaned(entry.podcast, partial(_url, entry)) if entry.podcast else None,
     )
 
 
