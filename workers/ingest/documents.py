@@ -1,4 +1,5 @@
-"""Documents: bytes in, encoded articles out: parse → identify → map categories → compose → encode.
+"""Documents: bytes in, encoded articles out: parse → identify → rules → map categories → compose →
+encode.
 
 Pure. Everything that is done with a document between fetching and appending it. Parser processes
 run it (parser_process.py); so does `dateline import`, in a thread.
@@ -22,6 +23,8 @@ from service.articles.encoded import EncodedArticle, encode
 from service.articles.input import refuse_withdrawn
 from service.errors import InvalidInput, ParseFailed
 from service.sources.outcome import Hints
+from service.sources.rules import read_rules
+from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, parse
 
@@ -48,6 +51,10 @@ class ParseJob:
     mapping: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
+    select: dict[str, str] = field(default_factory=dict)
+    """Selectors that name the articles of the document; see `Source.select`."""
+    rules: list[dict[str, str]] = field(default_factory=list)
+    """What becomes of its articles; see `Source.rules`."""
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -73,6 +80,8 @@ class ParseReport:
     """Number of feed entries that parsing rejected; composing may reject more."""
     error: str = ""
     """Why the document cannot be used; empty if it can."""
+    next_url: str = ""
+    """The page with the articles before these; empty if there is none."""
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -95,11 +104,11 @@ def read_document(
     """A ParseReport; then, unless it has an error, batches of articles, and last the reasons of
     all rejects, a line each."""
     try:
-        document = parse(body, url=job.url, content_type=job.content_type, zone=ZoneInfo(job.zone))
+        document = parsed(job, body)
     except ParseFailed as exc:
         yield ParseReport(error=str(exc))
         return
-    yield _report(document, job)
+    yield report_of(document, job)
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
@@ -119,7 +128,19 @@ def read_document(
     yield reasons
 
 
-def _report(document: Document, job: ParseJob) -> ParseReport:
+def parsed(job: ParseJob, body: bytes) -> Document:
+    """The document of a job. Raises ParseFailed."""
+    return parse(
+        body,
+        url=job.url,
+        content_type=job.content_type,
+        zone=ZoneInfo(job.zone),
+        select=job.select,
+    )
+
+
+def report_of(document: Document, job: ParseJob) -> ParseReport:
+    """What a parsed document is, and why it cannot be used."""
     return ParseReport(
         kind=document.kind,
         title=document.title[:200],
@@ -128,6 +149,7 @@ def _report(document: Document, job: ParseJob) -> ParseReport:
         alternates=document.alternates,
         rejected=len(document.rejects),
         error=_refusal(document, job),
+        next_url=document.next_url,
     )
 
 
@@ -177,27 +199,43 @@ def _exact(entry: Entry) -> str:
 def drafts_of(
     document: Document, job: ParseJob, *, name: str
 ) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
-    """Each entry with its draft, or why it cannot be an article.
+    """Each entry that its source's rules keep, with its draft, or why it cannot be an article.
 
     Args:
         name: name of the file or URL; it identifies pages without a link.
     """
+    for entry, _, draft in ruled_drafts_of(document, job, name=name):
+        if draft is not None:
+            yield entry, draft
+
+
+def ruled_drafts_of(
+    document: Document, job: ParseJob, *, name: str
+) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
+    """Each entry, what rules made of it, and its draft, or why it cannot be an article; None for
+    one that a rule drops."""
     shared = shared_in(document)
+    rules = read_rules(job.rules)
     # The URL that was requested decides for which host the document may speak, not the URL that
     # it names itself.
     document = replace(document, url=job.added_url or document.url)
     for entry in document.entries:
         source, guid = identify(document, entry, name=name, also=job.source_url, shared=shared)
+        ruled = apply_rules(entry, rules)
+        if ruled.is_dropped:
+            yield entry, ruled, None
+            continue
         try:
-            draft = compose(_placed(entry, job.category, job.mapping), source=source, guid=guid)
+            draft = compose(_placed(ruled, job.category, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:
-            yield entry, exc
+            yield entry, ruled, exc
         else:
-            yield entry, draft
+            yield entry, ruled, draft
 
 
-def _placed(entry: Entry, category: str, mapping: Mapping[str, str]) -> Entry:
-    if not category and not mapping:
+def _placed(ruled: RuledEntry, category: str, mapping: Mapping[str, str]) -> Entry:
+    entry = ruled.entry
+    if ruled.is_filed or (not category and not mapping):
         return entry
     names = placed(entry.categories, category=category, mapping=mapping)
     return replace(entry, categories=names)
