@@ -60,7 +60,8 @@ PURE = (
     "service.decoding",
     "service.sources", "service.tokens", "service.webhooks", "service.websub", "service.web.html",
     "service.web.serving.conditional",
-    "workers.ingest.parse", "workers.ingest.candidates", "workers.ingest.documents",
+    "workers.ingest.parse", "workers.ingest.apply_rules", "workers.ingest.candidates",
+    "workers.ingest.documents",
     "workers.ingest.identify",
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")
@@ -75,7 +76,10 @@ LIBRARIES = {
     "feedgen": ("service.feeds",),
     "feedparser": ("workers.ingest.parse",),
     "jinja2": ("service.web",),
+    "cssselect": ("service.sources.selector",),
+    "jsonpath": ("service.sources.selector",),
     "nh3": ("service.articles.sanitize",),
+    "re2": ("service.sources.rules",),
     "trafilatura": ("workers.ingest.parse.html.readability",),
 }  # fmt: skip
 # The only rooms that read the environment; everything else is given Settings.

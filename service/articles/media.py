@@ -121,6 +121,13 @@ def _source(image: Any) -> str:
     return _first_real(addresses) or next((a for a in addresses if not _is_inline(a)), "")
 
 
+def picture_in(element: Any) -> str:
+    """The address of the first picture that is an element or in it, as written; empty if there is
+    none."""
+    addresses = [_source(image) for image in element.iter("img", "source", "image")]
+    return _first_real(addresses + _values(element, ("content", "poster", "url", "href")))
+
+
 def _lazy(element: Any) -> str:
     return _first_real(_values(element, _LAZY))
 

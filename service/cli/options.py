@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
+import orjson
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
@@ -41,12 +43,31 @@ class Pair(click.ParamType[tuple[str, str]]):
         return name.strip(), text.strip()
 
 
+class Selection(click.ParamType[dict[str, Any]]):
+    """Selectors of a source: `FIELD=SELECTOR`, or several as one JSON object."""
+
+    name = "selection"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> dict[str, Any]:
+        """Convert it to field → selector; what is neither of both is a usage error."""
+        text = str(value).strip()
+        if text.startswith("{"):
+            try:
+                fields: dict[str, Any] = orjson.loads(text)
+            except orjson.JSONDecodeError as exc:
+                self.fail(f"{text[:80]!r} is not JSON: {exc}", param, ctx)
+            return fields
+        return dict([Pair("=").convert(text, param, ctx)])
+
+
 def name_of_field(field: str) -> str:
-    """What the command that runs calls a field of the API: its option, else the field's name."""
+    """What the command that runs calls a field of the API: its option, else the field's name. What
+    is inside of a field stays: `--select.title`, `--rule[2]`."""
     context = click.get_current_context(silent=True)
+    name = re.split(r"[.\[]", field, maxsplit=1)[0]
     for parameter in context.command.params if context else ():
         if isinstance(parameter, click.Option) and (
-            parameter.name == field or f"--{field.replace('_', '-')}" in parameter.opts
+            parameter.name == name or f"--{name.replace('_', '-')}" in parameter.opts
         ):
-            return parameter.opts[0]
+            return parameter.opts[0] + field[len(name) :]
     return field

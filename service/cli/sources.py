@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from service.cli.options import Duration, Pair
+from service.cli.options import Duration, Pair, Selection
 from service.cli.output import AS_JSON, show, show_list
 from service.cli.running import pass_on, settings_from, warn_of_private, with_store
 from service.errors import InvalidInput
@@ -39,6 +39,16 @@ def settings_of_source(command: Any) -> Any:
                          help="Header to send with requests to the source. May be repeated."),
             click.option("--user", "auth", metavar="NAME:PASSWORD",
                          help="User name and password for HTTP Basic authentication."),
+            click.option("--select", "select", multiple=True, type=Selection(),
+                         metavar="FIELD=SELECTOR",
+                         help="Read articles from a page or JSON that is not a feed: items, title, "
+                              "link, date, date_format, content, author, image, category or "
+                              "next_page, with CSS, XPath or JSONPath. Repeat it for each field, "
+                              "or give all as one JSON object."),
+            click.option("--rule", "rules", multiple=True, metavar="RULE",
+                         help="What becomes of its articles: 'drop title ~ Sponsored', 'tag Fog if "
+                              "text ~ fog', 'strip .share' (docs/selectors.md). Repeat it; rules "
+                              "apply in their order."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -47,11 +57,16 @@ def settings_of_source(command: Any) -> Any:
 
 def _fields(options: dict[str, Any]) -> dict[str, object]:
     """The options that the user set, as fields of the API."""
-    return {
-        name: dict(value) if name in ("mapping", "headers") else value
-        for name, value in options.items()
-        if value not in (None, ())
-    }
+    values = {name: value for name, value in options.items() if value not in (None, ())}
+    for name, value in values.items():
+        if name in ("mapping", "headers"):
+            values[name] = dict(value)
+        elif name == "select":
+            values[name] = {field: text for fields in value for field, text in fields.items()}
+        elif name == "rules":
+            # An empty one takes all rules away.
+            values[name] = [rule for rule in value if rule.strip()]
+    return values
 
 
 @group.command("add")

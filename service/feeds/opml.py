@@ -1,21 +1,24 @@
 """OPML 2.0: the list of all our feeds, and lists of sources to import and export. Pure.
 
-In a list of sources, the folders above a feed are its category.
+In a list of sources, the folders above a feed are its category, and attributes of our namespace are
+its other settings, as JSON: `dateline:rules='["drop title ~ Sponsored"]'`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
 from lxml import etree
 
 from service.articles import categories
 from service.errors import InvalidInput
 from service.feeds.page import Page
 
+NAMESPACE = "urn:dateline:opml"
 MAX_DEPTH = 8
 MAX_OUTLINES = 100_000
 # An outline of these types has a URL, too, which is not that of a feed.
@@ -31,6 +34,8 @@ class FeedLink:
     title: str = ""
     category: str = ""
     """Titles of its folders, outermost first, joined by `/`; empty if it is in no folder."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Attributes of our namespace: field of a source → value, not checked."""
 
 
 def render(
@@ -145,7 +150,21 @@ def _links(url: str, title: str, folder: str, outline: Any) -> Iterator[FeedLink
     named = _attribute(outline, "category").split(",") if not folder else []
     categories = [each.strip().strip("/") for each in named if each.strip(" /")] or [folder]
     for category in categories:
-        yield FeedLink(url=url, title=title, category=category)
+        yield FeedLink(url=url, title=title, category=category, settings=_settings(outline))
+
+
+def _settings(outline: Any) -> dict[str, Any]:
+    """The attributes of our namespace. What is not JSON stays a text, which the check of its field
+    then refuses."""
+    settings: dict[str, Any] = {}
+    for name, value in outline.attrib.items():
+        namespace, _, field_name = name.rpartition("}")
+        if namespace == "{" + NAMESPACE:
+            try:
+                settings[field_name] = orjson.loads(value)
+            except orjson.JSONDecodeError:
+                settings[field_name] = value
+    return settings
 
 
 def _attribute(outline: Any, *names: str) -> str:
@@ -157,13 +176,18 @@ def _attribute(outline: Any, *names: str) -> str:
 
 def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
     """Write a list of feeds, in folders by category; `read` returns the same feeds."""
-    root = etree.Element("opml", version="2.0")
+    namespaces = {"dateline": NAMESPACE} if any(feed.settings for feed in feeds) else {}
+    root = etree.Element("opml", nsmap=namespaces, version="2.0")
     etree.SubElement(etree.SubElement(root, "head"), "title").text = title
     folders = {"": etree.SubElement(root, "body")}
     for feed in sorted(feeds, key=lambda feed: feed.category):
         parent = _folder(folders, feed.category)
         name = feed.title or feed.url
-        etree.SubElement(parent, "outline", type="rss", text=name, title=name, xmlUrl=feed.url)
+        outline = etree.SubElement(
+            parent, "outline", type="rss", text=name, title=name, xmlUrl=feed.url
+        )
+        for field_name, value in feed.settings.items():
+            outline.set(f"{{{NAMESPACE}}}{field_name}", orjson.dumps(value).decode())
     opml: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
     return opml
 

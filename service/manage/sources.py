@@ -11,12 +11,12 @@ from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.http import host_of, pasted_url
-from service.sources.source import Source, change_source, make_source
+from service.sources.source import OUTLINE_FIELDS, Source, change_source, make_source
 from service.storage.category_limit import CreatedCategories
 from service.storage.store import Store
 
-# Fields of a source that decide the categories of its articles.
-_CATEGORY_FIELDS = frozenset({"category", "mapping"})
+# Fields of a source that decide what its document becomes.
+_READING_FIELDS = frozenset({"category", "mapping", "select", "rules"})
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
@@ -76,7 +76,7 @@ async def add_links(
     ids_by_url = await _ids_by_url(store)
     for link in links:
         try:
-            fields = {"url": link.url, "category": link.category}
+            fields = {"url": link.url, "category": link.category, **_settings(link)}
             source, added = await _add(
                 store, fields, ids_by_url, is_typed=is_typed(link.url), now=now
             )
@@ -86,6 +86,11 @@ async def add_links(
             status = "created" if added else "unchanged"
             answers.append({"status": status, "url": source.url, "id": source.id})
     return answers
+
+
+def _settings(link: opml.FeedLink) -> dict[str, Any]:
+    """The settings of an outline that this version knows."""
+    return {name: link.settings[name] for name in OUTLINE_FIELDS if name in link.settings}
 
 
 async def find(store: Store, name: str) -> Source:
@@ -103,13 +108,13 @@ async def find(store: Store, name: str) -> Source:
 async def change(store: Store, name: str, fields: Mapping[str, object], *, now: datetime) -> Source:
     """Change some settings of a source. Raises NotFound, InvalidInput.
 
-    After a change of category or mapping its whole document is read again at once, so that the
-    articles in it move.
+    After a change of what decides how its document is read, that is read again at once as a whole,
+    so that the articles in it move or change.
     """
     before = await find(store, name)
     source = change_source(before, fields)
     await store.sources.replace(source, now_ms=to_ms(now))
-    if any(getattr(before, field) != getattr(source, field) for field in _CATEGORY_FIELDS):
+    if any(getattr(before, field) != getattr(source, field) for field in _READING_FIELDS):
         await store.sources.start_afresh(source.id)
         await store.sources.wake(source.id, due_ms=to_ms(now))
     return source
@@ -175,7 +180,10 @@ async def exported(store: Store) -> bytes:
     """
     outlines = [
         opml.FeedLink(
-            url=source.added_url or source.url, title=source.title, category=source.category
+            url=source.added_url or source.url,
+            title=source.title,
+            category=source.category,
+            settings=source.to_outline(),
         )
         for source in await store.sources.all()
     ]

@@ -18,9 +18,23 @@ from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.text import normalized
 from service.errors import InvalidInput, refuse_unknown_fields
 from service.http import checked_headers, checked_url, host_of, pasted_url
+from service.sources.rules import categories_of, checked_rules, text_of
+from service.sources.select import checked_select
 
 MAX_RULES = 200
-_FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
+_FIELDS = (
+    "url",
+    "category",
+    "mapping",
+    "interval_s",
+    "headers",
+    "auth",
+    "paused",
+    "select",
+    "rules",
+)
+# Fields that an OPML document carries in our namespace: settings without secrets.
+OUTLINE_FIELDS = ("select", "rules")
 # Headers that the poller itself sets in each request.
 _OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
@@ -53,6 +67,10 @@ class Source:
     """The title of the feed; empty before the first poll."""
     created: str = ""
     """Time at which it was added, RFC 3339."""
+    select: dict[str, str] = field(default_factory=dict)
+    """How articles are read from its document, see `select`; empty: as its format says."""
+    rules: list[dict[str, str]] = field(default_factory=list)
+    """What becomes of its articles, see `rules`; each is an object of one action."""
 
     def to_public(self) -> dict[str, Any]:
         """The source as a JSON object for API and CLI, with the names of its headers only."""
@@ -68,7 +86,15 @@ class Source:
             "paused": self.paused,
             "note": self.note,
             "created": self.created,
+            "select": self.select or None,
+            "rules": self.rules,
         }
+
+    def to_outline(self) -> dict[str, Any]:
+        """The settings that an outline of OPML carries, see OUTLINE_FIELDS; those that are not set
+        are left out."""
+        values = {"select": self.select, "rules": [text_of(rule) for rule in self.rules]}
+        return {name: value for name, value in values.items() if value}
 
     @property
     def operator_url(self) -> str:
@@ -79,7 +105,7 @@ class Source:
     def category_creator(self) -> CategoryCreator:
         """For whom the new categories of its articles count: itself; those that its operator files
         them under are free."""
-        named = free_paths([self.category, *self.mapping.values()])
+        named = free_paths([self.category, *self.mapping.values(), *categories_of(self.rules)])
         return CategoryCreator(name=self.id, free=named)
 
     def with_paused(self, paused: bool, note: str = "") -> Source:
@@ -192,4 +218,6 @@ _CHECKS = {
     "headers": _headers,
     "auth": _auth,
     "paused": _paused,
+    "select": checked_select,
+    "rules": checked_rules,
 }

@@ -111,6 +111,14 @@ def test_sources_are_managed() -> None:
     assert isinstance(changed, dict)
     assert ({"Port*": "Harbour"}, 900) == (changed["mapping"], changed["interval_s"])
     assert ["Authorization", "X-Key"] == changed["headers"]
+    options = ("--select", "items=li", "--select", '{"title": "a[b=c]"}', "--rule", "strip .ad")
+    changed = shown("sources", "set", added["id"], *options)
+    assert isinstance(changed, dict)
+    assert {"items": "li", "title": "a[b=c]"} == changed["select"]
+    assert [{"strip": ".ad"}] == changed["rules"]
+    changed = shown("sources", "set", added["id"], "--select", "{}", "--rule", "")
+    assert isinstance(changed, dict)
+    assert (None, []) == (changed["select"], changed["rules"])
     again = dateline("sources", "add", "http://site.example/feed", "--every", "1h")
     assert "is a source already" in again.stderr
     assert b'xmlUrl="http://site.example/feed"' in dateline("sources", "export").stdout_bytes
@@ -267,6 +275,11 @@ def test_people_read_words_and_not_python(capsys: pytest.CaptureFixture[str]) ->
         (("sources", "add", "http://x.example/", "--map", "=a"), "needs a '=', as in NAME="),
         (("sources", "add", "http://x.example/", "--every", "-1"), "dateline: --every: must be"),
         (("sources", "add", "http://x.example/", "--every", "nan"), "dateline: --every: must be"),
+        (("sources", "add", "http://x.example/", "--select", "{x"), "is not JSON"),
+        (("sources", "add", "http://x.example/", "--select", "li"), "needs a '='"),
+        (("sources", "add", "http://x.example/", "--select", '{"items": "li[", "title": "a"}'),
+         "dateline: --select.items: is not CSS"),
+        (("sources", "add", "http://x.example/", "--rule", "x"), "dateline: --rule[0]: no such"),
         (("sources", "add", "http://x.example/", "--user", "x"), "dateline: --user: must be name"),
         (("webhooks", "replay", "x"), "give one of --event, --since (with --until) and"),
         (("webhooks", "replay", "x", "--event", "a", "--until", "b"), "give one of --event"),

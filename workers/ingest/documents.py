@@ -1,4 +1,5 @@
-"""Documents: bytes in, encoded articles out: parse → identify → map categories → compose → encode.
+"""Documents: bytes in, encoded articles out: parse → identify → rules → map categories → compose →
+encode.
 
 Pure. Everything that is done with a document between fetching and appending it. Parser processes
 run it (parser_process.py); so does `dateline import`, in a thread.
@@ -23,6 +24,8 @@ from service.articles.encoded import EncodedArticle, encode
 from service.articles.input import refuse_withdrawn
 from service.errors import InvalidInput, ParseFailed
 from service.sources.outcome import Hints
+from service.sources.rules import read_rules
+from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, parse
 
@@ -49,6 +52,10 @@ class ParseJob:
     mapping: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
+    select: dict[str, str] = field(default_factory=dict)
+    """Selectors that name the articles of the document; see `Source.select`."""
+    rules: list[dict[str, str]] = field(default_factory=list)
+    """What becomes of its articles; see `Source.rules`."""
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -77,6 +84,8 @@ class ParseReport:
     ids: tuple[str, ...] = ()
     """Of the articles that its entries are, unless they are known under other guids; without those
     of entries that only their text identifies."""
+    next_url: str = ""
+    """The page with the articles before these; empty if there is none."""
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -100,12 +109,13 @@ def read_document(
     """A ParseReport; then, unless it has an error, batches of articles, and last the reasons of
     all rejects, a line each."""
     try:
-        document = parse(body, url=job.url, content_type=job.content_type, zone=ZoneInfo(job.zone))
+        document = parsed(job, body)
     except ParseFailed as exc:
         yield ParseReport(error=str(exc))
         return
     identities = identities_in(document, job, name=job.added_url)
-    yield _report(document, job, identities)
+    ids = tuple(draft_id(source, guid) for source, guid in identities if guid)
+    yield replace(report_of(document, job), ids=ids)
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
@@ -125,9 +135,19 @@ def read_document(
     yield reasons
 
 
-def _report(
-    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
-) -> ParseReport:
+def parsed(job: ParseJob, body: bytes) -> Document:
+    """The document of a job. Raises ParseFailed."""
+    return parse(
+        body,
+        url=job.url,
+        content_type=job.content_type,
+        zone=ZoneInfo(job.zone),
+        select=job.select,
+    )
+
+
+def report_of(document: Document, job: ParseJob) -> ParseReport:
+    """What a parsed document is, and why it cannot be used."""
     return ParseReport(
         kind=document.kind,
         title=document.title[:200],
@@ -136,7 +156,7 @@ def _report(
         alternates=document.alternates,
         rejected=len(document.rejects),
         error=_refusal(document, job),
-        ids=tuple(draft_id(source, guid) for source, guid in identities if guid),
+        next_url=document.next_url,
     )
 
 
@@ -153,7 +173,9 @@ def encoded_articles(
 ) -> Iterator[EncodedArticle | InvalidInput]:
     """Each entry of a document as an article, or why it cannot be one, in their order."""
     encoded = encoder(document, polled_from=job.added_url)
-    for entry, draft in _drafts(document, job, identities):
+    for entry, _, draft in _ruled_drafts(document, job, identities):
+        if draft is None:
+            continue
         try:
             refuse_withdrawn(entry)
         except InvalidInput as exc:
@@ -196,12 +218,22 @@ def _exact(entry: Entry) -> str:
 def drafts_of(
     document: Document, job: ParseJob, *, name: str
 ) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
-    """Each entry with its draft, or why it cannot be an article.
+    """Each entry that its source's rules keep, with its draft, or why it cannot be an article.
 
     Args:
         name: name of the file or URL; it identifies pages without a link.
     """
-    return _drafts(document, job, identities_in(document, job, name=name))
+    for entry, _, draft in ruled_drafts_of(document, job, name=name):
+        if draft is not None:
+            yield entry, draft
+
+
+def ruled_drafts_of(
+    document: Document, job: ParseJob, *, name: str
+) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
+    """Each entry, what rules made of it, and its draft, or why it cannot be an article; None for
+    one that a rule drops."""
+    return _ruled_drafts(document, job, identities_in(document, job, name=name))
 
 
 def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple[str, str]]:
@@ -216,20 +248,26 @@ def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple
     ]
 
 
-def _drafts(
+def _ruled_drafts(
     document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
-) -> Iterator[tuple[Entry, Draft | InvalidInput]]:
+) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
+    rules = read_rules(job.rules)
     for entry, (source, guid) in zip(document.entries, identities, strict=True):
+        ruled = apply_rules(entry, rules)
+        if ruled.is_dropped:
+            yield entry, ruled, None
+            continue
         try:
-            draft = compose(_placed(entry, job.category, job.mapping), source=source, guid=guid)
+            draft = compose(_placed(ruled, job.category, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:
-            yield entry, exc
+            yield entry, ruled, exc
         else:
-            yield entry, draft
+            yield entry, ruled, draft
 
 
-def _placed(entry: Entry, category: str, mapping: Mapping[str, str]) -> Entry:
-    if not category and not mapping:
+def _placed(ruled: RuledEntry, category: str, mapping: Mapping[str, str]) -> Entry:
+    entry = ruled.entry
+    if ruled.is_filed or (not category and not mapping):
         return entry
     names = placed(entry.categories, category=category, mapping=mapping)
     return replace(entry, categories=names)

@@ -59,15 +59,24 @@ class Intake:
             )  # fmt: skip
             counts.update(receipt.status for receipt in receipts)
 
-        job = ParseJob(
-            url=fetched.url,
-            content_type=fetched.content_type,
-            zone=str(self._settings.timezone),
-            added_url=source.added_url or source.url,
-            source_url=source.url,
-            category=source.category,
-            mapping=source.mapping,
-            refused=tuple(refused),
-        )
+        job = job_of(source, fetched, self._settings, refused=refused)
         report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
         return AppendedDocument(report=report, counts=counts, rejects=rejects)
+
+
+def job_of(
+    source: Source, fetched: Fetched, settings: Settings, *, refused: Collection[str]
+) -> ParseJob:
+    """How to parse a document of a source."""
+    return ParseJob(
+        url=fetched.url,
+        content_type=fetched.content_type,
+        zone=str(settings.timezone),
+        added_url=source.added_url or source.url,
+        source_url=source.url,
+        category=source.category,
+        mapping=source.mapping,
+        refused=tuple(refused),
+        select=source.select,
+        rules=source.rules,
+    )

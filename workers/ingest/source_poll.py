@@ -28,6 +28,7 @@ from workers.ingest.discover_feed import discover_feed, is_page
 from workers.ingest.fetch import Fetched, Refused, fetch
 from workers.ingest.hub_client import HubClient
 from workers.ingest.intake import AppendedDocument, Intake
+from workers.ingest.next_pages import append_next_pages
 from workers.ingest.parse import FEED_KINDS, GUESSED_KINDS, PAGE_KINDS
 from workers.runtime import Clock
 
@@ -120,7 +121,9 @@ class SourcePoller:
             refused = PAGE_KINDS if poll.kind in FEED_KINDS else GUESSED_KINDS
             appended = await self._intake.append_document(source, fetched, refused=refused)
             discovered_url = ""
-            if appended.report.error and not poll.polled and is_page(fetched):
+            # An operator who names selectors means this page, and not the feed of its site.
+            is_unknown = not poll.polled and not source.select
+            if appended.report.error and is_unknown and is_page(fetched):
                 feed = await discover_feed(
                     source,
                     fetched,
@@ -133,6 +136,14 @@ class SourcePoller:
                 fetched, appended = feed.fetched, feed.appended
             if appended.report.error:
                 raise ParseFailed(appended.report.error)
+            appended = await append_next_pages(
+                source,
+                fetched,
+                appended,
+                fetch=lambda page: self._fetch(page, Poll(), permit),
+                intake=self._intake,
+                settings=self._settings,
+            )
         return PollOutcome(
             result=_answer_of(fetched, received),
             document=_document_of(appended, digest),

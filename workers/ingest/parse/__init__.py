@@ -10,22 +10,23 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, tzinfo
 from typing import Any
 
 import orjson
 
-from service.articles.json_text import decode_json
 from service.errors import ParseFailed
 from service.feeds.opml import FeedLink
 from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.document import Document, Reject, with_decided_titles
 from workers.ingest.parse.html.page import parse_html
 from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
+from workers.ingest.parse.json_values import decode_any
 from workers.ingest.parse.k2_json import parse_k2_json
 from workers.ingest.parse.records import parse_lines, parse_records
+from workers.ingest.parse.selected import SELECTED, parse_selected
 from workers.ingest.parse.text import parse_text
 from workers.ingest.parse.xml.atom import parse_atom
 from workers.ingest.parse.xml.opml import parse_opml
@@ -51,7 +52,6 @@ _PROLOGUE = re.compile(
 _SNIFFED = 8_192
 # A feed in a page that a tool wrapped around it, or behind the warnings of its own program.
 _EMBEDDED = re.compile(rb"<(?:(rss|rdf:RDF)[\s>]|(feed)\s[^<>]*xmlns)")
-_SPACES = dict.fromkeys(range(0x20), " ")
 Parser = Callable[..., Document]
 XML_ROOTS: dict[str, Dialect] = {
     "rss": parse_rss,
@@ -65,15 +65,19 @@ XML_ROOTS: dict[str, Dialect] = {
 }
 """Name of the root, in lower case and without namespace → the function that reads its tree."""
 # Kinds of documents (`Document.kind`): feeds, and pages that may be served in place of a feed.
-FEED_KINDS = frozenset({"rss", "atom", "rdf", "json-feed", "k2-json", "sitemap"})
+FEED_KINDS = frozenset({"rss", "atom", "rdf", "json-feed", "k2-json", "sitemap", SELECTED})
 GUESSED_KINDS = ("html-guess",)
 PAGE_KINDS = ("html-guess", "html")
 
 
-def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = UTC) -> Document:
+def parse(
+    body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = UTC,
+    select: Mapping[str, str] | None = None,
+) -> Document:  # fmt: skip
     """Parse a document of any supported kind.
 
     Args:
+        select: selectors that name its articles; by default its format does.
         url: where it came from; empty if it came from a file.
         content_type: the header, if there was one.
         zone: for times that do not name their zone.
@@ -86,7 +90,9 @@ def parse(body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = 
     body = body.removeprefix(codecs.BOM_UTF8)
     if not body.strip():
         raise ParseFailed("is empty")
-    return with_decided_titles(_parsed(body, url=url, content_type=content_type, zone=zone))
+    known: dict[str, Any] = {"url": url, "content_type": content_type, "zone": zone}
+    document = parse_selected(body, select=select, **known) if select else _parsed(body, **known)
+    return with_decided_titles(document)
 
 
 def _parsed(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
@@ -126,7 +132,7 @@ def _parse_xml(body: bytes, **options: Any) -> Document:
 def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """JSON Feed, K2's JSON of a list, or records. Raises ParseFailed."""
     try:
-        value = _json_of(body, content_type)
+        value = decode_any(body, content_type)
     except orjson.JSONDecodeError as exc:
         # RFC 8259 8.1 allows UTF-8 alone; some write their own charset.
         in_utf8 = decode(body, charset_of(content_type)).encode("utf-8", "replace")
@@ -141,20 +147,6 @@ def _parse_json(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Do
         # Its version does not matter: a record of an article has no items.
         return parse_json_feed(value, url, zone)
     return parse_records(value, url)
-
-
-def _json_of(body: bytes, content_type: str) -> Any:
-    """The value of a JSON document. One bad byte must not cost all its articles: what is not UTF-8
-    is decoded as the charset of the header, and control characters in strings become spaces.
-
-    Raises:
-        JSONDecodeError: it is not JSON even so.
-    """
-    try:
-        return decode_json(body)
-    except orjson.JSONDecodeError:
-        text = decode(body, charset_of(content_type)).translate(_SPACES)
-        return decode_json(text.encode("utf-8", "replace"))
 
 
 FIRST_BYTES: dict[bytes, Parser] = {b"{": _parse_json, b"[": _parse_json}

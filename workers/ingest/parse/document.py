@@ -29,8 +29,9 @@ class Document:
     """A parsed document, with its entries in their original order."""
 
     kind: str
-    """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, sitemap, html (a page that says
-    that it is an article), html-guess (one that does not), text, records, opml."""
+    """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, sitemap, selected (by the selectors
+    of its source), html (a page that says that it is an article), html-guess (one that does not),
+    text, records, opml."""
     url: str = ""
     """The URL that it names as its own, else where it came from; empty if neither is known."""
     title: str = ""
@@ -42,6 +43,8 @@ class Document:
     alternates: tuple[FeedLink, ...] = ()
     """Feeds that a page names as its own (link rel=alternate), in its order."""
     hints: Hints = field(default_factory=Hints)
+    next_url: str = ""
+    """The page with the articles before these, of documents that are selected; may be empty."""
     is_whole: bool = True
     """False if it is so broken that its end may be missing: its validators must not be stored."""
 

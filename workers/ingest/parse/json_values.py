@@ -5,9 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
+
 from service.articles.article import Entry
+from service.articles.json_text import decode_json
 from service.errors import InvalidInput
+from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.document import Document, Reject, bounded
+
+_SPACES = dict.fromkeys(range(0x20), " ")
+
+
+def decode_any(body: bytes, content_type: str) -> Any:
+    """The value of a JSON document. One bad byte must not cost all its articles: what is not UTF-8
+    is decoded as the charset of the header, and control characters in strings become spaces.
+
+    Raises:
+        JSONDecodeError: it is not JSON even so.
+    """
+    try:
+        return decode_json(body)
+    except orjson.JSONDecodeError:
+        text = decode(body, charset_of(content_type)).translate(_SPACES)
+        return decode_json(text.encode("utf-8", "replace"))
 
 
 def collect(

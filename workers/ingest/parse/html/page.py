@@ -37,9 +37,9 @@ MIN_TEXT_CHARS = 80
 
 def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:
     """The articles and the feeds of a page. Raises ParseFailed if it has neither."""
-    text = _decoded(body, content_type)
-    root = _tree(text)
-    base = absolute(url, _attribute(root, "//base[@href]", "href"))
+    text = decoded_html(body, content_type)
+    root = tree_of(text)
+    base = base_of(root, url)
     named = _attribute(root, "//link[@rel='canonical']", "href") or _meta(root, "og:url")
     own = absolute(base, named) if named else url
     facts = _json_ld(root)
@@ -52,12 +52,18 @@ def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
         raise ParseFailed(
             "HTML without an article: no K2 list or item, and no text that stands out"
         )
-    document = document or Document(kind="html-guess", title=line(_title(root)))
+    document = document or Document(kind="html-guess", title=line(title_of_page(root)))
     # If a page does not name its own URL, its <base> still names its site.
     return replace(document, url=own or base, alternates=alternates, hints=hints)
 
 
-def _decoded(body: bytes, content_type: str) -> str:
+def base_of(root: Any, url: str) -> str:
+    """What links on a page are relative to; empty if neither URL nor <base> is known."""
+    return absolute(url, _attribute(root, "//base[@href]", "href"))
+
+
+def decoded_html(body: bytes, content_type: str) -> str:
+    """The text of a page, by its header and its meta element."""
     declared = _CHARSET.search(body[:4096])
     return decode(
         body,
@@ -66,7 +72,8 @@ def _decoded(body: bytes, content_type: str) -> str:
     )
 
 
-def _tree(text: str) -> Any:
+def tree_of(text: str) -> Any:
+    """The <html> element of a page, without comments. Raises ParseFailed."""
     if sanitize.has_huge_tag(text):
         raise ParseFailed(f"HTML with a tag of over {sanitize.MAX_ATTRIBUTES} attributes")
     parser = lxml_html.HTMLParser(
@@ -126,7 +133,7 @@ def _single(
         or _meta(root, "og:type").lower() == "article"
         or bool(_meta(root, "article:published_time"))
     )
-    title = _fact(facts, "headline") or _meta(root, "og:title") or _title(root)
+    title = _fact(facts, "headline") or _meta(root, "og:title") or title_of_page(root)
     content = _main_content(root) or extracted(text, url=url)
     if not content or not title:
         return None
@@ -158,7 +165,8 @@ def _single(
     )
 
 
-def _title(root: Any) -> str:
+def title_of_page(root: Any) -> str:
+    """The first heading of the first level, else the title of the page; may be empty."""
     for path in ("//h1", "//title"):
         for element in root.xpath(path):
             text = " ".join(element.text_content().split())
