@@ -61,6 +61,8 @@ class DocumentOutcome:
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
     rejects: tuple[str, ...] = ()
     """Why feed entries were rejected, one line each."""
+    entry_digests: str = ""
+    """See `Poll.entry_digests`; empty if those of before stay."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,8 @@ class Poll:
     last_modified: str = ""
     body_hash: str = ""
     """Hash of that document: servers without validators send the same bytes with each answer."""
+    entry_digests: str = ""
+    """Of the entries of the last document: those that come again are passed over."""
     kind: str = ""
     """`Document.kind` of the last document; empty before the first."""
     failures: int = 0
@@ -155,6 +157,7 @@ def _with_document(poll: Poll, answer: Answer, document: DocumentOutcome, *, now
         result=_in_words(document),
         kind=document.kind,
         body_hash=document.body_hash if is_whole else "",
+        entry_digests=document.entry_digests or poll.entry_digests,
         hint_s=hints.interval_s,
         skip_hours=hints.skip_hours,
         skip_days=hints.skip_days,

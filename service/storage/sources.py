@@ -109,10 +109,10 @@ class Sources:
         await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
 
     async def start_afresh(self, source_id: str) -> None:
-        """Forget the validators, so that the next poll reads the whole document again: its articles
-        belong to other categories now."""
+        """Forget validators and entries, so that the next poll reads the whole document again: its
+        articles belong to other categories now."""
         poll = await self.poll(source_id)
-        fresh = replace(poll, etag="", last_modified="", body_hash="")
+        fresh = replace(poll, etag="", last_modified="", body_hash="", entry_digests="")
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
 
     async def erase_texts(self) -> None:

@@ -250,7 +250,7 @@ async def test_endless_edits_are_slowed(store: Store) -> None:
     assert ["updated"] * 24 + ["corrected"] * 6 == statuses
     assert "It is 29 o" in (await article(store, receipt)).content_html
     assert 25 == await store.event_stream.length(0)
-    assert ["unchanged", "updated", "unchanged"] == [
+    assert ["corrected", "updated", "unchanged"] == [
         (await append(store, edited, now=NOON + timedelta(minutes=minutes)))[0].status
         for minutes in (9, 10, 11)
     ]

@@ -26,6 +26,7 @@ from service.errors import InvalidInput, ParseFailed
 from service.sources.outcome import Hints
 from service.sources.rules import read_rules
 from workers.ingest.apply_rules import RuledEntry, apply_rules
+from workers.ingest.entry_digests import EntryDigests, joined, split
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import Document, FeedLink, parse
 
@@ -56,6 +57,12 @@ class ParseJob:
     """Selectors that name the articles of the document; see `Source.select`."""
     rules: list[dict[str, str]] = field(default_factory=list)
     """What becomes of its articles; see `Source.rules`."""
+    known: str = ""
+    """Digests of entries that were appended before (entry_digests.py): they are passed over."""
+
+    def settings(self) -> bytes:
+        """All that decides what becomes of an entry besides the entry."""
+        return orjson.dumps(replace(self, url="", known="", refused=(), content_type=""))
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -84,6 +91,8 @@ class ParseReport:
     ids: tuple[str, ...] = ()
     """Of the articles that its entries are, unless they are known under other guids; without those
     of entries that only their text identifies."""
+    known: str = ""
+    """Digests of the entries that were passed over."""
     next_url: str = ""
     """The page with the articles before these; empty if there is none."""
 
@@ -115,13 +124,16 @@ def read_document(
         return
     identities = identities_in(document, job, name=job.added_url)
     ids = tuple(draft_id(source, guid) for source, guid in identities if guid)
-    yield replace(report_of(document, job), ids=ids)
+    digests = _digests(document, job, identities)
+    known = split(job.known)
+    passed_over = joined(digest for digest in digests if digest in known)
+    yield replace(report_of(document, job), ids=ids, known=passed_over)
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
     batch: list[EncodedArticle] = []
     size = 0
-    for article in encoded_articles(document, job, identities):
+    for article in encoded_articles(document, job, identities, digests):
         if isinstance(article, InvalidInput):
             reasons.append(str(article))
             continue
@@ -168,20 +180,36 @@ def _refusal(document: Document, job: ParseJob) -> str:
     return ""
 
 
-def encoded_articles(
+def _digests(
     document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
-) -> Iterator[EncodedArticle | InvalidInput]:
-    """Each entry of a document as an article, or why it cannot be one, in their order."""
+) -> list[bytes]:
+    entry_digests = EntryDigests(job.settings())
+    return list(map(entry_digests.of, document.entries, identities))
+
+
+def encoded_articles(
+    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]],
+    digests: Sequence[bytes],
+) -> Iterator[EncodedArticle | InvalidInput]:  # fmt: skip
+    """Each entry of a document that is not known as an article, or why it cannot be one, in their
+    order."""
+    known = split(job.known)
+    new = [position for position, digest in enumerate(digests) if digest not in known]
+    entries = [document.entries[position] for position in new]
     encoded = encoder(document, polled_from=job.added_url)
-    for entry, _, draft in _ruled_drafts(document, job, identities):
+    drafts = _ruled_drafts(entries, job, [identities[position] for position in new])
+    for position, (entry, _, draft) in zip(new, drafts, strict=True):
         if draft is None:
             continue
         try:
             refuse_withdrawn(entry)
         except InvalidInput as exc:
             yield exc
+            continue
+        if isinstance(draft, InvalidInput):
+            yield draft
         else:
-            yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
+            yield replace(encoded(entry, draft), entry_digest=digests[position])
 
 
 def encoder(
@@ -233,7 +261,7 @@ def ruled_drafts_of(
 ) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
     """Each entry, what rules made of it, and its draft, or why it cannot be an article; None for
     one that a rule drops."""
-    return _ruled_drafts(document, job, identities_in(document, job, name=name))
+    return _ruled_drafts(document.entries, job, identities_in(document, job, name=name))
 
 
 def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple[str, str]]:
@@ -249,10 +277,10 @@ def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple
 
 
 def _ruled_drafts(
-    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+    entries: Sequence[Entry], job: ParseJob, identities: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
     rules = read_rules(job.rules)
-    for entry, (source, guid) in zip(document.entries, identities, strict=True):
+    for entry, (source, guid) in zip(entries, identities, strict=True):
         ruled = apply_rules(entry, rules)
         if ruled.is_dropped:
             yield entry, ruled, None

@@ -11,6 +11,7 @@ from service.settings import Settings
 from service.sources.source import Source
 from service.storage.store import Store
 from workers.ingest.documents import ParseJob, ParseReport
+from workers.ingest.entry_digests import joined, split
 from workers.ingest.fetch import Fetched
 from workers.ingest.parser_pool import ParserPool
 from workers.runtime import Clock
@@ -23,8 +24,14 @@ class AppendedDocument:
     report: ParseReport
     counts: Counter[str]
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
+    digests: str
+    """Of the entries that need not be looked at in the next poll while they stay as they are."""
     rejects: list[str]
     """Why feed entries were rejected, one line each."""
+
+
+# With another one, the article needs its entry once more (append.lua), or may be taken in later.
+_SETTLED = ("created", "updated", "unchanged")
 
 
 class Intake:
@@ -39,17 +46,19 @@ class Intake:
         self._now = now
 
     async def append_document(
-        self, source: Source, fetched: Fetched, *, refused: Collection[str]
+        self, source: Source, fetched: Fetched, *, refused: Collection[str], known: str = ""
     ) -> AppendedDocument:
         """Parse a document and append its articles, batch by batch.
 
         Args:
             refused: kinds of documents that cannot be the one that was meant.
+            known: `AppendedDocument.digests` of the last poll; such entries are passed over.
 
         Raises:
             ParseFailed: the parser process broke off; articles before that were appended.
         """
         counts: Counter[str] = Counter()
+        digests: list[bytes] = []
         creator = source.category_creator
 
         async def append(report: ParseReport, articles: list[EncodedArticle]) -> None:
@@ -58,15 +67,25 @@ class Intake:
                 standing=frozenset(report.ids),
             )  # fmt: skip
             counts.update(receipt.status for receipt in receipts)
+            digests.extend(
+                article.entry_digest
+                for article, receipt in zip(articles, receipts, strict=True)
+                if receipt.status in _SETTLED
+            )
 
-        job = job_of(source, fetched, self._settings, refused=refused)
+        job = job_of(source, fetched, self._settings, refused=refused, known=known)
         report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
-        return AppendedDocument(report=report, counts=counts, rejects=rejects)
+        passed_over = split(report.known)
+        counts["unchanged"] += len(passed_over)
+        return AppendedDocument(
+            report=report, counts=counts, rejects=rejects, digests=joined([*digests, *passed_over])
+        )
 
 
 def job_of(
-    source: Source, fetched: Fetched, settings: Settings, *, refused: Collection[str]
-) -> ParseJob:
+    source: Source, fetched: Fetched, settings: Settings, *, refused: Collection[str],
+    known: str = "",
+) -> ParseJob:  # fmt: skip
     """How to parse a document of a source."""
     return ParseJob(
         url=fetched.url,
@@ -79,4 +98,5 @@ def job_of(
         refused=tuple(refused),
         select=source.select,
         rules=source.rules,
+        known=known,
     )

@@ -119,7 +119,9 @@ class SourcePoller:
                 return PollOutcome(result=_answer_of(fetched, received))
             # A login page or a parked domain must not replace the document that was here before.
             refused = PAGE_KINDS if poll.kind in FEED_KINDS else GUESSED_KINDS
-            appended = await self._intake.append_document(source, fetched, refused=refused)
+            appended = await self._intake.append_document(
+                source, fetched, refused=refused, known=poll.entry_digests
+            )
             discovered_url = ""
             # An operator who names selectors means this page, and not the feed of its site.
             is_unknown = not poll.polled and not source.select
@@ -146,7 +148,7 @@ class SourcePoller:
             )
         return PollOutcome(
             result=_answer_of(fetched, received),
-            document=_document_of(appended, digest),
+            document=_document_of(appended, digest, has_rest=fetched.status == 226),
             discovered_url=discovered_url,
         )
 
@@ -235,7 +237,7 @@ def _answer_of(fetched: Fetched, received: datetime) -> Answer:
     )
 
 
-def _document_of(appended: AppendedDocument, digest: str) -> DocumentOutcome:
+def _document_of(appended: AppendedDocument, digest: str, *, has_rest: bool) -> DocumentOutcome:
     report = appended.report
     return DocumentOutcome(
         kind=report.kind,
@@ -245,4 +247,6 @@ def _document_of(appended: AppendedDocument, digest: str) -> DocumentOutcome:
         hints=report.hints,
         counts=appended.counts,
         rejects=tuple(appended.rejects),
+        # A delta has some entries of its document; the others are as they were.
+        entry_digests="" if has_rest else appended.digests,
     )

@@ -117,8 +117,8 @@ local function judge_rest(head, article, seen_full)
   return seen_full and 'unchanged' or 'noted'
 end
 
--- created | updated | corrected | kept (a change that is shown and makes no event yet) | unchanged |
--- noted (unchanged, but its hashes of this form are stored), or why it is not taken: erased | removed
+-- created | updated | corrected | kept (a change that is shown and makes no event yet) | owed (the same
+-- once more: still no event) | unchanged | noted (unchanged, but its hashes of this form are stored), or why it is not taken: erased | removed
 local function judge(head, mark, article)
   if not head then
     if mark == ERASED then return 'erased' end
@@ -130,7 +130,7 @@ local function judge(head, mark, article)
   local seen, seen_full = seen_with(head, article)
   local is_shown = head.hash == article.hash or head.hash == article.dated
   if seen == article.hash or seen == article.dated then
-    if head.owed and is_shown and not is_too_soon(head) then return 'updated' end
+    if head.owed and is_shown then return is_too_soon(head) and 'owed' or 'updated' end
     return judge_rest(head, article, seen_full)
   end
   if is_shown then return judge_rest(head, article, nil) end
@@ -259,7 +259,8 @@ for i = 1, count do
       redis.call('HSET', article.key, 'head', cjson.encode(head))
       status = 'unchanged'
     end
-    if status == 'kept' then status = 'corrected' end
+    -- Whoever polls must come with it again.
+    if status == 'kept' or status == 'owed' then status = 'corrected' end
   end
   answers[i] = {status, head and head.revision or 0, head and head.event or ''}
 end
