@@ -27,7 +27,8 @@ def settings_of_source(command: Any) -> Any:
     """Add the options that `add` and `set` have in common to a command."""
     for option in reversed(
         (
-            click.option("--category", help="File all its articles under this category."),
+            click.option("--category", "categories", multiple=True,
+                         help="File all its articles under this category. May be repeated."),
             click.option("--map", "mapping", multiple=True, type=Pair("="), metavar="THEIRS=OURS",
                          help="File the source's category THEIRS under OURS, e.g. 'Port*=Harbour' "
                               "(* is any text, ? any character); 'Ads=' drops it. May be "

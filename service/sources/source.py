@@ -20,7 +20,8 @@ from service.errors import InvalidInput, refuse_unknown_fields
 from service.http import checked_headers, checked_url, host_of, pasted_url
 
 MAX_RULES = 200
-_FIELDS = ("url", "category", "mapping", "interval_s", "headers", "auth", "paused")
+_FIELDS = ("url", "category", "categories", "mapping", "interval_s", "headers", "auth", "paused")
+MAX_CATEGORIES = 50
 # Headers that the poller itself sets in each request.
 _OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
@@ -38,8 +39,8 @@ class Source:
     document of somebody else named it (an OPML that was fetched)."""
     host: str = ""
     """Host by which polls are spaced and limited, see `host_of`."""
-    category: str = ""
-    """Category path for its articles; empty: the categories that the articles name."""
+    categories: tuple[str, ...] = ()
+    """Category paths for its articles; empty: the categories that the articles name."""
     mapping: dict[str, str] = field(default_factory=dict)
     """The source's own category name → our category path; see `articles/category_mapping.py`."""
     interval_s: float = 0
@@ -61,7 +62,9 @@ class Source:
             "url": self.url,
             "added_url": self.added_url or self.url,
             "title": self.title,
-            "category": self.category,
+            # The field of before November 2026, when a source could have only one.
+            "category": next(iter(self.categories), ""),
+            "categories": list(self.categories),
             "mapping": self.mapping,
             "interval_s": self.interval_s or None,
             "headers": sorted(self.headers),
@@ -79,7 +82,7 @@ class Source:
     def category_creator(self) -> CategoryCreator:
         """For whom the new categories of its articles count: itself; those that its operator files
         them under are free."""
-        named = free_paths([self.category, *self.mapping.values()])
+        named = free_paths([*self.categories, *self.mapping.values()])
         return CategoryCreator(name=self.id, free=named)
 
     def with_paused(self, paused: bool, note: str = "") -> Source:
@@ -130,7 +133,11 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     refuse_unknown_fields(fields, _FIELDS)
     if "url" in fields:
         raise InvalidInput("url", fields["url"], "makes the source's identity: add a new one")
+    if "category" in fields and "categories" in fields:
+        raise InvalidInput("categories", fields["categories"], "is the same as category: name one")
     values: dict[str, Any] = {name: _CHECKS[name](value) for name, value in fields.items()}
+    if "category" in values:
+        values["categories"] = values.pop("category")
     authorization = values.pop("auth", None)
     if authorization is not None:
         headers = values.get("headers", source.headers)
@@ -140,13 +147,23 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     return replace(source, **values)
 
 
-def _category(value: object) -> str:
+def _category(value: object) -> tuple[str, ...]:
     if not isinstance(value, str):
         raise InvalidInput("category", value, "must be a string")
     value = normalized(value)
     if value:
         categories.parse(value)
-    return value
+    return (value,) if value else ()
+
+
+def _categories(value: object) -> tuple[str, ...]:
+    """Paths of titles, each once however it is spelled; null or an empty list for none."""
+    if value is not None and not isinstance(value, list | tuple):
+        raise InvalidInput("categories", value, "must be a list of categories")
+    paths = {categories.parse(c).path: c for each in value or () for c in _category(each)}
+    if len(paths) > MAX_CATEGORIES:
+        raise InvalidInput("categories", f"{len(paths)} categories", f"at most {MAX_CATEGORIES}")
+    return tuple(paths.values())
 
 
 def _mapping(value: object) -> dict[str, str]:
@@ -187,6 +204,7 @@ def _paused(value: object) -> bool:
 
 _CHECKS = {
     "category": _category,
+    "categories": _categories,
     "mapping": _mapping,
     "interval_s": _interval_s,
     "headers": _headers,

@@ -7,7 +7,7 @@ run it (parser_process.py); so does `dateline import`, in a thread.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -43,7 +43,7 @@ class ParseJob:
     """The URL that its source was added with; part of the identity of its articles."""
     source_url: str = ""
     """The URL of its source now; the document speaks for this host, too."""
-    category: str = ""
+    categories: tuple[str, ...] = ()
     """With `mapping`, see `category_mapping.placed`."""
     mapping: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
@@ -57,7 +57,8 @@ class ParseJob:
     def from_wire(cls, data: bytes) -> ParseJob:
         """Decode what `to_wire` returned."""
         fields = orjson.loads(data)
-        return cls(**{**fields, "refused": tuple(fields["refused"])})
+        lists = {name: tuple(fields[name]) for name in ("refused", "categories")}
+        return cls(**{**fields, **lists})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,15 +190,15 @@ def drafts_of(
     for entry in document.entries:
         source, guid = identify(document, entry, name=name, also=job.source_url, shared=shared)
         try:
-            draft = compose(_placed(entry, job.category, job.mapping), source=source, guid=guid)
+            draft = compose(_placed(entry, job.categories, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:
             yield entry, exc
         else:
             yield entry, draft
 
 
-def _placed(entry: Entry, category: str, mapping: Mapping[str, str]) -> Entry:
-    if not category and not mapping:
+def _placed(entry: Entry, categories: Sequence[str], mapping: Mapping[str, str]) -> Entry:
+    if not categories and not mapping:
         return entry
-    names = placed(entry.categories, category=category, mapping=mapping)
+    names = placed(entry.categories, categories=categories, mapping=mapping)
     return replace(entry, categories=names)

@@ -64,7 +64,7 @@ class Intake:
             zone=str(self._settings.timezone),
             added_url=source.added_url or source.url,
             source_url=source.url,
-            category=source.category,
+            categories=source.categories,
             mapping=source.mapping,
             refused=tuple(refused),
         )
