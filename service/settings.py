@@ -64,6 +64,7 @@ class Settings(BaseModel):
     parse_processes: int = Field(default=2, ge=1, le=64)
     fetch_timeout_s: Seconds = 30
     fetch_max_bytes: int = Field(default=20_000_000, gt=0)
+    history_max_documents: int = Field(default=200, ge=0)
     redirect_confirmations: int = Field(default=3, ge=1)
     max_categories_per_source: int = Field(default=MAX_CATEGORIES_PER_SOURCE, ge=0)
     duplicates: Literal["hide", "show"] = "hide"

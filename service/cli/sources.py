@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +37,10 @@ def settings_of_source(command: Any) -> Any:
                               "matches."),
             click.option("--every", "interval_s", type=Duration(), metavar="TIME",
                          help="Poll at this interval: 90 (seconds), 15m, 2h, 1d."),
+            click.option("--history", type=click.Choice(["links", "paged", "none"]),
+                         help="Older documents to read once for a new source: those that its feed "
+                              "names as next or prev-archive (the default), also pages by number "
+                              "(?paged=2, as WordPress has them), or none."),
             click.option("--header", "headers", multiple=True, type=Pair(":"), metavar="NAME:VALUE",
                          help="Header to send with requests to the source. May be repeated."),
             click.option("--user", "auth", metavar="NAME:PASSWORD",
@@ -49,10 +54,22 @@ def settings_of_source(command: Any) -> Any:
 def _fields(options: dict[str, Any]) -> dict[str, object]:
     """The options that the user set, as fields of the API."""
     return {
-        name: dict(value) if name in ("mapping", "headers") else value
+        name: _FIELD_OF[name](value) if name in _FIELD_OF else value
         for name, value in options.items()
         if value not in (None, ())
     }
+
+
+def _history(choice: str) -> object:
+    return {"links": True, "none": False}.get(choice, choice)
+
+
+_FIELD_OF: dict[str, Callable[[Any], object]] = {
+    "mapping": dict,
+    "headers": dict,
+    "history": _history,
+}
+"""Option → how its value becomes that of the field; others are the same."""
 
 
 @group.command("add")

@@ -12,6 +12,7 @@ from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.http import host_of, pasted_url
+from service.sources.schedule import Poll
 from service.sources.source import Source, change_source, make_source
 from service.storage.category_limit import CreatedCategories
 from service.storage.key_reader import chunks
@@ -162,6 +163,11 @@ async def change(store: Store, name: str, fields: Mapping[str, object], *, now: 
     if any(getattr(before, field) != getattr(source, field) for field in _CATEGORY_FIELDS):
         await store.sources.start_afresh(source.id)
         await store.sources.wake(source.id, due_ms=to_ms(now))
+    if source.history and source.history != before.history:
+        await store.sources.start_afresh(source.id, with_history=True)
+        await store.sources.wake(source.id, due_ms=to_ms(now))
+    if before.paused and not source.paused:
+        await store.sources.wake(source.id, due_ms=to_ms(now))
     return source
 
 
@@ -194,10 +200,24 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
         "result": poll.result,
         "failures": poll.failures,
         "due": to_rfc3339(from_ms(poll.due_ms)) if poll.due_ms and not source.paused else None,
+        "history_state": _history_of(poll),
         "hub": poll.hub or None,
         "hub_until": (
             to_rfc3339(from_ms(subscription.expires_ms)) if subscription and is_live else None
         ),
+    }
+
+
+def _history_of(poll: Poll) -> dict[str, Any] | None:
+    history = poll.history
+    if history is None:
+        return None
+    return {
+        "state": history.state,
+        "documents": history.documents,
+        "articles": history.articles,
+        "next": history.url or None,
+        "note": history.note,
     }
 
 

@@ -17,11 +17,29 @@ from service.articles import article, categories, times
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.text import normalized
 from service.errors import InvalidInput, refuse_unknown_fields
-from service.http import checked_headers, checked_url, host_of, pasted_url
+from service.http import (
+    checked_headers,
+    checked_url,
+    host_of,
+    may_share_secrets,
+    pasted_url,
+)  # fmt: skip
 
 MAX_RULES = 200
-_FIELDS = ("url", "category", "categories", "mapping", "interval_s", "headers", "auth", "paused")
+_FIELDS = (
+    "url",
+    "category",
+    "categories",
+    "mapping",
+    "interval_s",
+    "headers",
+    "auth",
+    "paused",
+    "history",
+)
 MAX_CATEGORIES = 50
+# Values of `Source.history`; empty for none.
+LINKS, PAGED = "links", "paged"
 # Headers that the poller itself sets in each request.
 _OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
@@ -47,6 +65,9 @@ class Source:
     """Seconds between polls that the operator set; 0 if the measured rhythm decides."""
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with each request to its own host and to no other host. Secret: never shown."""
+    history: str = LINKS
+    """Which older documents of a new source are read: LINKS (those that its documents name), PAGED
+    (pages by number, too) or none; see `service/sources/history.py`."""
     paused: bool = False
     note: str = ""
     """Why it is paused or where it moved from, as a text for operators; may be empty."""
@@ -68,6 +89,7 @@ class Source:
             "mapping": self.mapping,
             "interval_s": self.interval_s or None,
             "headers": sorted(self.headers),
+            "history": self.history if self.history == PAGED else bool(self.history),
             "paused": self.paused,
             "note": self.note,
             "created": self.created,
@@ -90,10 +112,10 @@ class Source:
         return replace(self, paused=paused, note=note)
 
     def moved(self, url: str, note: str) -> Source:
-        """A copy at another URL; secret headers are dropped if the host is another one."""
-        host = host_of(url)
-        headers = self.headers if host == self.host else {}
-        return replace(self, url=url, host=host, headers=headers, note=note)
+        """A copy at another URL; secret headers are dropped if the host is another one, or
+        if they would be sent without TLS from now on."""
+        headers = self.headers if may_share_secrets(self.url, url) else {}
+        return replace(self, url=url, host=host_of(url), headers=headers, note=note)
 
 
 def make_source(
@@ -196,6 +218,14 @@ def _auth(value: object) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(value.encode()).decode()}
 
 
+def _history(value: object) -> str:
+    if value == PAGED:
+        return PAGED
+    if not isinstance(value, bool):
+        raise InvalidInput("history", value, f'must be true, false or "{PAGED}"')
+    return LINKS if value else ""
+
+
 def _paused(value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput("paused", value, "must be true or false")
@@ -209,5 +239,6 @@ _CHECKS = {
     "interval_s": _interval_s,
     "headers": _headers,
     "auth": _auth,
+    "history": _history,
     "paused": _paused,
 }

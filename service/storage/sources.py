@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields, replace
 import orjson
 
 from service.articles.json_text import decode_stored
+from service.sources.history import History
 from service.sources.schedule import Poll
 from service.sources.source import Source
 from service.storage import keys
@@ -28,6 +29,7 @@ ADDED_AT_ONCE, READ_AT_ONCE = 200, 200
 # Concurrent requests to a host (RFC 9112 9.4 gives no number; browsers use 6, good pollers 2).
 AT_ONCE = 2
 _POLL_FIELDS = frozenset(field.name for field in fields(Poll))
+_HISTORY_FIELDS = frozenset(field.name for field in fields(History))
 _SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
 # What follows these words in the result of a poll is quoted.
 _QUOTED = re.compile(r"( rejected|an error of ours)(?: \(|: ).*", re.DOTALL)
@@ -42,6 +44,20 @@ for i = 1, #ARGV, 3 do
   added[#added + 1] = is_new
 end
 return added
+"""
+_WAKE = """
+-- KEYS 1 due 2 polls  ARGV 1 source id 2 ms
+-- Returns 1; 0 if the source is not polled.
+local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or nil)
+if not score then return 0 end
+local poll = redis.call('HGET', KEYS[2], ARGV[1])
+if score > tonumber(ARGV[2]) then redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1]) end
+local due = poll and string.match(poll, '"due_ms":(%d+)')
+if due and tonumber(due) > tonumber(ARGV[2]) then
+  poll = string.gsub(poll, '"due_ms":%d+', '"due_ms":' .. ARGV[2], 1)
+  redis.call('HSET', KEYS[2], ARGV[1], poll)
+end
+return 1
 """
 _REPLACE_POLL = """
 -- KEYS 1 polls  ARGV 1 source id 2 poll as it was 3 new poll
@@ -99,6 +115,7 @@ class Sources:
         self._claim: Script[list[bytes]] = lua_script(client, "host", "claim")
         self._finish: Script[int] = lua_script(client, "host", "finish")
         self._release: Script[int] = lua_script(client, "host", "release")
+        self._wake: Script[int] = Script(client, _WAKE)
         self._replace_poll: Script[int] = Script(client, _REPLACE_POLL)
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
@@ -128,14 +145,26 @@ class Sources:
         await pipe.execute()
 
     async def wake(self, source_id: str, *, due_ms: int) -> None:
-        """Make a source due no later than this, unless it is paused."""
+        """Make the next poll of a source due no later than this, unless it is paused."""
+        # A source may be claimed for another purpose while its poll is not due (`due_of`).
+        await self._wake(keys=[keys.SOURCES_DUE, keys.SOURCES_POLLS], args=[source_id, due_ms])
+
+    async def wake_for_renewal(self, source_id: str, *, due_ms: int) -> None:
+        """Have a source claimed no later than this, unless it is paused; its next poll stays due
+        when it was."""
         await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
 
-    async def start_afresh(self, source_id: str) -> None:
+    async def start_afresh(self, source_id: str, *, with_history: bool = False) -> None:
         """Forget the validators, so that the next poll reads the whole document again: its articles
-        belong to other categories now."""
+        belong to other categories now.
+
+        Args:
+            with_history: whether the older documents of the feed are followed again, too.
+        """
         poll = await self.poll(source_id)
         fresh = replace(poll, etag="", last_modified="", body_hash="")
+        if with_history:
+            fresh = replace(fresh, history=History())
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
 
     async def erase_texts(self) -> None:
@@ -266,4 +295,6 @@ def _poll(stored: bytes | None) -> Poll:
             values[name] = tuple(values[name])
         else:
             values.pop(name, None)
+    if history := values.get("history"):
+        values["history"] = History(**{n: v for n, v in history.items() if n in _HISTORY_FIELDS})
     return typed(Poll(**{name: values[name] for name in values if name in _POLL_FIELDS}))

@@ -89,7 +89,8 @@ FIELDS = {
         "since", "grace_s", "tags", "sources", "authors", "q", "content", "pace", "expires",
     ),
     "/api/v1/sources": (
-        "url", "category", "categories", "mapping", "interval_s", "headers", "auth", "paused",
+        "url", "category", "categories", "mapping", "interval_s", "headers", "auth",
+        "history", "paused",
     ),
     "/api/v1/views": ("name", "title", "category", "query", "private"),
     "/api/v1/private-feeds": ("category", "view", "label"),
