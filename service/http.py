@@ -118,6 +118,13 @@ def host_of(url: str) -> str:
     return without_default_port(urlsplit(url).netloc).rpartition("@")[2]
 
 
+def may_share_secrets(first: str, second: str) -> bool:
+    """Whether what is secret for one URL may be sent to another: to the same host, but not without
+    TLS what was given with TLS."""
+    is_downgrade = first.startswith("https:") and not second.startswith("https:")
+    return host_of(first) == host_of(second) and not is_downgrade
+
+
 def without_default_port(netloc: str) -> str:
     """The host in lower case, without `:443` or `:80`: http and https of a host are one site."""
     return netloc.lower().removesuffix(":443").removesuffix(":80")
@@ -165,9 +172,21 @@ def whole_number(name: str, text: str, *, low: int, high: int) -> int:
 
 def links(headers: Iterable[str], *, base_url: str) -> tuple[str, str]:
     """The absolute URLs (hub, topic) in Link headers (RFC 8288); '' for one that is missing."""
+    targets = link_targets(headers, base_url=base_url)
+    return targets.get("hub", ""), targets.get("self", "")
+
+
+def older_document(headers: Iterable[str], *, base_url: str) -> str:
+    """The document with older entries that Link headers name (RFC 5005); empty if none does."""
+    targets = link_targets(headers, base_url=base_url)
+    return targets.get("next") or targets.get("prev-archive") or ""
+
+
+def link_targets(headers: Iterable[str], *, base_url: str) -> dict[str, str]:
+    """Relation → absolute URL of its first link in Link headers (RFC 8288)."""
     targets: dict[str, str] = {}
     for target, parameters in (match for value in headers for match in _LINK.findall(value)):
         rel = _REL.search(parameters)
         for name in (rel.group(1) or rel.group(2) or "").lower().split() if rel else ():
             targets.setdefault(name, urljoin(base_url, target.strip()))
-    return targets.get("hub", ""), targets.get("self", "")
+    return targets

@@ -65,6 +65,7 @@ class Settings(BaseModel):
     fetch_timeout_s: Seconds = 30
     fetch_max_bytes: int = Field(default=20_000_000, gt=0)
     select_max_pages: int = Field(default=5, ge=1, le=100)
+    history_max_documents: int = Field(default=200, ge=0)
     redirect_confirmations: int = Field(default=3, ge=1)
     max_categories_per_source: int = Field(default=MAX_CATEGORIES_PER_SOURCE, ge=0)
     duplicates: Literal["hide", "show"] = "hide"

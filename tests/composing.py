@@ -59,7 +59,7 @@ def compose_all(
     document: Document, *, name: str, category: str = "", url: str = ""
 ) -> tuple[list[Draft], list[InvalidInput]]:
     """(drafts, why the other entries were rejected)."""
-    job = ParseJob(url=url, added_url=url, category=category)
+    job = ParseJob(url=url, added_url=url, categories=(category,) if category else ())
     outcomes = [outcome for _, outcome in drafts_of(document, job, name=name)]
     return (
         [draft for draft in outcomes if isinstance(draft, Draft)],

@@ -16,6 +16,7 @@ import uvloop
 
 from service import logs
 from service.cli.output import say, say_json
+from service.cli.progress import progress_of
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
 from service.storage import role_keys
@@ -34,8 +35,6 @@ from workers.ingest.parse import FEED_KINDS, Document, parse
 from workers.ingest.poller import Poller
 
 MAX_SHOWN_REJECTS = 20
-# Steps of the progress bar for each file or URL.
-STEPS = 100
 # Role → the classes of its loops.
 ROLES: dict[str, tuple[Callable[..., Any], ...]] = {
     "ingest": (Poller,),
@@ -105,16 +104,11 @@ async def _import(settings: Settings, targets: tuple[str, ...], category: str) -
         open_client(settings, user_agent=user_agent(settings.base_url, subscribers=1)) as client,
     ):
         importer = Importer(store, settings, client, now=runtime.now, category=category)
-        with click.progressbar(
-            length=len(names) * STEPS,
-            label="Importing",
-            file=sys.stderr,
-            hidden=not sys.stderr.isatty(),
-        ) as bar:
-            for done, name in enumerate(names, 1):
+        with progress_of("Importing", len(names)) as progress:
+            for name in names:
                 with redis_errors_as_unavailable():
-                    await importer.take(name, progress=lambda share: bar.update(int(share * STEPS)))
-                bar.update(done * STEPS - bar.pos)
+                    await importer.take(name, progress=progress.add)
+                progress.next_item()
         return importer.summary
 
 

@@ -1,6 +1,6 @@
 """Mapping: from the categories that a source names to ours. Pure.
 
-    mapping            category     an article goes to
+    mapping            categories   an article goes to
     -                  -            what it names
     -                  `News`       News, whatever it names
     `Port*` → `Harbour`  -          Harbour for each name that begins with Port; other names stay
@@ -18,25 +18,25 @@ from fnmatch import fnmatchcase
 from service.articles.categories import fold
 
 
-def placed(names: Sequence[str], *, category: str, mapping: Mapping[str, str]) -> tuple[str, ...]:
+def placed(
+    names: Sequence[str], *, categories: Sequence[str], mapping: Mapping[str, str]
+) -> tuple[str, ...]:
     """Spellings of our categories for an article that names these; each once, in order.
 
     Args:
-        category: of the source; empty if it has none.
+        categories: of the source; empty if it has none.
         mapping: pattern → our spelling, or empty.
     """
     if not mapping:
-        return (category,) if category else tuple(names)
+        return tuple(categories or names)
     spellings: list[str] = []
     for name in names:
         ours = _ruled(name, mapping)
         if ours is None:
-            spellings += [] if category else [name]
+            spellings += [] if categories else [name]
         elif ours:
             spellings.append(ours)
-    if not spellings and category:
-        spellings = [category]
-    return tuple(dict.fromkeys(spellings))
+    return tuple(dict.fromkeys(spellings or categories))
 
 
 def _ruled(name: str, mapping: Mapping[str, str]) -> str | None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +28,8 @@ def settings_of_source(command: Any) -> Any:
     """Add the options that `add` and `set` have in common to a command."""
     for option in reversed(
         (
-            click.option("--category", help="File all its articles under this category."),
+            click.option("--category", "categories", multiple=True,
+                         help="File all its articles under this category. May be repeated."),
             click.option("--map", "mapping", multiple=True, type=Pair("="), metavar="THEIRS=OURS",
                          help="File the source's category THEIRS under OURS, e.g. 'Port*=Harbour' "
                               "(* is any text, ? any character); 'Ads=' drops it. May be "
@@ -35,6 +37,10 @@ def settings_of_source(command: Any) -> Any:
                               "matches."),
             click.option("--every", "interval_s", type=Duration(), metavar="TIME",
                          help="Poll at this interval: 90 (seconds), 15m, 2h, 1d."),
+            click.option("--history", type=click.Choice(["links", "paged", "none"]),
+                         help="Older documents to read once for a new source: those that its feed "
+                              "names as next or prev-archive (the default), also pages by number "
+                              "(?paged=2, as WordPress has them), or none."),
             click.option("--header", "headers", multiple=True, type=Pair(":"), metavar="NAME:VALUE",
                          help="Header to send with requests to the source. May be repeated."),
             click.option("--user", "auth", metavar="NAME:PASSWORD",
@@ -57,16 +63,34 @@ def settings_of_source(command: Any) -> Any:
 
 def _fields(options: dict[str, Any]) -> dict[str, object]:
     """The options that the user set, as fields of the API."""
-    values = {name: value for name, value in options.items() if value not in (None, ())}
-    for name, value in values.items():
-        if name in ("mapping", "headers"):
-            values[name] = dict(value)
-        elif name == "select":
-            values[name] = {field: text for fields in value for field, text in fields.items()}
-        elif name == "rules":
-            # An empty one takes all rules away.
-            values[name] = [rule for rule in value if rule.strip()]
-    return values
+    return {
+        name: _FIELD_OF[name](value) if name in _FIELD_OF else value
+        for name, value in options.items()
+        if value not in (None, ())
+    }
+
+
+def _history(choice: str) -> object:
+    return {"links": True, "none": False}.get(choice, choice)
+
+
+def _select(values: tuple[dict[str, str], ...]) -> dict[str, str]:
+    return {field: text for fields in values for field, text in fields.items()}
+
+
+def _rules(values: tuple[str, ...]) -> list[str]:
+    # An empty one takes all rules away.
+    return [rule for rule in values if rule.strip()]
+
+
+_FIELD_OF: dict[str, Callable[[Any], object]] = {
+    "mapping": dict,
+    "headers": dict,
+    "history": _history,
+    "select": _select,
+    "rules": _rules,
+}
+"""Option → how its value becomes that of the field; others are the same."""
 
 
 @group.command("add")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,12 +12,16 @@ from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.http import host_of, pasted_url
+from service.sources.schedule import Poll
 from service.sources.source import OUTLINE_FIELDS, Source, change_source, make_source
 from service.storage.category_limit import CreatedCategories
+from service.storage.key_reader import chunks
 from service.storage.store import Store
 
 # Fields of a source that decide what its document becomes.
-_READING_FIELDS = frozenset({"category", "mapping", "select", "rules"})
+_READING_FIELDS = frozenset({"categories", "mapping", "select", "rules"})
+# Feeds of a list that are checked and stored between two turns of the event loop.
+AT_ONCE = 100
 
 
 async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> tuple[Source, bool]:
@@ -27,30 +32,46 @@ async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> t
     Returns:
         (the source as it is stored now, whether it is new).
     """
-    return await _add(store, fields, await _ids_by_url(store), is_typed=True, now=now)
+    source = make_source(fields, created=now)
+    (result,) = await _add_all(store, [source], await _known(store), now=now)
+    return result
 
 
-async def _ids_by_url(store: Store) -> dict[str, str]:
-    return {source.url: source.id for source in await store.sources.all()}
+async def _known(store: Store) -> dict[str, Source]:
+    """All sources by the URL that each is polled at, and by its id."""
+    every = await store.sources.all()
+    return {**{source.url: source for source in every}, **{source.id: source for source in every}}
 
 
-async def _add(
-    store: Store, fields: Mapping[str, object], ids_by_url: Mapping[str, str], *, is_typed: bool,
-    now: datetime,
-) -> tuple[Source, bool]:  # fmt: skip
-    source = make_source(fields, created=now, is_typed=is_typed)
-    known_id = ids_by_url.get(source.url, source.id)
-    if known_id == source.id and await store.sources.add(source, due_ms=to_ms(now)):
-        return source, True
-    known = await find(store, known_id)
+async def _add_all(
+    store: Store, sources: Sequence[Source], known: dict[str, Source], *, now: datetime
+) -> list[tuple[Source, bool]]:
+    """Add those that are new; for each the source as it is stored now, and whether it is new."""
+    new = {s.id: s for s in sources if s.url not in known and s.id not in known}
+    added = await store.sources.add_all(list(new.values()), due_ms=to_ms(now))
+    is_new = dict(zip(new, added, strict=True))
+    results = []
+    for source in sources:
+        if is_new.pop(source.id, False):
+            known |= {source.url: source, source.id: source}
+            results.append((source, True))
+        else:
+            before = known.get(source.url) or known.get(source.id) or await find(store, source.id)
+            results.append((await _typed_again(store, before, source, now=now), False))
+    return results
+
+
+async def _typed_again(store: Store, known: Source, named: Source, *, now: datetime) -> Source:
+    """The known source, which counts as typed by the operator if the one named now is."""
     # Its own site is covered already; and where it was is of no use to one that has moved.
     is_covered = known.operator_url and (
-        known.url != source.url or host_of(known.operator_url) == host_of(source.url)
+        known.url != named.url or host_of(known.operator_url) == host_of(named.url)
     )
-    if is_typed and not is_covered:
-        known = replace(known, typed_url=source.url)
-        await store.sources.replace(known, now_ms=to_ms(now))
-    return known, False
+    if not named.operator_url or is_covered:
+        return known
+    known = replace(known, typed_url=named.url)
+    await store.sources.replace(known, now_ms=to_ms(now))
+    return known
 
 
 async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str, Any]]:
@@ -59,38 +80,69 @@ async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str,
     Raises:
         InvalidInput: the document is not OPML.
     """
-    return await add_links(store, opml.read(body), now=now)
+    return await add_links(store, await asyncio.to_thread(opml.read, body), now=now)
 
 
 async def add_links(
     store: Store, links: Iterable[opml.FeedLink], *, now: datetime,
     is_typed: Callable[[str], bool] = lambda _: True,
+    progress: Callable[[float], None] = lambda _: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Add feeds as sources, each by itself; what became of each, in their order: its `status`
     (created, unchanged or rejected), `url`, and `id` or `error`.
 
+    A feed that is listed several times is one source in all of its folders. Feeds are stored many
+    at a time, and the event loop has its turn in between, however long the list is.
+
     Args:
         is_typed: whether a URL counts as typed by the operator.
+        progress: is called with the share of the list that was done since its last call.
     """
-    answers = []
-    ids_by_url = await _ids_by_url(store)
-    for link in links:
-        try:
-            fields = {"url": link.url, "category": link.category, **_settings(link)}
-            source, added = await _add(
-                store, fields, ids_by_url, is_typed=is_typed(link.url), now=now
-            )
-        except InvalidInput as exc:
-            answers.append({"status": "rejected", "url": link.url, "error": str(exc)})
-        else:
-            status = "created" if added else "unchanged"
-            answers.append({"status": status, "url": source.url, "id": source.id})
+    answers: list[dict[str, Any]] = []
+    feeds = await asyncio.to_thread(_merged, links)
+    known = await _known(store)
+    for batch in chunks(feeds, AT_ONCE):
+        made = [_made(fields, is_typed=is_typed, now=now) for fields in batch]
+        results = iter(
+            await _add_all(store, [s for s in made if isinstance(s, Source)], known, now=now)
+        )
+        for fields, source in zip(batch, made, strict=True):
+            if isinstance(source, InvalidInput):
+                answers.append({"status": "rejected", "url": fields["url"], "error": str(source)})
+                continue
+            stored, is_new = next(results)
+            status = "created" if is_new else "unchanged"
+            answers.append({"status": status, "url": stored.url, "id": stored.id})
+        progress(len(batch) / len(feeds))
+        # Where all of them are known, nothing else waits.
+        await asyncio.sleep(0)
     return answers
 
 
 def _settings(link: opml.FeedLink) -> dict[str, Any]:
     """The settings of an outline that this version knows."""
     return {name: link.settings[name] for name in OUTLINE_FIELDS if name in link.settings}
+
+
+def _merged(links: Iterable[opml.FeedLink]) -> list[dict[str, Any]]:
+    """The fields of a source for each feed of a list, with the folders of all of its outlines."""
+    merged: dict[str, dict[str, Any]] = {}
+    for link in links:
+        # The same feed as `feed:` and as `http:`, or with a fragment, is one source.
+        url = str(pasted_url(link.url)[0]).partition("#")[0]
+        fields = merged.setdefault(url, {"url": link.url, "categories": []})
+        fields.update(_settings(link))
+        fields["categories"] += [link.category] if link.category else []
+    return list(merged.values())
+
+
+def _made(
+    fields: Mapping[str, Any], *, is_typed: Callable[[str], bool], now: datetime
+) -> Source | InvalidInput:
+    try:
+        return make_source(fields, created=now, is_typed=is_typed(fields["url"]))
+    except InvalidInput as exc:
+        return exc
 
 
 async def find(store: Store, name: str) -> Source:
@@ -116,6 +168,11 @@ async def change(store: Store, name: str, fields: Mapping[str, object], *, now: 
     await store.sources.replace(source, now_ms=to_ms(now))
     if any(getattr(before, field) != getattr(source, field) for field in _READING_FIELDS):
         await store.sources.start_afresh(source.id)
+        await store.sources.wake(source.id, due_ms=to_ms(now))
+    if source.history and source.history != before.history:
+        await store.sources.start_afresh(source.id, with_history=True)
+        await store.sources.wake(source.id, due_ms=to_ms(now))
+    if before.paused and not source.paused:
         await store.sources.wake(source.id, due_ms=to_ms(now))
     return source
 
@@ -149,10 +206,24 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
         "result": poll.result,
         "failures": poll.failures,
         "due": to_rfc3339(from_ms(poll.due_ms)) if poll.due_ms and not source.paused else None,
+        "history_state": _history_of(poll),
         "hub": poll.hub or None,
         "hub_until": (
             to_rfc3339(from_ms(subscription.expires_ms)) if subscription and is_live else None
         ),
+    }
+
+
+def _history_of(poll: Poll) -> dict[str, Any] | None:
+    history = poll.history
+    if history is None:
+        return None
+    return {
+        "state": history.state,
+        "documents": history.documents,
+        "articles": history.articles,
+        "next": history.url or None,
+        "note": history.note,
     }
 
 
@@ -174,7 +245,7 @@ def _with_categories(source: Source, created: CreatedCategories | None) -> dict[
 
 
 async def exported(store: Store) -> bytes:
-    """All sources as OPML 2.0, in one folder for each category, without their secret headers.
+    """All sources as OPML 2.0, each in the folders of its categories, without secret headers.
 
     A source has the URL that it was added with: with another, its articles would be new ones.
     """
@@ -182,9 +253,10 @@ async def exported(store: Store) -> bytes:
         opml.FeedLink(
             url=source.added_url or source.url,
             title=source.title,
-            category=source.category,
+            category=category,
             settings=source.to_outline(),
         )
         for source in await store.sources.all()
+        for category in source.categories or ("",)
     ]
     return opml.write(outlines, title="Sources of dateline")

@@ -24,6 +24,9 @@ class Hints:
     """WebSub: the first link rel=hub, absolute."""
     topic: str = ""
     """WebSub: the link rel=self, absolute; the URL to subscribe to."""
+    older: str = ""
+    """RFC 5005: the document that goes on with older entries, absolute: `next`, else
+    `prev-archive`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +35,8 @@ class Answer:
 
     status: int
     """200, 226 (only new feed entries, RFC 3229) or 304."""
+    url: str = ""
+    """Where it came from after redirects."""
     received: datetime
     """When it arrived: its freshness and the next poll count from here, not from its parsing."""
     etag: str = ""

@@ -21,6 +21,7 @@ from service import http
 from service.articles.times import to_ms, to_rfc3339
 from service.settings import Settings
 from service.sources.freshness import freshness_s
+from service.sources.history import WANTED, History, begun
 from service.sources.outcome import Answer, DocumentOutcome, Failure, PollOutcome
 from service.sources.source import Source
 
@@ -74,6 +75,9 @@ class Poll:
     topic: str = ""
     subscription: str = ""
     """Id of our subscription at the hub; empty if we have none."""
+    history: History | None = None
+    """How far the feed's older documents were followed; None before the first document, and of
+    sources that had one before November 2026."""
 
 
 class NextPoll(NamedTuple):
@@ -106,8 +110,20 @@ def next_poll(
     poll = replace(poll, subscription=subscription.id if subscription else "")
     is_live = subscription is not None and subscription.is_live
     poll = _succeeded(poll, source, result, is_live=is_live, chance=chance, settings=settings)
-    due_ms = min(poll.due_ms, subscription.renew_ms) if subscription else poll.due_ms
-    return NextPoll(source, poll, due_ms)
+    return NextPoll(source, poll, due_of(poll, subscription.renew_ms if subscription else None))
+
+
+def due_of(poll: Poll, renew_ms: int | None) -> int:
+    """When a worker should claim a source again: for its next poll, for an older document, or for
+    the renewal of its subscription.
+
+    Args:
+        renew_ms: when the subscription must be renewed; None without one.
+    """
+    due_ms = poll.due_ms if renew_ms is None else min(poll.due_ms, renew_ms)
+    if poll.history and poll.history.is_following:
+        return min(due_ms, poll.history.due_ms)
+    return due_ms
 
 
 def with_outcome(
@@ -127,6 +143,7 @@ def with_outcome(
         is_304 = answer.status == 304
         poll = _with_validators(poll, answer, result="not modified" if is_304 else "the same bytes")
     else:
+        poll = _with_history(poll, source, answer, document, now=now, settings=settings)
         poll = _with_document(poll, answer, document, now=now)
         source = replace(source, title=document.title) if document.title else source
     # A redirect of the page does not move the feed that was found on it.
@@ -145,6 +162,20 @@ def _with_validators(poll: Poll, answer: Answer, *, result: str) -> Poll:
     if (etag, last_modified, result) == (poll.etag, poll.last_modified, poll.result):
         return poll
     return replace(poll, etag=etag, last_modified=last_modified, result=result)
+
+
+def _with_history(
+    poll: Poll, source: Source, answer: Answer, document: DocumentOutcome, *, now: datetime,
+    settings: Settings,
+) -> Poll:  # fmt: skip
+    """Begin with the older documents of a feed when its first document was read."""
+    is_wanted = poll.history.state == WANTED if poll.history else not poll.kind
+    if not is_wanted or answer.status != 200:
+        return poll
+    url = answer.url or source.url
+    older = document.hints.older or http.older_document(answer.links, base_url=url)
+    history = begun(source, url=url, older=older, now=now, settings=settings)
+    return replace(poll, history=history)
 
 
 def _with_document(poll: Poll, answer: Answer, document: DocumentOutcome, *, now: datetime) -> Poll:

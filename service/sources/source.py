@@ -17,7 +17,13 @@ from service.articles import article, categories, times
 from service.articles.category_creator import CategoryCreator, free_paths
 from service.articles.text import normalized
 from service.errors import InvalidInput, refuse_unknown_fields
-from service.http import checked_headers, checked_url, host_of, pasted_url
+from service.http import (
+    checked_headers,
+    checked_url,
+    host_of,
+    may_share_secrets,
+    pasted_url,
+)  # fmt: skip
 from service.sources.rules import categories_of, checked_rules, text_of
 from service.sources.select import checked_select
 
@@ -25,6 +31,7 @@ MAX_RULES = 200
 _FIELDS = (
     "url",
     "category",
+    "categories",
     "mapping",
     "interval_s",
     "headers",
@@ -32,9 +39,13 @@ _FIELDS = (
     "paused",
     "select",
     "rules",
+    "history",
 )
 # Fields that an OPML document carries in our namespace: settings without secrets.
 OUTLINE_FIELDS = ("select", "rules")
+MAX_CATEGORIES = 50
+# Values of `Source.history`; empty for none.
+LINKS, PAGED = "links", "paged"
 # Headers that the poller itself sets in each request.
 _OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
@@ -52,14 +63,17 @@ class Source:
     document of somebody else named it (an OPML that was fetched)."""
     host: str = ""
     """Host by which polls are spaced and limited, see `host_of`."""
-    category: str = ""
-    """Category path for its articles; empty: the categories that the articles name."""
+    categories: tuple[str, ...] = ()
+    """Category paths for its articles; empty: the categories that the articles name."""
     mapping: dict[str, str] = field(default_factory=dict)
     """The source's own category name → our category path; see `articles/category_mapping.py`."""
     interval_s: float = 0
     """Seconds between polls that the operator set; 0 if the measured rhythm decides."""
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with each request to its own host and to no other host. Secret: never shown."""
+    history: str = LINKS
+    """Which older documents of a new source are read: LINKS (those that its documents name), PAGED
+    (pages by number, too) or none; see `service/sources/history.py`."""
     paused: bool = False
     note: str = ""
     """Why it is paused or where it moved from, as a text for operators; may be empty."""
@@ -79,10 +93,13 @@ class Source:
             "url": self.url,
             "added_url": self.added_url or self.url,
             "title": self.title,
-            "category": self.category,
+            # The field of before November 2026, when a source could have only one.
+            "category": next(iter(self.categories), ""),
+            "categories": list(self.categories),
             "mapping": self.mapping,
             "interval_s": self.interval_s or None,
             "headers": sorted(self.headers),
+            "history": self.history if self.history == PAGED else bool(self.history),
             "paused": self.paused,
             "note": self.note,
             "created": self.created,
@@ -105,7 +122,7 @@ class Source:
     def category_creator(self) -> CategoryCreator:
         """For whom the new categories of its articles count: itself; those that its operator files
         them under are free."""
-        named = free_paths([self.category, *self.mapping.values(), *categories_of(self.rules)])
+        named = free_paths([*self.categories, *self.mapping.values(), *categories_of(self.rules)])
         return CategoryCreator(name=self.id, free=named)
 
     def with_paused(self, paused: bool, note: str = "") -> Source:
@@ -113,10 +130,10 @@ class Source:
         return replace(self, paused=paused, note=note)
 
     def moved(self, url: str, note: str) -> Source:
-        """A copy at another URL; secret headers are dropped if the host is another one."""
-        host = host_of(url)
-        headers = self.headers if host == self.host else {}
-        return replace(self, url=url, host=host, headers=headers, note=note)
+        """A copy at another URL; secret headers are dropped if the host is another one, or
+        if they would be sent without TLS from now on."""
+        headers = self.headers if may_share_secrets(self.url, url) else {}
+        return replace(self, url=url, host=host_of(url), headers=headers, note=note)
 
 
 def make_source(
@@ -156,7 +173,11 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     refuse_unknown_fields(fields, _FIELDS)
     if "url" in fields:
         raise InvalidInput("url", fields["url"], "makes the source's identity: add a new one")
+    if "category" in fields and "categories" in fields:
+        raise InvalidInput("categories", fields["categories"], "is the same as category: name one")
     values: dict[str, Any] = {name: _CHECKS[name](value) for name, value in fields.items()}
+    if "category" in values:
+        values["categories"] = values.pop("category")
     authorization = values.pop("auth", None)
     if authorization is not None:
         headers = values.get("headers", source.headers)
@@ -166,13 +187,23 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     return replace(source, **values)
 
 
-def _category(value: object) -> str:
+def _category(value: object) -> tuple[str, ...]:
     if not isinstance(value, str):
         raise InvalidInput("category", value, "must be a string")
     value = normalized(value)
     if value:
         categories.parse(value)
-    return value
+    return (value,) if value else ()
+
+
+def _categories(value: object) -> tuple[str, ...]:
+    """Paths of titles, each once however it is spelled; null or an empty list for none."""
+    if value is not None and not isinstance(value, list | tuple):
+        raise InvalidInput("categories", value, "must be a list of categories")
+    paths = {categories.parse(c).path: c for each in value or () for c in _category(each)}
+    if len(paths) > MAX_CATEGORIES:
+        raise InvalidInput("categories", f"{len(paths)} categories", f"at most {MAX_CATEGORIES}")
+    return tuple(paths.values())
 
 
 def _mapping(value: object) -> dict[str, str]:
@@ -205,6 +236,14 @@ def _auth(value: object) -> dict[str, str]:
     return {"Authorization": "Basic " + base64.b64encode(value.encode()).decode()}
 
 
+def _history(value: object) -> str:
+    if value == PAGED:
+        return PAGED
+    if not isinstance(value, bool):
+        raise InvalidInput("history", value, f'must be true, false or "{PAGED}"')
+    return LINKS if value else ""
+
+
 def _paused(value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput("paused", value, "must be true or false")
@@ -213,10 +252,12 @@ def _paused(value: object) -> bool:
 
 _CHECKS = {
     "category": _category,
+    "categories": _categories,
     "mapping": _mapping,
     "interval_s": _interval_s,
     "headers": _headers,
     "auth": _auth,
+    "history": _history,
     "paused": _paused,
     "select": checked_select,
     "rules": checked_rules,

@@ -15,19 +15,50 @@ from dataclasses import dataclass, fields, replace
 import orjson
 
 from service.articles.json_text import decode_stored
+from service.sources.history import History
 from service.sources.schedule import Poll
 from service.sources.source import Source
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.key_reader import chunks
 from service.storage.stored import decoded, typed
 
+# Sources that one script call stores, and that are read and decoded at once.
+ADDED_AT_ONCE, READ_AT_ONCE = 200, 200
 # Concurrent requests to a host (RFC 9112 9.4 gives no number; browsers use 6, good pollers 2).
 AT_ONCE = 2
 _POLL_FIELDS = frozenset(field.name for field in fields(Poll))
+_HISTORY_FIELDS = frozenset(field.name for field in fields(History))
 _SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
 # What follows these words in the result of a poll is quoted.
 _QUOTED = re.compile(r"( rejected|an error of ours)(?: \(|: ).*", re.DOTALL)
+_ADD = """
+-- KEYS 1 sources 2 due  ARGV for each source 3: id, source, ms when it is due ('' for never)
+-- Returns for each 1 if it is new, 0 without a change if its id is known.
+redis.call('ZCARD', KEYS[2])
+local added = {}
+for i = 1, #ARGV, 3 do
+  local is_new = redis.call('HSETNX', KEYS[1], ARGV[i], ARGV[i + 1])
+  if is_new == 1 and ARGV[i + 2] ~= '' then redis.call('ZADD', KEYS[2], ARGV[i + 2], ARGV[i]) end
+  added[#added + 1] = is_new
+end
+return added
+"""
+_WAKE = """
+-- KEYS 1 due 2 polls  ARGV 1 source id 2 ms
+-- Returns 1; 0 if the source is not polled.
+local score = tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or nil)
+if not score then return 0 end
+local poll = redis.call('HGET', KEYS[2], ARGV[1])
+if score > tonumber(ARGV[2]) then redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1]) end
+local due = poll and string.match(poll, '"due_ms":(%d+)')
+if due and tonumber(due) > tonumber(ARGV[2]) then
+  poll = string.gsub(poll, '"due_ms":%d+', '"due_ms":' .. ARGV[2], 1)
+  redis.call('HSET', KEYS[2], ARGV[1], poll)
+end
+return 1
+"""
 _REPLACE_POLL = """
 -- KEYS 1 polls  ARGV 1 source id 2 poll as it was 3 new poll
 -- Returns 1; 0 if the source was polled or removed since.
@@ -80,19 +111,28 @@ class Sources:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._add: Script[list[int]] = Script(client, _ADD)
         self._claim: Script[list[bytes]] = lua_script(client, "host", "claim")
         self._finish: Script[int] = lua_script(client, "host", "finish")
         self._release: Script[int] = lua_script(client, "host", "release")
+        self._wake: Script[int] = Script(client, _WAKE)
         self._replace_poll: Script[int] = Script(client, _REPLACE_POLL)
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
         """Store a new source; False, without a change, if its id is known already."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hsetnx(keys.SOURCES, source.id, orjson.dumps(source))
-        if not source.paused:
-            pipe.zadd(keys.SOURCES_DUE, {source.id: due_ms}, nx=True)
-        added, *_ = await pipe.execute()
-        return bool(added)
+        (is_new,) = await self.add_all([source], due_ms=due_ms)
+        return is_new
+
+    async def add_all(self, sources: Sequence[Source], *, due_ms: int) -> list[bool]:
+        """Store new sources; for each whether it is new. A known one is not changed."""
+        added: list[bool] = []
+        for batch in chunks(sources, ADDED_AT_ONCE):
+            argv: list[str | bytes | int] = []
+            for source in batch:
+                argv += [source.id, orjson.dumps(source), "" if source.paused else due_ms]
+            answer = await self._add(keys=[keys.SOURCES, keys.SOURCES_DUE], args=argv)
+            added += map(bool, answer)
+        return added
 
     async def replace(self, source: Source, *, now_ms: int) -> None:
         """Store a changed source; a paused source is never due, a resumed one is due now."""
@@ -105,14 +145,26 @@ class Sources:
         await pipe.execute()
 
     async def wake(self, source_id: str, *, due_ms: int) -> None:
-        """Make a source due no later than this, unless it is paused."""
+        """Make the next poll of a source due no later than this, unless it is paused."""
+        # A source may be claimed for another purpose while its poll is not due (`due_of`).
+        await self._wake(keys=[keys.SOURCES_DUE, keys.SOURCES_POLLS], args=[source_id, due_ms])
+
+    async def wake_for_renewal(self, source_id: str, *, due_ms: int) -> None:
+        """Have a source claimed no later than this, unless it is paused; its next poll stays due
+        when it was."""
         await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
 
-    async def start_afresh(self, source_id: str) -> None:
+    async def start_afresh(self, source_id: str, *, with_history: bool = False) -> None:
         """Forget validators and entries, so that the next poll reads the whole document again: its
-        articles belong to other categories now."""
+        articles belong to other categories now.
+
+        Args:
+            with_history: whether the older documents of the feed are followed again, too.
+        """
         poll = await self.poll(source_id)
         fresh = replace(poll, etag="", last_modified="", body_hash="", entry_digests="")
+        if with_history:
+            fresh = replace(fresh, history=History())
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
 
     async def erase_texts(self) -> None:
@@ -147,11 +199,15 @@ class Sources:
         return int(await self._client.hlen(keys.SOURCES))
 
     async def all(self) -> list[Source]:
-        """All sources, oldest first."""
-        stored: dict[bytes, bytes] = await self._client.hgetall(keys.SOURCES)
-        sources = [
-            decoded(_source, value, what=f"source {name!r}") for name, value in stored.items()
-        ]
+        """All sources, oldest first. They are read in parts: other work has its turn in between."""
+        sources: list[Source | None] = []
+        for names in chunks(await self._client.hkeys(keys.SOURCES), READ_AT_ONCE):
+            stored = await self._client.execute_command("HMGET", keys.SOURCES, *names)
+            sources += [
+                decoded(_source, value, what=f"source {name!r}")
+                for name, value in zip(names, stored, strict=True)
+                if value
+            ]
         return sorted((s for s in sources if s), key=lambda s: (s.created, s.id))
 
     async def poll(self, source_id: str) -> Poll:
@@ -221,6 +277,11 @@ _KEYS = (
 
 def _source(stored: bytes) -> Source:
     values = decode_stored(stored)
+    if "categories" in values:
+        values["categories"] = tuple(values["categories"])
+    elif values.get("category"):
+        # Until November 2026 a source had one category.
+        values["categories"] = (values["category"],)
     # Another version may have stored other fields, too.
     return typed(Source(**{name: values[name] for name in values if name in _SOURCE_FIELDS}))
 
@@ -234,4 +295,6 @@ def _poll(stored: bytes | None) -> Poll:
             values[name] = tuple(values[name])
         else:
             values.pop(name, None)
+    if history := values.get("history"):
+        values["history"] = History(**{n: v for n, v in history.items() if n in _HISTORY_FIELDS})
     return typed(Poll(**{name: values[name] for name in values if name in _POLL_FIELDS}))

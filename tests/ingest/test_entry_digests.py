@@ -89,7 +89,7 @@ def read(
         (["d four", "a one", "b two", "c three"], {}, ["d four"]),
         (["a one", "b TWO", "c three"], {}, ["b TWO"]),
         (["c three"], {}, []),
-        (["a one"], {"category": "News"}, ["a one"]),
+        (["a one"], {"categories": ("News",)}, ["a one"]),
         (["a one"], {"zone": "Europe/Berlin"}, ["a one"]),
         (["a one"], {"rules": [{"tag": "x"}]}, ["a one"]),
     ],

@@ -106,8 +106,8 @@ async def test_opml_adds_sources(store: Store, settings: Settings) -> None:
     """With their folders as category; again adds none."""
     assert {"sources": 2} == dict((await take(store, settings, DATA / "list.opml")).counts)
     assert {"unchanged": 2} == dict((await take(store, settings, DATA / "list.opml")).counts)
-    found = {source.url: source.category for source in await store.sources.all()}
-    assert {"http://a.example/feed": "News/Boats Ships", "http://b.example/feed": ""} == found
+    found = {source.url: source.categories for source in await store.sources.all()}
+    assert {"http://a.example/feed": ("News/Boats Ships",), "http://b.example/feed": ()} == found
 
 
 async def test_sources_come_back_with_the_identity_they_had(

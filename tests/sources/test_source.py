@@ -41,6 +41,11 @@ WHEN = datetime(2026, 1, 1, tzinfo=UTC)
         ({"url": "http://x.example/", "titel": 1}, "titel"),
         ({"url": "http://x.example/", "category": 7}, "category"),
         ({"url": "http://x.example/", "category": "…"}, "category"),
+        ({"url": "http://x.example/", "categories": "A"}, "categories"),
+        ({"url": "http://x.example/", "categories": [1]}, "category"),
+        ({"url": "http://x.example/", "categories": ["…"]}, "category"),
+        ({"url": "http://x.example/", "categories": [f"c{n}" for n in range(51)]}, "categories"),
+        ({"url": "http://x.example/", "categories": [], "category": "A"}, "categories"),
         ({"url": "http://x.example/", "mapping": []}, "mapping"),
         ({"url": "http://x.example/", "mapping": {"a": 1}}, "mapping"),
         ({"url": "http://x.example/", "interval_s": -1}, "interval_s"),
@@ -127,6 +132,8 @@ def test_hosts(url: str, host: str) -> None:
     [
         (("A", "B"), "", {}, ("A", "B")),
         (("A", "B"), "News", {}, ("News",)),
+        (("A", "B"), "News,Port", {}, ("News", "Port")),
+        (("B",), "News,Port", {"A": "One"}, ("News", "Port")),
         ((), "News", {}, ("News",)),
         (("Port news", "B"), "", {"port*": "Harbour"}, ("Harbour", "B")),
         (("Port news", "B"), "News", {"Port*": "Harbour"}, ("Harbour",)),
@@ -142,7 +149,8 @@ def test_mapping(
     names: tuple[str, ...], category: str, mapping: dict[str, str], expected: tuple[str, ...]
 ) -> None:
     """Rules in their order; the category alone replaces all, with rules it is the default."""
-    assert expected == placed(names, category=category, mapping=mapping)
+    categories = tuple(filter(None, category.split(",")))
+    assert expected == placed(names, categories=categories, mapping=mapping)
 
 
 async def add(store: Store, url: str, *, due_ms: int = NOW_MS) -> str:
@@ -277,7 +285,7 @@ async def test_a_category_that_changes_during_a_poll_is_not_lost(store: Store) -
     await finish(store, held, source=replace(held.source, title="T"))
     assert "" == (await store.sources.poll(source_id)).etag
     (again,) = await claim(store, NOW_MS + 5_000)
-    assert "News" == again.source.category
+    assert ("News",) == again.source.categories
     for _ in range(2):
         await finish(store, again, due_ms=NOW_MS + 6_000, source=replace(again.source, title="T"))
     (third,) = await claim(store, NOW_MS + 6_000)
@@ -306,7 +314,7 @@ async def test_a_source_that_changed_during_its_poll_keeps_the_change(store: Sto
     """What the poller found out about it is dropped then."""
     await add(store, "http://x.example/")
     (held,) = await claim(store)
-    changed = replace(held.source, category="Mine")
+    changed = replace(held.source, categories=("Mine",))
     await store.sources.replace(changed, now_ms=NOW_MS)
     await finish(store, held, source=replace(held.source, title="T"))
     assert changed == await store.sources.get(held.source.id)
@@ -332,7 +340,7 @@ async def test_another_category_takes_everything_in_again(store: Store, clock: C
     await sources.change(store, "http://x.example/", {"category": "News"}, now=clock())
     (again,) = await claim(store, NOW_MS + 1_000)
     assert Poll(kind="rss") == again.poll
-    assert "News" == again.source.category
+    assert ("News",) == again.source.categories
     with pytest.raises(NotFound, match="no such source"):
         await sources.change(store, source_id + "x", {}, now=clock())
 
@@ -341,20 +349,21 @@ async def test_opml_goes_out_and_comes_back(store: Store) -> None:
     """URL, title and category survive; each wrong outline is reported; headers are not exported."""
     for fields in (
         {"url": "http://a.example/f?x=1&y=2", "category": "News/Boats & Ships"},
+        {"url": "http://c.example/f", "categories": ["News", "Town/Port"]},
         {"url": "http://b.example/f", "auth": "me:secret"},
     ):
         await sources.add(store, fields, now=NOON)
     document = await sources.exported(store)
     assert b"secret" not in document
-    before = [(s.url, s.category) for s in await store.sources.all()]
+    before = [(s.url, s.categories) for s in await store.sources.all()]
     for source in await store.sources.all():
         await store.sources.remove(source.id)
     answers = await sources.add_all(store, document, now=NOON)
-    assert ["created", "created"] == [answer["status"] for answer in answers]
-    assert set(before) == {(s.url, s.category) for s in await store.sources.all()}
+    assert ["created"] * 3 == [answer["status"] for answer in answers]
+    assert set(before) == {(s.url, s.categories) for s in await store.sources.all()}
     wrong = document.replace(b"http://a", b"ftp://a")
     answers = await sources.add_all(store, wrong, now=NOON)
-    assert {"unchanged", "rejected"} == {answer["status"] for answer in answers}
+    assert ["rejected", "unchanged", "unchanged"] == sorted(a["status"] for a in answers)
     for body in (b"no xml", b"<rss/>"):
         with pytest.raises(InvalidInput, match="OPML"):
             await sources.add_all(store, body, now=NOON)

@@ -88,7 +88,10 @@ FIELDS = {
         "format", "batch", "rate", "timeout_s", "on_failure", "paused", "from", "event_id", "until",
         "since", "grace_s", "tags", "sources", "authors", "q", "content", "pace", "expires",
     ),
-    "/api/v1/sources": ("url", "category", "mapping", "interval_s", "headers", "auth", "paused"),
+    "/api/v1/sources": (
+        "url", "category", "categories", "mapping", "interval_s", "headers", "auth",
+        "history", "paused",
+    ),
     "/api/v1/views": ("name", "title", "category", "query", "private"),
     "/api/v1/private-feeds": ("category", "view", "label"),
 }  # fmt: skip

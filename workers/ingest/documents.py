@@ -48,7 +48,7 @@ class ParseJob:
     """The URL that its source was added with; part of the identity of its articles."""
     source_url: str = ""
     """The URL of its source now; the document speaks for this host, too."""
-    category: str = ""
+    categories: tuple[str, ...] = ()
     """With `mapping`, see `category_mapping.placed`."""
     mapping: dict[str, str] = field(default_factory=dict)
     refused: tuple[str, ...] = ()
@@ -72,7 +72,8 @@ class ParseJob:
     def from_wire(cls, data: bytes) -> ParseJob:
         """Decode what `to_wire` returned."""
         fields = orjson.loads(data)
-        return cls(**{**fields, "refused": tuple(fields["refused"])})
+        lists = {name: tuple(fields[name]) for name in ("refused", "categories")}
+        return cls(**{**fields, **lists})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,16 +287,16 @@ def _ruled_drafts(
             yield entry, ruled, None
             continue
         try:
-            draft = compose(_placed(ruled, job.category, job.mapping), source=source, guid=guid)
+            draft = compose(_placed(ruled, job.categories, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:
             yield entry, ruled, exc
         else:
             yield entry, ruled, draft
 
 
-def _placed(ruled: RuledEntry, category: str, mapping: Mapping[str, str]) -> Entry:
+def _placed(ruled: RuledEntry, categories: Sequence[str], mapping: Mapping[str, str]) -> Entry:
     entry = ruled.entry
-    if ruled.is_filed or (not category and not mapping):
+    if ruled.is_filed or (not categories and not mapping):
         return entry
-    names = placed(entry.categories, category=category, mapping=mapping)
+    names = placed(entry.categories, categories=categories, mapping=mapping)
     return replace(entry, categories=names)

@@ -18,7 +18,7 @@ import aiohttp
 
 from service.decoding import ACCEPTED, ResponseDecoder
 from service.errors import FetchFailed
-from service.http import host_of
+from service.http import may_share_secrets
 from service.settings import Settings
 from workers.http_client import STRANGER, OutboundClient, Provenance, reason_of
 
@@ -136,7 +136,7 @@ async def _follow(
 ) -> Fetched:  # fmt: skip
     first, moved_to, permanent, seen = url, "", True, {url}
     while True:
-        sent = {**headers, **private} if private and _is_own(first, url) else headers
+        sent = {**headers, **private} if private and may_share_secrets(first, url) else headers
         async with client.request("GET", url, provenance=provenance, headers=sent) as response:
             if response.status not in _REDIRECTS:
                 return await _take(response, url, moved_to, settings, on_large)
@@ -148,11 +148,6 @@ async def _follow(
         seen.add(url)
         if len(seen) > MAX_REDIRECTS + 1:
             raise FetchFailed(first, f"more than {MAX_REDIRECTS} redirects")
-
-
-def _is_own(first: str, url: str) -> bool:
-    is_downgrade = first.startswith("https:") and not url.startswith("https:")
-    return host_of(first) == host_of(url) and not is_downgrade
 
 
 def _target(url: str, location: str) -> str:

@@ -20,7 +20,7 @@ from service.articles.times import to_ms
 from service.errors import FetchFailed
 from service.settings import Settings
 from service.sources.outcome import SubscriptionOutcome
-from service.sources.schedule import Poll
+from service.sources.schedule import Poll, due_of
 from service.sources.source import Source
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
@@ -60,8 +60,14 @@ class HubClient:
             return None
         outcome = await self.keep(claim.source, poll)
         poll = replace(poll, subscription=outcome.id if outcome else "")
-        due_ms = min(poll.due_ms, outcome.renew_ms) if outcome else poll.due_ms
+        due_ms = due_of(poll, outcome.renew_ms if outcome else None)
         return Finished(claim=claim, poll=poll, due_ms=due_ms)
+
+    async def renew_ms_of(self, poll: Poll) -> int | None:
+        """When the subscription of a source must be renewed, ms since the epoch; None without
+        one."""
+        subscription = await self._get(poll.subscription)
+        return subscription.renew_ms if subscription else None
 
     async def keep(self, source: Source, poll: Poll) -> SubscriptionOutcome | None:
         """Subscribe to the hub that a poll names, or renew if that is due; end the subscription of

@@ -97,7 +97,7 @@ class Importer:
         self._settings = settings
         self._client = client
         self._now = now
-        self._category = category
+        self._categories = (category,) if category else ()
         self._free_categories = free_paths([category])
         self.summary = Summary()
 
@@ -154,14 +154,14 @@ class Importer:
         # A list that was fetched is its publisher's: only its own site is the operator's.
         is_typed = typed_by_operator(name).covers if url else (lambda _: True)
         for answer in await sources.add_links(
-            self._store, document.feeds, now=self._now(), is_typed=is_typed
+            self._store, document.feeds, now=self._now(), is_typed=is_typed, progress=progress
         ):
             if answer["status"] == "rejected":
                 self.summary.reject(target, answer["error"])
                 continue
             is_new = answer["status"] == "created"
             self.summary.counts["sources" if is_new else "unchanged"] += 1
-        job = ParseJob(url=url, added_url=url, category=self._category)
+        job = ParseJob(url=url, added_url=url, categories=self._categories)
         results = await asyncio.to_thread(list, drafts_of(document, job, name=name))
         for _, exc in results:
             if isinstance(exc, InvalidInput):
@@ -208,7 +208,7 @@ class Importer:
         stored = await self._store.articles.get([draft.id for _, draft in drafts])
         if not any(map(_is_another, stored, (draft for _, draft in drafts))):
             return drafts
-        job = ParseJob(url="", category=self._category)
+        job = ParseJob(url="", categories=self._categories)
         results = drafts_of(document, job, name=f"{name}\0{drafts[0][1].title}")
         return [(entry, draft) for entry, draft in results if isinstance(draft, Draft)]
 

@@ -46,13 +46,21 @@ class Intake:
         self._now = now
 
     async def append_document(
-        self, source: Source, fetched: Fetched, *, refused: Collection[str], known: str = ""
+        self,
+        source: Source,
+        fetched: Fetched,
+        *,
+        refused: Collection[str],
+        known: str = "",
+        is_history: bool = False,
     ) -> AppendedDocument:
         """Parse a document and append its articles, batch by batch.
 
         Args:
             refused: kinds of documents that cannot be the one that was meant.
             known: `AppendedDocument.digests` of the last poll; such entries are passed over.
+            is_history: whether the document is older than others that were appended: articles that
+                are stored are left as they are, for it may have a former version of them.
 
         Raises:
             ParseFailed: the parser process broke off; articles before that were appended.
@@ -62,6 +70,10 @@ class Intake:
         creator = source.category_creator
 
         async def append(report: ParseReport, articles: list[EncodedArticle]) -> None:
+            if is_history:
+                heads = await self._store.articles.heads([article.id for article in articles])
+                counts["unchanged"] += sum(map(bool, heads))
+                articles = [a for a, head in zip(articles, heads, strict=True) if not head]
             receipts = await self._store.articles.append(
                 articles, now=self._now(), readmit=False, creator=creator,
                 standing=frozenset(report.ids),
@@ -93,7 +105,7 @@ def job_of(
         zone=str(settings.timezone),
         added_url=source.added_url or source.url,
         source_url=source.url,
-        category=source.category,
+        categories=source.categories,
         mapping=source.mapping,
         refused=tuple(refused),
         select=source.select,

@@ -26,6 +26,7 @@ from service.storage.store import Store
 from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.discover_feed import discover_feed, is_page
 from workers.ingest.fetch import Fetched, Refused, fetch
+from workers.ingest.history_poll import HistoryPoller
 from workers.ingest.hub_client import HubClient
 from workers.ingest.intake import AppendedDocument, Intake
 from workers.ingest.next_pages import append_next_pages
@@ -89,6 +90,15 @@ class SourcePoller:
         self._now = now
         self._large_bodies = asyncio.Semaphore(LARGE_AT_ONCE)
         self._hub_client = HubClient(store, settings, client, now=now)
+        self._history_poller = HistoryPoller(
+            settings,
+            intake,
+            self._hub_client,
+            permits=lambda: LargeBodyPermit(self._large_bodies),
+            fetch=lambda source, permit: self._fetch(source, Poll(), permit),
+            failure_of=self._failure,
+            now=now,
+        )
 
     async def poll_once(self, claim: Claim) -> Polled:
         """Poll a claimed source. A failed poll returns an outcome, too.
@@ -100,6 +110,9 @@ class SourcePoller:
             renewed = await self._hub_client.renew_alone(claim)
             if renewed is not None:
                 return Polled(finished=renewed, is_unchanged=True)
+            finished = await self._history_poller.follow_alone(claim)
+            if finished is not None:
+                return Polled(finished=finished)
             outcome = await self._answer(claim)
             outcome = await self._with_subscription(claim, outcome)
             return self._finished(claim, outcome)
@@ -228,6 +241,7 @@ def _digest(fetched: Fetched) -> str:
 def _answer_of(fetched: Fetched, received: datetime) -> Answer:
     return Answer(
         status=fetched.status,
+        url=fetched.url,
         received=received,
         etag=fetched.etag,
         last_modified=fetched.last_modified,

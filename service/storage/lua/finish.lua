@@ -31,7 +31,13 @@ for i = 2, #ARGV, 8 do
   if score and score <= tonumber(lapse) then
     local stored = redis.call('HGET', KEYS[2], id)
     if stored == before or stored == after then
-      redis.call('HSET', KEYS[3], id, ARGV[i + 3])
+      local poll = ARGV[i + 3]
+      local due_ms = tonumber(string.match(poll, '"due_ms":(%d+)') or nil)
+      if score < tonumber(lapse) and due_ms and due_ms > score then
+        -- It was made due at once for a poll, and not for what else it may be claimed for.
+        poll = string.gsub(poll, '"due_ms":%d+', '"due_ms":' .. string.format('%d', score), 1)
+      end
+      redis.call('HSET', KEYS[3], id, poll)
       if after ~= '' then redis.call('HSET', KEYS[2], id, after) end
     end
     if score == tonumber(lapse) then

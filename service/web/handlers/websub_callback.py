@@ -46,7 +46,7 @@ async def verify(request: web.Request) -> web.StreamResponse:
     else:
         live = subscription.verified(_lease_s(request), now_ms)
         await store.our_subscriptions.put(live)
-        await store.sources.wake(live.source_id, due_ms=live.renew_ms)
+        await store.sources.wake_for_renewal(live.source_id, due_ms=live.renew_ms)
     headers = {"X-Content-Type-Options": "nosniff"}
     return web.Response(text=challenge, content_type="text/plain", headers=headers)
 

@@ -45,7 +45,11 @@ def parse_json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
         url=own,
         title=text.line(string_of(feed, "title")),
         language=language,
-        hints=Hints(hub=_hub(feed, own), topic=web_url(own, string_of(feed, "feed_url"))),
+        hints=Hints(
+            hub=_hub(feed, own),
+            topic=web_url(own, string_of(feed, "feed_url")),
+            older=web_url(own, string_of(feed, "next_url")),
+        ),
     )
 
 

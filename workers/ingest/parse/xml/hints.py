@@ -30,6 +30,7 @@ def hints_of(fields: Fields, *, base: str) -> Hints:
         skip_days=_skip_days(fields),
         hub=web_url(base, linked(links, "hub")),
         topic=web_url(base, linked(links, "self")),
+        older=web_url(base, linked(links, "next") or linked(links, "prev-archive")),
     )
 
 
