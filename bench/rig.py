@@ -69,7 +69,7 @@ class Rig:
         """All of them, in one process; they go on with their file."""
         options = ["--well"] if is_well else []
         command = ["-m", "bench.receivers", str(self.port), str(self.file), *options]
-        child = self._start(command, os.environ)
+        child = self.start(command, os.environ)
         for _ in range(500):
             if await _answers("127.0.9.1", self.port):
                 return child
@@ -79,9 +79,10 @@ class Rig:
     def start_worker(self, ordinal: int = 0, **settings: object) -> subprocess.Popen[bytes]:
         """One deliver worker as shipped."""
         environ = self.environ(WORKER_ORDINAL=ordinal, **settings)
-        return self._start(["-m", "workers", "work", "deliver"], environ)
+        return self.start(["-m", "workers", "work", "deliver"], environ)
 
-    def _start(self, command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a Python process, which is ended with the rig."""
         child = subprocess.Popen(
             [sys.executable, *command], env=environ, cwd=ROOT, stdout=subprocess.DEVNULL
         )
