@@ -27,6 +27,7 @@ import orjson
 from service.articles.categories import Category
 from service.articles.field_types import check_types, moment_of
 from service.articles.json_text import decode_stored
+from service.articles.podcast import Podcast, podcast_of
 from service.articles.text import language_tag, normalized, without_forbidden
 from service.articles.times import to_rfc3339
 
@@ -121,6 +122,7 @@ class Entry:
     text_base_url: str = ""
     """What those in its text are relative to; empty if that is `base_url`."""
     detail: Detail = Detail.FEED
+    podcast: Podcast | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,7 @@ class Draft:
     dated_hash: str = ""
     """What versions until November 2026 had as its content hash; see `dated_hash`."""
     detail: Detail
+    podcast: Podcast | None = None
 
     def __post_init__(self) -> None:
         """Normalise every string, then derive the id."""
@@ -170,6 +173,7 @@ class Draft:
             put(name, tuple(normalized(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
         put("language", language_tag(self.language))
         put("enclosures", tuple(map(_sanitized, self.enclosures)))
+        put("podcast", self.podcast.normalized() if self.podcast else None)
         put("id", article_id(self.source, self.guid))
 
     def to_doc(self) -> bytes:
@@ -191,6 +195,7 @@ class Draft:
                 "enclosures": self.enclosures,
                 "attribution": self.attribution,
                 "raw_published": self.raw_published,
+                **({"podcast": self.podcast} if self.podcast else {}),
             }
         )
 
@@ -243,6 +248,7 @@ class Article:
     enclosures: tuple[Enclosure, ...]
     attribution: str
     raw_published: str
+    podcast: Podcast | None = None
     published: datetime
     """Never later than first_seen."""
     updated: datetime
@@ -306,6 +312,7 @@ class Article:
             enclosures=tuple(Enclosure(**enclosure) for enclosure in fields["enclosures"]),
             attribution=fields["attribution"],
             raw_published=fields["raw_published"],
+            podcast=podcast_of(fields.get("podcast")),
             published=moment_of(fields["published"]),
             updated=moment_of(fields["updated"]),
             first_seen=moment_of(fields["first_seen"]),
@@ -323,6 +330,7 @@ class Article:
     def to_json(self) -> bytes:
         """The wire form: `from_json(a.to_json()) == a`."""
         data = orjson.dumps(self, default=_wire, option=orjson.OPT_PASSTHROUGH_DATETIME)
+        data = data if self.podcast else data.replace(_NO_PODCAST, b"", 1)
         return data[: data.rindex(b',"duplicate_of":')] + self._later_fields() + b"}"
 
     def _later_fields(self) -> bytes:
@@ -364,6 +372,9 @@ class Article:
     def withdrawn(self) -> Article:
         """The same article with the status WITHDRAWN."""
         return replace(self, status=WITHDRAWN)
+
+
+_NO_PODCAST = b'"podcast":null,'
 
 
 def _title(fields: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import UTC, datetime
+from functools import partial
 
 from service.articles import categories, sanitize, urls
 from service.articles.article import (
@@ -23,6 +24,7 @@ from service.articles.article import (
 )
 from service.articles.categories import Category
 from service.articles.hashes import content_hash, dated_hash
+from service.articles.podcast import cleaned
 from service.articles.text import Plain, line, paragraphs, plain_text, spaces, without_forbidden
 from service.errors import InvalidInput
 
@@ -94,6 +96,7 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         content_hash=content_hash(title=title, text=text or summary, categories=paths),
         dated_hash=dated_hash(title=title, text=text or summary, date=published, categories=paths),
         detail=entry.detail,
+        podcast=cleaned(entry.podcast, partial(_url, entry)) if entry.podcast else None,
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -22,6 +22,15 @@ from service.articles.article import (
     Detail,
     Enclosure,
     Entry,
+)
+from service.articles.podcast import (
+    EPISODE_TYPES,
+    MAX_DURATION_S,
+    MAX_NUMBER,
+    Person,
+    Podcast,
+    Transcript,
+    apple_category,
 )
 from service.articles.text import Plain, paragraphs
 from service.articles.times import from_rfc3339, to_rfc3339
@@ -37,6 +46,8 @@ _IGNORED = frozenset(
     }
 )  # fmt: skip
 MAX_LIST_ITEMS = 50
+Taking: TypeAlias = Callable[[str, object], Any]
+"""(name, value) → the value, checked."""
 MAX_REVISION = 2**31 - 1
 
 
@@ -182,7 +193,77 @@ def _enclosures(name: str, value: object) -> tuple[Enclosure, ...]:
     return tuple(enclosures)
 
 
-_TAKE: dict[str, Callable[[str, object], Any]] = {
+def _whole(most: int) -> Taking:
+    def take(name: str, value: object) -> int:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise InvalidInput(name, value, f"must be a whole number of at most {most}")
+        return value
+
+    return take
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput(name, value, "must be true or false")
+    return value
+
+
+def _episode_type(name: str, value: object) -> str:
+    if value not in ("", *EPISODE_TYPES):
+        raise InvalidInput(name, value, f"must be one of {', '.join(EPISODE_TYPES)}")
+    return str(value)
+
+
+def _category_of_show(name: str, value: object) -> str:
+    text = _string(name, value)
+    if text and not apple_category(text):
+        raise InvalidInput(name, value, "must be a category of Apple's list, such as News/Politics")
+    return text
+
+
+def _object(name: str, value: object, take: Mapping[str, Taking]) -> dict[str, Any]:
+    """The checked fields of an object, without those that are null."""
+    if not isinstance(value, dict):
+        raise InvalidInput(name, value, f"must be an object with {', '.join(take)}")
+    for key, item in value.items():
+        if key not in take:
+            known = ", ".join(take)
+            raise InvalidInput(f"{name}.{key}", item, f"no such field; known: {known}")
+    return {
+        key: take[key](f"{name}.{key}", item) for key, item in value.items() if item is not None
+    }
+
+
+def _transcripts(name: str, value: object) -> tuple[Transcript, ...]:
+    take = dict.fromkeys(("url", "type", "language", "rel"), _string)
+    items = [_object(f"{name}[{i}]", item, take) for i, item in enumerate(_list(name, value))]
+    return tuple(Transcript(**{"url": "", **item}) for item in items)
+
+
+def _persons(name: str, value: object) -> tuple[Person, ...]:
+    take = dict.fromkeys(("name", "role", "group", "image", "url"), _plain)
+    items = [_object(f"{name}[{i}]", item, take) for i, item in enumerate(_list(name, value))]
+    return tuple(Person(**{"name": "", **item}) for item in items)
+
+
+def _podcast(name: str, value: object) -> Podcast:
+    return Podcast(**_object(name, value, _PODCAST))
+
+
+_PODCAST: Mapping[str, Taking] = {
+    "duration_s": _whole(MAX_DURATION_S),
+    "episode": _whole(MAX_NUMBER),
+    "season": _whole(MAX_NUMBER),
+    "episode_type": _episode_type,
+    "explicit": _boolean,
+    "author": _plain,
+    "image": _string,
+    "category": _category_of_show,
+    "chapters": _string,
+    "transcripts": _transcripts,
+    "persons": _persons,
+}
+_TAKE: dict[str, Taking] = {
     "source": _string,
     "guid": _string,
     "url": _string,
@@ -201,4 +282,5 @@ _TAKE: dict[str, Callable[[str, object], Any]] = {
     "raw_published": _string,
     "updated": _moment,
     "accepted": _moment,
+    "podcast": _podcast,
 }

@@ -26,13 +26,14 @@ _PLAIN_PATH = re.compile(
 _UNKNOWN = "application/octet-stream"
 # Without the files of the machine, which differ.
 _TYPES = MimeTypes()
-# Sound and film as feeds have them, which Python's table lacks or names otherwise.
+# Sound and film, which Python's table lacks or does not name as directories of podcasts do.
 _TYPES_OF_ENDINGS = {
-    "mp3": "audio/mpeg", "m4a": "audio/mp4", "m4b": "audio/mp4", "aac": "audio/aac",
+    "mp3": "audio/mpeg", "m4a": "audio/x-m4a", "m4b": "audio/x-m4b", "aac": "audio/aac",
     "ogg": "audio/ogg", "oga": "audio/ogg", "opus": "audio/ogg", "flac": "audio/flac",
-    "wav": "audio/wav", "weba": "audio/webm", "mp4": "video/mp4", "m4v": "video/mp4",
+    "wav": "audio/wav", "weba": "audio/webm", "mp4": "video/mp4", "m4v": "video/x-m4v",
     "webm": "video/webm", "ogv": "video/ogg", "mkv": "video/x-matroska", "mov": "video/quicktime",
-    "webp": "image/webp", "avif": "image/avif", "epub": "application/epub+zip",
+    "vtt": "text/vtt", "srt": "application/x-subrip", "webp": "image/webp", "avif": "image/avif",
+    "epub": "application/epub+zip",
 }  # fmt: skip
 _TYPES_MEANT = {
     "audio/mp3": "audio/mpeg", "audio/x-mp3": "audio/mpeg", "audio/mpeg3": "audio/mpeg",

@@ -12,11 +12,14 @@ from service.articles import categories
 from service.articles.article import NAMESPACE, Article
 from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
 from service.feeds.page import Page
+from service.feeds.show import Show, show_of
 
 GENERATOR = "dateline"
 HUB_PATH = "/hub"
 # 144 pixels are the most that RSS allows; JSON Feed wants larger ones.
 ICON_PATH, LARGE_ICON_PATH = "/static/icon-144.png", "/static/icon-512.png"
+# Apple wants at least 1,400 pixels, and no transparency.
+COVER_PATH = "/static/cover-1400.png"
 STYLE_PATH = "/static/feed.css"
 # `updated` of an empty feed. Validators report dates before 1990 as errors; RFC 4287 is of this
 # date.
@@ -58,6 +61,8 @@ class Feed:
     """Query of the page that continues after this one; empty on the last page."""
     hubs: Sequence[str] = ()
     """URLs of other hubs that are notified of changes."""
+    show: Show | None = None
+    """What players need to know of it; None if none of the entries is an episode."""
 
     @property
     def id(self) -> str:
@@ -72,7 +77,7 @@ class Feed:
         detail += f" ({unquote(self.page.query)})" if self.page.query else ""
         if self.page.category == categories.ALL:
             return f"{self.site_title}{detail}"
-        name = categories.title_path(self.page.category, self.titles).rsplit("/", 1)[-1]
+        name = _category_title(self.page.category, self.titles)
         return f"{name}{detail} · {self.site_title}"
 
     @property
@@ -150,7 +155,12 @@ def feed_of(
         deleted=deleted,
         older=older,
         hubs=hubs,
+        show=show_of(articles, category_title=_category_title(page.category, titles)),
     )
+
+
+def _category_title(path: str, titles: Mapping[str, str]) -> str:
+    return categories.title_path(path, titles).rsplit("/", 1)[-1]
 
 
 def _never(page: Page, zone: tzinfo) -> datetime:

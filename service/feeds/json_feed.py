@@ -1,9 +1,9 @@
 """JSON Feed 1.1 (jsonfeed.org/version/1.1) by orjson.
 
 The object `_dateline` holds what JSON Feed has no field for. In an item: its category paths,
-source, guid, attribution and revision. In a feed: whether it is an archive document, the URLs of
-the live feed and of the next newer archive document (`next_url` is the next older one), and the
-withdrawn entries.
+source, guid, attribution and revision, and `podcast` of an episode. In a feed: whether it is an
+archive document, the URLs of the live feed and of the next newer archive document (`next_url` is
+the next older one), and the withdrawn entries.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from service.articles import categories
 from service.articles.article import Article
 from service.articles.times import to_rfc3339
 from service.feeds.head import ICON_PATH, LARGE_ICON_PATH, Feed, entry_id, entry_url
+from service.feeds.show import is_heard
 
 MEDIA_TYPE = "application/feed+json"
 VERSION = "https://jsonfeed.org/version/1.1"
@@ -44,19 +45,30 @@ def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> b
             *article.tags,
         ],
         "language": article.language,
-        "attachments": [
-            {"url": e.url, "mime_type": e.type, **({"size_in_bytes": e.length} if e.length else {})}
-            for e in article.enclosures
-        ],
+        "attachments": _attachments(article),
         "_dateline": {
             "categories": article.categories,
             "source": article.source,
             "guid": article.guid,
             "attribution": article.attribution,
             "revision": article.revision,
+            **({"podcast": article.podcast.stated()} if article.podcast else {}),
         },
     }
     return orjson.dumps({name: value for name, value in item.items() if value})
+
+
+def _attachments(article: Article) -> list[dict[str, Any]]:
+    duration_s = article.podcast.duration_s if article.podcast else 0
+    attachments = []
+    for file in article.enclosures:
+        attachment: dict[str, Any] = {"url": file.url, "mime_type": file.type}
+        if file.length:
+            attachment["size_in_bytes"] = file.length
+        if duration_s and is_heard(file.type):
+            attachment["duration_in_seconds"] = duration_s
+        attachments.append(attachment)
+    return attachments
 
 
 def join(feed: Feed, fragments: Sequence[bytes]) -> bytes:

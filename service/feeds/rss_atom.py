@@ -29,6 +29,8 @@ from service.articles import categories
 from service.articles.article import Article, Enclosure
 from service.feeds import head
 from service.feeds.head import Feed, Tombstone
+from service.feeds.podcast_rss import PodcastChannel, PodcastItem, namespaces
+from service.feeds.show import is_heard
 
 MEDIA_TYPES = {"rss": "application/rss+xml", "atom": "application/atom+xml"}
 _ATOM = "http://www.w3.org/2005/Atom"
@@ -43,6 +45,7 @@ _NAMESPACES = {
     "rss": {
         "dc": _DC,
         "media": _MEDIA,
+        **namespaces(has_more=True),
         "atom": _ATOM,
         "content": "http://purl.org/rss/1.0/modules/content/",
     },
@@ -168,6 +171,7 @@ def fragment(
     """
     entry = FeedEntry()
     entry.register_extension("links", EntryLinks)
+    entry.register_extension("podcast", PodcastItem, atom=False)
     _fill(entry, article, extension, base_url=base_url, titles=titles)
     root = etree.Element("x", nsmap=_NAMESPACES[extension])
     root.append(entry.rss_entry() if extension == "rss" else entry.atom_entry())
@@ -197,6 +201,8 @@ def tombstone(deleted: Tombstone) -> bytes:
 def _generator(feed: Feed, extension: str) -> FeedGenerator:
     generator = FeedGenerator()
     generator.register_extension("links", FeedLinks, EntryLinks)
+    generator.register_extension("podcast", PodcastChannel, PodcastItem, atom=False)
+    generator.podcast.feed = feed
     generator.id(feed.id)
     generator.title(feed.title)
     generator.description(feed.description)
@@ -257,10 +263,13 @@ def _fill(
         entry.category([*terms, *({"term": tag} for tag in article.tags)])
     entry.link(href=url)
     if extension == "rss":
-        for enclosure in article.enclosures[:1]:
+        # Stable: what can be heard comes first, because players play the first file.
+        files = sorted(article.enclosures, key=lambda file: not is_heard(file.type))
+        for enclosure in files[:1]:
             entry.enclosure(enclosure.url, str(enclosure.length), enclosure.type)
         entry.links.creators = article.authors
-        entry.links.files = article.enclosures[1:]
+        entry.links.files = tuple(files[1:])
+        entry.podcast.podcast = article.podcast
     else:
         entry.updated(head.updated(article))
         if article.authors:

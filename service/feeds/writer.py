@@ -6,7 +6,7 @@ renders has one Renderer and one thread for it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from datetime import tzinfo
 
@@ -21,7 +21,7 @@ from service.feeds.page import Page
 from service.feeds.rss_atom import Shell
 
 # Increase it when the same articles give other bytes: pages rendered earlier are then not used.
-REVISION = 4
+REVISION = 5
 # 64 MB of fragments are about 5,000 articles of 4 kB in three formats.
 MAX_BYTES = 64_000_000
 # A kilobyte each; the least recently used leaves first.
@@ -48,9 +48,7 @@ class Renderer:
         self._hubs = hubs
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._shells: LRUCache[tuple[Page, ArchiveLinks, str, str | None, str, str], Shell] = (
-            LRUCache(MAX_SHELLS)
-        )
+        self._shells: LRUCache[Hashable, Shell] = LRUCache(MAX_SHELLS)
         # By all fields, not by the revision: if Redis loses the end of its file, a revision can
         # come again with another content.
         self._fragments: dict[tuple[str, int, str], bytes] = {}
@@ -107,7 +105,8 @@ class Renderer:
             return None
         title = feed.titles.get(feed.page.category)
         key = (
-            feed.page, feed.archive_links, feed.older, title, feed.language, format.extension,
+            feed.page, feed.archive_links, feed.older, title, feed.language, feed.show,
+            format.extension,
         )  # fmt: skip
         shell = self._shells.get(key)
         if shell is None:

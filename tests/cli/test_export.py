@@ -16,6 +16,7 @@ from service.articles.compose import compose
 from service.articles.input import entry_from_json
 from service.settings import Settings
 from service.storage.store import Store
+from tests.articles.test_podcast import WHOLE
 from tests.conftest import AUTH, NOON
 from tests.running import call
 from workers.ingest.documents import ParseJob, read_document
@@ -31,6 +32,7 @@ ENTRIES = (
     Entry(guid="summary", summary="Only <b>a</b> summary.\n\nOf two lines."),
     Entry(guid="picture", url="http://s.example/p", content_html='<img src="http://s.example/p">'),
     Entry(guid="breaks", title="A", content_html="<p>One<br>two</p><ul><li>a</li></ul><pre>b\nc"),
+    Entry(guid="episode", title="A", podcast=WHOLE),
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from service.articles import text
 from service.articles.article import Enclosure, Entry
+from service.articles.podcast import Podcast, podcast_of
 from service.sources.outcome import Hints
 from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
@@ -86,7 +87,19 @@ def _json_item(
         raw_published=raw,
         updated=parse_date(identifier_of(item, "date_modified"), zone=zone),
         base_url=absolute(base, string_of(item, "url")),
+        podcast=_podcast(item),
     )
+
+
+def _podcast(item: dict[str, Any]) -> Podcast | None:
+    """What our own items say of an episode, else its duration alone."""
+    try:
+        podcast = podcast_of(object_of(item, "_dateline").get("podcast"))
+    except TypeError:
+        podcast = None
+    sizes = (size_of(each.get("duration_in_seconds")) for each in objects_of(item, "attachments"))
+    duration_s = next(filter(None, sizes), 0)
+    return podcast or (Podcast(duration_s=duration_s) if duration_s else None)
 
 
 def _authors(fields: dict[str, Any]) -> tuple[str, ...]:

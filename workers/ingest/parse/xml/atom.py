@@ -10,6 +10,7 @@ from typing import Any
 from lxml import etree
 
 from service.articles.article import Entry
+from service.articles.podcast import Podcast
 from service.articles.text import Plain, paragraphs
 from service.feeds.head import GENERATOR
 from workers.ingest.parse.category_labels import labelled
@@ -34,6 +35,7 @@ from workers.ingest.parse.xml.fields import (
     with_pictures,
 )
 from workers.ingest.parse.xml.hints import hints_of
+from workers.ingest.parse.xml.podcast import podcast_of, show_of
 
 _PLAIN_TYPES = ("text", "text/plain")
 _ATOM = "{http://www.w3.org/2005/Atom}"
@@ -69,10 +71,11 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     entry_base = base or document_url
     # Our own feeds name the site here, because RFC 4287 4.1.1 wants a name where entries have none.
     by = () if text(fields, "atom:generator") == GENERATOR else authors(fields)
+    show = show_of(fields)
     return collected(
         "atom",
         [*root.iterfind("{*}entry")],
-        lambda entry: _entry(entry, entry_base, bool(root.get(BASE)), language, by, zone),
+        lambda entry: _entry(entry, entry_base, bool(root.get(BASE)), language, by, zone, show),
         url=document_url,
         title=title(fields, "atom:title"),
         language=language,
@@ -90,8 +93,9 @@ def _make_atom(root: Any) -> None:
 
 
 def _entry(
-    entry: Any, base: str, is_declared: bool, language: str, by: tuple[str, ...], zone: tzinfo
-) -> Entry:
+    entry: Any, base: str, is_declared: bool, language: str, by: tuple[str, ...], zone: tzinfo,
+    show: Podcast,
+) -> Entry:  # fmt: skip
     fields = fields_of(entry)
     base = absolute(base, entry.get(BASE, ""))
     links = fields.get("atom:link", [])
@@ -102,6 +106,11 @@ def _entry(
     is_declared = is_declared or bool(entry.get(BASE) or text_base)
     link = _link(fields, links, base) or (guid if is_web(guid) else "")
     markup_of_text = described(fields) if text_element is None else markup(text_element)
+    files = tuple(
+        enclosure(each, resolved(base, each.get("href", "")))
+        for each in links
+        if "enclosure" in relations(each)
+    )
     return Entry(
         guid=guid,
         url=link,
@@ -112,16 +121,13 @@ def _entry(
         categories=tuple(filter(None, map(category, fields.get("atom:category", ())))),
         language=entry.get(LANG, "") or language,
         image=image(fields),
-        enclosures=tuple(
-            enclosure(link, resolved(base, link.get("href", "")))
-            for link in links
-            if "enclosure" in relations(link)
-        ),
+        enclosures=files,
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(first(fields, "atom:updated", "atom:modified"), zone=zone),
         base_url=absolute(base, text_base),
         text_base_url="" if is_declared else absolute(base, link),
+        podcast=podcast_of(fields, show=show, files=files),
     )
 
 

@@ -13,9 +13,12 @@ import feedparser
 
 from service.articles import sanitize, text
 from service.articles.article import Enclosure, Entry
+from service.articles.podcast import Podcast
 from service.errors import ParseFailed
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, bounded
+from workers.ingest.parse.xml.fields import number
+from workers.ingest.parse.xml.podcast import seconds_of
 
 # Its time grows with the square of some broken input: it only gets small documents.
 MAX_BYTES = 2_000_000
@@ -94,4 +97,14 @@ def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
         raw_published=raw,
         updated=parse_date(updated, zone=zone),
         base_url=feed.get("link", "") or url,
+        podcast=_podcast(entry) if entry.get("itunes_duration") else None,
+    )
+
+
+def _podcast(entry: Any) -> Podcast:
+    return Podcast(
+        duration_s=seconds_of(entry.get("itunes_duration", "")),
+        episode=number(entry.get("itunes_episode", "")),
+        season=number(entry.get("itunes_season", "")),
+        explicit=entry.get("itunes_explicit"),
     )

@@ -18,29 +18,36 @@ LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 # …) contain nothing that an article has a field for, and are ignored.
 _PREFIXES = {
     "": "", "http://www.w3.org/2005/Atom": "atom", "http://purl.org/atom/ns#": "atom",
-    "https://www.w3.org/2005/Atom": "atom", "http://blogs.law.harvard.edu/tech/rss": "",
-    "http://purl.org/rss/1.0/": "", "http://my.netscape.com/rdf/simple/0.9/": "",
-    "http://backend.userland.com/rss2": "", "http://channel.netscape.com/rdf/simple/0.9/": "",
-    "http://backend.userland.com/rss": "", "http://backend.userland.com/rss091": "",
-    "http://backend.userland.com/rss092": "", "http://backend.userland.com/rss093": "",
-    "http://purl.org/net/rss1.1#": "", "http://purl.org/rss/1.0": "",
-    "http://purl.org/dc/elements/1.1/": "dc", "http://purl.org/dc/elements/1.1": "dc",
-    "http://purl.org/dc/elements/1.0/": "dc",
+    "http://blogs.law.harvard.edu/tech/rss": "", "http://purl.org/rss/1.0/": "",
+    "http://my.netscape.com/rdf/simple/0.9/": "", "http://channel.netscape.com/rdf/simple/0.9/": "",
+    "http://backend.userland.com/rss2": "", "http://backend.userland.com/rss": "",
+    "http://backend.userland.com/rss091": "", "http://backend.userland.com/rss092": "",
+    "http://backend.userland.com/rss093": "", "http://purl.org/net/rss1.1#": "",
+    "http://purl.org/dc/elements/1.1/": "dc", "http://purl.org/dc/elements/1.0/": "dc",
     "http://purl.org/dc/terms/": "dcterms",
     "http://purl.org/rss/1.0/modules/content/": "content",
     "http://purl.org/rss/1.0/modules/syndication/": "sy",
-    "http://search.yahoo.com/mrss/": "media", "http://search.yahoo.com/mrss": "media",
+    "http://search.yahoo.com/mrss/": "media",
     "http://www.itunes.com/dtds/podcast-1.0.dtd": "itunes",
-    "http://www.itunes.com/DTDs/PodCast-1.0.dtd": "itunes",
     "http://www.w3.org/1999/xhtml": "xhtml",
     "http://rssnamespace.org/feedburner/ext/1.0": "feedburner",
     "http://www.google.com/schemas/play-podcasts/1.0": "googleplay",
+    "https://podcastindex.org/namespace/1.0": "podcast",
+    "https://github.com/Podcastindex-org/podcast-namespace/blob/main/docs/1.0.md": "podcast",
 }  # fmt: skip
 # Prefix → its first namespace above: what a prefix means in a feed that does not declare it.
 NAMESPACES = {prefix: uri for uri, prefix in reversed(_PREFIXES.items()) if prefix} | {
     "rss": "http://backend.userland.com/rss2",
     "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
 }
+
+
+def _without_slips(namespace: str) -> str:
+    """A namespace without what feeds write differently: https, capitals, the last sign."""
+    return namespace.lower().replace("https://", "http://", 1).rstrip("/#")
+
+
+_PREFIXES_BY_NAME = {_without_slips(uri): prefix for uri, prefix in _PREFIXES.items()}
 _CARRIERS = ("enclosure", "media:content", "media:group")
 # `desk@x.example (A. Tern)`, `A. Tern (desk@x.example)`, `A. Tern <desk@x.example>`.
 MAX_AUTHOR_CHARS = 400
@@ -81,7 +88,7 @@ def _name(tag: Any) -> str:
     if not isinstance(tag, str):
         return ""
     namespace, _, local = tag.rpartition("}")
-    prefix = _PREFIXES.get(namespace[1:])
+    prefix = _PREFIXES_BY_NAME.get(_without_slips(namespace[1:]))
     if prefix is None:
         return ""
     return f"{prefix}:{local}" if prefix else local.lower()
@@ -89,7 +96,7 @@ def _name(tag: Any) -> str:
 
 def is_atom(namespace: str) -> bool:
     """Whether a namespace is one of Atom's."""
-    return _PREFIXES.get(namespace) == "atom"
+    return _PREFIXES_BY_NAME.get(_without_slips(namespace)) == "atom"
 
 
 def inner_text(element: Any) -> str:

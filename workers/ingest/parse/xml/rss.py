@@ -8,8 +8,10 @@ from typing import Any
 from lxml import etree
 
 from service.articles.article import Entry
+from service.articles.podcast import NOTHING_KNOWN, Podcast
 from service.articles.text import with_lines
 from service.errors import ParseFailed
+from service.feeds.head import GENERATOR
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document, collected
 from workers.ingest.parse.links import absolute
@@ -30,6 +32,7 @@ from workers.ingest.parse.xml.fields import (
     with_pictures,
 )
 from workers.ingest.parse.xml.hints import hints_of
+from workers.ingest.parse.xml.podcast import podcast_of, show_of
 
 _ABOUT = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}about"
 _K2_BLOCK = '<div class="K2Feed'
@@ -61,11 +64,14 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     declared = absolute(root.get(BASE, ""), channel.get(BASE, ""))
     base = absolute(absolute(document_url, own), declared)
     language = text(fields, "language") or text(fields, "dc:language")
-    by = authors(fields)
+    # Our own feeds say of all articles what not every one says of itself.
+    is_ours = text(fields, "generator") == GENERATOR
+    by = () if is_ours else authors(fields)
+    show = NOTHING_KNOWN if is_ours else show_of(fields)
     return collected(
         "rdf" if etree.QName(root).localname == "RDF" else "rss",
         items,
-        lambda item: _item(item, base, bool(declared), language, by, zone),
+        lambda item: _item(item, base, bool(declared), language, by, zone, show),
         url=document_url,
         title=first(fields, "title", "dc:title"),
         language=language,
@@ -74,8 +80,9 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
 
 
 def _item(
-    item: Any, base: str, is_declared: bool, language: str, by: tuple[str, ...], zone: tzinfo
-) -> Entry:
+    item: Any, base: str, is_declared: bool, language: str, by: tuple[str, ...], zone: tzinfo,
+    show: Podcast,
+) -> Entry:  # fmt: skip
     fields = fields_of(item)
     raw = first(fields, *_DATES)
     content = _content(fields)
@@ -93,6 +100,7 @@ def _item(
         link = guid
     base = absolute(base, item.get(BASE, ""))
     markup = with_lines(_without_k2(content or description or first(fields, *_LAST_TEXTS)))
+    files = enclosures(fields)
     return Entry(
         guid=guid or item.get(_ABOUT, ""),
         url=link,
@@ -104,12 +112,13 @@ def _item(
         tags=tuple(filter(None, map(str.strip, text(fields, "itunes:keywords").split(",")))),
         language=text(fields, "dc:language") or language,
         image=image(fields),
-        enclosures=enclosures(fields),
+        enclosures=files,
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(first(fields, "atom:updated", "dcterms:modified"), zone=zone),
         base_url=base,
         text_base_url="" if is_declared or item.get(BASE) else absolute(base, link),
+        podcast=podcast_of(fields, show=show, files=files),
     )
 
 

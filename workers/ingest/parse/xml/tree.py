@@ -91,6 +91,7 @@ def _says_something(entry: Entry) -> bool:
     return bool(
         entry.guid or entry.url or entry.title or entry.content_html or entry.summary
         or entry.raw_published or entry.authors or entry.categories or entry.enclosures
+        or entry.podcast
     )  # fmt: skip
 
 
