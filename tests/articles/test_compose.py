@@ -56,7 +56,7 @@ def test_a_draft_is_clean_and_known() -> None:
     ("url", "named", "expected"),
     [
         ("http://m.example/track/talk.mp3?source=feed", "", "audio/mpeg"),
-        ("http://m.example/talk.M4A", "", "audio/mp4"),
+        ("http://m.example/talk.M4A", "", "audio/x-m4a"),
         ("http://m.example/talk.mp3", "audio/x-mp3", "audio/mpeg"),
         ("http://m.example/talk.mp3", "application/octet-stream", "audio/mpeg"),
         ("http://m.example/talk.mp3", "audio/ogg", "audio/ogg"),
