@@ -64,22 +64,23 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     text = plain_text(content)
     summary = line(entry.summary)
     url = _url(entry, "url", entry.url)
+    enclosures = _enclosures(entry)
+    # A file without a page: it is the link (RSS 2.0, item), but not the identity.
+    link = url or (enclosures[0].url if enclosures else "")
     title = line(entry.title)[:MAX_TITLE_CHARS] or first_sentence(text or summary)
     if not title and entry.detail is not Detail.RECORD:
         # Pictures and notes are published without words; the publisher of a record gets an error.
-        title = url[:MAX_TITLE_CHARS]
+        title = link[:MAX_TITLE_CHARS]
     if not title:
         raise InvalidInput("title", entry.title, "an article needs a title or a text")
     where = _categories(entry)
     paths = [category.path for category in where]
     published = _plausible(entry.published)
     guid = without_forbidden(guid or entry.guid).strip()
-    enclosures = _enclosures(entry)
     return Draft(
         source=source,
         guid=guid or url or _fallback_guid(title, published, text),
-        # A file without a page: it is the link (RSS 2.0, item), but not the identity.
-        url=url or (enclosures[0].url if enclosures else ""),
+        url=link,
         title=title,
         summary=shorten(summary or text, MAX_SUMMARY_CHARS),
         content_html=content or _html(entry.summary, entry),
@@ -136,7 +137,9 @@ def attribution(text: str) -> str:
 def _url(entry: Entry, field: str, text: str) -> str:
     """A URL of an entry; empty if it has none. A text that is not a URL is dropped from a feed's
     entry; for a record it is an error, so that its publisher sees it."""
-    url = urls.url(text, base_url=entry.base_url)
+    # What belongs to an entry is relative to its page, as its text is.
+    base = entry.base_url if field == "url" else entry.text_base_url or entry.base_url
+    url = urls.url(text, base_url=base)
     if not url and text.strip() and entry.detail is Detail.RECORD:
         raise InvalidInput(
             field, text, f"must be an http(s) URL of at most {urls.MAX_URL_CHARS} characters"

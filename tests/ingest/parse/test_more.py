@@ -182,11 +182,10 @@ def test_other_sitemaps() -> None:
 
 
 def test_a_channel_without_items_is_not_a_feed() -> None:
-    """Such as one of Microsoft's Channel Definition Format, which has items in capitals."""
+    """Unless it has a title."""
     with pytest.raises(ParseFailed, match="no items"):
         read(
-            '<?xml version="1.0"?><CHANNEL HREF="http://x.example/"><TITLE>C</TITLE>'
-            '<ITEM HREF="/1"><TITLE>One</TITLE></ITEM></CHANNEL>'
+            '<?xml version="1.0"?><CHANNEL HREF="http://x.example/"><ABSTRACT>C</ABSTRACT></CHANNEL>'
         )
 
 

@@ -67,7 +67,7 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     document_url = (
         resolved(base, linked(links, "self")) or url or resolved(base, linked(links, "alternate"))
     )
-    language = root.get(LANG, "")
+    language = root.get(LANG) or text(fields, "dc:language")
     entry_base = base or document_url
     # Our own feeds name the site here, because RFC 4287 4.1.1 wants a name where entries have none.
     by = () if text(fields, "atom:generator") == GENERATOR else authors(fields)
@@ -77,7 +77,7 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
         [*root.iterfind("{*}entry")],
         lambda entry: _entry(entry, entry_base, bool(root.get(BASE)), language, by, zone, show),
         url=document_url,
-        title=title(fields, "atom:title"),
+        title=title(fields, "atom:title") or text(fields, "dc:title"),
         language=language,
         hints=hints_of(fields, base=entry_base),
     )
@@ -99,7 +99,7 @@ def _entry(
     fields = fields_of(entry)
     base = absolute(base, entry.get(BASE, ""))
     links = fields.get("atom:link", [])
-    raw, guid = first(fields, *_DATES), text(fields, "atom:id")
+    raw, guid = first(fields, *_DATES), first(fields, "atom:id", "dc:identifier")
     content, summary = fields.get("atom:content", []), fields.get("atom:summary", [])
     text_element = (content or summary or [None])[0]
     text_base = "" if text_element is None else text_element.get(BASE, "")
@@ -114,12 +114,12 @@ def _entry(
     return Entry(
         guid=guid,
         url=link,
-        title=title(fields, "atom:title") or text(fields, "dc:title"),
+        title=title(fields, "atom:title") or first(fields, "dc:title", "media:title"),
         summary=markup(summary[0]) if summary and content else "",
         content_html=with_pictures(markup_of_text, fields),
         authors=authors(fields) or _authors_of_source(fields) or by,
         categories=tuple(filter(None, map(category, fields.get("atom:category", ())))),
-        language=entry.get(LANG, "") or language,
+        language=entry.get(LANG) or text(fields, "dc:language") or language,
         image=image(fields),
         enclosures=files,
         published=parse_date(raw, zone=zone),

@@ -48,7 +48,7 @@ def _without_slips(namespace: str) -> str:
 
 
 _PREFIXES_BY_NAME = {_without_slips(uri): prefix for uri, prefix in _PREFIXES.items()}
-_CARRIERS = ("enclosure", "media:content", "media:group")
+_CARRIERS = ("enclosure", "atom:link", "media:content", "media:group")
 # `desk@x.example (A. Tern)`, `A. Tern (desk@x.example)`, `A. Tern <desk@x.example>`.
 MAX_AUTHOR_CHARS = 400
 """In longer ones no address is looked for, which takes quadratic time."""
@@ -189,7 +189,8 @@ def image(fields: Fields) -> str:
     for element in fields.get("enclosure", ()):
         if (element.get("type") or "").startswith("image/"):
             return str(element.get("url") or "")
-    return ""
+    # Apple's first way to name a cover.
+    return linked(fields.get("itunes:link", []), "image")
 
 
 def with_pictures(markup: str, fields: Fields) -> str:
@@ -256,6 +257,7 @@ def enclosures(fields: Fields) -> tuple[Enclosure, ...]:
     if fields.keys().isdisjoint(_CARRIERS):
         return ()
     elements = [*fields.get("enclosure", ())]
+    elements += [link for link in fields.get("atom:link", ()) if "enclosure" in relations(link)]
     elements += [
         element
         for element in _media(fields, "media:content")
@@ -264,8 +266,8 @@ def enclosures(fields: Fields) -> tuple[Enclosure, ...]:
     ]
     # FeedBurner counts downloads by its own links, and names the original link of the first file.
     origin = text(fields, "feedburner:origEnclosureLink")
-    urls = [origin or element.get("url") or "" for element in elements[:1]]
-    urls += [element.get("url") or "" for element in elements[1:]]
+    urls = [element.get("url") or element.get("href") or "" for element in elements]
+    urls[:1] = [origin or url for url in urls[:1]]
     files = map(enclosure, elements, urls)
     return tuple({file.url: file for file in files if file.url}.values())
 

@@ -75,7 +75,7 @@ def parse_xml(
         if root is None or etree.QName(root).localname.lower() not in dialects:
             raise
         document = _document(root, dialects, url, zone)
-        if not document.entries:
+        if not document.entries and not _is_ended(repaired, root):
             raise
         return replace(document, is_whole=False)
 
@@ -87,11 +87,17 @@ def _document(root: Any, dialects: Mapping[str, Dialect], url: str, zone: tzinfo
     return dialects[name](root, url, zone)
 
 
+def _is_ended(body: bytes, root: Any) -> bool:
+    """Whether a broken feed is not cut: one without entries has none that could be lost."""
+    prefix = f"{root.prefix}:" if root.prefix else ""
+    return f"</{prefix}{etree.QName(root).localname}".encode() in body
+
+
 def _says_something(entry: Entry) -> bool:
     return bool(
         entry.guid or entry.url or entry.title or entry.content_html or entry.summary
         or entry.raw_published or entry.authors or entry.categories or entry.enclosures
-        or entry.podcast
+        or entry.image or entry.updated or entry.tags or entry.podcast
     )  # fmt: skip
 
 
