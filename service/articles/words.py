@@ -188,9 +188,7 @@ def _word_chars() -> str:
 
 
 @cache
-def _word_pattern(*, has_unspaced: bool) -> re.Pattern[str]:
-    if not has_unspaced:
-        return re.compile(f"(?:(?!_)[{_word_chars()}])+")
+def _word_pattern() -> re.Pattern[str]:
     return re.compile(f"[{_UNSPACED}]|(?:(?![{_UNSPACED}_])[{_word_chars()}])+")
 
 
@@ -204,6 +202,10 @@ def _token_pattern() -> re.Pattern[str]:
 
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+_PLAIN_WORD = re.compile(r"[^\W_]+")
+# Two ranges each, which are quick; what is between them is punctuation.
+_MAY_BE_UNSPACED = re.compile("[\u0e00-\u1cff\u2e80-\U0010ffff]")
+_MAY_HAVE_MARKS = re.compile("[\u0700-\u0dff\u1700-\u1dff]")
 _QUOTE = re.compile('["“”„‟«»「」『』]')
 
 
@@ -211,7 +213,14 @@ def words_of(text: str) -> list[str]:
     """The words of a text that is `comparable`; each letter of an unspaced script is one."""
     if text.isascii():
         return _ASCII_WORD.findall(text)
-    return _word_pattern(has_unspaced=bool(_IS_UNSPACED.search(text))).findall(text)
+    if not may_be_unspaced(text) and not _MAY_HAVE_MARKS.search(text):
+        return _PLAIN_WORD.findall(text)
+    return _word_pattern().findall(text)
+
+
+def may_be_unspaced(text: str) -> bool:
+    """Whether a text may have letters of an unspaced script; quick, and never wrongly False."""
+    return bool(_MAY_BE_UNSPACED.search(text))
 
 
 @dataclass(frozen=True, eq=True, order=True)
