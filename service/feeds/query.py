@@ -3,7 +3,8 @@
 The query part of a feed's URL has these parameters:
 
     lang=en,fr          its language is one of these, or a variety of one (RFC 4647 3.3.1)
-    q=fog ferry         all these words are in its title or text, in any case
+    q=fog ferry         all these words are in its title or text, whatever their case and marks;
+                        words in quotation marks follow one another (`articles.words`)
     author=  source=    one of these (repeated); a source is a URI, or the host of one
     tag=                all of these tags (repeated)
     any=  all=  none=   categories or tags, joined by commas: it is in one of them, in each, in
@@ -32,6 +33,7 @@ from service.articles import categories
 from service.articles.article import Article
 from service.articles.text import line, plain_text
 from service.articles.times import from_rfc3339, to_ms
+from service.articles.words import Term, comparable, terms_of
 from service.errors import InvalidInput
 from service.http import whole_number
 
@@ -39,6 +41,8 @@ MAX_LIMIT = 1_000
 MAX_VALUES = 20
 MAX_PARAMETERS = 100
 MAX_VALUE_CHARS = 200
+MAX_Q_CHARS = 500
+"""Of one `q`, as it is typed and in its canonical spelling, which can be longer."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
 _CURSOR = re.compile(r"(-?[0-9]{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
@@ -52,6 +56,7 @@ class Filter:
 
     lang: tuple[str, ...] = ()
     q: tuple[str, ...] = ()
+    """Each the spelling of a `words.Term`."""
     author: tuple[str, ...] = ()
     source: tuple[str, ...] = ()
     tag: tuple[str, ...] = ()
@@ -63,7 +68,7 @@ class Filter:
         """Whether an article meets all conditions."""
         return (
             (not self.lang or _is_in_language(article, self.lang))
-            and (not self.author or any(categories.fold(a) in self.author for a in article.authors))
+            and (not self.author or any(_folded(name) in self.author for name in article.authors))
             and (not self.source or _is_from(article, self.source))
             and self._labels_match(article)
             and (not self.q or _has_words(article, self.q))
@@ -154,8 +159,9 @@ def parse_query(text: str, *, zone: tzinfo) -> Query:
         if name not in _PARSERS and name not in _SINGLE:
             known = ", ".join([*_PARSERS, *_SINGLE])
             raise InvalidInput(name, value, f"no such parameter; known: {known}")
-        if not value.strip() or len(value) > MAX_VALUE_CHARS:
-            raise InvalidInput(name, value, f"needs 1 to {MAX_VALUE_CHARS} characters")
+        max_chars = MAX_Q_CHARS if name == "q" else MAX_VALUE_CHARS
+        if not value.strip() or len(value) > max_chars:
+            raise InvalidInput(name, value, f"needs 1 to {max_chars} characters")
         values.setdefault(name, []).append(value.strip())
     for name in _SINGLE:
         if len(values.get(name, [])) > 1:
@@ -175,24 +181,45 @@ def _values(name: str, texts: Sequence[str]) -> tuple[str, ...]:
     if name in _LISTS:
         items = [item for text in texts for item in text.split(",")]
     elif name == "q":
-        words = [word for text in texts for word in text.split()]
-        # Some characters fold to a space and another: `´` is a space with an accent.
-        items = [item for word in words for item in _folded(word).split() or [word]]
+        items = [item for text in texts for item in _terms(text)]
     values = sorted({_PARSERS[name](name, item.strip()) for item in items})
     if len(values) > MAX_VALUES:
         raise InvalidInput(name, texts, f"more than {MAX_VALUES} values")
+    if name == "q" and len(" ".join(values)) > MAX_Q_CHARS:
+        raise InvalidInput(name, texts, f"is more than {MAX_Q_CHARS} characters in all")
     return tuple(values)
 
 
-def _word(name: str, text: str) -> str:
-    folded = _folded(text)
+def _terms(text: str) -> list[str]:
+    terms = [str(term) for term in terms_of(line(text))]
+    if not terms:
+        raise InvalidInput("q", text, "needs a word to search for")
+    return terms
+
+
+def _term(name: str, text: str) -> str:
+    return text
+
+
+def _author(name: str, text: str) -> str:
+    return _comparable(name, text, _folded(line(text)))
+
+
+def _source(name: str, text: str) -> str:
+    return _comparable(name, text, " ".join(categories.fold(line(text)).split()))
+
+
+def _comparable(name: str, text: str, folded: str) -> str:
     if not folded:
         raise InvalidInput(name, text, "has nothing that can be compared")
+    if len(folded) > MAX_VALUE_CHARS:
+        # A ligature can fold to eighteen letters, and the canonical spelling must be read again.
+        raise InvalidInput(name, text, f"is folded to more than {MAX_VALUE_CHARS} characters")
     return folded
 
 
-def _folded(text: str) -> str:
-    return " ".join(categories.fold(line(text)).split())
+def _folded(name: str) -> str:
+    return " ".join(comparable(name).split())
 
 
 def _language(name: str, text: str) -> str:
@@ -217,7 +244,7 @@ def _category_or_tag(name: str, text: str) -> str:
 
 
 _PARSERS = {
-    "lang": _language, "q": _word, "author": _word, "source": _word, "tag": _tag,
+    "lang": _language, "q": _term, "author": _author, "source": _source, "tag": _tag,
     "any": _category_or_tag, "all": _category_or_tag, "none": _category_or_tag,
 }  # fmt: skip
 _SINGLE = ("since", "until", "limit", "before", "content")
@@ -272,19 +299,24 @@ def _is_from(article: Article, wanted: Sequence[str]) -> bool:
     return source in wanted or host in wanted
 
 
-def _has_words(article: Article, words: Sequence[str]) -> bool:
-    title = categories.fold(article.title)
-    missing = [word for word in words if word not in title]
+def _has_words(article: Article, spellings: Sequence[str]) -> bool:
+    title = comparable(article.title)
+    missing = [term for term in map(_term_of, spellings) if not term.is_in(title)]
     if not missing:
         return True
     text = _text(article.content_html, article.summary)
-    return all(word in text for word in missing)
+    return all(term.is_in(text) for term in missing)
+
+
+@lru_cache(maxsize=1_024)
+def _term_of(spelling: str) -> Term:
+    return terms_of(spelling)[0]
 
 
 # One event is matched with the queries of many webhooks, one directly after another.
 @lru_cache(maxsize=32)
 def _text(content_html: str, summary: str) -> str:
-    return categories.fold(plain_text(content_html) or summary)
+    return comparable(plain_text(content_html) or summary)
 
 
 @lru_cache(maxsize=32)

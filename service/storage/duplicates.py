@@ -1,4 +1,4 @@
-"""Duplicates in Redis: URLs and bands by which they are recognised, and their marks.
+"""Duplicates in Redis: links and landmarks by which they are recognised, and their marks.
 
 The rules are in articles/duplicates.py.
 """
@@ -9,6 +9,7 @@ import hashlib
 import uuid
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 
@@ -17,65 +18,140 @@ from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Value
 
 _WINDOW_MS = 3 * 86_400_000
-_BANDS = """
--- Find articles that share a band with this one, and store its bands for later articles.
---
--- KEYS  for each band its bucket in this window, then for each its bucket in the window before
--- ARGV  1 id (16 bytes)  2 TTL of a bucket in s  then the bands
--- Returns the ids.
-local ids, seen, count = {}, {}, #ARGV - 2
-for i = 1, count * 2 do
-  local id = redis.call('HGET', KEYS[i], ARGV[2 + (i - 1) % count + 1])
-  if id and id ~= ARGV[1] and not seen[id] then
-    seen[id] = true
-    ids[#ids + 1] = id
-  end
-end
-for i = 1, count do
-  redis.call('HSETNX', KEYS[i], ARGV[2 + i], ARGV[1])
-  redis.call('EXPIRE', KEYS[i], ARGV[2])
-end
-return ids
+_ID_BYTES = 16
+
+_LEAVE_LINK = """
+-- KEYS 1 links  ARGV 1 digest of a link 2 id (16 bytes). Returns 1 if the article was noted there.
+local owners = redis.call('HGET', KEYS[1], ARGV[1])
+if not owners then return 0 end
+local newest, before = string.sub(owners, 1, 16), string.sub(owners, 17)
+if newest ~= ARGV[2] and before ~= ARGV[2] then return 0 end
+local rest = newest == ARGV[2] and before or newest
+if rest == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], rest)
+return 1
 """
 
-_LEAVE_URL = """
--- KEYS 1 URLs  ARGV 1 digest of a URL 2 id (16 bytes). Returns the number of fields removed.
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-return redis.call('HDEL', KEYS[1], ARGV[1])
-"""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Says of an article whether it is a duplicate."""
+
+    article_id: str
+    original: str = ""
+    """Id of the article that it repeats; empty if it is not a duplicate."""
+    hidden_in: tuple[str, ...] = ()
+    """Categories that show the original instead."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """That by which an article is found when another one repeats it."""
+
+    article_id: str
+    link: str
+    """Canonical; empty if it has none."""
+    landmarks: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owners:
+    """Ids of other articles that had a part of a trace last, the newest first: two at most for a
+    link, four for a landmark."""
+
+    of_link: tuple[str, ...]
+    of_landmarks: tuple[tuple[str, ...], ...]
+    """For each landmark that another article had in the last three to six days."""
+
+
+class _Parts:
+    """The parts of traces by the hashes that they are stored in: lists of (field, number of the
+    trace)."""
+
+    def __init__(self) -> None:
+        self.by_landmark: dict[int, list[tuple[bytes, int]]] = {}
+        """Number of a bucket → its fields."""
+        self.by_link: dict[str, list[tuple[bytes, int]]] = {}
+        """Key → its fields."""
+
+    def add(self, number: int, trace: Trace) -> None:
+        """Add the parts of one trace."""
+        for landmark in trace.landmarks:
+            # By the last byte: the first ones of all landmarks are alike.
+            self.by_landmark.setdefault(landmark[-1] % keys.LANDMARK_BUCKETS, []).append(
+                (landmark, number)
+            )
+        if trace.link:
+            key, field = _link(trace.link)
+            self.by_link.setdefault(key, []).append((field, number))
+
+    def owners(self, replies: Sequence[bytes], ids: Sequence[bytes]) -> list[Owners]:
+        """Read the reply of note_traces.lua.
+
+        Args:
+            ids: of the articles of the traces.
+        """
+        values = iter(replies)
+        of_landmarks: list[dict[bytes, bytes]] = [{} for _ in ids]
+        of_link = [b""] * len(ids)
+        for fields in self.by_landmark.values():
+            # Those of this window come first, then those of the one before.
+            for field, number in fields * 2:
+                if owners := next(values):
+                    known = of_landmarks[number]
+                    known[field] = known.get(field, b"") + owners
+        for fields in self.by_link.values():
+            for _, number in fields:
+                of_link[number] = next(values)
+        return [
+            Owners(
+                of_link=_others(of_link[number], own),
+                of_landmarks=tuple(_others(each, own) for each in of_landmarks[number].values()),
+            )
+            for number, own in enumerate(ids)
+        ]
 
 
 class Duplicates:
-    """Finds articles with the same URL or words, and marks duplicates."""
+    """Finds articles with the same link or words, and marks duplicates."""
 
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._bands: Script[list[bytes]] = Script(client, _BANDS)
-        self._leave_url: Script[int] = Script(client, _LEAVE_URL)
+        self._note: Script[list[bytes]] = lua_script(client, "note_traces")
+        self._leave_link: Script[int] = Script(client, _LEAVE_LINK)
+        self._window = 0
         self._mark: Script[int] = lua_script(client, "head", "mark")
 
-    async def by_url(self, canonical: str, article_id: str) -> str:
-        """Id of the first article with this canonical URL: this article's own if it is the first,
-        which is then stored."""
-        key, field = _url(canonical)
-        await self._client.hsetnx(key, field, uuid.UUID(article_id).bytes)
-        return str(uuid.UUID(bytes=await self._client.hget(key, field)))
+    async def note(self, traces: Sequence[Trace], *, now_ms: int) -> list[Owners]:
+        """Note articles as the last ones with their links and landmarks.
 
-    async def claim_url(self, canonical: str, article_id: str) -> None:
-        """Store this article as the first one with the canonical URL, in place of any other."""
-        key, field = _url(canonical)
-        await self._client.hset(key, field, uuid.UUID(article_id).bytes)
+        Can be repeated: an article that is noted again is not its own predecessor.
 
-    async def by_bands(self, bands: Sequence[bytes], article_id: str, *, now_ms: int) -> list[str]:
-        """Ids of articles of the last three to six days that may have nearly the same words."""
-        if not bands:
-            return []
+        Returns:
+            For each trace, in order, who had its parts before.
+        """
+        parts = _Parts()
+        for number, trace in enumerate(traces):
+            parts.add(number, trace)
+        if not (parts.by_landmark or parts.by_link):
+            return [Owners(of_link=(), of_landmarks=())] * len(traces)
         window = now_ms // _WINDOW_MS
-        buckets = [zlib.crc32(band) % keys.BAND_BUCKETS for band in bands]
-        key_names = [keys.bands(w, bucket) for w in (window, window - 1) for bucket in buckets]
-        argv: list[Value] = [uuid.UUID(article_id).bytes, keys.BANDS_TTL_S, *bands]
-        return [str(uuid.UUID(bytes=i)) for i in await self._bands(keys=key_names, args=argv)]
+        if window != self._window:
+            # In the background: to free so much at once, when it expires, would stop Redis.
+            old = [keys.landmarks(window - 2, bucket) for bucket in range(keys.LANDMARK_BUCKETS)]
+            await self._client.unlink(*old)
+            self._window = window
+        key_names = [
+            keys.landmarks(each, bucket)
+            for each in (window, window - 1)
+            for bucket in parts.by_landmark
+        ]
+        ids = [uuid.UUID(trace.article_id).bytes for trace in traces]
+        argv: list[Value] = [keys.LANDMARKS_TTL_S, len(parts.by_landmark)]
+        for fields in (*parts.by_landmark.values(), *parts.by_link.values()):
+            argv += [len(fields), *(field for field, _ in fields), *(ids[n] for _, n in fields)]
+        return parts.owners(await self._note(keys=[*key_names, *parts.by_link], args=argv), ids)
 
     async def mark(self, article_id: str, *, original: str, hidden_in: Sequence[str]) -> bool:
         """Mark an article as a duplicate of `original`, or as none if that is empty.
@@ -83,14 +159,38 @@ class Duplicates:
         Returns:
             False if the mark was the same before.
         """
-        shard = keys.shard_of(article_id, self._shards)
-        changed = await self._mark(
-            keys=[keys.dirty(shard), keys.article(shard, article_id)],
-            args=[article_id, original, orjson.dumps(list(hidden_in))],
-        )
-        if original and await self._client.scard(keys.twins(original)) < keys.TWINS_MAX:
-            await self._client.sadd(keys.twins(original), article_id)
-        return bool(changed)
+        mark = Mark(article_id=article_id, original=original, hidden_in=tuple(hidden_in))
+        return bool(await self.mark_all([mark]))
+
+    async def mark_all(self, marks: Sequence[Mark]) -> list[Mark]:
+        """Write marks in their order; those that were not the same before."""
+        if not marks:
+            return []
+        pipe = self._client.pipeline(transaction=False)
+        self._mark.load_in(pipe)
+        for mark in marks:
+            shard = keys.shard_of(mark.article_id, self._shards)
+            self._mark.run_in(
+                pipe,
+                keys=[keys.dirty(shard), keys.article(shard, mark.article_id)],
+                args=[mark.article_id, mark.original, orjson.dumps(mark.hidden_in)],
+            )
+        _, *changed = await pipe.execute()
+        await self._add_twins([mark for mark in marks if mark.original])
+        return [mark for mark, is_new in zip(marks, changed, strict=True) if is_new]
+
+    async def _add_twins(self, marks: Sequence[Mark]) -> None:
+        if not marks:
+            return
+        pipe = self._client.pipeline(transaction=False)
+        for mark in marks:
+            pipe.execute_command("SCARD", keys.twins(mark.original))
+        counts: list[int] = await pipe.execute()
+        pipe = self._client.pipeline(transaction=False)
+        for mark, count in zip(marks, counts, strict=True):
+            if count < keys.TWINS_MAX:
+                pipe.execute_command("SADD", keys.twins(mark.original), mark.article_id)
+        await pipe.execute()
 
     async def twins(self, article_id: str) -> list[str]:
         """Ids of the articles that were marked as duplicates of this one."""
@@ -98,19 +198,19 @@ class Duplicates:
         return sorted(member.decode() for member in members)
 
     async def leave(self, articles: Sequence[tuple[str, str, str]]) -> None:
-        """Forget articles that are not there any more: as the first ones with their URLs, and as
+        """Forget articles that are not there any more: as the last ones with their links, and as
         duplicates.
 
         Args:
             articles: of each its id, its canonical URL or '', and the id of its original or ''.
         """
         pipe = self._client.pipeline(transaction=False)
-        self._leave_url.load_in(pipe)
+        self._leave_link.load_in(pipe)
         for article_id, canonical, original in articles:
             if canonical:
-                key, field = _url(canonical)
+                key, field = _link(canonical)
                 args = [field, uuid.UUID(article_id).bytes]
-                self._leave_url.run_in(pipe, keys=[key], args=args)
+                self._leave_link.run_in(pipe, keys=[key], args=args)
             if original:
                 pipe.execute_command("SREM", keys.twins(original), article_id)
         await pipe.execute()
@@ -132,6 +232,13 @@ class Duplicates:
         await self._client.delete(keys.twins(article_id))
 
 
-def _url(canonical: str) -> tuple[str, bytes]:
+def _link(canonical: str) -> tuple[str, bytes]:
     field = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
     return keys.urls(zlib.crc32(field) % keys.URL_BUCKETS), field
+
+
+def _others(owners: bytes, own: bytes) -> tuple[str, ...]:
+    """The ids of a stored value, without the article's own one."""
+    ids = (owners[at : at + _ID_BYTES] for at in range(0, len(owners), _ID_BYTES))
+    # A value of another length was written by a hand.
+    return tuple(str(uuid.UUID(bytes=i)) for i in ids if i != own and len(i) == _ID_BYTES)

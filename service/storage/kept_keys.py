@@ -40,7 +40,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{0\}:(layout|counters|operations|private|subscriptions)", Stage.LAST),
     (r"dateline:\{0\}:tokens(:used)?", Stage.LAST),
     (r"dateline:\{0\}:views(:(changes|built))?", Stage.LAST),
-    (r"dateline:\{0\}:(twins|urls|bands|epoch):.+", Stage.LAST),
+    (r"dateline:\{0\}:(twins|urls|bands|landmarks|epoch):.+", Stage.LAST),
     (r"dateline:\{\d+\}:categories", Stage.LAST),
     (r"dateline:\{0\}:categories:created", Stage.LAST),
     (r"dateline:\{\d+\}:(aliases|gone|removed|versions):.+", Stage.LAST),

@@ -222,22 +222,30 @@ def twins(article_id: str) -> str:
 
 TWINS_MAX = 50
 URL_BUCKETS = 65_536
-BAND_BUCKETS = 4_096
-BANDS_TTL_S = 6 * 86_400
+LANDMARKS_TTL_S = 6 * 86_400
+LANDMARK_BUCKETS = 8
+"""Few, so that a batch of articles needs few commands, and a bucket is soon too large to be packed:
+a packed one is searched from its beginning."""
 
 
 def urls(bucket: int) -> str:
-    """Hash, digest of a canonical URL (8 bytes) → id of its article (16 bytes) · permanent ·
-    duplicates.
+    """Hash, digest of a canonical URL (8 bytes) → ids of the last articles with it (16 bytes each,
+    two at most, the newest first) · permanent · duplicates.
 
-    In buckets for the reason that aliases are: about 40 bytes a URL.
+    In buckets for the reason that aliases are: about 60 bytes a URL.
     """
     return f"dateline:{{0}}:urls:{bucket:04x}"
 
 
+def landmarks(window: int, bucket: int) -> str:
+    """Hash, a landmark (8 bytes) → ids of the last articles with it, as in `urls` · TTL
+    LANDMARKS_TTL_S · duplicates. A window is three days; 12 landmarks an article."""
+    return f"dateline:{{0}}:landmarks:{window}:{bucket:x}"
+
+
 def bands(window: int, bucket: int) -> str:
-    """Hash, a band of a MinHash (9 bytes) → id of the first article that had it (16 bytes) · TTL
-    BANDS_TTL_S · duplicates. A window is three days; 16 bands an article."""
+    """Hash that versions before December 2026 wrote for what landmarks are for · TTL 6 days · no
+    one."""
     return f"dateline:{{0}}:bands:{window}:{bucket:03x}"
 
 

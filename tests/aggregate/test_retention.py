@@ -22,6 +22,7 @@ from service.manage import erasure, retention
 from service.settings import Settings
 from service.storage import keys
 from service.storage.category_index import Limits
+from service.storage.duplicates import Trace
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.conftest import AUTH, Get
@@ -312,7 +313,9 @@ async def test_copies_are_shown_again(store: Store, settings: Settings) -> None:
         Page("all"), limits=Limits(live=9, period=9), zone=settings.timezone
     )
     assert [copy_id] == ids
-    assert copy_id == await store.duplicates.by_url("quay.example/fog", copy_id)
+    newer = Trace(article_id=draft("newer", 1).id, link="quay.example/fog", landmarks=())
+    (owners,) = await store.duplicates.note([newer], now_ms=0)
+    assert (copy_id,) == owners.of_link
     assert [] == await store.duplicates.twins(mine.id)
 
 
