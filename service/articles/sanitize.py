@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+from html import escape, unescape
 from urllib.parse import unquote
 
 import nh3
@@ -92,6 +93,7 @@ _PARTS = re.compile(
 _OPENING = re.compile("(<[a-z][a-z0-9]*+)( [^<>]*>)")
 _ID = re.compile(' (?:id|name)="([^"]*)"')
 _FRAGMENT = re.compile(' href="[^"#]*#([^"]+)"')
+_CITE = re.compile('(<(?:blockquote|q)(?: [^<>]*?)?) cite="([^"]*)"')
 _LATE = 'loading="lazy" decoding="async" referrerpolicy="no-referrer"'
 # No words, and nothing to see or hear.
 _EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
@@ -117,11 +119,19 @@ def html(text: str, *, base_url: str = "", id_prefix: str = "") -> str:
     clean = _PARTS.sub(r"\1div", normalized_markup(clean))
     if ' id="' in clean or ' name="' in clean:
         clean = _with_ids(clean, id_prefix)
+    if ' cite="' in clean:
+        # nh3 does not know that this is a URL.
+        clean = _CITE.sub(lambda match: _with_cite(match, base_url), clean)
     if "<pre" in clean:
         clean = _FIRST_LINE.sub("\\1\n\n", clean)
     if "<img" in clean:
         clean = _with_late_images(_PIXEL.sub("", clean))
     return "" if _EMPTY.fullmatch(clean) else clean.strip()
+
+
+def _with_cite(match: re.Match[str], base_url: str) -> str:
+    cited = urls.url(unescape(match.group(2)), base_url=base_url)
+    return f'{match.group(1)} cite="{escape(cited)}"' if cited else match.group(1)
 
 
 def _with_ids(markup: str, prefix: str) -> str:

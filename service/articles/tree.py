@@ -5,13 +5,30 @@ It takes linear time, if `sanitize.has_huge_tag` finds no tag of too many attrib
 
 from __future__ import annotations
 
+import re
 from html import escape
 from typing import Any
 
 from lxml import etree
 from lxml import html as lxml_html
 
+from service.articles.text import without_forbidden
+
+_REFERENCE = re.compile(r"&#(?:[xX]0*+([0-9a-fA-F]{1,6})|0*+([0-9]{1,7}));?")
 _VOID = ("embed", "source", "track", "wbr")
+
+
+def movable(markup: str) -> str:
+    """The markup without forbidden characters, also as references: lxml reads them, and then refuses
+    to move the text that they are in."""
+    markup = without_forbidden(markup)
+    return _REFERENCE.sub(_allowed, markup) if "&#" in markup else markup
+
+
+def _allowed(reference: re.Match[str]) -> str:
+    hexadecimal, decimal = reference.groups()
+    number = int(hexadecimal, 16) if hexadecimal else int(decimal)
+    return reference.group() if number > 0x10FFFF or without_forbidden(chr(number)) else ""
 
 
 def body_of(markup: str) -> Any | None:
@@ -20,7 +37,7 @@ def body_of(markup: str) -> Any | None:
     parser = lxml_html.HTMLParser(encoding="utf-8", no_network=True, huge_tree=False)
     try:
         root = lxml_html.document_fromstring(
-            f"<body>{markup}".encode("utf-8", "replace"), parser=parser
+            f"<body>{movable(markup)}".encode("utf-8", "replace"), parser=parser
         )
     except (etree.ParserError, etree.XMLSyntaxError):
         return None

@@ -161,6 +161,26 @@ def test_what_follows_media_is_kept(markup: str) -> None:
     assert html(f"a {markup}").endswith("b <i>c</i>")
 
 
+@pytest.mark.parametrize(
+    "markup",
+    [
+        "<img data-src='/a&#1;.jpg'>",
+        "<picture><source srcset='/a&#1;.jpg'></picture>",
+        "<iframe src='https://player.vimeo.com/video/123' title='a&#1;'></iframe>",
+        "<object><param name='movie' value='https://x.example/&#1;'></object>",
+        "<video data-src='/a&#1;.mp4'></video>",
+        "<embed src='https://x.example/&#xfffe;'>&#1;",
+        "<math><annotation encoding='tex'>&#1;a</annotation></math>",
+    ],
+)
+def test_forbidden_characters_of_media(markup: str) -> None:
+    """References to them cost themselves."""
+    made = html(f"{markup}<p>a</p>")
+    assert made.endswith("<p>a</p>")
+    assert made != "<p>a</p>"
+    assert made == "".join(c for c in made if c.isprintable())
+
+
 FORMULA = "<math><semantics><mrow><mi>a</mi></mrow></semantics></math>"
 
 

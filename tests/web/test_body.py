@@ -233,13 +233,13 @@ ENDLESS = [
 
 
 async def pour(port: int, method: str, path: str, header: str) -> int:
-    """Send chunks until the connection ends, for 200 MB at most; the status."""
+    """Send chunks until the connection ends, for 100 MB at most; the status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     lines = [f"{method} {path} HTTP/1.1", "Host: x", "Transfer-Encoding: chunked", header]
     writer.write("\r\n".join(filter(None, lines)).encode() + b"\r\n\r\n")
     sent, head = 0, b""
     with contextlib.suppress(ConnectionError):
-        while sent < 200_000_000:
+        while sent < 100_000_000:
             writer.write(b"100000\r\n" + b" " * 0x100000 + b"\r\n")
             await writer.drain()
             sent += 0x100000
@@ -253,7 +253,7 @@ async def pour(port: int, method: str, path: str, header: str) -> int:
 async def test_an_endless_body_is_never_held(
     settings: Settings, redis: Redis, tmp_path: Path
 ) -> None:
-    """Whatever is done with it: answered while it comes, and 200 MB at each path leave the server
+    """Whatever is done with it: answered while it comes, and 100 MB at each path leave the server
     as large as it was."""
     known = settings.model_copy(update={"api_token": TOKEN})
     async with serving(known, tmp_path) as server:

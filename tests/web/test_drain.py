@@ -20,7 +20,7 @@ from tests.conftest import AUTH, TOKEN
 from tests.running import Serving, free_port, serving
 from tests.waiting import let_pass, wait_until, within
 
-POSTING, CONNECTING, ROUNDS = 6, 2, 3
+POSTING, CONNECTING, ROUNDS = 6, 2, 2
 GET = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
 
 

@@ -133,3 +133,12 @@ def test_hostile_pages_take_linear_time(body: str) -> None:
             one("<title>T</title>", text)
 
     assert_linear(work, body)
+
+
+def test_forbidden_characters_cost_themselves() -> None:
+    """Also where a part of the page that is not its text is cut out before them."""
+    words = "Words of the article. " * 10
+    page = f"<h1>T&#2;</h1><article><nav>menu</nav>&#1;\x02{words}</article>"
+    (entry,) = parse(page.encode(), url="https://quay.example/a").entries
+    assert "T" == entry.title
+    assert words.strip() == entry.content_html.strip()

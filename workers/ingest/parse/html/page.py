@@ -20,6 +20,7 @@ from service.articles import sanitize
 from service.articles.article import Detail, Entry
 from service.articles.json_text import decode_json
 from service.articles.text import line
+from service.articles.tree import movable
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.dates import parse_date
@@ -73,7 +74,9 @@ def _tree(text: str) -> Any:
         encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
     )
     try:
-        root = lxml_html.document_fromstring(text.encode("utf-8", "replace"), parser=parser)
+        root = lxml_html.document_fromstring(
+            movable(text).encode("utf-8", "replace"), parser=parser
+        )
     except (etree.ParserError, etree.XMLSyntaxError, ValueError) as exc:
         raise ParseFailed(f"HTML that cannot be read: {exc}") from exc
     return root
