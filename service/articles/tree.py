@@ -19,8 +19,8 @@ _VOID = ("embed", "source", "track", "wbr")
 
 
 def movable(markup: str) -> str:
-    """The markup without forbidden characters, also as references: lxml reads them, and then refuses
-    to move the text that they are in."""
+    """The markup without forbidden characters and references to them: lxml reads them, and then
+    refuses to move the text that they are in."""
     markup = without_forbidden(markup)
     return _REFERENCE.sub(_allowed, markup) if "&#" in markup else markup
 
