@@ -12,13 +12,9 @@ import sys
 import time
 
 import orjson
-from aiohttp.http_exceptions import HttpProcessingError, PayloadEncodingError
-from aiohttp.web_protocol import RequestPayloadError
 
 from service.printable import printable, printable_json
 
-# Malformed requests: the client's fault, answered with 400.
-_MALFORMED = (HttpProcessingError, PayloadEncodingError, RequestPayloadError)
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -120,10 +116,3 @@ def configure(level: str, *, is_result_printed: bool = False) -> None:
     # Their lines for each tick and each request add nothing to our own lines.
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
-    logging.getLogger("aiohttp.server").addFilter(_without_malformed_requests)
-
-
-def _without_malformed_requests(record: logging.LogRecord) -> bool:
-    """aiohttp logs ten lines with the sender's bytes for each malformed request: a flood on demand.
-    The sender gets its 400 all the same."""
-    return not (record.exc_info and isinstance(record.exc_info[1], _MALFORMED))

@@ -69,7 +69,7 @@ IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "serv
 LIBRARIES = {
     "redis": ("service.storage",),
     "aiohttp.web": ("service.web",),
-    "aiohttp": ("service.web", "service.logs", "workers.http_client", "workers.resolver",
+    "aiohttp": ("service.web", "workers.http_client", "workers.resolver",
                 "workers.ingest", "workers.deliver"),
     "apscheduler": ("workers.schedule",),
     "click": ("service.cli", "workers.commands"),

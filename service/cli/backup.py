@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 from service.articles.times import to_rfc3339
+from service.cli.data_dir import locked
 from service.cli.output import AS_JSON, say, show
 from service.cli.running import run, settings_from, with_store
-from service.cli.up import locked
 from service.errors import DatelineError, Unavailable
 from service.settings import Settings
 from service.storage import embedded_redis

@@ -10,7 +10,6 @@ parts end with this process even if it is killed.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
 import os
 import signal
@@ -20,13 +19,11 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from subprocess import SubprocessError
-from typing import IO
 
+from service.cli.data_dir import locked
 from service.cli.redis_process import embedded
 from service.cli.supervision import delay_s, ended
-from service.errors import StartFailed
 from service.process import die_with_parent, sleep
 from service.settings import Settings
 from service.storage.faults import Faults
@@ -174,22 +171,3 @@ async def _answers(settings: Settings) -> bool:
         return False
     writer.close()
     return True
-
-
-def locked(data_dir: Path) -> IO[str]:
-    """Create the data dir if it is missing and lock it; closing the file releases the lock.
-
-    Raises:
-        StartFailed: it cannot be written, or another `dateline up` has it.
-    """
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (data_dir / "lock").open("w")
-    except OSError as exc:
-        raise StartFailed(f"cannot write to the data dir {data_dir}: {exc.strerror}") from exc
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as exc:
-        lock.close()
-        raise StartFailed(f"{data_dir} is in use by another dateline up: stop it first") from exc
-    return lock

@@ -81,20 +81,20 @@ async def test_an_export_changes_nothing_in_its_own_archive(
     assert unchanged == await import_from(file, settings)
 
 
-@pytest.mark.parametrize("guid", ["dated", "undated", "future"])
 async def test_an_edited_date_is_an_update(
-    store: Store, settings: Settings, tmp_path: Path, aggregating: None, guid: str
+    store: Store, settings: Settings, tmp_path: Path, aggregating: None
 ) -> None:
     """Not taken for the one that the archive gave."""
-    (entry,) = (entry for entry in ENTRIES if entry.guid == guid)
-    await store.articles.append([compose(entry, source="http://s.example/")], now=NOW)
+    entries = [entry for entry in ENTRIES if entry.guid in ("dated", "undated", "future")]
+    await store.articles.append([compose(e, source="http://s.example/") for e in entries], now=NOW)
     file = tmp_path / "all.ndjson"
     await export_to(file, settings)
-    fields = {**orjson.loads(file.read_bytes()), "published": "2011-11-11T11:11:11Z"}
-    file.write_bytes(orjson.dumps(fields))
-    assert "0 new, 1 updated, 0 unchanged, 0 rejected" == await import_from(file, settings)
-    (article,) = (await articles(store)).values()
-    assert datetime(2011, 11, 11, 11, 11, 11, tzinfo=UTC) == article.published
+    lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
+    edited = [orjson.dumps({**fields, "published": "2011-11-11T11:11:11Z"}) for fields in lines]
+    file.write_bytes(b"\n".join(edited))
+    assert "0 new, 3 updated, 0 unchanged, 0 rejected" == await import_from(file, settings)
+    published = {article.published for article in (await articles(store)).values()}
+    assert {datetime(2011, 11, 11, 11, 11, 11, tzinfo=UTC)} == published
 
 
 async def test_exports_of_the_version_before_change_nothing(

@@ -302,21 +302,21 @@ async def test_a_slow_source_holds_up_nobody(
         await polled(store, slow, "1 articles")
 
 
-async def test_a_thousand_sources_are_polled_once_each(
+async def test_hundreds_of_sources_are_polled_once_each(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
     """On as many hosts, by two workers; and nothing is left claimed."""
     site.put("/f", RSS)
-    for number in range(1_000):
+    for number in range(300):
         host = f"127.1.{number // 250}.{number % 250 + 1}"
         await add(store, f"{site.url.replace('127.0.0.1', host)}/f", clock)
     async with polling(store, settings, clock), polling(store, settings, clock):
 
         async def done() -> bool:
-            return (await store.counters()).get("polls", 0) == 1_000
+            return (await store.counters()).get("polls", 0) == 300
 
         await wait_until(done, timeout_s=25)
-    assert 1_000 == len(site.requests) == len({request.host for request in site.requests})
+    assert 300 == len(site.requests) == len({request.host for request in site.requests})
     assert 0 == (await store.counters()).get("polls_failed", 0)
     hosts = await store.client.hvals(keys.SOURCES_HOSTS)
     assert not any(orjson.loads(host)["f"] for host in hosts)

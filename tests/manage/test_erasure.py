@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,6 @@ from service.articles.encoded import encode
 from service.articles.event import Event
 from service.errors import InvalidInput, NotFound
 from service.feeds.formats import FORMATS
-from service.feeds.page import Page, Period
 from service.feeds.view import make_view
 from service.manage import erasure, private_feeds, sources, webhooks
 from service.settings import Settings
@@ -383,22 +381,3 @@ async def test_articles_of_earlier_releases_are_erased(store: Store) -> None:
     assert article is not None
     assert (True, "withdrawn", (PATH,)) == (article.erased, article.status, article.categories)
     assert [] == await traces(store.client, MARK)
-
-
-async def test_many_ids_at_once_do_not_stop_redis(store: Store) -> None:
-    """However many articles are erased, each page is looked at once."""
-    ids = [str(uuid.uuid5(uuid.NAMESPACE_URL, str(number))) for number in range(2_000)]
-    body = b"".join(b"<guid>urn:uuid:%b</guid>" % i.encode() + b"some words " * 90 for i in ids)
-    page = Rendered(version="1", body=body, changed_ms=1, etag="e", entry_digests=b"")
-    days = [Page("all", Period(2017, 12, day)) for day in range(1, 6)]
-    await store.rendered_pages.save([(day, "rss", page) for day in days])
-    others = [str(uuid.uuid5(uuid.NAMESPACE_URL, f"other {number}")) for number in range(1_000)]
-
-    async def scrub_us(article_ids: Sequence[str]) -> int:
-        await store.client.execute_command("CONFIG RESETSTAT")
-        assert 0 == (await store.erasures.scrub(article_ids, since=None)).pages
-        return int((await store.client.info("commandstats"))["cmdstat_evalsha"]["usec"])
-
-    await scrub_us(others[:1])
-    assert await scrub_us(others) < 10 * await scrub_us(others[:1]) + 100_000
-    assert 5 == (await store.erasures.scrub([*others, ids[-1]], since=None)).pages

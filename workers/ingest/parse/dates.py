@@ -33,7 +33,7 @@ _RFC_3339 = re.compile(
 _W = r"[^\s\d,.:;/()（）\[\]+'’-]++(?:[-'’][^\s\d,.:;/()（）\[\]+'’-]++)*+['’]?"
 # Ignored in every language: Friday, sexta-feira, (日).
 _WEEKDAY = rf"(?:{_W}\.?\s+)?"
-_HALVES = r"a\.?m\.?|p\.?m\.?|ص|م|π\.?μ\.?|μ\.?μ\.?|上午|下午|午前|午後|오전|오후"
+_HALVES = r"a\.?\s?m\.?|p\.?\s?m\.?|ص|م|π\.?μ\.?|μ\.?μ\.?|上午|下午|午前|午後|오전|오후"
 _WEEKDAY_AFTER = rf"(?:\s*[(（]{_W}[)）]|\s+(?!(?:{_HALVES})\s){_W}(?=\s))?"
 _DAYS = tuple(
     re.compile(pattern)
@@ -49,8 +49,9 @@ _DAYS = tuple(
         rf"{_WEEKDAY}(?P<month>\d{{1,2}})(?P<between>[/-])(?P<day>1[3-9]|2\d|3[01])(?P=between)"
         r"(?P<year>\d{4})",
         # 22 December 2017, 22 de dezembro de 2017, 22. joulukuuta 2017, 22 грудня 2017 р.
-        rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª|a)?[\s-]+(?:de |of |d['’]|tháng )?"
-        rf"(?P<name>{_W}|\d{{1,2}})\.?[\s-]+(?:del? |năm )?(?P<year>\d{{4}}|\d\d)(?!\d)"
+        rf"{_WEEKDAY}(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|\.|º|ª|a)?[\s-]+"
+        rf"(?:tháng (?P<month>\d{{1,2}})|(?:de |of |d['’])?(?P<name>{_W})\.?)[\s-]+"
+        r"(?:del? |năm )?(?P<year>\d{4}|\d\d)(?!\d)"
         r"(?: ?(?:г|года|р|року|ж)(?![^\W\d])\.?)?",
         # December 22 2017
         rf"{_WEEKDAY}(?P<name>{_W})\.?\s+(?P<day>\d{{1,2}})(?:st|nd|rd|th)?\s+(?P<year>\d{{4}})",
