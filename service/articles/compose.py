@@ -104,9 +104,13 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
 def _html(text: str, entry: Entry) -> str:
     if isinstance(text, Plain):
         return paragraphs(text)
-    # Not the article's id, which may depend on its text.
-    prefix = f"{article_id(entry.guid, entry.url)[:8]}-" if "id=" in text else ""
-    return sanitize.html(text, base_url=entry.text_base_url or entry.base_url, id_prefix=prefix)
+
+    def id_prefix() -> str:
+        # Not of the article's id, which may depend on its text.
+        return f"{article_id(entry.guid, entry.url)[:8]}-"
+
+    base_url = entry.text_base_url or entry.base_url
+    return sanitize.html(text, base_url=base_url, id_prefix=id_prefix)
 
 
 def first_sentence(text: str) -> str:

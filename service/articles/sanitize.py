@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from html import escape, unescape
 from urllib.parse import unquote
 
@@ -99,14 +100,14 @@ _LATE = 'loading="lazy" decoding="async" referrerpolicy="no-referrer"'
 _EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
 
 
-def html(text: str, *, base_url: str = "", id_prefix: str = "") -> str:
+def html(text: str, *, base_url: str = "", id_prefix: Callable[[], str] = str) -> str:
     """Sanitised markup; URLs are absolute, or gone where there is no base to resolve them against.
 
     Markup too deep or with too many attributes to be worth the time keeps its words only.
 
     Args:
-        id_prefix: put before each id that a link names, because pages show many articles; other
-            ids are removed.
+        id_prefix: returns what is put before each id that a link names, because pages show many
+            articles; other ids are removed.
     """
     text = _closed(_CDATA.sub(r"\1", without_forbidden(text)))
     if not text.strip():
@@ -118,7 +119,7 @@ def html(text: str, *, base_url: str = "", id_prefix: str = "") -> str:
     # Character references are resolved now; characters that a dropped tag separated may compose.
     clean = _PARTS.sub(r"\1div", normalized_markup(clean))
     if ' id="' in clean or ' name="' in clean:
-        clean = _with_ids(clean, id_prefix)
+        clean = _with_ids(clean, id_prefix())
     if ' cite="' in clean:
         # nh3 does not know that this is a URL.
         clean = _CITE.sub(lambda match: _with_cite(match, base_url), clean)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urljoin, urlsplit
+
+# Most links need no resolving: without a step that may be `.` or `..`, and without a fragment.
+_ABSOLUTE = re.compile(
+    r"https?://[a-z0-9.-]+(?:/[A-Za-z0-9_~%+,=-]+(?:\.[A-Za-z0-9_~%+,=-]+)*)*/?"
+    r"(?:\?[A-Za-z0-9_&=%+,.~-]+)?"
+)
 
 
 def absolute(base: str, link: str) -> str:
@@ -13,8 +20,8 @@ def absolute(base: str, link: str) -> str:
 def resolved(base: str, link: str) -> str:
     """The link, resolved against the base; empty if it is empty or cannot be read."""
     link = link.strip()
-    if not link:
-        return ""
+    if not link or _ABSOLUTE.fullmatch(link):
+        return link
     try:
         # `http://[x`: brackets without an IPv6 address, which `urljoin` ignores without a base.
         urlsplit(link)

@@ -46,6 +46,8 @@ def podcast_of(
         show: what its channel says.
         files: its enclosures.
     """
+    if not files and not _has_vocabulary(fields):
+        return None
     episode = Podcast(
         duration_s=seconds_of(first(fields, "itunes:duration")) or _duration_s_of_media(fields),
         episode=number(first(fields, "itunes:episode", "podcast:episode")),
@@ -68,6 +70,11 @@ def podcast_of(
         persons=episode.persons or show.persons,
     )
     return None if episode == NOTHING_KNOWN else episode
+
+
+def _has_vocabulary(fields: Fields) -> bool:
+    """Whether an element says anything in a vocabulary in which episodes are described."""
+    return any(name.startswith(("itunes:", "podcast:", "media:", "googleplay:")) for name in fields)
 
 
 def seconds_of(text: str) -> int:
