@@ -63,7 +63,8 @@ def has_media(markup: str) -> bool:
     if _SPECIAL.search(markup) is not None:
         return True
     # Most pictures with a `srcset` have a `src` of their own, too, and need nothing.
-    return "srcset" in markup and not all(map(_has_source, _IMAGE.findall(markup)))
+    has_sets = "srcset" in markup or "SRCSET" in markup
+    return has_sets and not all(map(_has_source, _IMAGE.findall(markup)))
 
 
 def _has_source(image: str) -> bool:

@@ -270,6 +270,14 @@ def test_url(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "base", ["http://s.example", "http://s.example?a=/b", "http://s.example/c/d?a", BASE]
+)
+def test_a_path_of_a_site(base: str) -> None:
+    """It is joined to the root, whatever follows that."""
+    assert "http://s.example/x/y" == urls.url("/x/y", base_url=base)
+
+
+@pytest.mark.parametrize(
     ("titles", "expected"),
     [
         (["When to use <picture>"], False),
