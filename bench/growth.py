@@ -212,6 +212,9 @@ def main() -> None:
     sizes = tuple(size for size in SIZES if size <= options.max)
     with tempfile.TemporaryDirectory(prefix="db-") as folder:
         rows = uvloop.run(measure(Path(folder), sizes))
+    if len(rows) < 3:
+        print(f"no comparison: it needs a size over {SIZES[1]:,}")
+        return
     worst = max(rows[-1][name] / rows[1][name] for name in ("hot", "day", "year"))
     print(
         f"GETs, largest against 10,000: {worst:.2f}x; aim <= {FLAT_AIM}: {judged(worst, FLAT_AIM)}"

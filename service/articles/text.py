@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from html import escape, unescape
 
 MAX_LANGUAGE_CHARS = 35
@@ -35,6 +35,13 @@ _MEANT = {chr(code): bytes([code]).decode("cp1252", "ignore") for code in range(
 # Bytes that begin neither a forbidden character nor CR LF. Deleting them from the UTF-8 form is
 # five times faster than searching with the pattern.
 _HARMLESS = bytes({*range(256)} - {*range(32), 0x7F, 0xC2, 0xEF, *range(0xF0, 0xF5)} | {9, 10})
+MAX_MARKS = 30
+# What most texts are written in has no marks; a text without such a run needs no closer look.
+_NOT_MARKS = (
+    "\x00-\u02ff\u0370-\u0482\u048a-\u0590\u05d0-\u060f\u0620-\u064a\u0e01-\u0e37\u0e3f-\u0e47"
+    "\u1e00-\u20cf\u2100-\u2cee\u3040-\u3098\u309b-\u9fff\uac00-\ud7ff\uff00-\uffff"
+)
+_MAYBE_MARKS = re.compile(f"[^{_NOT_MARKS}][^{_NOT_MARKS}]{{{MAX_MARKS}}}")
 _SOLIDUS, _SOLIDUS_REFERENCE = "\u0338", "&#824;"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
@@ -96,7 +103,23 @@ class Plain(str):
 def normalized(text: str) -> str:
     """The text in NFC, without forbidden characters; C1 is decoded as Windows-1252."""
     text = without_forbidden(text)
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+    return text if text.isascii() else unicodedata.normalize("NFC", _stream_safe(text))
+
+
+def _stream_safe(text: str) -> str:
+    """The text with at most MAX_MARKS combining marks in a row (UAX 15, Stream-Safe Text Format):
+    to put them in order takes quadratic time."""
+    if len(text) <= MAX_MARKS or not _MAYBE_MARKS.search(text):
+        return text
+    return _many_marks().sub("\\g<0>\u034f", text)
+
+
+@cache
+def _many_marks() -> re.Pattern[str]:
+    """MAX_MARKS combining marks, which another one follows."""
+    marks = "".join(c for c in map(chr, range(0x300, 0x1F000)) if unicodedata.combining(c))
+    # The first one alone: a pattern that begins with a set is searched for ten times as fast.
+    return re.compile(f"[{marks}][{marks}]{{{MAX_MARKS - 1}}}(?=[{marks}])")
 
 
 def normalized_markup(markup: str) -> str:

@@ -78,7 +78,8 @@ def url(text: str, *, base_url: str = "") -> str:
 @lru_cache(maxsize=256)
 def _plain_root(base_url: str) -> str:
     """Scheme and authority of a URL that needs no change; empty for another one."""
-    return "/".join(base_url.split("/", 3)[:3]) if _PLAIN_URL.fullmatch(base_url) else ""
+    root = "/".join(base_url.partition("?")[0].split("/", 3)[:3])
+    return root if _PLAIN_URL.fullmatch(base_url) else ""
 
 
 def _ascii_host(host: str) -> str:

@@ -37,6 +37,7 @@ def html(markup: str) -> str:
         ("<picture><source srcset='/b.jpg'></picture>", "b.jpg"),
         ("<picture><source srcset='/b.jpg'><img src='/own.jpg'></picture>", "own.jpg"),
         ("<IMG DATA-SRC='/ferry.jpg'>", "ferry.jpg"),
+        ("<IMG SRCSET='/ferry.jpg'>", "ferry.jpg"),
         ("<img alt='a > b' data-echo='/ferry.jpg'>", "ferry.jpg"),
         ("<img src='data:x' data-src='/grey-seal.jpg'>", "grey-seal.jpg"),
         ("<img src='/blank.gif' data-src='/grey-seal.jpg'>", "grey-seal.jpg"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
@@ -9,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from service.articles import sanitize, urls
-from service.articles.text import Plain, is_markup, line, paragraphs, plain_text
+from service.articles import sanitize, text, urls
+from service.articles.text import Plain, is_markup, line, normalized, paragraphs, plain_text
 from tests.effort import assert_linear
 
 BASE = "http://s.example/a/b.html"
+ALL = "".join(map(chr, range(0xD800))) + "".join(map(chr, range(0xE000, 0x110000)))
 
 
 VIDEO = '<video src="http://s.example/a/v.mp4" controls=""></video>'
@@ -270,6 +272,14 @@ def test_url(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "base", ["http://s.example", "http://s.example?a=/b", "http://s.example/c/d?a", BASE]
+)
+def test_a_path_of_a_site(base: str) -> None:
+    """It is joined to the root, whatever follows that."""
+    assert "http://s.example/x/y" == urls.url("/x/y", base_url=base)
+
+
+@pytest.mark.parametrize(
     ("titles", "expected"),
     [
         (["When to use <picture>"], False),
@@ -301,6 +311,20 @@ def test_no_tag_is_combined_with_the_text_after_it(mark: str) -> None:
     assert "onclick=alert(1) a" in plain_text(made)
     assert paragraphs("\u0338a") == unicodedata.normalize("NFC", paragraphs("\u0338a"))
     assert "<p>a \u2260 b &gt;&#824;</p>" == sanitize.html("<p>a =\u0338 b &gt;\u0338</p>")
+
+
+def test_marks_are_put_in_order_in_linear_time() -> None:
+    """Unicode sorts the marks on a letter; after some, one that joins nothing stands between."""
+    marks = "\u0301\u0327" * 40_000
+    assert_linear(normalized, f"e{marks}")
+    few = unicodedata.normalize("NFC", "e" + "\u0301\u0327" * 10)
+    assert few == normalized("e" + "\u0301\u0327" * 10)
+    made = normalized(f"e{marks}")
+    assert made == normalized(made)
+    assert unicodedata.is_normalized("NFC", made[:1_000])
+    assert [] == [c for c in re.findall(f"[{text._NOT_MARKS}]", ALL) if unicodedata.combining(c)]
+    korean = "\u1112\u1161\u11ab" * 1_000
+    assert unicodedata.normalize("NFC", korean) == normalized(korean)
 
 
 def test_paragraphs() -> None:

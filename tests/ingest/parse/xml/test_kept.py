@@ -143,3 +143,11 @@ def test_odd_elements() -> None:
     assert [("audio/mpeg", 62_447_386)] == [(file.type, file.length) for file in article.enclosures]
     assert 0 == rss('<enclosure url="u" length="1231.08"/>').enclosures[0].length
     assert "https://quay.example/a" == kept(atom("<title>t</title><link>/a</link>")).url
+
+
+def test_a_field_that_feedparser_leaves_without_a_value() -> None:
+    """It is empty, and costs no other item."""
+    body = b"<rss><channel><item><title>One</title></item><item<title</body>"
+    entries = parse(body, url=FEED).entries
+    assert "One" == kept(entries[0]).title
+    assert {str} == {type(text) for entry in entries for text in (entry.title, entry.content_html)}

@@ -44,9 +44,9 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     entries, rejects = bounded([_entry(e, feed, url, zone) for e in result.entries], [])
     return Document(
         kind=_kind(result.version),
-        url=url or feed.get("link", ""),
-        title=text.line(feed.get("title", "")),
-        language=feed.get("language", ""),
+        url=url or _text(feed, "link"),
+        title=text.line(_text(feed, "title")),
+        language=_text(feed, "language"),
         entries=entries,
         rejects=rejects,
         is_whole=False,
@@ -73,21 +73,22 @@ def _kind(version: str) -> str:
 
 def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
     contents = entry.get("content") or []
-    content = contents[0].get("value", "") if contents else ""
+    content = _text(contents[0], "value") if contents else ""
     # `get("updated")` would return `published` where there is none, and warn.
-    updated = entry["updated"] if "updated" in entry else ""  # noqa: SIM401 -- see above
-    raw = entry.get("published") or updated
+    updated = entry["updated"] or "" if "updated" in entry else ""
+    raw = _text(entry, "published") or updated
+    summary = _text(entry, "summary")
     return Entry(
-        guid=entry.get("id", ""),
-        url=entry.get("link", ""),
-        title=entry.get("title", ""),
-        summary=entry.get("summary", "") if content else "",
-        content_html=content or entry.get("summary", ""),
+        guid=_text(entry, "id"),
+        url=_text(entry, "link"),
+        title=_text(entry, "title"),
+        summary=summary if content else "",
+        content_html=content or summary,
         authors=tuple(a["name"] for a in entry.get("authors", []) if a.get("name")),
         categories=tuple(
             name for t in entry.get("tags", []) if (name := t.get("label") or t.get("term"))
         ),
-        language=feed.get("language", ""),
+        language=_text(feed, "language"),
         enclosures=tuple(
             Enclosure(url=e["href"], type=e.get("type", ""))
             for e in entry.get("enclosures", [])
@@ -96,15 +97,20 @@ def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(updated, zone=zone),
-        base_url=feed.get("link", "") or url,
+        base_url=_text(feed, "link") or url,
         podcast=_podcast(entry) if entry.get("itunes_duration") else None,
     )
 
 
 def _podcast(entry: Any) -> Podcast:
     return Podcast(
-        duration_s=seconds_of(entry.get("itunes_duration", "")),
-        episode=number(entry.get("itunes_episode", "")),
-        season=number(entry.get("itunes_season", "")),
+        duration_s=seconds_of(_text(entry, "itunes_duration")),
+        episode=number(_text(entry, "itunes_episode")),
+        season=number(_text(entry, "itunes_season")),
         explicit=entry.get("itunes_explicit"),
     )
+
+
+def _text(fields: Any, name: str) -> str:
+    """A field of feedparser's; empty if it is missing, or None, as some broken ones are."""
+    return fields.get(name) or ""
