@@ -4,15 +4,21 @@ A category is a path such as `media-center/coalition-news`. Input spells it as a
 slugs joined by `/` (`Media Center/Coalition News`); the spelling is stored as the title of each
 step. An article in a category is in all categories above it, and `all` is everything.
 
-Rules of a slug: Unicode letters, marks and digits, joined by single hyphens, case-folded, NFC. Two
-kinds of slugs would mean something else in a feed's path and get a prefix: numbers (a date
-follows a category in the path) and the reserved first steps.
+Rules of a slug: Unicode letters, marks and digits, joined by single hyphens, case-folded, NFC. `+`
+and `#` at the end of a word are words: C, C++ and C# are `c`, `c-plus-plus` and `c-sharp`. A title
+of symbols alone, such as an emoji, has a slug of its symbols. Two kinds of slugs would mean
+something else in a feed's path and get a prefix: numbers (a date follows a category in the path)
+and the reserved first steps.
+
+Archives have slugs by the rules until November 2026, `former_slug`; `renamed` says which of their
+categories get another path.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,6 +33,12 @@ MAX_DEPTH = 8
 # Bytes of UTF-8: a path of eight such slugs, percent-encoded, stays under common URL limits.
 MAX_SLUG_BYTES = 120
 MAX_TITLE_CHARS = 200
+# İ is folded to an i with a second dot above it.
+_SECOND_DOT = "i\u0307"
+# They choose how the character before them looks, or join emoji.
+_INVISIBLE = re.compile("[\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
+_SIGNS_AT_END = re.compile(r"(?<=[^\W_])[+#]+(?![^\W_])")
+_SIGN_NAMES = {"+": " plus", "#": " sharp"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +57,37 @@ class Category:
 
 
 def slugify(title: str) -> str:
-    """The slug of one step; empty if the title has no letter and no digit."""
-    letters = "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in fold(title))
-    slug = "-".join(letters.split())
+    """The slug of one step; empty if the title has no letter, no digit and no symbol."""
+    folded = _INVISIBLE.sub("", fold(title)).replace(_SECOND_DOT, "i")
+    named = _SIGNS_AT_END.sub(_sign_names, folded)
+    kinds = {unicodedata.category(char)[0] for char in named}
+    return _slug(named, _is_letter if kinds & {"L", "N"} else _is_symbol)
+
+
+def _sign_names(signs: re.Match[str]) -> str:
+    return "".join(_SIGN_NAMES[sign] for sign in signs.group())
+
+
+def former_slug(title: str) -> str:
+    """The slug of one step by the rules until November 2026."""
+    return _slug(fold(title), _is_letter)
+
+
+def _slug(folded: str, is_part: Callable[[str], bool]) -> str:
+    slug = "-".join("".join(c if is_part(c) else " " for c in folded).split())
     while len(slug.encode()) > MAX_SLUG_BYTES:
         slug = slug[:-1].rstrip("-")
     return f"no-{slug}" if slug.isdigit() else slug
+
+
+def _is_letter(char: str) -> bool:
+    return unicodedata.category(char)[0] in "LMN"
+
+
+def _is_symbol(char: str) -> bool:
+    """Emoji and other signs; those of ASCII mean something in a URL."""
+    kind = unicodedata.category(char)
+    return kind in ("So", "Sc", "Sm", "Sk", "Me") and not char.isascii()
 
 
 def fold(text: str) -> str:
@@ -85,6 +122,30 @@ def is_path(text: str) -> bool:
         return parse(text).path == text
     except InvalidInput:
         return False
+
+
+def was_path(text: str) -> bool:
+    """Whether the text was a category path in canonical spelling until November 2026."""
+    steps = text.split("/")
+    return len(steps) <= MAX_DEPTH and all(step and former_slug(step) == step for step in steps)
+
+
+def renamed(titles: Mapping[str, str]) -> dict[str, str]:
+    """Former path → present path, of the categories whose slug is another one now.
+
+    Args:
+        titles: path → title of all categories.
+    """
+    paths: dict[str, str] = {}
+    for path in sorted(titles, key=lambda each: each.count("/")):
+        above, slash, last = path.rpartition("/")
+        title = titles[path]
+        # A slug that no title explains was written by a hand, or as a slug.
+        slug = slugify(title if former_slug(title) == last else last) or last
+        present = f"{paths.get(above, above)}{slash}{slug}"
+        if present != path and present not in RESERVED:
+            paths[path] = present
+    return paths
 
 
 def with_ancestors(paths: tuple[str, ...]) -> list[str]:

@@ -173,14 +173,25 @@ def parse_page(path: str) -> Page | None:
         numbers.insert(0, int(steps.pop()))
     category = "/".join(steps)
     if category != categories.ALL:
-        category = "/".join(categories.fold(step) for step in steps)
-        is_view = category.startswith(VIEWS) and category.count("/") == 1
-        if not categories.is_path(category.removeprefix(VIEWS) if is_view else category):
+        category = _category(steps)
+        if not category:
             return None
     if not numbers:
         return Page(category)
     period = _period(numbers)
     return Page(category, period) if period else None
+
+
+def _category(steps: list[str]) -> str:
+    """The path of a category or view; one that only the rules of before know stays as it is, for
+    storage to say what it is called now. Empty if there can be none."""
+    folded = "/".join(categories.fold(step) for step in steps)
+    if folded.startswith(VIEWS) and folded.count("/") == 1:
+        return folded if categories.is_path(folded.removeprefix(VIEWS)) else ""
+    if not categories.was_path(folded):
+        return folded if categories.is_path(folded) else ""
+    present = "/".join(categories.slugify(step) for step in steps)
+    return present if categories.is_path(present) else folded
 
 
 def _period(numbers: list[int]) -> Period | None:

@@ -42,7 +42,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{0\}:views(:(changes|built))?", Stage.LAST),
     (r"dateline:\{0\}:(twins|urls|bands|landmarks|epoch):.+", Stage.LAST),
     (r"dateline:\{\d+\}:categories", Stage.LAST),
-    (r"dateline:\{0\}:categories:created", Stage.LAST),
+    (r"dateline:\{0\}:categories:(created|renamed)", Stage.LAST),
     (r"dateline:\{\d+\}:(aliases|gone|removed|versions):.+", Stage.LAST),
     (r"dateline:\{0\}:(erasing|retention)", Stage.LAST),
     (r"dateline:\{\d+\}:events:(dead|tries)", Stage.LAST),

@@ -75,6 +75,10 @@ SOURCES_HOSTS = "dateline:{0}:sources:hosts"
 # create_categories.lua); at most one a category, and 10,000 · append → API, CLI.
 CATEGORIES_CREATED = "dateline:{0}:categories:created"
 
+# dateline:{0}:categories:renamed · hash · permanent, one field a category whose slug is another one
+# since it was created (former path → path) · layout → servers.
+CATEGORIES_RENAMED = "dateline:{0}:categories:renamed"
+
 # dateline:{0}:sources:claims · hash · one field a source that a worker has claimed: the worker, and
 # ms until when its claim holds; removed with the claim · ingest.
 SOURCES_CLAIMS = "dateline:{0}:sources:claims"

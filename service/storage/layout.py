@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from service.errors import StartFailed
 from service.storage import keys
+from service.storage.category_renames import rename_categories
 from service.storage.commands import Client
 
 logger = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ async def _forget_open_hub(client: Client) -> None:
         await client.unlink(name.decode())
 
 
-STEPS: tuple[Step, ...] = (_forget_open_hub,)
+STEPS: tuple[Step, ...] = (_forget_open_hub, rename_categories)
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)
 

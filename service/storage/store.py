@@ -20,6 +20,7 @@ from service.storage.articles import Articles
 from service.storage.category_index import CategoryIndex
 from service.storage.category_limit import CategoryLimit
 from service.storage.category_ranks import CategoryRanks
+from service.storage.category_renames import CategoryRenames
 from service.storage.client import check_server, connect, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
@@ -61,6 +62,7 @@ class Store:
     rendered_pages: RenderedPages
     leases: Leases
     webhooks: Webhooks
+    category_renames: CategoryRenames
     duplicates: Duplicates
     sources: Sources
     hub_subscriptions: HubSubscriptions
@@ -184,6 +186,7 @@ def of_client(
         rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
         webhooks=Webhooks(client),
+        category_renames=CategoryRenames(client),
         duplicates=Duplicates(client, shards=shards),
         sources=Sources(client),
         hub_subscriptions=HubSubscriptions(client),

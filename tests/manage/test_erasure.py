@@ -26,6 +26,7 @@ from service.manage import erasure, private_feeds, sources, webhooks
 from service.settings import Settings
 from service.storage import keys
 from service.storage.dead_events import dead_event
+from service.storage.duplicates import Trace
 from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web.serving.response import PreparedPage
@@ -313,7 +314,8 @@ async def test_copies_of_other_sources_are_named(store: Store, settings: Setting
             return not await is_marked()
 
         await wait_until(is_released)
-    assert theirs.id == await store.duplicates.by_url(canonical(mine.url), theirs.id)
+    trace = Trace(article_id=mine.id, link=canonical(mine.url), landmarks=())
+    assert [(theirs.id,)] == [o.of_link for o in await store.duplicates.note([trace], now_ms=0)]
 
 
 async def test_only_admins_erase(client: Client, store: Store) -> None:

@@ -19,6 +19,7 @@ from aiohttp.test_utils import TestClient
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.settings import Settings
+from service.storage import keys
 from service.storage.store import Store
 from service.web.handlers import events as events_handler
 from service.web.request.keys import EVENTS
@@ -95,6 +96,16 @@ async def test_only_a_category_if_asked_for(client: Client, store: Store) -> Non
         (expected,) = await publish(store, "yes", category="Media/News")
         (found,) = await read(response, 1)
     assert expected == orjson.loads(found["data"])["id"]
+
+
+async def test_a_former_path_of_a_category_still_selects(client: Client, store: Store) -> None:
+    """Clients reconnect with the address that they have."""
+    await store.client.hset(keys.CATEGORIES_RENAMED, "c", "c-plus-plus")
+    async with reading(client, "?category=c") as response:
+        expected = [*await publish(store, "a", category="C++")]
+        expected += await publish(store, "b", category="C")
+        found = await read(response, 2)
+    assert expected == [orjson.loads(event["data"])["id"] for event in found]
 
 
 async def test_corrections_only_if_asked_for(client: Client, store: Store) -> None:

@@ -171,7 +171,7 @@ def _rejected(exc: DatelineError) -> dict[str, Any]:
 
 async def list_articles(request: web.Request) -> web.StreamResponse:
     """GET: live articles, newest first; `next` is the URL of the older ones, null at the end. A
-    page ends early if its articles are long."""
+    page ends early if its articles are long. 308 for a former path of a category."""
     query = request.query
     unknown = next((name for name in query if name not in _LIST_PARAMETERS), None)
     if unknown:
@@ -193,6 +193,8 @@ async def list_articles(request: web.Request) -> web.StreamResponse:
             limit=limit,
             before=PageCursor.parse(before) if before else None,
         )
+        if not ids and (present := await request.app[STORE].category_renames.of(category)):
+            raise web.HTTPPermanentRedirect(request.rel_url.update_query(category=present))
         items, last = await _page_of(request.app[STORE], ids)
     next_url = None
     if last and (len(ids) == limit or last.id != ids[-1]):

@@ -73,6 +73,8 @@ def _counted(streams: AddressLimit, network: str) -> Iterator[None]:
 
 async def _stream(request: web.Request) -> web.StreamResponse:
     paths, types = _wanted(request)
+    renames = request.app[STORE].category_renames
+    paths += filter(None, [await renames.of(path) for path in paths])
     store, broadcast = request.app[STORE], request.app[EVENTS]
     resumed = _resumed(request, store.event_stream.shards)
     if request.version < HttpVersion11:

@@ -48,7 +48,10 @@ async def _ask(request: web.Request, hub_request: hub.SubscriptionRequest) -> we
             raise NotFound("no such subscription")
     else:
         ours = hub.topic_of(hub_request.topic, settings)
-        if ours and not await request.app[PAGE_LOADER].feeds.is_known(ours[0].category):
+        category = ours[0].category if ours else ""
+        is_known = not ours or await request.app[PAGE_LOADER].feeds.is_known(category)
+        # A subscription to a feed whose category has another path now can be renewed.
+        if not is_known and not await request.app[STORE].category_renames.of(category):
             raise NotFound(f"hub.topic: {hub_request.topic} is not a feed of this site")
     now = request.app[CLOCK]()
     wait_s = await manage_hub.take_tokens(

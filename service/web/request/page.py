@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from urllib.parse import unquote_plus
 
 from aiohttp import web
@@ -12,12 +13,12 @@ from service.feeds.formats import FORMATS
 from service.feeds.page import VIEWS, ArticlePage, Page, parse_page
 from service.storage.client import redis_errors_as_unavailable
 from service.web.request.auth import limited_client
-from service.web.request.keys import CACHE, PAGE_LOADER
+from service.web.request.keys import CACHE, PAGE_LOADER, STORE
 from service.web.serving.page_cache import RECHECK_BUDGET_S
 
 
 async def known_page(request: web.Request, path: str) -> Page:
-    """The page that a path names.
+    """The page that a path names; of a former path of a category, the page of its present one.
 
     Raises:
         NotFound: the path is not that of a page, or its category or view does not exist.
@@ -26,6 +27,9 @@ async def known_page(request: web.Request, path: str) -> Page:
     if page is None:
         raise NotFound(f"{request.path}: no such category or date")
     if not await _is_known(request, page):
+        present = await request.app[STORE].category_renames.of(page.category)
+        if present:
+            return replace(page, category=present)
         raise NotFound(f"{page.category}: no such category")
     return page
 

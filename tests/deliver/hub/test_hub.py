@@ -60,6 +60,22 @@ async def test_101_contents_are_signed_with_the_secret(
     assert hmac.new(b"hush hush", body, getattr(hashlib, name)).hexdigest() == digest
 
 
+async def test_a_topic_whose_category_was_renamed_is_pushed(
+    store: Store, settings: Settings, callback: Callback
+) -> None:
+    """Under the address that was subscribed to, and it can be subscribed to anew."""
+    await publish(store, "Old", category="C++")
+    await store.client.hset(keys.CATEGORIES_RENAMED, "c", "c-plus-plus")
+    topic = "http://news.example/feeds/c.rss"
+    async with hub(store, settings) as client:
+        await subscribed(client, store, callback, topic=topic)
+        await publish(store, "News", category="C++")
+        ((body, headers),) = await callback.came(1)
+        async with client.get("/feeds/c-plus-plus.rss") as response:
+            assert body == await response.read()
+    assert topic in headers["Link"]
+
+
 async def test_102_what_is_not_known_is_ignored(
     store: Store, settings: Settings, callback: Callback
 ) -> None:

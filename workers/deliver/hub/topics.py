@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cachetools import LRUCache
 
@@ -169,8 +170,17 @@ class Topics:
             newest = topic.newest[base] = Content(content.etag, body, content.content_type)
         return newest
 
+    async def _present_page(self, page: Page | None) -> Page | None:
+        """The page as it is called now: its category may have got another path since it was
+        subscribed to. None if it does not exist."""
+        if page is None or await self._feeds.is_known(page.category):
+            return page
+        present = await self._context.store.category_renames.of(page.category)
+        return replace(page, category=present) if present else None
+
     async def _load(self, topic: Topic) -> Content:
-        if topic.page is None or not await self._feeds.is_known(topic.page.category):
+        topic.page = await self._present_page(topic.page)
+        if topic.page is None:
             topic.is_gone = True
             return Content("", b"", "")
         (state,) = await self._feeds.states([topic.page])
