@@ -52,7 +52,6 @@ def render(
     root = etree.Element("opml", version="2.0")
     head = etree.SubElement(root, "head")
     etree.SubElement(head, "title").text = f"Feeds of {site_title}"
-    etree.SubElement(head, "docs").text = "https://opml.org/spec2.opml"
     body = etree.SubElement(root, "body")
     folders = {"": body}
     parents = {path.rpartition("/")[0] for path in titles}
@@ -72,7 +71,8 @@ def render(
 
 
 def _subfolder(parent: etree._Element, title: str) -> etree._Element:
-    return etree.SubElement(parent, "outline", text=title, title=title)
+    # A title needs a type in some validators, and folders have none.
+    return etree.SubElement(parent, "outline", text=title)
 
 
 def _outline(parent: etree._Element, page: Page, title: str, base_url: str) -> etree._Element:

@@ -15,7 +15,7 @@ from service.articles.text import Plain, paragraphs
 from service.feeds.head import GENERATOR
 from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document, Html, collected
+from workers.ingest.parse.document import Document, Html, collected, without_repeated_title
 from workers.ingest.parse.links import absolute, is_web, resolved
 from workers.ingest.parse.xml.fields import (
     BASE,
@@ -70,12 +70,19 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     language = root.get(LANG) or text(fields, "dc:language")
     entry_base = base or document_url
     # Our own feeds name the site here, because RFC 4287 4.1.1 wants a name where entries have none.
-    by = () if text(fields, "atom:generator") == GENERATOR else authors(fields)
+    is_ours = text(fields, "atom:generator") == GENERATOR
+    by = () if is_ours else authors(fields)
     show = show_of(fields)
+
+    def take(element: Any) -> Entry:
+        is_declared = bool(root.get(BASE))
+        entry = _entry(element, entry_base, is_declared, language, by, zone, show)
+        return without_repeated_title(entry) if is_ours else entry
+
     return collected(
         "atom",
         [*root.iterfind("{*}entry")],
-        lambda entry: _entry(entry, entry_base, bool(root.get(BASE)), language, by, zone, show),
+        take,
         url=document_url,
         title=title(fields, "atom:title") or text(fields, "dc:title"),
         language=language,
