@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.articles.article import Draft, Enclosure, Entry
-from service.articles.podcast import Person, Podcast, Transcript
+from service.articles.podcast import MAX_ITEMS, Person, Podcast, Transcript
 from tests.composing import compose_all
 from tests.running import ROOT
 from workers.ingest.parse import parse
@@ -114,6 +114,15 @@ def test_files_have_their_type_and_length() -> None:
 def test_durations(text: str, expected: int) -> None:
     """In seconds; 0 for what is not a duration."""
     assert expected == seconds_of(text)
+
+
+def test_hostile_values_take_linear_time() -> None:
+    """Long white space in a duration; more persons than any episode has."""
+    assert 0 == seconds_of("1h" + " " * 200_000 + "x")
+    persons = "<podcast:person>Ida</podcast:person>" * 20_000
+    podcast = item(f"{FILE}{persons}<itunes:duration>{' ,' * 100_000}x</itunes:duration>").podcast
+    assert podcast is not None
+    assert MAX_ITEMS == len(podcast.persons)
 
 
 @pytest.mark.parametrize(

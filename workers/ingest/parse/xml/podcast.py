@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from service.articles.article import Enclosure
-from service.articles.podcast import NOTHING_KNOWN, Person, Podcast, Transcript
+from service.articles.podcast import MAX_ITEMS, NOTHING_KNOWN, Person, Podcast, Transcript
 from workers.ingest.parse.xml.fields import Fields, first, inner_text, number
 
 _CLOCK = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,6}):)?(\d{1,9})(?:[.,]\d{1,9})?", re.ASCII)
@@ -21,6 +21,8 @@ _UNITS = re.compile(
     r"(?:pt)?(?:(\d{1,4})\s*h[a-z]*)?[\s,]*(?:(\d{1,6})\s*m[a-z]*)?[\s,]*(?:(\d{1,9})\s*s[a-z]*)?\.?",
     re.ASCII | re.IGNORECASE,
 )
+MAX_DURATION_CHARS = 40
+"""The patterns above take quadratic time on long white space."""
 _EXPLICIT = {"yes": True, "true": True, "explicit": True, "no": False, "false": False,
              "clean": False}  # fmt: skip
 
@@ -73,6 +75,8 @@ def podcast_of(
 def seconds_of(text: str) -> int:
     """A duration in seconds: `1:02:03`, `62:03`, `3723`, `1h 2m`; 0 for another text."""
     text = text.strip()
+    if len(text) > MAX_DURATION_CHARS:
+        return 0
     match = _CLOCK.fullmatch(text) or _UNITS.fullmatch(text)
     if match is None:
         return 0
@@ -122,7 +126,7 @@ def _transcripts(fields: Fields) -> tuple[Transcript, ...]:
             language=_of(element, "language"),
             rel=_of(element, "rel"),
         )
-        for element in fields.get("podcast:transcript", ())
+        for element in fields.get("podcast:transcript", ())[:MAX_ITEMS]
     )
 
 
@@ -135,7 +139,7 @@ def _persons(fields: Fields) -> tuple[Person, ...]:
             image=_of(element, "img"),
             url=_of(element, "href"),
         )
-        for element in fields.get("podcast:person", ())
+        for element in fields.get("podcast:person", ())[:MAX_ITEMS]
     )
 
 
