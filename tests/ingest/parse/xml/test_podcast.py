@@ -154,6 +154,13 @@ def test_a_file_alone_makes_an_episode_of_a_show() -> None:
     assert None is item("<title>A note</title>", channel=show).podcast
 
 
+def test_the_cover_of_a_show_is_relative_to_its_channel() -> None:
+    """Not to an episode, whose page may be elsewhere."""
+    link = "<link>https://elsewhere.example/1</link>"
+    entry = item(f"{FILE}{link}", channel='<itunes:image href="/cover.jpg"/>')
+    assert Podcast(image="https://pier.example/cover.jpg") == entry.podcast
+
+
 def test_atom_has_episodes_too() -> None:
     """With the elements of RSS in its entries."""
     body = (

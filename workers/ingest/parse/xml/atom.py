@@ -72,7 +72,7 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     # Our own feeds name the site here, because RFC 4287 4.1.1 wants a name where entries have none.
     is_ours = text(fields, "atom:generator") == GENERATOR
     by = () if is_ours else authors(fields)
-    show = show_of(fields)
+    show = show_of(fields, base=entry_base)
 
     def take(element: Any) -> Entry:
         is_declared = bool(root.get(BASE))

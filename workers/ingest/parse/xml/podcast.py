@@ -13,6 +13,7 @@ from typing import Any
 
 from service.articles.article import Enclosure
 from service.articles.podcast import MAX_ITEMS, NOTHING_KNOWN, Person, Podcast, Transcript
+from workers.ingest.parse.links import resolved
 from workers.ingest.parse.xml.fields import Fields, first, inner_text, number
 
 _CLOCK = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,6}):)?(\d{1,9})(?:[.,]\d{1,9})?", re.ASCII)
@@ -27,11 +28,15 @@ _EXPLICIT = {"yes": True, "true": True, "explicit": True, "no": False, "false": 
              "clean": False}  # fmt: skip
 
 
-def show_of(channel: Fields) -> Podcast:
-    """What a channel says of all its episodes: author, cover, category, explicit, persons."""
+def show_of(channel: Fields, *, base: str) -> Podcast:
+    """What a channel says of all its episodes: author, cover, category, explicit, persons.
+
+    Args:
+        base: URL that the channel's links are relative to; those of an episode may have another.
+    """
     return Podcast(
         author=first(channel, "itunes:author", "googleplay:author"),
-        image=_image(channel),
+        image=resolved(base, _image(channel)),
         category=_category(channel),
         explicit=_explicit(channel),
         persons=_persons(channel),

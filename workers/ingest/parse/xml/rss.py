@@ -73,7 +73,7 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     # Our own feeds say of all articles what not every one says of itself.
     is_ours = text(fields, "generator") == GENERATOR
     by = () if is_ours else authors(fields)
-    show = NOTHING_KNOWN if is_ours else show_of(fields)
+    show = NOTHING_KNOWN if is_ours else show_of(fields, base=base)
     return collected(
         "rdf" if etree.QName(root).localname == "RDF" else "rss",
         items,
