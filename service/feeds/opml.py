@@ -118,7 +118,8 @@ def _repaired(body: bytes) -> Any:
 
 
 def _is_opml(root: Any) -> bool:
-    return etree.QName(root).localname.lower() == "opml"
+    # A root that was recovered may have a prefix in its name, for which `etree.QName` raises.
+    return str(root.tag).rpartition("}")[2].rpartition(":")[2].lower() == "opml"
 
 
 def outlines(root: Any) -> list[FeedLink]:

@@ -30,7 +30,9 @@ from workers.ingest.parse.xml.fields import (
     inner_text,
     is_atom,
     linked,
+    local_name,
     relations,
+    rename,
     text,
     with_pictures,
 )
@@ -58,7 +60,7 @@ _DATES = (
 def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     """The entries of a feed, or a single entry as the root of a document (RFC 4287 2)."""
     _make_atom(root)
-    if etree.QName(root).localname == "entry":
+    if local_name(root) == "entry":
         root, alone = root.makeelement(f"{_ATOM}feed"), root
         root.append(alone)
     fields = fields_of(root)
@@ -92,11 +94,11 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
 
 def _make_atom(root: Any) -> None:
     """Move the elements of a feed without a namespace, or in an unknown one, into Atom's."""
-    namespace = etree.QName(root).namespace or ""
+    namespace = root.tag.rpartition("}")[0][1:]
     if is_atom(namespace):
         return
     for element in root.iter(f"{{{namespace}}}*" if namespace else "{}*"):
-        element.tag = f"{_ATOM}{etree.QName(element).localname}"
+        rename(element, f"{_ATOM}{local_name(element)}")
 
 
 def _entry(
@@ -224,7 +226,7 @@ def _from_base64(text: str) -> str:
 def inner_markup(element: Any) -> str:
     """The content of an XHTML element, as HTML: without prefixes."""
     for child in element.iter(*_IN_HTML):
-        child.tag = etree.QName(child).localname
+        rename(child, local_name(child))
     pieces = [escape(element.text or "", quote=False)]
     pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
     return "".join(pieces)
