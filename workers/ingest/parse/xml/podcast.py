@@ -22,6 +22,12 @@ _UNITS = re.compile(
     r"(?:pt)?(?:(\d{1,4})\s*h[a-z]*)?[\s,]*(?:(\d{1,6})\s*m[a-z]*)?[\s,]*(?:(\d{1,9})\s*s[a-z]*)?\.?",
     re.ASCII | re.IGNORECASE,
 )
+# Without any of these, and without a file, an item is not an episode.
+_SIGNS = (
+    "itunes:duration", "itunes:episode", "itunes:season", "itunes:episodeType", "media:content",
+    "podcast:episode", "podcast:season", "podcast:chapters", "podcast:transcript",
+    "podcast:person",
+)  # fmt: skip
 MAX_DURATION_CHARS = 40
 """The patterns above take quadratic time on long white space."""
 _EXPLICIT = {"yes": True, "true": True, "explicit": True, "no": False, "false": False,
@@ -53,6 +59,8 @@ def podcast_of(
         show: what its channel says.
         files: its enclosures.
     """
+    if not files and fields.keys().isdisjoint(_SIGNS):
+        return None
     episode = Podcast(
         duration_s=seconds_of(first(fields, "itunes:duration")) or _duration_s_of_media(fields),
         episode=number(first(fields, "itunes:episode", "podcast:episode")),
