@@ -33,7 +33,7 @@ ODD_TEXTS = (
 _RECORD = (
     "source", "guid", "url", "title", "summary", "content_html", "content_text", "author", "name",
     "category", "tag", "language", "image", "enclosure", "enclosure_type", "attribution",
-    "published", "raw_published", "updated",
+    "published", "raw_published", "updated", "person",
 )  # fmt: skip
 FIELDS: Mapping[str, Sequence[str]] = {
     "push": _RECORD,
@@ -49,6 +49,7 @@ FIELDS: Mapping[str, Sequence[str]] = {
     "rss": (
         "guid", "url", "title", "summary", "content_html", "author", "name", "category", "tag",
         "language", "image", "enclosure", "enclosure_type", "published", "updated", "feed_title",
+        "person", "duration",
     ),
     "atom": (
         "guid", "url", "title", "summary", "content_html", "author", "category", "language",
@@ -73,6 +74,9 @@ def record(article: Article) -> dict[str, object]:
     if "enclosure" in article or "enclosure_type" in article:
         url = article.get("enclosure", f"{SITE}/a.mp3")
         fields["enclosures"] = [{"url": url, "type": article.get("enclosure_type", "audio/mpeg")}]
+    if "person" in article:
+        persons = [{"name": article["person"], "role": article["person"]}]
+        fields["podcast"] = {"author": article["person"], "persons": persons}
     return fields
 
 
@@ -80,7 +84,9 @@ def _values(article: Article, field: str) -> list[str]:
     return [article[field]] if field in article else []
 
 
-_OWN = frozenset(_RECORD) - {"author", "name", "category", "tag", "enclosure", "enclosure_type"}
+_OWN = frozenset(_RECORD) - {
+    "author", "name", "category", "tag", "enclosure", "enclosure_type", "person",
+}  # fmt: skip
 
 
 def _ndjson(articles: Sequence[Article], _: Callable[[str], str]) -> str:
@@ -160,6 +166,10 @@ def _rss(articles: Sequence[Article], written: Callable[[str], str]) -> str:
                 element("atom:updated", "updated"),
                 f'<enclosure url="{url}" type="{media}" length="1"/>',
                 f'<media:thumbnail url="{image}"/>',
+                element("itunes:author", "person"),
+                element("itunes:duration", "duration"),
+                f'<podcast:transcript url="{url}" type="{media}"/>',
+                element("podcast:person", "person"),
                 "</item>",
             ]
         )
@@ -170,6 +180,7 @@ def _rss(articles: Sequence[Article], written: Callable[[str], str]) -> str:
         '<rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/"'
         ' xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:atom="http://www.w3.org/2005/Atom"'
         ' xmlns:itunes="http://www.itunes.com/dtds/podcast-1.0.dtd"'
+        ' xmlns:podcast="https://podcastindex.org/namespace/1.0"'
         ' xmlns:media="http://search.yahoo.com/mrss/">'
         f"<channel><title>{title}</title>{inner}</channel></rss>"
     )

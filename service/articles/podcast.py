@@ -19,7 +19,7 @@ EPISODE_TYPES = ("full", "trailer", "bonus")
 MAX_DURATION_S = 359_999
 """99:59:59, the longest that validators of `itunes:duration` accept."""
 MAX_NUMBER = 1_000_000
-MAX_ITEMS = 50
+MAX_ITEMS = 20
 """Transcripts, and persons, of one episode."""
 _MAX_TEXT_CHARS = 200
 _MAX_URL_CHARS = 12_000
@@ -166,6 +166,13 @@ def _normalized(item: T) -> T:
     bounds = {"url": _MAX_URL_CHARS, "image": _MAX_URL_CHARS}
     cut = {name: text[: bounds.get(name, _MAX_TEXT_CHARS)] for name, text in texts.items()}
     return type(item)(**cut)
+
+
+def clock(seconds: int) -> str:
+    """`1:02:03`; validators of itunes:duration refuse seconds alone."""
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 def apple_category(name: str) -> str:

@@ -20,6 +20,7 @@ from service.articles.text import (
     paragraphs,
     plain_text,
     without_forbidden,
+    without_lost_references,
     without_scripts,
 )
 from service.articles.tree import body_of, markup_of
@@ -109,7 +110,7 @@ def html(text: str, *, base_url: str = "", id_prefix: Callable[[], str] = str) -
         id_prefix: returns what is put before each id that a link names, because pages show many
             articles; other ids are removed.
     """
-    text = _closed(_CDATA.sub(r"\1", without_forbidden(text)))
+    text = _closed(_CDATA.sub(r"\1", without_lost_references(without_forbidden(text))))
     if not text.strip():
         return ""
     tamed = _tamed(text, base_url)

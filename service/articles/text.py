@@ -63,6 +63,7 @@ _INLINE_PAIR = re.compile(
     rf"<({'|'.join(sorted(_INLINE - {'wbr'}))})(?:\s[^<>]*)?>([^<>]*)</\1\s*>", re.IGNORECASE
 )
 _REFERENCE = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
+_NUMERIC = re.compile(r"&#(?:([0-9]+)|[xX]([0-9a-fA-F]+));?", re.ASCII)
 _BRACKETED = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)([^<>]*)>")
 _TAG_START = re.compile(r"<[A-Za-z/!]")
 _VOID = {"br", "hr", "wbr", "p"}
@@ -214,15 +215,31 @@ def _single(text: str) -> str:
     return text
 
 
+def without_lost_references(text: str) -> str:
+    """Markup without references to NUL, surrogates and what is beyond Unicode: HTML parsers make
+    U+FFFD of them, which tells a reader that something is lost where nothing was."""
+    return _NUMERIC.sub(_unless_lost, text) if "&#" in text else text
+
+
+def _unless_lost(match: re.Match[str]) -> str:
+    digits = (match.group(1) or match.group(2)).lstrip("0")
+    code = int(digits[:8] or "0", 10 if match.group(1) else 16)
+    return match.group() if 0 < code < 0xD800 or 0xE000 <= code < 0x110000 else ""
+
+
+def _resolved(text: str) -> str:
+    return unescape(without_lost_references(text))
+
+
 def line(text: str) -> str:
     """One line of plain text. Feed titles have markup, and entities that are escaped twice."""
     if isinstance(text, Plain) or not ("&" in text or "<" in text):
         return normalized(text.strip()) if _is_line(text) else spaces(normalized(text))
     # What is markup after its entities are resolved was escaped to be shown; a pair of inline tags
     # was escaped twice by mistake.
-    text = unescape(_without_markup(text))
+    text = _resolved(_without_markup(text))
     # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
-    text = unescape(text) if "&" in text else text
+    text = _resolved(text) if "&" in text else text
     text = _INLINE_PAIR.sub(r"\2", text) if "<" in text else text
     return spaces(normalized(text))
 
@@ -283,4 +300,4 @@ def with_lines(text: str) -> str:
     """Markup for a text that is called markup: if it has lines and no tag, they are its lines."""
     if "\n" not in text or _TAG_START.search(text):
         return text
-    return paragraphs(unescape(text))
+    return paragraphs(_resolved(text))

@@ -196,6 +196,12 @@ def entry_id(article: Article) -> str:
     return f"urn:uuid:{article.id}"
 
 
+def short_text(article: Article) -> str:
+    """The text of an article in formats that require one: plain, the title if there is nothing
+    else."""
+    return article.summary or article.title
+
+
 def entry_url(article: Article, base_url: str) -> str:
     """URL of the article at its publisher; without one, of our page for it."""
     return article.url or f"{base_url}/articles/{article.id}"

@@ -16,7 +16,7 @@ import orjson
 from service.articles import categories
 from service.articles.article import Article
 from service.articles.times import to_rfc3339
-from service.feeds.head import ICON_PATH, LARGE_ICON_PATH, Feed, entry_id, entry_url
+from service.feeds.head import ICON_PATH, LARGE_ICON_PATH, Feed, entry_id, entry_url, short_text
 from service.feeds.show import is_heard
 
 MEDIA_TYPE = "application/feed+json"
@@ -31,7 +31,7 @@ def fragment(article: Article, *, base_url: str, titles: Mapping[str, str]) -> b
         "title": article.title,
         # One of content_html and content_text is required.
         "content_html" if article.content_html else "content_text": article.content_html
-        or article.summary,
+        or short_text(article),
         "summary": article.summary,
         "image": article.image,
         "date_published": to_rfc3339(article.published),

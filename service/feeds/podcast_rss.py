@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 from feedgen.ext.base import BaseEntryExtension, BaseExtension
 from lxml import etree
 
-from service.articles.podcast import Podcast
+from service.articles.podcast import Podcast, clock
 from service.feeds.head import COVER_PATH, Feed
-from service.feeds.show import Show, is_cover
+from service.feeds.show import Show
 
 ITUNES = "http://www.itunes.com/dtds/podcast-1.0.dtd"
 PODCAST = "https://podcastindex.org/namespace/1.0"
@@ -83,7 +83,7 @@ def _fill_item(item: Any, podcast: Podcast) -> None:
     _add(item, "episodeType", podcast.episode_type)
     if podcast.explicit is not None:
         _add(item, "explicit", _TRUTH[podcast.explicit])
-    if podcast.image and is_cover(podcast.image):
+    if podcast.image:
         etree.SubElement(item, f"{{{ITUNES}}}image", href=podcast.image)
     for transcript in podcast.transcripts:
         texts = {"url": transcript.url, "type": transcript.type,
@@ -108,10 +108,3 @@ def _add(parent: Any, name: str, text: str) -> None:
 
 def _stated(texts: dict[str, str]) -> dict[str, str]:
     return {name: text for name, text in texts.items() if text}
-
-
-def clock(seconds: int) -> str:
-    """`1:02:03`, which validators of itunes:duration accept where they refuse seconds alone."""
-    minutes, seconds = divmod(seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -13,6 +13,7 @@ Faults of feedgen 1.0.0 that this module works around, and how:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,6 +57,11 @@ _DECLARED = {
     extension: "".join(f' xmlns:{prefix}="{uri}"' for prefix, uri in namespaces.items()).encode()
     for extension, namespaces in _NAMESPACES.items()
 }
+# Elements of RSS whose text is plain, and the first description, which is the channel's.
+_NAMES = re.compile(
+    rb"<(?:title|category|dc:creator|itunes:author|itunes:name|podcast:person)(?:\s[^<>]*)?>[^<]*"
+)
+_DESCRIPTION = re.compile(rb"<description>[^<]*")
 _STYLE = f'<?xml-stylesheet type="text/css" href="{head.STYLE_PATH}"?>\n'.encode()
 # The RSS Advisory Board's profile asks for the specification's address.
 _RSS_DOCS = "https://www.rssboard.org/rss-specification"
@@ -176,6 +182,8 @@ def fragment(
     root = etree.Element("x", nsmap=_NAMESPACES[extension])
     root.append(entry.rss_entry() if extension == "rss" else entry.atom_entry())
     element: bytes = etree.tostring(root[0], encoding="UTF-8", xml_declaration=False)
+    if extension == "rss":
+        element = _NAMES.sub(_plain, element)
     return element.replace(_DECLARED[extension], b"", 1)
 
 
@@ -248,7 +256,9 @@ def _fill(
     entry.published(article.published)
     if article.content_html:
         entry.content(article.content_html, type="html")
-    if article.summary:
+    if extension == "atom" and not article.content_html:
+        entry.summary(head.short_text(article))
+    elif article.summary:
         # Readers take a description of RSS for HTML, and a summary of Atom, which has a type, not.
         is_html = extension == "rss"
         entry.description(escape(article.summary) if is_html else article.summary, isSummary=True)
@@ -288,4 +298,15 @@ def _fill(
 def _document(generator: FeedGenerator, extension: str) -> bytes:
     document: bytes = generator.rss_str() if extension == "rss" else generator.atom_str()
     declaration, _, root = document.partition(b"\n")
+    if extension == "rss":
+        root = _NAMES.sub(_plain, _DESCRIPTION.sub(_plain, root, count=1))
     return declaration + b"\n" + _STYLE + root
+
+
+def _plain(match: re.Match[bytes]) -> bytes:
+    """Plain text so that readers do not take it for HTML (RSS Advisory Board's profile, character
+    data): with hexadecimal references."""
+    text = match.group()
+    if b"&" not in text:
+        return text
+    return text.replace(b"&amp;", b"&#x26;").replace(b"&lt;", b"&#x3C;")

@@ -13,9 +13,8 @@ import pytest
 from lxml import etree
 
 from service.articles.article import Article, Enclosure
-from service.articles.podcast import CATEGORIES, Person, Podcast, Transcript
+from service.articles.podcast import CATEGORIES, Person, Podcast, Transcript, clock
 from service.feeds.page import Page
-from service.feeds.podcast_rss import clock
 from service.feeds.writer import Renderer
 from tests.composing import full_article
 from workers.ingest.parse import parse

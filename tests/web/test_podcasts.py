@@ -29,7 +29,7 @@ EPISODE = {
 async def test_a_pushed_episode_is_in_every_output(
     client: Client, store: Store, aggregating: None, get: Get
 ) -> None:
-    """In RSS by Apple's rules, in JSON, in the article's own JSON; its cover is served."""
+    """In RSS by Apple's rules, in JSON, on its page and in its own JSON; the cover is served."""
     async with client.post("/api/v1/articles", json=EPISODE, headers=AUTH) as response:
         assert 201 == response.status, await response.text()
         article_id = (await response.json())["id"]
@@ -43,6 +43,8 @@ async def test_a_pushed_episode_is_in_every_output(
     assert ["1:02:03"] == etree.fromstring(rss).xpath("//itunes:duration/text()", namespaces=NS)
     (item,) = orjson.loads(await get("/feeds/talk.json"))["items"]
     assert WHOLE.stated() == item["_dateline"]["podcast"]
+    page = (await get(f"/articles/{article_id}")).decode()
+    assert 'Season 2, episode 3 · 1:02:03 · <a href="https://pier.example/3.srt"' in page
     assert WHOLE == Article.from_json(await get(f"/articles/{article_id}.json")).podcast
     assert (await get("/static/cover-1400.png")).startswith(b"\x89PNG")
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from service.articles.article import Enclosure
+from service.articles.podcast import Podcast, Transcript
 from service.web.html.story import Link, Story, crumbs, story_of
 from tests.composing import AFTERNOON, FERRY, TITLES
 
@@ -149,3 +150,31 @@ def test_change_is_dated_in_the_zone() -> None:
     changed = AFTERNOON + timedelta(days=1, hours=12)
     assert "23 December 2017" == story(revision=2, updated=changed, zone=west).updated
     assert "" == story(revision=1, updated=changed).updated
+
+
+@pytest.mark.parametrize(
+    ("podcast", "expected"),
+    [
+        (None, ""),
+        (Podcast(author="Ida"), ""),
+        (Podcast(season=2, episode=3, duration_s=3_723), "Season 2, episode 3 · 1:02:03"),
+        (Podcast(episode=3, episode_type="full"), "Episode 3"),
+        (Podcast(episode_type="trailer", explicit=True), "Trailer · explicit"),
+    ],
+)
+def test_an_episode_says_which_it_is(podcast: Podcast | None, expected: str) -> None:
+    """Number, kind, length; nothing where nothing is known."""
+    assert expected == story(podcast=podcast).episode
+
+
+def test_transcripts_are_links() -> None:
+    """To http(s) alone, whatever was stored."""
+    files = (
+        Transcript(url="https://pier.example/3.srt", type="application/srt", language="en"),
+        Transcript(url="https://pier.example/3.txt", type="text/plain"),
+        Transcript(url="javascript:x"),
+    )
+    assert [
+        Link(href="https://pier.example/3.srt", text="Transcript (en)"),
+        Link(href="https://pier.example/3.txt", text="Transcript (text/plain)"),
+    ] == story(podcast=Podcast(transcripts=files)).transcripts

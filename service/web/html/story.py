@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from service.articles import categories
 from service.articles.article import Article, Enclosure
+from service.articles.podcast import Podcast, clock
 from service.feeds.page import VIEWS, Page, Period
 
 ALL_TITLE = "All articles"
@@ -60,6 +61,9 @@ class Story:
     content: Markup
     image: str
     enclosures: Sequence[Enclosure]
+    episode: str
+    """`Season 2, episode 3 · 1:02:03`; empty if it is not an episode."""
+    transcripts: Sequence[Link]
     attribution: str
     """Name of the source; empty if the text itself ends with it."""
     original: Link | None
@@ -112,10 +116,30 @@ def story_of(
         content=Markup(article.content_html),  # noqa: S704 -- sanitised at ingest (service.articles.sanitize)
         image=_own_image(article),
         enclosures=[e for e in article.enclosures if _is_web(e.url)],
+        episode=_episode(article.podcast) if article.podcast else "",
+        transcripts=_transcripts(article.podcast) if article.podcast else [],
         attribution="" if _closes_with_source(article) else article.attribution,
         original=_original(article.url),
         json_href=f"/articles/{article.id}.json",
     )
+
+
+def _episode(podcast: Podcast) -> str:
+    numbers = (("season", podcast.season), ("episode", podcast.episode))
+    where = ", ".join(f"{name} {number}" for name, number in numbers if number)
+    kind = podcast.episode_type if podcast.episode_type != "full" else ""
+    length = clock(podcast.duration_s) if podcast.duration_s else ""
+    parts = (where, kind, length, "explicit" if podcast.explicit else "")
+    text = " · ".join(filter(None, parts))
+    return text[:1].upper() + text[1:]
+
+
+def _transcripts(podcast: Podcast) -> list[Link]:
+    return [
+        Link(href=each.url, text=f"Transcript ({each.language or each.type})")
+        for each in podcast.transcripts
+        if _is_web(each.url)
+    ]
 
 
 def _day_text(moment: datetime) -> str:

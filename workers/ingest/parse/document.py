@@ -68,6 +68,14 @@ def _with_plain_title(entry: Entry) -> Entry:
     return replace(entry, title=text.Plain(entry.title)) if type(entry.title) is str else entry
 
 
+def without_repeated_title(entry: Entry) -> Entry:
+    """An entry of one of our own feeds; where there is no text, its text is the title
+    (`head.short_text`)."""
+    # Our titles are plain, which is decided later.
+    is_repeated = text.plain_text(entry.content_html) == text.line(text.Plain(entry.title))
+    return replace(entry, content_html="") if is_repeated else entry
+
+
 def bounded(
     entries: list[Entry], rejects: list[Reject]
 ) -> tuple[tuple[Entry, ...], tuple[Reject, ...]]:

@@ -11,7 +11,7 @@ from service.articles.podcast import Podcast, podcast_of
 from service.sources.outcome import Hints
 from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document
+from workers.ingest.parse.document import Document, without_repeated_title
 from workers.ingest.parse.json_values import (
     collect,
     identifier_of,
@@ -38,10 +38,15 @@ def parse_json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
     is_ours = any("_dateline" in item for item in feed["items"] if isinstance(item, dict))
     by = () if is_ours else _authors(feed)
     language = string_of(feed, "language")
+
+    def take(item: dict[str, Any]) -> Entry:
+        entry = _json_item(item, base=own, language=language, by=by, zone=zone)
+        return without_repeated_title(entry) if is_ours else entry
+
     return collect(
         "json-feed",
         feed["items"],
-        lambda item: _json_item(item, base=own, language=language, by=by, zone=zone),
+        take,
         url=own,
         title=text.line(string_of(feed, "title")),
         language=language,

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
+from lxml import etree
 
 from service.articles.article import Enclosure, Entry
 from service.errors import ParseFailed
+from service.feeds import opml
+from tests.composing import compose_all
 from workers.ingest.parse import Document, parse
 from workers.ingest.parse.xml import feedparser_fallback
+from workers.ingest.parse.xml.fields import local_name, rename
 
 URL = "http://x.example/feed"
 
@@ -77,3 +82,43 @@ def test_no_feed_at_all() -> None:
     """What feedparser finds nothing in is refused."""
     with pytest.raises(ParseFailed, match="nor a feed"):
         parse(b"<rss><channel><title>x</channel>")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "<rss><channel><image><width</width></image><item><title>T</title>",
+        "<rss xmlns:g='http://www.opengis.net/gml'><channel><item><title>T</title></g:pos></item>",
+        "<feed xmlns='http://www.w3.org/2005/Atom'><entry><title>T</title><summary type=>"
+        "<content ty&#0;pe='html'>x</content></entry></f<![CDATA[eed>",
+        "<rss version='2.0'><channel><item><title>T</tittem</link><description>x</description>"
+        "</item></channel></rss>",
+        "<rss><channel><item><title>T</title><guid>http://ep://d.example</guid></item>",
+        "<rdf:RDF><item><title>T</title><infion:=x></item></rdf:RDF",
+        "<feed xmlns='http://www.w3.org/2005/Atom'><entry><title>T</title><updaT11:09:53>x</entry",
+        "<x:feed><x:entry><x:title>T</title></x:entry></x:feed>",
+    ],
+)
+def test_what_no_parser_expects_is_read_or_refused(body: str) -> None:
+    """Ends without a beginning, names that are none, values that are missing: never a crash."""
+    with suppress(ParseFailed):
+        document = parse(body.encode(), url=URL)
+        drafts, rejects = compose_all(document, name="feed", url=URL)
+        assert len(document.entries) == len(drafts) + len(rejects)
+
+
+def test_names_in_a_recovered_tree() -> None:
+    """A prefix that nothing declares is a part of the name there."""
+    recovering = etree.XMLParser(recover=True)
+    root = etree.fromstring(b"<rdf:RDF><x:item/></rdf:RDF>", recovering)
+    assert ["RDF", "item"] == [local_name(element) for element in root.iter()]
+    rename(root, "channel")
+    rename(root[0], "not a name")
+    assert ["channel", "x:item"] == [element.tag for element in root.iter()]
+
+
+@pytest.mark.parametrize("name", ["x:opml", "opml"])
+def test_a_list_of_feeds_may_be_recovered_too(name: str) -> None:
+    """With a prefix that nothing declares, and a bare ampersand."""
+    body = f"<{name}><body><outline xmlUrl='http://a.example/?a&b' text='A'/></body></{name}>"
+    assert ["http://a.example/?a&b"] == [feed.url for feed in opml.read(body.encode())]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.articles.article import Draft, Enclosure, Entry
-from service.articles.podcast import Person, Podcast, Transcript
+from service.articles.podcast import MAX_ITEMS, Person, Podcast, Transcript
 from tests.composing import compose_all
 from tests.running import ROOT
 from workers.ingest.parse import parse
@@ -116,6 +116,15 @@ def test_durations(text: str, expected: int) -> None:
     assert expected == seconds_of(text)
 
 
+def test_hostile_values_take_linear_time() -> None:
+    """Long white space in a duration; more persons than any episode has."""
+    assert 0 == seconds_of("1h" + " " * 200_000 + "x")
+    persons = "<podcast:person>Ida</podcast:person>" * 20_000
+    podcast = item(f"{FILE}{persons}<itunes:duration>{' ,' * 100_000}x</itunes:duration>").podcast
+    assert podcast is not None
+    assert MAX_ITEMS == len(podcast.persons)
+
+
 @pytest.mark.parametrize(
     ("inner", "expected"),
     [
@@ -143,6 +152,13 @@ def test_a_file_alone_makes_an_episode_of_a_show() -> None:
     show = "<itunes:author>Ivo</itunes:author><itunes:explicit>true</itunes:explicit>"
     assert Podcast(author="Ivo", explicit=True) == item(FILE, channel=show).podcast
     assert None is item("<title>A note</title>", channel=show).podcast
+
+
+def test_the_cover_of_a_show_is_relative_to_its_channel() -> None:
+    """Not to an episode, whose page may be elsewhere."""
+    link = "<link>https://elsewhere.example/1</link>"
+    entry = item(f"{FILE}{link}", channel='<itunes:image href="/cover.jpg"/>')
+    assert Podcast(image="https://pier.example/cover.jpg") == entry.podcast
 
 
 def test_atom_has_episodes_too() -> None:

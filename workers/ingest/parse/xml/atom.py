@@ -15,7 +15,7 @@ from service.articles.text import Plain, paragraphs
 from service.feeds.head import GENERATOR
 from workers.ingest.parse.category_labels import labelled
 from workers.ingest.parse.dates import parse_date
-from workers.ingest.parse.document import Document, Html, collected
+from workers.ingest.parse.document import Document, Html, collected, without_repeated_title
 from workers.ingest.parse.links import absolute, is_web, resolved
 from workers.ingest.parse.xml.fields import (
     BASE,
@@ -30,7 +30,9 @@ from workers.ingest.parse.xml.fields import (
     inner_text,
     is_atom,
     linked,
+    local_name,
     relations,
+    rename,
     text,
     with_pictures,
 )
@@ -58,7 +60,7 @@ _DATES = (
 def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     """The entries of a feed, or a single entry as the root of a document (RFC 4287 2)."""
     _make_atom(root)
-    if etree.QName(root).localname == "entry":
+    if local_name(root) == "entry":
         root, alone = root.makeelement(f"{_ATOM}feed"), root
         root.append(alone)
     fields = fields_of(root)
@@ -70,12 +72,19 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
     language = root.get(LANG) or text(fields, "dc:language")
     entry_base = base or document_url
     # Our own feeds name the site here, because RFC 4287 4.1.1 wants a name where entries have none.
-    by = () if text(fields, "atom:generator") == GENERATOR else authors(fields)
-    show = show_of(fields)
+    is_ours = text(fields, "atom:generator") == GENERATOR
+    by = () if is_ours else authors(fields)
+    show = show_of(fields, base=entry_base)
+
+    def take(element: Any) -> Entry:
+        is_declared = bool(root.get(BASE))
+        entry = _entry(element, entry_base, is_declared, language, by, zone, show)
+        return without_repeated_title(entry) if is_ours else entry
+
     return collected(
         "atom",
         [*root.iterfind("{*}entry")],
-        lambda entry: _entry(entry, entry_base, bool(root.get(BASE)), language, by, zone, show),
+        take,
         url=document_url,
         title=title(fields, "atom:title") or text(fields, "dc:title"),
         language=language,
@@ -85,11 +94,11 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
 
 def _make_atom(root: Any) -> None:
     """Move the elements of a feed without a namespace, or in an unknown one, into Atom's."""
-    namespace = etree.QName(root).namespace or ""
+    namespace = root.tag.rpartition("}")[0][1:]
     if is_atom(namespace):
         return
     for element in root.iter(f"{{{namespace}}}*" if namespace else "{}*"):
-        element.tag = f"{_ATOM}{etree.QName(element).localname}"
+        rename(element, f"{_ATOM}{local_name(element)}")
 
 
 def _entry(
@@ -217,7 +226,7 @@ def _from_base64(text: str) -> str:
 def inner_markup(element: Any) -> str:
     """The content of an XHTML element, as HTML: without prefixes."""
     for child in element.iter(*_IN_HTML):
-        child.tag = etree.QName(child).localname
+        rename(child, local_name(child))
     pieces = [escape(element.text or "", quote=False)]
     pieces += [etree.tostring(child, encoding="unicode", method="html") for child in element]
     return "".join(pieces)

@@ -33,9 +33,14 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     headers = {"content-location": url} if url else {}
     if content_type:
         headers["content-type"] = content_type
-    result = feedparser.parse(
-        io.BytesIO(body), response_headers=headers, sanitize_html=False, resolve_relative_uris=False
-    )
+    try:
+        result = feedparser.parse(
+            io.BytesIO(body), response_headers=headers, sanitize_html=False,
+            resolve_relative_uris=False,
+        )  # fmt: skip
+    except (AttributeError, LookupError, TypeError, ValueError) as exc:
+        # feedparser's own faults: elements that end without a beginning, odd charsets.
+        raise ParseFailed(f"is not well-formed XML, and cannot be repaired: {exc!r}") from exc
     if not result.entries:
         raise ParseFailed(
             f"is neither well-formed XML nor a feed: {result.get('bozo_exception', 'no reason')}"
@@ -44,9 +49,9 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     entries, rejects = bounded([_entry(e, feed, url, zone) for e in result.entries], [])
     return Document(
         kind=_kind(result.version),
-        url=url or _text(feed, "link"),
-        title=text.line(_text(feed, "title")),
-        language=_text(feed, "language"),
+        url=url or _string(feed, "link"),
+        title=text.line(_string(feed, "title")),
+        language=_string(feed, "language"),
         entries=entries,
         rejects=rejects,
         is_whole=False,
@@ -72,45 +77,47 @@ def _kind(version: str) -> str:
 
 
 def _entry(entry: Any, feed: Any, url: str, zone: tzinfo) -> Entry:
-    contents = entry.get("content") or []
-    content = _text(contents[0], "value") if contents else ""
+    contents = entry.get("content") or [{}]
+    content, summary = _string(contents[0], "value"), _string(entry, "summary")
     # `get("updated")` would return `published` where there is none, and warn.
-    updated = entry["updated"] or "" if "updated" in entry else ""
-    raw = _text(entry, "published") or updated
-    summary = _text(entry, "summary")
+    updated = _string(entry, "updated") if "updated" in entry else ""
+    raw = _string(entry, "published") or updated
     return Entry(
-        guid=_text(entry, "id"),
-        url=_text(entry, "link"),
-        title=_text(entry, "title"),
+        guid=_string(entry, "id"),
+        url=_string(entry, "link"),
+        title=_string(entry, "title"),
         summary=summary if content else "",
         content_html=content or summary,
-        authors=tuple(a["name"] for a in entry.get("authors", []) if a.get("name")),
+        authors=tuple(filter(None, (_string(a, "name") for a in entry.get("authors", [])))),
         categories=tuple(
-            name for t in entry.get("tags", []) if (name := t.get("label") or t.get("term"))
+            name
+            for tag in entry.get("tags", [])
+            if (name := _string(tag, "label") or _string(tag, "term"))
         ),
-        language=_text(feed, "language"),
+        language=_string(feed, "language"),
         enclosures=tuple(
-            Enclosure(url=e["href"], type=e.get("type", ""))
-            for e in entry.get("enclosures", [])
-            if e.get("href")
+            Enclosure(url=address, type=_string(file, "type"))
+            for file in entry.get("enclosures", [])
+            if (address := _string(file, "href"))
         ),
         published=parse_date(raw, zone=zone),
         raw_published=raw,
         updated=parse_date(updated, zone=zone),
-        base_url=_text(feed, "link") or url,
+        base_url=_string(feed, "link") or url,
         podcast=_podcast(entry) if entry.get("itunes_duration") else None,
     )
 
 
+def _string(fields: Any, name: str) -> str:
+    """A string of feedparser's results, which may also be None or bytes in broken documents."""
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
 def _podcast(entry: Any) -> Podcast:
     return Podcast(
-        duration_s=seconds_of(_text(entry, "itunes_duration")),
-        episode=number(_text(entry, "itunes_episode")),
-        season=number(_text(entry, "itunes_season")),
-        explicit=entry.get("itunes_explicit"),
+        duration_s=seconds_of(_string(entry, "itunes_duration")),
+        episode=number(_string(entry, "itunes_episode")),
+        season=number(_string(entry, "itunes_season")),
+        explicit=entry.get("itunes_explicit") or None,
     )
-
-
-def _text(fields: Any, name: str) -> str:
-    """A field of feedparser's; empty if it is missing, or None, as some broken ones are."""
-    return fields.get(name) or ""

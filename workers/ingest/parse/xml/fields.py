@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import lru_cache
 from html import escape
 from itertools import islice
@@ -92,6 +93,19 @@ def _name(tag: Any) -> str:
     if prefix is None:
         return ""
     return f"{prefix}:{local}" if prefix else local.lower()
+
+
+def local_name(element: Any) -> str:
+    """The name of an element without its namespace; in a tree that was recovered from broken XML a
+    prefix may be a part of the name, and `etree.QName` raises for it."""
+    return str(element.tag).rpartition("}")[2].rpartition(":")[2]
+
+
+def rename(element: Any, name: str) -> None:
+    """Give an element another name; it keeps its own if XML allows the other one nowhere, as in a
+    tree that was recovered."""
+    with suppress(ValueError):
+        element.tag = name
 
 
 def is_atom(namespace: str) -> bool:

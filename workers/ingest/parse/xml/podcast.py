@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from service.articles.article import Enclosure
-from service.articles.podcast import NOTHING_KNOWN, Person, Podcast, Transcript
+from service.articles.podcast import MAX_ITEMS, NOTHING_KNOWN, Person, Podcast, Transcript
+from workers.ingest.parse.links import resolved
 from workers.ingest.parse.xml.fields import Fields, first, inner_text, number
 
 _CLOCK = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,6}):)?(\d{1,9})(?:[.,]\d{1,9})?", re.ASCII)
@@ -21,15 +22,27 @@ _UNITS = re.compile(
     r"(?:pt)?(?:(\d{1,4})\s*h[a-z]*)?[\s,]*(?:(\d{1,6})\s*m[a-z]*)?[\s,]*(?:(\d{1,9})\s*s[a-z]*)?\.?",
     re.ASCII | re.IGNORECASE,
 )
+# Without any of these, and without a file, an item is not an episode.
+_SIGNS = (
+    "itunes:duration", "itunes:episode", "itunes:season", "itunes:episodeType", "media:content",
+    "podcast:episode", "podcast:season", "podcast:chapters", "podcast:transcript",
+    "podcast:person",
+)  # fmt: skip
+MAX_DURATION_CHARS = 40
+"""The patterns above take quadratic time on long white space."""
 _EXPLICIT = {"yes": True, "true": True, "explicit": True, "no": False, "false": False,
              "clean": False}  # fmt: skip
 
 
-def show_of(channel: Fields) -> Podcast:
-    """What a channel says of all its episodes: author, cover, category, explicit, persons."""
+def show_of(channel: Fields, *, base: str) -> Podcast:
+    """What a channel says of all its episodes: author, cover, category, explicit, persons.
+
+    Args:
+        base: URL that the channel's links are relative to; those of an episode may have another.
+    """
     return Podcast(
         author=first(channel, "itunes:author", "googleplay:author"),
-        image=_image(channel),
+        image=resolved(base, _image(channel)),
         category=_category(channel),
         explicit=_explicit(channel),
         persons=_persons(channel),
@@ -46,7 +59,7 @@ def podcast_of(
         show: what its channel says.
         files: its enclosures.
     """
-    if not files and not _has_vocabulary(fields):
+    if not files and fields.keys().isdisjoint(_SIGNS):
         return None
     episode = Podcast(
         duration_s=seconds_of(first(fields, "itunes:duration")) or _duration_s_of_media(fields),
@@ -72,14 +85,11 @@ def podcast_of(
     return None if episode == NOTHING_KNOWN else episode
 
 
-def _has_vocabulary(fields: Fields) -> bool:
-    """Whether an element says anything in a vocabulary in which episodes are described."""
-    return any(name.startswith(("itunes:", "podcast:", "media:", "googleplay:")) for name in fields)
-
-
 def seconds_of(text: str) -> int:
     """A duration in seconds: `1:02:03`, `62:03`, `3723`, `1h 2m`; 0 for another text."""
     text = text.strip()
+    if len(text) > MAX_DURATION_CHARS:
+        return 0
     match = _CLOCK.fullmatch(text) or _UNITS.fullmatch(text)
     if match is None:
         return 0
@@ -129,7 +139,7 @@ def _transcripts(fields: Fields) -> tuple[Transcript, ...]:
             language=_of(element, "language"),
             rel=_of(element, "rel"),
         )
-        for element in fields.get("podcast:transcript", ())
+        for element in fields.get("podcast:transcript", ())[:MAX_ITEMS]
     )
 
 
@@ -142,7 +152,7 @@ def _persons(fields: Fields) -> tuple[Person, ...]:
             image=_of(element, "img"),
             url=_of(element, "href"),
         )
-        for element in fields.get("podcast:person", ())
+        for element in fields.get("podcast:person", ())[:MAX_ITEMS]
     )
 
 

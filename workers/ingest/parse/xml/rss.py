@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import tzinfo
 from typing import Any
 
-from lxml import etree
-
 from service.articles.article import Entry
 from service.articles.podcast import NOTHING_KNOWN, Podcast
 from service.articles.text import with_lines
@@ -28,6 +26,7 @@ from workers.ingest.parse.xml.fields import (
     image,
     inner_text,
     linked,
+    local_name,
     text,
     texts,
     with_pictures,
@@ -73,9 +72,9 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
     # Our own feeds say of all articles what not every one says of itself.
     is_ours = text(fields, "generator") == GENERATOR
     by = () if is_ours else authors(fields)
-    show = NOTHING_KNOWN if is_ours else show_of(fields)
+    show = NOTHING_KNOWN if is_ours else show_of(fields, base=base)
     return collected(
-        "rdf" if etree.QName(root).localname == "RDF" else "rss",
+        "rdf" if local_name(root) == "RDF" else "rss",
         items,
         lambda item: _item(item, base, bool(declared), language, by, zone, show),
         url=document_url,

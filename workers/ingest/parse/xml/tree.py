@@ -23,7 +23,7 @@ from service.errors import ParseFailed
 from workers.ingest.parse.charsets import charset_of, decode, is_utf8
 from workers.ingest.parse.document import Document
 from workers.ingest.parse.xml import feedparser_fallback
-from workers.ingest.parse.xml.fields import NAMESPACES
+from workers.ingest.parse.xml.fields import NAMESPACES, local_name
 
 Dialect: TypeAlias = Callable[[Any, str, tzinfo], Document]
 """(root, URL, zone for times that do not name theirs) → the document."""
@@ -72,7 +72,7 @@ def parse_xml(
         return feedparser_fallback.parse(body, url=url, content_type=content_type, zone=zone)
     except ParseFailed:
         root = None if feedparser_fallback.refusal(body) else _tree(repaired, url, recover=True)
-        if root is None or etree.QName(root).localname.lower() not in dialects:
+        if root is None or local_name(root).lower() not in dialects:
             raise
         document = _document(root, dialects, url, zone)
         if not document.entries and not _is_ended(repaired, root):
@@ -81,7 +81,7 @@ def parse_xml(
 
 
 def _document(root: Any, dialects: Mapping[str, Dialect], url: str, zone: tzinfo) -> Document:
-    name = etree.QName(root).localname.lower()
+    name = local_name(root).lower()
     if name not in dialects:
         raise ParseFailed(f"XML with the root <{name}> is not a feed of a known kind")
     return dialects[name](root, url, zone)
@@ -90,7 +90,7 @@ def _document(root: Any, dialects: Mapping[str, Dialect], url: str, zone: tzinfo
 def _is_ended(body: bytes, root: Any) -> bool:
     """Whether a broken feed is not cut: one without entries has none that could be lost."""
     prefix = f"{root.prefix}:" if root.prefix else ""
-    return f"</{prefix}{etree.QName(root).localname}".encode() in body
+    return f"</{prefix}{local_name(root)}".encode() in body
 
 
 def _says_something(entry: Entry) -> bool:
