@@ -6,6 +6,7 @@
     ├── ScopeMissing        the client's fault: its token lacks the scope that is named
     ├── InvalidSettings     the operator's fault: lists all wrong settings at once
     ├── Unavailable         Redis cannot read or write now; try again after `retry_after_s`
+    ├── NoAnswer            our workers do not answer; try again after `retry_after_s`
     ├── TooManyReads        the client's fault: it has too many costly reads; `retry_after_s`
     ├── NotFound            no such article, category, page, source or webhook
     │   └── Gone            an article that was withdrawn, erased or removed
@@ -68,6 +69,12 @@ class Unavailable(DatelineError):
         super().__init__(f"{message}; {advice}" if advice else message)
         self.retry_after_s = retry_after_s
         self.advice = advice
+
+
+class NoAnswer(DatelineError):
+    """No worker of ours did what was asked for; the text says why, and what an operator can do."""
+
+    retry_after_s = 10
 
 
 class NotFound(DatelineError):

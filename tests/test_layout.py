@@ -61,7 +61,7 @@ PURE = (
     "service.sources", "service.tokens", "service.webhooks", "service.websub", "service.web.html",
     "service.web.serving.conditional",
     "workers.ingest.parse", "workers.ingest.apply_rules", "workers.ingest.candidates",
-    "workers.ingest.documents",
+    "workers.ingest.documents", "workers.ingest.preview_document",
     "workers.ingest.identify",
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")

@@ -12,9 +12,11 @@ from typing import Any
 import click
 
 from service.cli.options import Duration, Pair, Selection
-from service.cli.output import AS_JSON, show, show_list
+from service.cli.output import AS_JSON, say_json, show, show_list
+from service.cli.preview import is_failure, show_preview
 from service.cli.running import pass_on, settings_from, warn_of_private, with_store
 from service.errors import InvalidInput
+from service.manage import previews as manage_previews
 from service.manage import sources as manage_sources
 from service.storage.store import Store
 
@@ -116,6 +118,36 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
     source = with_store(settings, work)
     show(source, as_json=as_json)
     warn_of_private(source["url"], settings)
+
+
+@group.command("preview")
+@click.argument("url")
+@settings_of_source
+@click.option("--guess", is_flag=True, help="Propose selectors for the page.")
+@click.option("--limit", type=int, help="Show so many items, at most 100; by default 20.")
+@AS_JSON
+def preview_source(url: str, as_json: bool, **options: Any) -> None:
+    """Show the articles that a source would bring, without keeping anything.
+
+    Of each item the values as the document has them, and what was read; which rule did what; and
+    why an item would be rejected. Options are those of `add`; of a URL that is a source already,
+    its settings hold for what is not named. An ingest worker must be running. For example:
+
+    dateline sources preview https://example.org/news --guess
+    """
+    now = datetime.now(UTC)
+    settings = settings_from()
+
+    async def work(store: Store) -> dict[str, Any]:
+        fields = {"url": url, **_fields({**options, "guess": options["guess"] or None})}
+        return await manage_previews.preview(store, fields, settings=settings, now=now)
+
+    preview = with_store(settings, work)
+    if as_json:
+        say_json(preview)
+    else:
+        show_preview(preview)
+    sys.exit(1 if is_failure(preview) else 0)
 
 
 @group.command("set")

@@ -128,6 +128,11 @@ HUB_UNCONFIRMED = "dateline:{0}:hub:unconfirmed"
 PUSHES = "dateline:{0}:pushes"
 PUSHES_MAX, PUSH_MAX_BYTES = 100, 2_000_000
 
+# dateline:{0}:previews · list · TTL PREVIEWS_TTL_S, capped at PREVIEWS_MAX · servers, CLI → ingest.
+# An item: the name of a request, a space, and the fields of a source as JSON.
+PREVIEWS = "dateline:{0}:previews"
+PREVIEWS_MAX, PREVIEWS_TTL_S = 20, 30
+
 # dateline:{0}:endpoints:changes · stream · about CHANGES_MAX entries · API, CLI → deliver. Field
 # `id`: a webhook or subscription that was made, changed, removed, or has a new order.
 ENDPOINTS_CHANGES = "dateline:{0}:endpoints:changes"
@@ -330,6 +335,12 @@ def tokens(bucket: str) -> str:
     """String, the ms at which a bucket of tokens is full again · TTL until then · servers,
     deliver."""
     return f"dateline:{{0}}:buckets:{bucket}"
+
+
+def preview(name: str) -> str:
+    """List with one item, the answer to a request for a preview · TTL PREVIEWS_TTL_S, removed when
+    it was read · ingest → servers, CLI."""
+    return f"dateline:{{0}}:preview:{name}"
 
 
 def replays(endpoint_id: str) -> str:

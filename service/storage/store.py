@@ -32,6 +32,7 @@ from service.storage.hub_subscriptions import HubSubscriptions
 from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
+from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
@@ -67,6 +68,7 @@ class Store:
     sources: Sources
     hub_subscriptions: HubSubscriptions
     our_subscriptions: OurSubscriptions
+    previews: Previews
     private_feeds: PrivateFeeds
     views: Views
     dead_events: DeadEvents
@@ -191,6 +193,7 @@ def of_client(
         sources=Sources(client),
         hub_subscriptions=HubSubscriptions(client),
         our_subscriptions=OurSubscriptions(client),
+        previews=Previews(client),
         private_feeds=PrivateFeeds(client),
         views=Views(client, shards=shards),
         dead_events=DeadEvents(client, shards=shards),

@@ -72,6 +72,9 @@ ROUTES = (
     web.get("/webhooks/{id}", needs_read(webhooks.show_one, scheme="Basic"), name="webhook"),
     web.get("/api/v1/operations", needs_read(webhooks.list_operations), name="api-operations"),
     web.post("/api/v1/sources", needs_admin(sources.add_source), name="api-add-source"),
+    web.post(
+        "/api/v1/sources/preview", needs_admin(sources.preview_source), name="api-preview-source"
+    ),
     web.get("/api/v1/sources", needs_read(sources.list_sources), name="api-sources"),
     web.get("/api/v1/sources.opml", needs_read(sources.export_sources), name="api-sources-opml"),
     web.get("/api/v1/sources/{id}", needs_read(sources.show_source), name="api-source"),

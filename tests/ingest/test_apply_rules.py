@@ -126,7 +126,9 @@ def test_rules_take_linear_time() -> None:
 
 
 RSS = """<rss version="2.0"><channel><item><link>http://x.example/1</link><title>One</title>
-<category>Port</category></item><item><guid>b</guid><title>Two</title></item></channel></rss>"""
+<category>Port</category></item><item><guid>b</guid><title>Two</title></item>
+<item><title>Three</title><description>Known by its text alone</description></item>
+</channel></rss>"""
 
 
 def drafts(*rules: str, **fields: Any) -> list[Draft]:

@@ -142,3 +142,50 @@ async def test_rules_decide_what_a_source_brings(
             return await titles(store) == ["News 1", "Story 2", "Story 3"]
 
         await wait_until(is_read_again)
+
+
+H_FEED = """<!doctype html><html><head>{}</head><div class="h-feed">
+<p class="h-entry"><a class="u-url p-name" href="/1">Story 1</a></p>
+<p class="h-entry"><a class="u-url p-name" href="/2">Story 2</a></p></div></html>"""
+RSS = """<rss version="2.0"><channel><item><title>Of the feed</title></item></channel></rss>"""
+LINK = '<link rel="alternate" type="application/rss+xml" href="/feed.rss">'
+
+
+@pytest.mark.parametrize(
+    ("link", "feed", "expected"),
+    [
+        ("", RSS, ["Story 1", "Story 2"]),
+        (LINK, "", ["Story 1", "Story 2"]),
+        (LINK, RSS, ["Of the feed"]),
+    ],
+)
+async def test_a_page_that_lists_articles_is_a_source(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock, link: str, feed: str,
+    expected: list[str],
+) -> None:  # fmt: skip
+    """Without selectors, unless it names a feed that can be read: that has more of them."""
+    site.put("/blog", H_FEED.format(link))
+    site.put("/feed.rss", feed)
+    quick = settings.model_copy(update={"poll_spacing_s": 0})
+    async with polling(store, quick, clock):
+        source_id = await added(store, clock, f"{site.url}/blog")
+        poll = await polled(store, source_id, f"{len(expected)} articles, {len(expected)} new")
+        assert ("rss" if feed and link else "h-feed") == poll.kind
+        if poll.kind == "h-feed":
+            site.put("/blog", H_FEED.format(link).replace("/1", "/3").replace("y 1", "y 3"))
+            await again(store, clock, source_id, "1 new")
+            expected = [*expected, "Story 3"]
+    assert expected == await titles(store)
+
+
+async def test_a_page_in_place_of_a_feed_is_refused(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock
+) -> None:
+    """Also one that lists articles: a parked domain must not replace a feed."""
+    site.put("/f", RSS)
+    async with polling(store, settings, clock):
+        source_id = await added(store, clock, f"{site.url}/f")
+        await polled(store, source_id, "1 articles, 1 new")
+        site.put("/f", H_FEED.format(""))
+        await again(store, clock, source_id, "neither a feed nor an article")
+    assert ["Of the feed"] == await titles(store)

@@ -28,7 +28,7 @@ from service.sources.rules import read_rules
 from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.entry_digests import EntryDigests, joined, split
 from workers.ingest.identify import identify, link_title_date, shared_in
-from workers.ingest.parse import Document, FeedLink, parse
+from workers.ingest.parse import LIST_KINDS, Document, FeedLink, parse
 
 # What the loop of a worker decodes and appends at a time.
 BATCH = 100
@@ -59,10 +59,18 @@ class ParseJob:
     """What becomes of its articles; see `Source.rules`."""
     known: str = ""
     """Digests of entries that were appended before (entry_digests.py): they are passed over."""
+    prefers_feed: bool = False
+    """Whether a page that lists articles is refused if it names a feed, which has more of them."""
+    preview: int = 0
+    """Most items to show of a document that is only looked at; 0 for one that is appended."""
+    is_guess: bool = False
+    """Whether a preview proposes selectors."""
 
     def settings(self) -> bytes:
         """All that decides what becomes of an entry besides the entry."""
-        return orjson.dumps(replace(self, url="", known="", refused=(), content_type=""))
+        return orjson.dumps(
+            replace(self, url="", known="", refused=(), prefers_feed=False, content_type="")
+        )
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -178,6 +186,8 @@ def _refusal(document: Document, job: ParseJob) -> str:
         return "a list of feeds (OPML), which `dateline import` adds as sources"
     if document.kind in job.refused or (not document.entries and document.alternates):
         return "a page that is neither a feed nor an article"
+    if job.prefers_feed and document.kind in LIST_KINDS and document.alternates:
+        return "a page that names a feed"
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.articles.encoded import EncodedArticle
 from service.settings import Settings
@@ -51,6 +51,7 @@ class Intake:
         fetched: Fetched,
         *,
         refused: Collection[str],
+        prefers_feed: bool = False,
         known: str = "",
         is_history: bool = False,
     ) -> AppendedDocument:
@@ -58,6 +59,7 @@ class Intake:
 
         Args:
             refused: kinds of documents that cannot be the one that was meant.
+            prefers_feed: see `ParseJob.prefers_feed`.
             known: `AppendedDocument.digests` of the last poll; such entries are passed over.
             is_history: whether the document is older than others that were appended: articles that
                 are stored are left as they are, for it may have a former version of them.
@@ -86,6 +88,7 @@ class Intake:
             )
 
         job = job_of(source, fetched, self._settings, refused=refused, known=known)
+        job = replace(job, prefers_feed=prefers_feed)
         report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
         passed_over = split(report.known)
         counts["unchanged"] += len(passed_over)

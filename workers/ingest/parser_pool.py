@@ -13,7 +13,9 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from subprocess import PIPE
+from typing import Any
 
 import msgpack
 import orjson
@@ -56,10 +58,26 @@ class ParserPool:
         Raises:
             ParseFailed: the process broke off; `append` may have been called before that.
         """
+        answer = await self._ask(job, body, append)
+        # The process parses its next document while these are appended.
+        for articles in answer.waiting:
+            await append(answer.report, articles)
+        return answer.report, answer.reasons
+
+    async def preview(self, job: ParseJob, body: bytes) -> tuple[ParseReport, dict[str, Any]]:
+        """Run `preview_document` in a parser process: (report, preview).
+
+        Raises:
+            ParseFailed: the process broke off.
+        """
+        answer = await self._ask(job, body, _never)
+        return answer.report, answer.preview
+
+    async def _ask(self, job: ParseJob, body: bytes, append: Append) -> _Answer:
         process = await self._idle.get()
         try:
             process = process or await _start()
-            report, reasons, waiting = await _converse(process, job, body, append)
+            return await _converse(process, job, body, append)
         except BaseException as exc:
             if process is not None and not isinstance(exc, _Reported):
                 await _end(process)
@@ -69,10 +87,6 @@ class ParserPool:
             if process is not None and process.returncode is not None:
                 process = None
             self._idle.put_nowait(process)
-        # The process parses its next document while these are appended.
-        for articles in waiting:
-            await append(report, articles)
-        return report, reasons
 
     async def close(self) -> None:
         """End idle processes; the others are ended by the cancellation of their callers."""
@@ -111,10 +125,23 @@ async def _end(process: Process) -> None:
     await process.wait()
 
 
-async def _converse(
-    process: Process, job: ParseJob, body: bytes, append: Append
-) -> tuple[ParseReport, list[str], list[list[EncodedArticle]]]:
-    """(report, why feed entries were rejected, batches that are still to be appended)."""
+@dataclass(slots=True, kw_only=True)
+class _Answer:
+    """All that a parser process says of a document."""
+
+    report: ParseReport = field(default_factory=ParseReport)
+    reasons: list[str] = field(default_factory=list)
+    """Why feed entries were rejected."""
+    waiting: list[list[EncodedArticle]] = field(default_factory=list)
+    """Batches that are still to be appended."""
+    preview: dict[str, Any] = field(default_factory=dict)
+
+
+async def _never(_: ParseReport, articles: list[EncodedArticle]) -> None:
+    raise AssertionError(f"a preview appends {len(articles)} articles")
+
+
+async def _converse(process: Process, job: ParseJob, body: bytes, append: Append) -> _Answer:
     try:
         await _send(process, job.to_wire(), body)
         return await _listen(process, append)
@@ -130,22 +157,21 @@ async def _converse(
         ) from exc
 
 
-async def _listen(
-    process: Process, append: Append
-) -> tuple[ParseReport, list[str], list[list[EncodedArticle]]]:
-    report, reasons, failure = ParseReport(), [], ""
-    waiting: list[list[EncodedArticle]] = []
+async def _listen(process: Process, append: Append) -> _Answer:
+    answer, failure = _Answer(), ""
     while True:
         kind, data = await _frame(process)
         if kind == b"r":
-            report = ParseReport.from_wire(data)
+            answer.report = ParseReport.from_wire(data)
         elif kind == b"a":
-            if len(waiting) == MAX_WAITING:
-                await append(report, waiting.pop(0))
+            if len(answer.waiting) == MAX_WAITING:
+                await append(answer.report, answer.waiting.pop(0))
             batch = msgpack.unpackb(data, use_list=False)
-            waiting.append([EncodedArticle.from_wire(values) for values in batch])
+            answer.waiting.append([EncodedArticle.from_wire(values) for values in batch])
         elif kind == b"z":
-            reasons = orjson.loads(data)
+            answer.reasons = orjson.loads(data)
+        elif kind == b"p":
+            answer.preview = orjson.loads(data)
         elif kind == b"e":
             failure = data.decode("utf-8", "replace")
         else:
@@ -155,7 +181,7 @@ async def _listen(
         await process.wait()
     if failure:
         raise _Reported(failure)
-    return report, reasons, waiting
+    return answer
 
 
 async def _send(process: Process, job: bytes, body: bytes) -> None:

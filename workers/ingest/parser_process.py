@@ -8,7 +8,8 @@ seconds of CPU time and the process MEMORY_BYTES. When it dies, its pool
 Wire, both ways: frames of 4 bytes of length (big endian) and as many bytes. A job is two frames,
 `ParseJob` and body. An answer is a `ParseReport` (`r` and JSON), then articles in batches (`a` and
 msgpack of `EncodedArticle.to_wire`), then the reasons of rejects (`z` and JSON), or why the process
-broke off (`e`). Its last frame is `.`, or `!` from a process that ends now.
+broke off (`e`). Of a job that is a preview it is a report and the preview (`p` and JSON). Its last
+frame is `.`, or `!` from a process that ends now.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import orjson
 
 from service.articles.encoded import EncodedArticle
 from workers.ingest.documents import ParseJob, ParseReport, read_document
+from workers.ingest.preview_document import preview_document
 
 CPU_S = 10
 MEMORY_BYTES = 1_000_000_000
@@ -63,7 +65,13 @@ def answer(job: bytes, body: bytes) -> Iterator[bytes]:
         body: the document.
     """
     try:
-        for result in read_document(ParseJob.from_wire(job), body):
+        parse_job = ParseJob.from_wire(job)
+        if parse_job.preview:
+            report, preview = preview_document(parse_job, body)
+            yield _wire(report)
+            yield b"p" + orjson.dumps(preview)
+            return
+        for result in read_document(parse_job, body):
             yield _wire(result)
     except MemoryError:
         yield b"e" + f"needs more than {MEMORY_BYTES} bytes of memory to be parsed".encode()

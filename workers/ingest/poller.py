@@ -28,6 +28,7 @@ from workers.ingest.fetch import user_agent
 from workers.ingest.intake import Intake
 from workers.ingest.parser_pool import open_parser_pool
 from workers.ingest.parser_process import CPU_S
+from workers.ingest.preview_consumer import PreviewConsumer
 from workers.ingest.push_consumer import PushConsumer
 from workers.ingest.source_poll import Polled, SourcePoller
 from workers.runtime import Clock, Stopwatch
@@ -82,6 +83,10 @@ class Poller:
                     self._store, intake, ordinal=self._settings.worker_ordinal, now=self._now
                 )
                 group.create_task(push_consumer.run(stop))
+                preview_consumer = PreviewConsumer(
+                    self._store, self._settings, client, parser_pool, now=self._now
+                )
+                group.create_task(preview_consumer.run(stop))
 
                 async def unit() -> None:
                     await self._claim_some(source_poller, group, ticks["poll"], stop)

@@ -24,13 +24,13 @@ from service.storage.client import redis_errors_as_unavailable
 from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers.http_client import OutboundClient, typed_by_operator
-from workers.ingest.discover_feed import discover_feed, is_page
+from workers.ingest.discover_feed import DiscoveredFeed, discover_feed, is_page
 from workers.ingest.fetch import Fetched, Refused, fetch
 from workers.ingest.history_poll import HistoryPoller
 from workers.ingest.hub_client import HubClient
 from workers.ingest.intake import AppendedDocument, Intake
 from workers.ingest.next_pages import append_next_pages
-from workers.ingest.parse import FEED_KINDS, GUESSED_KINDS, PAGE_KINDS
+from workers.ingest.parse import FEED_KINDS, GUESSED_KINDS, LIST_KINDS, PAGE_KINDS
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -132,23 +132,23 @@ class SourcePoller:
                 return PollOutcome(result=_answer_of(fetched, received))
             # A login page or a parked domain must not replace the document that was here before.
             refused = PAGE_KINDS if poll.kind in FEED_KINDS else GUESSED_KINDS
-            appended = await self._intake.append_document(
-                source, fetched, refused=refused, known=poll.entry_digests
-            )
-            discovered_url = ""
             # An operator who names selectors means this page, and not the feed of its site.
             is_unknown = not poll.polled and not source.select
+            appended = await self._intake.append_document(
+                source,
+                fetched,
+                refused=refused,
+                prefers_feed=is_unknown,
+                known=poll.entry_digests,
+            )
+            discovered_url = ""
             if appended.report.error and is_unknown and is_page(fetched):
-                feed = await discover_feed(
-                    source,
-                    fetched,
-                    appended,
-                    fetch=lambda candidate: self._fetch(candidate, Poll(), permit),
-                    intake=self._intake,
-                    settings=self._settings,
-                )
-                discovered_url, digest = feed.url, ""
-                fetched, appended = feed.fetched, feed.appended
+                feed = await self._discovered(source, fetched, appended, permit)
+                if feed is None:
+                    appended = await self._intake.append_document(source, fetched, refused=refused)
+                else:
+                    discovered_url, digest = feed.url, ""
+                    fetched, appended = feed.fetched, feed.appended
             if appended.report.error:
                 raise ParseFailed(appended.report.error)
             appended = await append_next_pages(
@@ -164,6 +164,28 @@ class SourcePoller:
             document=_document_of(appended, digest, has_rest=fetched.status == 226),
             discovered_url=discovered_url,
         )
+
+    async def _discovered(
+        self, source: Source, page: Fetched, appended: AppendedDocument, permit: LargeBodyPermit
+    ) -> DiscoveredFeed | None:
+        """The feed of a page; None without one for a page that lists articles itself.
+
+        Raises:
+            ParseFailed: the page is neither.
+        """
+        try:
+            return await discover_feed(
+                source,
+                page,
+                appended,
+                fetch=lambda candidate: self._fetch(candidate, Poll(), permit),
+                intake=self._intake,
+                settings=self._settings,
+            )
+        except ParseFailed:
+            if appended.report.kind not in LIST_KINDS:
+                raise
+            return None
 
     async def _fetch(self, source: Source, poll: Poll, permit: LargeBodyPermit) -> Fetched:
         fetched = await fetch(

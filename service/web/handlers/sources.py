@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.manage import sources
+from service.manage import previews, sources
 from service.web.request.body import json_response, media_type, read_body, read_object
-from service.web.request.keys import CLOCK, STORE
+from service.web.request.keys import CLOCK, SETTINGS, STORE
 
 
 async def add_source(request: web.Request) -> web.StreamResponse:
@@ -17,6 +17,14 @@ async def add_source(request: web.Request) -> web.StreamResponse:
         return json_response(await sources.add_all(store, await read_body(request), now=now))
     source, added = await sources.add(store, await read_object(request), now=now)
     return json_response(source.to_public(), status=201 if added else 200)
+
+
+async def preview_source(request: web.Request) -> web.StreamResponse:
+    """POST: 200 with the articles that a source of these fields would bring; nothing is kept."""
+    fields = await read_object(request)
+    store, settings = request.app[STORE], request.app[SETTINGS]
+    now = request.app[CLOCK]()
+    return json_response(await previews.preview(store, fields, settings=settings, now=now))
 
 
 async def list_sources(request: web.Request) -> web.StreamResponse:

@@ -19,6 +19,7 @@ from service.errors import (
     DatelineError,
     Gone,
     InvalidInput,
+    NoAnswer,
     NotFound,
     NotPermitted,
     ScopeMissing,
@@ -75,6 +76,8 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
             return problem(404, str(exc))
         case TooManyReads():
             return problem(429, str(exc))
+        case NoAnswer():
+            return problem(503, str(exc))
         case Unavailable():
             # The error names the address of our Redis, which clients need not know. The reply to
             # a command may be lost after the command was executed.
@@ -86,7 +89,7 @@ def of_error(exc: DatelineError) -> dict[str, Any]:
 
 def _explaining_headers(exc: DatelineError) -> dict[str, str]:
     match exc:
-        case Unavailable() | TooManyReads():
+        case Unavailable() | TooManyReads() | NoAnswer():
             return {"Retry-After": str(exc.retry_after_s)}
         case ScopeMissing():
             challenge = f'Bearer realm="dateline", error="insufficient_scope", scope="{exc.scope}"'

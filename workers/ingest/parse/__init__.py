@@ -21,12 +21,14 @@ from service.errors import ParseFailed
 from service.feeds.opml import FeedLink
 from workers.ingest.parse.charsets import charset_of, decode
 from workers.ingest.parse.document import Document, Reject, with_decided_titles
+from workers.ingest.parse.html.microformats import H_FEED
 from workers.ingest.parse.html.page import parse_html
+from workers.ingest.parse.html.schema_lists import SCHEMA_LIST
 from workers.ingest.parse.json_feed import is_json_feed, parse_json_feed
 from workers.ingest.parse.json_values import decode_any
 from workers.ingest.parse.k2_json import parse_k2_json
 from workers.ingest.parse.records import parse_lines, parse_records
-from workers.ingest.parse.selected import SELECTED, parse_selected
+from workers.ingest.parse.selected import SELECTED, parse_selected, raw_items
 from workers.ingest.parse.text import parse_text
 from workers.ingest.parse.xml.atom import parse_atom
 from workers.ingest.parse.xml.opml import parse_opml
@@ -37,11 +39,13 @@ from workers.ingest.parse.xml.tree import Dialect, parse_xml
 __all__ = [
     "FEED_KINDS",
     "GUESSED_KINDS",
+    "LIST_KINDS",
     "PAGE_KINDS",
     "Document",
     "FeedLink",
     "Reject",
     "parse",
+    "raw_items",
 ]
 
 # The first element after declaration, comments and DOCTYPE.
@@ -67,7 +71,8 @@ XML_ROOTS: dict[str, Dialect] = {
 # Kinds of documents (`Document.kind`): feeds, and pages that may be served in place of a feed.
 FEED_KINDS = frozenset({"rss", "atom", "rdf", "json-feed", "k2-json", "sitemap", SELECTED})
 GUESSED_KINDS = ("html-guess",)
-PAGE_KINDS = ("html-guess", "html")
+LIST_KINDS = (H_FEED, SCHEMA_LIST)
+PAGE_KINDS = ("html-guess", "html", *LIST_KINDS)
 
 
 def parse(

@@ -30,8 +30,8 @@ class Document:
 
     kind: str
     """rss, atom, rdf, json-feed, k2-json, k2-list, k2-item, sitemap, selected (by the selectors
-    of its source), html (a page that says that it is an article), html-guess (one that does not),
-    text, records, opml."""
+    of its source), h-feed and schema-list (pages that mark or list articles), html (a page that
+    says that it is an article), html-guess (one that does not), text, records, opml."""
     url: str = ""
     """The URL that it names as its own, else where it came from; empty if neither is known."""
     title: str = ""

@@ -143,6 +143,35 @@ def parse_selected(
     )  # fmt: skip
 
 
+def raw_items(
+    body: bytes, *, select: Mapping[str, str], url: str, content_type: str
+) -> list[dict[str, list[str]]]:
+    """What the selectors name in each item, before anything is read from it: of elements their
+    text, and of those for addresses and dates the attribute that is used.
+
+    Raises:
+        ParseFailed: as `parse_selected`.
+    """
+    root, base, *_ = _root(body, select, url, content_type)
+    reader = _Reader(select=select, base=base, zone=UTC)
+    names = [name for name in select if name not in ("items", "next_page", "date_format")]
+    return [
+        {name: [_raw(name, each) for each in reader.values(item, name)[:MAX_VALUES]]
+         for name in names}
+        for item in reader.values(root, "items")
+    ]  # fmt: skip
+
+
+def _raw(name: str, value: Any) -> str:
+    if name == "link":
+        return _link(value) or _text(value)
+    if name == "image":
+        return _image(value) or _text(value)
+    if name == "date":
+        return next(iter(_dates(value)), "")
+    return _markup(value) if name == "content" else _text(value)
+
+
 def _root(
     body: bytes, select: Mapping[str, str], url: str, content_type: str
 ) -> tuple[Any, str, str, str]:

@@ -1,6 +1,8 @@
-"""HTML pages: K2 lists and items by their classes (k2.py), any other page as one article. Pure.
+"""HTML pages: K2 lists and items by their classes (k2.py), entries that a page marks with
+microformats (microformats.py) or lists in JSON-LD (schema_lists.py), any other page as one article.
+Pure.
 
-A page that is not a K2 page is read by its own markup: JSON-LD and OpenGraph for the facts,
+A page that is none of these lists is read by its own markup: JSON-LD and OpenGraph for the facts,
 `<article>` or `<main>` for the text, and an extractor (readability.py) where there is neither. Any
 page may name the feeds of its site (alternates.py).
 """
@@ -27,11 +29,12 @@ from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.document import Document
 from workers.ingest.parse.html import k2
 from workers.ingest.parse.html.alternates import alternates_of, hints_of_page
+from workers.ingest.parse.html.microformats import parse_microformats
 from workers.ingest.parse.html.readability import extracted
+from workers.ingest.parse.html.schema_lists import is_article, link_of, parse_schema_list
 from workers.ingest.parse.links import absolute
 
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
-_TYPES = frozenset({"Article", "NewsArticle", "BlogPosting", "Report", "ReportageNewsArticle"})
 # Shorter texts are menus and teasers.
 MIN_TEXT_CHARS = 80
 
@@ -43,12 +46,14 @@ def parse_html(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Doc
     base = base_of(root, url)
     named = _attribute(root, "//link[@rel='canonical']", "href") or _meta(root, "og:url")
     own = absolute(base, named) if named else url
-    facts = _json_ld(root)
+    values = _json_ld(root)
+    facts = _facts(values, base=base or own, url=own)
     alternates = alternates_of(root, base=base or own, url=url)
     hints = hints_of_page(root, base=base or own)
     document = k2.parse_k2(root, base=base or own, url=own, facts=facts, zone=zone)
-    if document is None:
-        document = _single(root, text, base or own, own, facts, zone)
+    document = document or parse_microformats(root, base=base or own, url=own, zone=zone)
+    document = document or parse_schema_list(values, root, base=base or own, url=own, zone=zone)
+    document = document or _single(root, text, base or own, own, facts, zone)
     if document is None and not alternates:
         raise ParseFailed(
             "HTML without an article: no K2 list or item, and no text that stands out"
@@ -102,20 +107,26 @@ def _meta(root: Any, *names: str) -> str:
     return ""
 
 
-def _json_ld(root: Any) -> dict[str, Any]:
-    """The first schema.org article on the page; empty if there is none."""
+def _json_ld(root: Any) -> list[Any]:
+    """The values of JSON-LD on the page; what is not JSON is left out."""
+    values = []
     for script in root.xpath("//script[@type='application/ld+json']"):
         try:
-            value = decode_json((script.text or "").encode())
+            values.append(decode_json((script.text or "").encode("utf-8", "replace")))
         except orjson.JSONDecodeError:
             continue
+    return values
+
+
+def _facts(values: list[Any], *, base: str, url: str) -> dict[str, Any]:
+    """The schema.org article that the page is, else the first one on it; empty if there is none."""
+    articles: list[dict[str, Any]] = []
+    for value in values:
         graph = value.get("@graph", [value]) if isinstance(value, dict) else value
-        for item in graph if isinstance(graph, list) else []:
-            if isinstance(item, dict) and any(
-                kind in _TYPES for kind in _listed(item.get("@type")) if isinstance(kind, str)
-            ):
-                return item
-    return {}
+        items = graph if isinstance(graph, list) else []
+        articles += [item for item in items if isinstance(item, dict) and is_article(item)]
+    own = (item for item in articles if link_of(item, base) == url)
+    return next(own, articles[0] if articles else {})
 
 
 def _fact(facts: dict[str, Any], name: str) -> str:
