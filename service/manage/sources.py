@@ -167,7 +167,8 @@ async def change(store: Store, name: str, fields: Mapping[str, object], *, now: 
     source = change_source(before, fields)
     await store.sources.replace(source, now_ms=to_ms(now))
     if any(getattr(before, field) != getattr(source, field) for field in _READING_FIELDS):
-        await store.sources.start_afresh(source.id)
+        is_another_kind = before.select != source.select
+        await store.sources.start_afresh(source.id, is_another_kind=is_another_kind)
         await store.sources.wake(source.id, due_ms=to_ms(now))
     if source.history and source.history != before.history:
         await store.sources.start_afresh(source.id, with_history=True)

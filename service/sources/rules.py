@@ -30,6 +30,7 @@ from typing import Any
 import re2
 
 from service.articles import categories
+from service.articles.text import without_forbidden
 from service.errors import InvalidInput
 from service.sources.selector import CompiledSelector, WrongSelector, compiled
 
@@ -49,6 +50,7 @@ _AND = re.compile(r"and\s+")
 _NAMED = re.compile(rf"({_QUOTED}|.+?)(?:\s+if\s+(.+))?", re.DOTALL)
 _REPLACEMENT = re.compile(rf"({_FIELDS})\s+({_SLASHED})((?:[^/\\]|\\.)*)/", re.DOTALL)
 _ESCAPED = re.compile(r"\\([/\"\\])")
+_BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
 _GROUP = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -134,6 +136,8 @@ def _object_of(field: str, value: object) -> dict[str, str]:
     if not isinstance(argument, str) or not argument.strip() or len(argument) > MAX_RULE_CHARS:
         reason = f"needs an argument of at most {MAX_RULE_CHARS} characters"
         raise InvalidInput(field, value, reason)
+    if without_forbidden(argument) != argument:
+        raise InvalidInput(field, value, "has characters that no text may have")
     return {action: argument.strip()}
 
 
@@ -152,7 +156,7 @@ def categories_of(rules: Iterable[Mapping[str, str]]) -> tuple[str, ...]:
     return tuple(rule.name for rule in read_rules(rules) if rule.action == CATEGORY)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def read_rule(action: str, argument: str) -> Rule:
     """Read one rule. Raises ValueError, which says what is wrong."""
     text = f"{action} {argument}"
@@ -210,6 +214,9 @@ def _unquoted(value: str) -> str:
 
 
 def _compiled(text: str) -> Any:
+    if _BYTE.search(text):
+        # A replacement could cut a character in half.
+        raise _WrongRule(f"/{text}/ has \\C, which is a byte")
     options = re2.Options()
     options.case_sensitive = False
     options.max_mem = MAX_PATTERN_BYTES

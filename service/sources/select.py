@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from service.articles.text import without_forbidden
 from service.errors import InvalidInput
 from service.sources.selector import CompiledSelector, WrongSelector, compiled
 
@@ -40,7 +41,7 @@ def checked_select(value: object) -> dict[str, str]:
     for name, text in value.items():
         if name not in FIELDS:
             raise InvalidInput(f"select.{name}", text, f"no such field; known: {', '.join(FIELDS)}")
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not text.strip() or without_forbidden(text) != text:
             raise InvalidInput(f"select.{name}", text, "must be a selector as a string")
     if "items" not in value:
         raise InvalidInput("select.items", "", "is missing: it selects each article")
@@ -62,9 +63,15 @@ def _check_selectors(select: Mapping[str, str]) -> None:
 
 
 def selector_of(select: Mapping[str, str], name: str) -> CompiledSelector:
-    """The selector of a field that is set. Raises InvalidInput, which names the field."""
+    """The selector of a field that is set. Raises InvalidInput, which names the field.
+
+    In an item, `//h2` is what people mean by it: those inside of the item, and not the first one of
+    the page for each item.
+    """
+    text = select[name].strip()
+    is_of_item = name not in ("items", "next_page")
     try:
-        return compiled(select[name])
+        return compiled(f".{text}" if is_of_item and text.startswith("//") else text)
     except WrongSelector as exc:
         raise InvalidInput(f"select.{name}", select[name], str(exc)) from exc
 

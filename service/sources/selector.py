@@ -75,6 +75,9 @@ class CompiledSelector:
         Raises:
             WrongSelector: it cannot be used on this document.
         """
+        if isinstance(node, str) or (self.is_of_json and not isinstance(node, dict | list)):
+            # An item may be a text: then it is all that a selector can name.
+            return [node] if self.text in (".", "$") else []
         if self.is_of_json:
             return _in_json(self.text, node)
         # Names in XML have upper case, too.

@@ -154,15 +154,19 @@ class Sources:
         when it was."""
         await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
 
-    async def start_afresh(self, source_id: str, *, with_history: bool = False) -> None:
+    async def start_afresh(
+        self, source_id: str, *, is_another_kind: bool = False, with_history: bool = False
+    ) -> None:
         """Forget validators and entries, so that the next poll reads the whole document again: its
         articles belong to other categories now.
 
         Args:
+            is_another_kind: whether the kind of document may be another one now.
             with_history: whether the older documents of the feed are followed again, too.
         """
         poll = await self.poll(source_id)
-        fresh = replace(poll, etag="", last_modified="", body_hash="", entry_digests="")
+        kind = "" if is_another_kind else poll.kind
+        fresh = replace(poll, etag="", last_modified="", body_hash="", entry_digests="", kind=kind)
         if with_history:
             fresh = replace(fresh, history=History())
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))

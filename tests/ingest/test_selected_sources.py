@@ -144,6 +144,21 @@ async def test_rules_decide_what_a_source_brings(
         await wait_until(is_read_again)
 
 
+async def test_a_page_is_what_it_is_again_without_selectors(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock
+) -> None:
+    """A source that was read with selectors is not refused as a page in place of a feed."""
+    site.put("/board", board(1))
+    async with polling(store, settings, clock):
+        source_id = await added(store, clock, f"{site.url}/board", select=SELECT)
+        await polled(store, source_id, "1 articles, 1 new")
+        site.put("/board", H_FEED.format(""))
+        await sources.change(store, source_id, {"select": None}, now=clock())
+        clock.move(seconds=settings.poll_spacing_s)
+        poll = await polled(store, source_id, "2 articles, ")
+    assert "h-feed" == poll.kind
+
+
 H_FEED = """<!doctype html><html><head>{}</head><div class="h-feed">
 <p class="h-entry"><a class="u-url p-name" href="/1">Story 1</a></p>
 <p class="h-entry"><a class="u-url p-name" href="/2">Story 2</a></p></div></html>"""

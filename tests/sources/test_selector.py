@@ -150,6 +150,7 @@ def test_selectors_are_stored_without_spaces() -> None:
         ({"items": "li", "titel": "h2"}, "select.titel", "no such field"),
         ({"items": "li", "title": 5}, "select.title", "must be a selector"),
         ({"items": "li", "title": " "}, "select.title", "must be a selector"),
+        ({"items": "li", "title": "h2\x00"}, "select.title", "must be a selector"),
         ({"items": "li", "title": "h2["}, "select.title", "is not CSS"),
         ({"items": "li", "title": "$.a"}, "select.title", "must be CSS or XPath"),
         ({"items": "$[*]", "link": "a"}, "select.link", "must be JSONPath"),

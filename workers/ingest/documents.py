@@ -208,7 +208,7 @@ def encoded_articles(
     new = [position for position, digest in enumerate(digests) if digest not in known]
     entries = [document.entries[position] for position in new]
     encoded = encoder(document, polled_from=job.added_url)
-    drafts = _ruled_drafts(entries, job, [identities[position] for position in new])
+    drafts = ruled_drafts_of(entries, job, [identities[position] for position in new])
     for position, (entry, _, draft) in zip(new, drafts, strict=True):
         if draft is None:
             continue
@@ -262,17 +262,10 @@ def drafts_of(
     Args:
         name: name of the file or URL; it identifies pages without a link.
     """
-    for entry, _, draft in ruled_drafts_of(document, job, name=name):
+    identities = identities_in(document, job, name=name)
+    for entry, _, draft in ruled_drafts_of(document.entries, job, identities):
         if draft is not None:
             yield entry, draft
-
-
-def ruled_drafts_of(
-    document: Document, job: ParseJob, *, name: str
-) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
-    """Each entry, what rules made of it, and its draft, or why it cannot be an article; None for
-    one that a rule drops."""
-    return _ruled_drafts(document.entries, job, identities_in(document, job, name=name))
 
 
 def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple[str, str]]:
@@ -287,9 +280,11 @@ def identities_in(document: Document, job: ParseJob, *, name: str) -> list[tuple
     ]
 
 
-def _ruled_drafts(
+def ruled_drafts_of(
     entries: Sequence[Entry], job: ParseJob, identities: Sequence[tuple[str, str]]
 ) -> Iterator[tuple[Entry, RuledEntry, Draft | InvalidInput | None]]:
+    """Each entry, what rules made of it, and its draft, or why it cannot be an article; None for
+    one that a rule drops."""
     rules = read_rules(job.rules)
     for entry, (source, guid) in zip(entries, identities, strict=True):
         ruled = apply_rules(entry, rules)
@@ -297,6 +292,9 @@ def _ruled_drafts(
             yield entry, ruled, None
             continue
         try:
+            if not guid and ruled.entry != entry:
+                # Its text identifies it: that of its source, which rules do not change.
+                guid = compose(entry, source=source).guid
             draft = compose(_placed(ruled, job.categories, job.mapping), source=source, guid=guid)
         except InvalidInput as exc:
             yield entry, ruled, exc

@@ -37,7 +37,7 @@ def preview_document(job: ParseJob, body: bytes) -> tuple[ParseReport, dict[str,
     except ParseFailed as exc:
         return ParseReport(error=str(exc)), _preview([], job, []) | _proposals(job, body)
     identities = identities_in(document, job, name=job.added_url)
-    report = report_of(document, job, identities)
+    report = report_of(document, job)
     raw: list[dict[str, list[str]]] = []
     if job.select:
         raw = raw_items(body, select=job.select, url=job.url, content_type=job.content_type)
@@ -79,7 +79,7 @@ def _items(
     has a number, else at the end."""
     rejects = {reject.where: reject.reason for reject in document.rejects}
     number = 0
-    for entry, ruled, draft in ruled_drafts_of(document, job, identities):
+    for entry, ruled, draft in ruled_drafts_of(document.entries, job, identities):
         number += 1
         while f"item {number}" in rejects:
             yield _rejected(number, rejects.pop(f"item {number}"), raw)

@@ -156,6 +156,23 @@ def test_items_without_a_link_are_rejects(item: str, reason: str) -> None:
     assert ("item 1", True) == (reject.where, reason in reject.reason)
 
 
+@pytest.mark.parametrize(
+    ("body", "select", "expected"),
+    [
+        ("<li><a href='/1'>One</a></li><li><a href='/2'>Two</a></li>",
+         {"items": "//a/@href", "link": "xpath:.", "title": "xpath:."}, ["/1", "/2"]),
+        ("<li><b>One</b></li><li><b>Two</b></li>", {"items": "//li", "title": "//b"},
+         ["One", "Two"]),
+        ('["/1", "/2"]', {"items": "$[*]", "link": "$", "title": "$"}, ["/1", "/2"]),
+        ('[{"a": "One"}, 5, null, "{\\"a\\": 1}"]', {"items": "$[*]", "title": "$.a"}, ["One"]),
+    ],
+)  # fmt: skip
+def test_items_of_all_kinds(body: str, select: dict[str, str], expected: list[str]) -> None:
+    """Texts, too; a path from the root means the item, and a text of JSON is not JSON."""
+    page = body if body.startswith("[") else f"<html>{body}</html>"
+    assert expected == [entry.title for entry in read(page, **select).entries]
+
+
 def test_empty_items_are_rejects() -> None:
     """Where no link is asked for, there must be a title or a text."""
     document = read("<html><li>x</li><li><b>T</b></li></html>", items="li", title="b")
