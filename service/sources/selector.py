@@ -13,15 +13,10 @@ JSONPath has no `match` and no `search`, whose expressions backtrack.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-import cssselect
-from cssselect.parser import FunctionalPseudoElement, Selector
-from jsonpath import JSONPathEnvironment
-from jsonpath.exceptions import JSONPathError
 from lxml import etree
 from lxml import html as lxml_html
 
@@ -147,47 +142,51 @@ def _xpath_of(text: str, language: str, *, is_html: bool) -> etree.XPath:
 
 
 def _path_of_css(text: str, *, is_html: bool) -> str:
+    # Imported here, as is jsonpath: few sources have selectors, and every process reads sources.
+    import cssselect
+
     translator = cssselect.HTMLTranslator() if is_html else cssselect.GenericTranslator()
     try:
-        selectors: Iterable[Selector] = cssselect.parse(text)
-        return " | ".join(_branch(selector, translator) for selector in selectors)
+        paths = [
+            translator.selector_to_xpath(selector) + _step_of(selector.pseudo_element)
+            for selector in cssselect.parse(text)
+        ]
     except (cssselect.SelectorError, RecursionError) as exc:
         raise WrongSelector(str(exc) or "is nested too deeply") from exc
+    return " | ".join(paths)
 
 
-def _branch(selector: Selector, translator: cssselect.GenericTranslator) -> str:
-    path = translator.selector_to_xpath(selector)
-    pseudo = selector.pseudo_element
-    if pseudo is None:
-        return path
-    if pseudo == "text":
-        return f"{path}/text()"
-    if isinstance(pseudo, FunctionalPseudoElement) and pseudo.name == "attr":
-        names = [str(token.value) for token in pseudo.arguments]
+def _step_of(pseudo_element: Any) -> str:
+    """The step of a path that a pseudo-element is: a name, or a function with arguments."""
+    if pseudo_element is None:
+        return ""
+    if pseudo_element == "text":
+        return "/text()"
+    if getattr(pseudo_element, "name", "") == "attr":
+        names = [str(token.value) for token in pseudo_element.arguments]
         if len(names) == 1 and re.fullmatch(r"[\w-]+", names[0]):
-            return f"{path}/@{names[0]}"
+            return f"/@{names[0]}"
     raise WrongSelector("the pseudo-elements are ::text and ::attr(NAME)")
 
 
-class _Environment(JSONPathEnvironment):
-    """RFC 9535 without regular expressions, and with bounded recursion."""
+@cache
+def _environment() -> Any:
+    """RFC 9535 without its functions of regular expressions, and with bounded recursion."""
+    from jsonpath import JSONPathEnvironment
 
-    max_recursion_depth = 100
-
-    def setup_function_extensions(self) -> None:
-        """Those of RFC 9535 2.4, without the two of regular expressions."""
-        super().setup_function_extensions()
-        for name in ("match", "search"):
-            self.function_extensions.pop(name, None)
-
-
-_JSON = _Environment(strict=True)
+    environment = JSONPathEnvironment(strict=True)
+    environment.max_recursion_depth = 100
+    for name in ("match", "search"):
+        environment.function_extensions.pop(name, None)
+    return environment
 
 
 @lru_cache(maxsize=4_096)
 def _json_path(text: str) -> Any:
+    from jsonpath.exceptions import JSONPathError
+
     try:
-        return _JSON.compile(text)
+        return _environment().compile(text)
     except (JSONPathError, RecursionError) as exc:
         # The lines after the first one draw where in the text it is.
         reason = str(exc).partition("\n")[0] or "nested too deeply"
@@ -195,6 +194,8 @@ def _json_path(text: str) -> Any:
 
 
 def _in_json(text: str, value: Any) -> list[Any]:
+    from jsonpath.exceptions import JSONPathError
+
     values = []
     try:
         for match in _json_path(text).finditer(value):

@@ -61,6 +61,8 @@ class _Work:
 
 def apply_rules(entry: Entry, rules: Sequence[Rule]) -> RuledEntry:
     """Apply rules to an entry in their order, up to the one that drops it."""
+    if not rules:
+        return RuledEntry(entry=entry)
     work = _Work(entry)
     for rule in rules:
         applies = rule.applies({name: work.texts(name) for name in rule.tested_fields})

@@ -292,7 +292,7 @@ def ruled_drafts_of(
             yield entry, ruled, None
             continue
         try:
-            if not guid and ruled.entry != entry:
+            if not guid and ruled.steps:
                 # Its text identifies it: that of its source, which rules do not change.
                 guid = compose(entry, source=source).guid
             draft = compose(_placed(ruled, job.categories, job.mapping), source=source, guid=guid)
