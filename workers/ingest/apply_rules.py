@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any
 
 from lxml import etree
-from lxml import html as lxml_html
 
-from service.articles import sanitize, text, urls
+from service.articles import sanitize, text, tree, urls
 from service.articles.article import Entry
 from service.articles.text import Plain
 from service.sources.rules import CATEGORY, DROP, KEEP, REPLACE, STRIP, TAG, Rule
@@ -192,21 +190,10 @@ def _change_markup(
 def _changed(markup: str, change: Callable[[Any], int]) -> tuple[str, int]:
     """(markup, number of changes); none to what lxml would cut or take long for, of which only the
     words are kept anyway (sanitize.py)."""
-    if sanitize.has_huge_tag(markup):
+    body = None if sanitize.has_huge_tag(markup) else tree.body_of(markup)
+    if body is None or not (count := change(body)):
         return markup, 0
-    parser = lxml_html.HTMLParser(encoding="utf-8", no_network=True, huge_tree=False)
-    try:
-        root = lxml_html.document_fromstring(
-            f"<body>{markup}".encode("utf-8", "replace"), parser=parser
-        )
-    except (etree.ParserError, etree.XMLSyntaxError):
-        return markup, 0
-    errors, body = parser.error_log, root.find("body")
-    is_cut = bool(errors) and errors[-1].type == etree.ErrorTypes.ERR_RESOURCE_LIMIT
-    if body is None or is_cut or not (count := change(body)):
-        return markup, 0
-    pieces = [etree.tostring(part, encoding="unicode", method="html") for part in body]
-    return escape(body.text or "", quote=False) + "".join(pieces), count
+    return tree.markup_of(body), count
 
 
 def _text(entry: Entry) -> Iterator[str]:
