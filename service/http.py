@@ -105,12 +105,16 @@ def checked_headers(value: object, *, ours: Collection[str]) -> dict[str, str]:
     if not isinstance(value, dict) or len(value) > MAX_HEADERS:
         raise InvalidInput("headers", "…", f"must be an object of at most {MAX_HEADERS} headers")
     for name, text in value.items():
-        is_token = isinstance(name, str) and _TOKEN.fullmatch(name)
-        if not is_token or name.lower() in _FRAMING or name.lower() in ours:
+        if not is_token(name) or name.lower() in _FRAMING or name.lower() in ours:
             raise InvalidInput("headers", name, "is not a header that can be set")
         if not isinstance(text, str) or len(text) > MAX_HEADER_CHARS or not text.isprintable():
             raise InvalidInput("headers", name, f"one line of at most {MAX_HEADER_CHARS}")
     return value
+
+
+def is_token(text: object) -> bool:
+    """Whether a text is a token (RFC 9110 5.6.2), such as the name of a header or cookie."""
+    return isinstance(text, str) and bool(_TOKEN.fullmatch(text))
 
 
 def host_of(url: str) -> str:

@@ -37,6 +37,7 @@ ROWS = (
     ("service.cli",),
     ("service.__main__",),
     ("workers.runtime", "workers.schedule", "workers.resolver"),
+    ("workers.proxies",),
     ("workers.http_client",),
     ("workers.ingest.parse",),
     ("workers.ingest", "workers.aggregate", "workers.deliver"),
@@ -69,8 +70,9 @@ IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "serv
 LIBRARIES = {
     "redis": ("service.storage",),
     "aiohttp.web": ("service.web",),
-    "aiohttp": ("service.web", "workers.http_client", "workers.resolver",
-                "workers.ingest", "workers.deliver"),
+    "aiohttp": ("service.web", "workers.http_client", "workers.proxies",
+                "workers.resolver", "workers.ingest", "workers.deliver"),
+    "aiohttp_socks": ("workers.proxies",),
     "apscheduler": ("workers.schedule",),
     "click": ("service.cli", "workers.commands"),
     "feedgen": ("service.feeds",),
@@ -230,9 +232,10 @@ def test_what_is_shipped_does_not_use_what_tests_it() -> None:
 
 
 def test_nothing_goes_out_but_through_the_guard() -> None:
-    """Sessions and connectors of aiohttp, and sockets, are made by the HTTP client alone."""
+    """Sessions and connectors of aiohttp, and sockets, are made by the HTTP client and its proxies
+    alone."""
     making = re.compile(r"aiohttp\.(ClientSession|TCPConnector|request)\(|\burlopen\(|import httpx")
-    assert ["workers.http_client"] == [
+    assert ["workers.http_client", "workers.proxies"] == [
         module
         for module, path in modules("service", "workers").items()
         if making.search(path.read_text())

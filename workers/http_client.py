@@ -11,7 +11,6 @@ connection that was opened for the operator.
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -22,8 +21,16 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from service.addresses import Network, is_allowed
+from service.addresses import Network
 from service.settings import Settings
+from service.sources.transport import DIRECT, Transport
+from workers.proxies import (
+    STRANGERS_REMEDY,
+    TYPED_REMEDY,
+    Proxies,
+    refuse_forbidden,
+    trust_of,
+)  # fmt: skip
 from workers.resolver import CachingResolver
 
 logger = logging.getLogger(__name__)
@@ -32,8 +39,6 @@ CONNECT_TIMEOUT_S = 10
 MAX_CONNECTIONS = 512
 # Node and uvicorn close idle connections after 5 s: none that is about to be closed is used.
 KEEPALIVE_S = 4
-# Below it stand mail, databases and remote shells, which take some HTTP requests for commands.
-FIRST_FREE_PORT = 1_024
 _WEB_PORTS = frozenset({80, 443})
 # At a time: for what strangers named, for what the operator typed, by `addresses_of`.
 LOOKUPS = (64, 32, 16)
@@ -82,7 +87,7 @@ class OutboundClient:
 
     def __init__(
         self, strangers: aiohttp.ClientSession, operators: aiohttp.ClientSession,
-        resolver: CachingResolver, lookups: CachingResolver,
+        resolver: CachingResolver, lookups: CachingResolver, proxies: Proxies,
     ) -> None:  # fmt: skip
         self._strangers = strangers
         self._operators = operators
@@ -90,21 +95,30 @@ class OutboundClient:
         """Of the strangers' session."""
         self._lookups = lookups
         """For names that nobody has vouched for, which may never be answered."""
+        self._proxies = proxies
 
     def request(
         self, method: str, url: URL | str, *, provenance: Provenance = STRANGER,
         headers: Mapping[str, str] | None = None, data: bytes | Mapping[str, str] | None = None,
-        timeout: aiohttp.ClientTimeout | None = None,
+        timeout: aiohttp.ClientTimeout | None = None, transport: Transport = DIRECT,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:  # fmt: skip
         """Send a request and follow no redirect: each hop is a request that is judged by itself.
 
         Raises:
             aiohttp.ClientError, OSError, ValueError, TimeoutError: entering the context.
         """
-        session = self._operators if provenance.covers(url) else self._strangers
+        is_typed = provenance.covers(url)
+        if transport.user_agent:
+            headers = {**(headers or {}), "User-Agent": transport.user_agent}
+        if transport.proxy:
+            return self._proxies.request(
+                method, url, is_typed=is_typed, transport=transport, headers=headers, data=data,
+                timeout=timeout or self._operators.timeout,
+            )  # fmt: skip
+        session = self._operators if is_typed else self._strangers
         return session.request(
             method, url, headers=headers, data=data, allow_redirects=False,
-            timeout=timeout or session.timeout,
+            timeout=timeout or session.timeout, ssl=trust_of(transport),
         )  # fmt: skip
 
     async def addresses_of(self, url: URL | str) -> tuple[str, ...]:
@@ -169,12 +183,13 @@ async def open_client(
     resolvers = [CachingResolver(threads=threads) for threads in LOOKUPS]
     try:
         async with (
-            session(
-                everybodys, "OPEN_NETWORKS can allow it for everybody's URLs", resolvers[0]
-            ) as for_strangers,
-            session(operators, "ALLOWED_NETWORKS can allow it", resolvers[1]) as for_operators,
+            session(everybodys, STRANGERS_REMEDY, resolvers[0]) as for_strangers,
+            session(operators, TYPED_REMEDY, resolvers[1]) as for_operators,
         ):
-            yield OutboundClient(for_strangers, for_operators, resolvers[0], resolvers[2])
+            proxies = Proxies(
+                settings, for_operators, proxy_resolver=resolvers[1], lookups=resolvers[2]
+            )
+            yield OutboundClient(for_strangers, for_operators, resolvers[0], resolvers[2], proxies)
     finally:
         for resolver in resolvers:
             await resolver.close()
@@ -187,11 +202,7 @@ def _guard(
 
     def guarded_socket(info: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, (host, port, *_) = info
-        if not is_allowed(host, networks):
-            raise OSError(errno.EACCES, f"{host} is not a public address; DATELINE_{remedy}")
-        if port < FIRST_FREE_PORT and port not in ports:
-            reason = f"port {port} is not one of the web; DATELINE_ALLOWED_PORTS can allow it"
-            raise OSError(errno.EACCES, reason)
+        refuse_forbidden(host, port, networks, ports, remedy)
         return socket.socket(family=family, type=kind, proto=protocol)
 
     return guarded_socket
@@ -209,6 +220,11 @@ def warn_of_open_networks(settings: Settings) -> None:
 def reason_of(exc: Exception) -> str:
     """Say why a request got no answer, for operators: aiohttp's own words for a connection that
     failed name a TLS setting, for http URLs too."""
+    if isinstance(exc, aiohttp.ClientHttpProxyError):
+        # Its text has the URL of the proxy, with the password.
+        return f"the proxy answered {exc.status} {exc.message}"
+    if isinstance(exc, aiohttp.ServerFingerprintMismatch):
+        return f"the certificate of {exc.host} has another fingerprint: {exc.got.hex()}"
     if isinstance(exc, aiohttp.ClientConnectorError):
         return f"cannot connect to {exc.host}: {exc.os_error.strerror or exc.os_error}"
     return str(exc) or type(exc).__name__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -98,6 +99,18 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         dated_hash=dated_hash(title=title, text=text or summary, date=published, categories=paths),
         detail=entry.detail,
         podcast=cleaned(entry.podcast, partial(_url, entry)) if entry.podcast else None,
+    )
+
+
+def with_summary_alone(entry: Entry) -> Entry:
+    """The entry without its content: with its summary, or the beginning of its text."""
+    text = plain_text(_html(entry.content_html, entry))
+    summary = line(entry.summary) or text
+    return replace(
+        entry,
+        summary=Plain(shorten(summary, MAX_SUMMARY_CHARS)),
+        content_html="",
+        attribution=entry.attribution or attribution(text),
     )
 
 

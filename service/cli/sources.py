@@ -57,6 +57,21 @@ def settings_of_source(command: Any) -> Any:
                          help="What becomes of its articles: 'drop title ~ Sponsored', 'tag Fog if "
                               "text ~ fog', 'strip .share' (docs/selectors.md). Repeat it; rules "
                               "apply in their order."),
+            click.option("--user-agent", help="User-Agent of its requests."),
+            click.option("--cookie", "cookies", multiple=True, type=Pair("="), metavar="NAME=VALUE",
+                         help="Cookie to send with requests to the source. May be repeated."),
+            click.option("--proxy", metavar="URL",
+                         help="Proxy for its requests: http://… or socks5://…, also with "
+                              "NAME:PASSWORD@ in it."),
+            click.option("--tls-ca", type=click.File(), metavar="FILE",
+                         help="Certificates (PEM) one of which must have signed that of the "
+                              "source."),
+            click.option("--tls-fingerprint", metavar="SHA256",
+                         help="SHA-256 of the certificate that the source must have."),
+            click.option("--window", metavar="DAYS HOURS",
+                         help="When it may be polled, e.g. 'mon-fri 8-18' or 22-6."),
+            click.option("--summary-only/--with-content", default=None,
+                         help="Keep and show a summary of each article alone."),
         )
     ):  # fmt: skip
         command = option(command)
@@ -88,6 +103,8 @@ def _rules(values: tuple[str, ...]) -> list[str]:
 _FIELD_OF: dict[str, Callable[[Any], object]] = {
     "mapping": dict,
     "headers": dict,
+    "cookies": dict,
+    "tls_ca": lambda file: file.read(),
     "history": _history,
     "select": _select,
     "rules": _rules,
@@ -256,12 +273,17 @@ def remove_source(source: str) -> None:
 
 
 @group.command("export")
-def export_sources() -> None:
+@click.option("--secrets", is_flag=True, help="With headers, cookies and passwords of proxies.")
+def export_sources(secrets: bool) -> None:
     """Write all sources as OPML to stdout; `dateline import` reads it again.
 
-    Headers and passwords are secret and are left out.
+    Headers, cookies and passwords are secret and are left out, unless --secrets is set.
     """
-    sys.stdout.buffer.write(with_store(settings_from(), manage_sources.exported))
+
+    async def work(store: Store) -> bytes:
+        return await manage_sources.exported(store, with_secrets=secrets)
+
+    sys.stdout.buffer.write(with_store(settings_from(), work))
 
 
 @group.command("discover")

@@ -18,8 +18,9 @@ from service.articles import categories
 from service.errors import InvalidInput
 from service.feeds.page import Page
 
-NAMESPACE = "urn:dateline:opml"
 MAX_DEPTH = 8
+# Namespace of the attributes that state the settings of a source.
+SETTINGS = "urn:dateline:source"
 MAX_OUTLINES = 100_000
 # An outline of these types has a URL, too, which is not that of a feed.
 _OTHER_TYPES = frozenset({"include", "html"})
@@ -34,8 +35,8 @@ class FeedLink:
     title: str = ""
     category: str = ""
     """Titles of its folders, outermost first, joined by `/`; empty if it is in no folder."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """Attributes of our namespace: field of a source → value, not checked."""
+    settings: dict[str, Any] = field(default_factory=dict, hash=False)
+    """Settings of a source by the names of the API: attributes in the namespace SETTINGS."""
 
 
 def render(
@@ -155,17 +156,27 @@ def _links(url: str, title: str, folder: str, outline: Any) -> Iterator[FeedLink
 
 
 def _settings(outline: Any) -> dict[str, Any]:
-    """The attributes of our namespace. What is not JSON stays a text, which the check of its field
-    then refuses."""
-    settings: dict[str, Any] = {}
-    for name, value in outline.attrib.items():
-        namespace, _, field_name = name.rpartition("}")
-        if namespace == "{" + NAMESPACE:
-            try:
-                settings[field_name] = orjson.loads(value)
-            except orjson.JSONDecodeError:
-                settings[field_name] = value
-    return settings
+    prefix = f"{{{SETTINGS}}}"
+    return {
+        str(name).removeprefix(prefix): _value(text)
+        for name, text in outline.attrib.items()
+        if name.startswith(prefix)
+    }
+
+
+def _value(text: str) -> Any:
+    """The value in an attribute: JSON, or else the text itself."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _written(value: Any) -> str:
+    """The inverse of `_value`."""
+    if isinstance(value, str) and _value(value) == value:
+        return value
+    return orjson.dumps(value).decode()
 
 
 def _attribute(outline: Any, *names: str) -> str:
@@ -177,18 +188,15 @@ def _attribute(outline: Any, *names: str) -> str:
 
 def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
     """Write a list of feeds, in folders by category; `read` returns the same feeds."""
-    namespaces = {"dateline": NAMESPACE} if any(feed.settings for feed in feeds) else {}
-    root = etree.Element("opml", nsmap=namespaces, version="2.0")
+    root = etree.Element("opml", {"version": "2.0"}, {"dateline": SETTINGS})
     etree.SubElement(etree.SubElement(root, "head"), "title").text = title
     folders = {"": etree.SubElement(root, "body")}
     for feed in sorted(feeds, key=lambda feed: feed.category):
         parent = _folder(folders, feed.category)
         name = feed.title or feed.url
-        outline = etree.SubElement(
-            parent, "outline", type="rss", text=name, title=name, xmlUrl=feed.url
-        )
-        for field_name, value in feed.settings.items():
-            outline.set(f"{{{NAMESPACE}}}{field_name}", orjson.dumps(value).decode())
+        settings = {f"{{{SETTINGS}}}{key}": _written(v) for key, v in feed.settings.items()}
+        named = {"type": "rss", "text": name, "title": name, "xmlUrl": feed.url}
+        etree.SubElement(parent, "outline", {**named, **settings})
     opml: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
     return opml
 

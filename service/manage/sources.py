@@ -13,13 +13,13 @@ from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.http import host_of, pasted_url
 from service.sources.schedule import Poll
-from service.sources.source import OUTLINE_FIELDS, Source, change_source, make_source
+from service.sources.source import OMITTED, Source, change_source, make_source
 from service.storage.category_limit import CreatedCategories
 from service.storage.key_reader import chunks
 from service.storage.store import Store
 
 # Fields of a source that decide what its document becomes.
-_READING_FIELDS = frozenset({"categories", "mapping", "select", "rules"})
+_READING_FIELDS = frozenset({"categories", "mapping", "select", "rules", "summary_only"})
 # Feeds of a list that are checked and stored between two turns of the event loop.
 AT_ONCE = 100
 
@@ -85,7 +85,7 @@ async def add_all(store: Store, body: bytes, *, now: datetime) -> list[dict[str,
 
 async def add_links(
     store: Store, links: Iterable[opml.FeedLink], *, now: datetime,
-    is_typed: Callable[[str], bool] = lambda _: True,
+    is_typed: Callable[[str], bool] = lambda _: True, with_settings: bool = True,
     progress: Callable[[float], None] = lambda _: None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Add feeds as sources, each by itself; what became of each, in their order: its `status`
@@ -96,10 +96,12 @@ async def add_links(
 
     Args:
         is_typed: whether a URL counts as typed by the operator.
+        with_settings: whether the settings that the list states are taken: they may send requests
+            through somebody's proxy.
         progress: is called with the share of the list that was done since its last call.
     """
     answers: list[dict[str, Any]] = []
-    feeds = await asyncio.to_thread(_merged, links)
+    feeds = await asyncio.to_thread(_merged, links, with_settings=with_settings)
     known = await _known(store)
     for batch in chunks(feeds, AT_ONCE):
         made = [_made(fields, is_typed=is_typed, now=now) for fields in batch]
@@ -119,19 +121,16 @@ async def add_links(
     return answers
 
 
-def _settings(link: opml.FeedLink) -> dict[str, Any]:
-    """The settings of an outline that this version knows."""
-    return {name: link.settings[name] for name in OUTLINE_FIELDS if name in link.settings}
-
-
-def _merged(links: Iterable[opml.FeedLink]) -> list[dict[str, Any]]:
+def _merged(links: Iterable[opml.FeedLink], *, with_settings: bool) -> list[dict[str, Any]]:
     """The fields of a source for each feed of a list, with the folders of all of its outlines."""
     merged: dict[str, dict[str, Any]] = {}
     for link in links:
         # The same feed as `feed:` and as `http:`, or with a fragment, is one source.
         url = str(pasted_url(link.url)[0]).partition("#")[0]
         fields = merged.setdefault(url, {"url": link.url, "categories": []})
-        fields.update(_settings(link))
+        if with_settings:
+            places = {name: fields[name] for name in ("url", "categories")}
+            fields.update({**link.settings, **places})
         fields["categories"] += [link.category] if link.category else []
     return list(merged.values())
 
@@ -139,8 +138,15 @@ def _merged(links: Iterable[opml.FeedLink]) -> list[dict[str, Any]]:
 def _made(
     fields: Mapping[str, Any], *, is_typed: Callable[[str], bool], now: datetime
 ) -> Source | InvalidInput:
+    omitted = fields.get(OMITTED)
+    named = {name: value for name, value in fields.items() if name != OMITTED}
     try:
-        return make_source(fields, created=now, is_typed=is_typed(fields["url"]))
+        source = make_source(named, created=now, is_typed=is_typed(fields["url"]))
+        if not omitted:
+            return source
+        names = ", ".join(map(str, omitted)) if isinstance(omitted, list) else str(omitted)
+        note = f"was exported without what is secret: set its {names}"[:200]
+        return replace(source, note=note)
     except InvalidInput as exc:
         return exc
 
@@ -245,8 +251,8 @@ def _with_categories(source: Source, created: CreatedCategories | None) -> dict[
     }
 
 
-async def exported(store: Store) -> bytes:
-    """All sources as OPML 2.0, each in the folders of its categories, without secret headers.
+async def exported(store: Store, *, with_secrets: bool = False) -> bytes:
+    """All sources as OPML 2.0, each in the folders of its categories, with its settings.
 
     A source has the URL that it was added with: with another, its articles would be new ones.
     """
@@ -255,7 +261,7 @@ async def exported(store: Store) -> bytes:
             url=source.added_url or source.url,
             title=source.title,
             category=category,
-            settings=source.to_outline(),
+            settings=source.to_exported(with_secrets=with_secrets),
         )
         for source in await store.sources.all()
         for category in source.categories or ("",)

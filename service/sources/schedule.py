@@ -23,6 +23,7 @@ from service.settings import Settings
 from service.sources.freshness import freshness_s
 from service.sources.history import WANTED, History, begun
 from service.sources.outcome import Answer, DocumentOutcome, Failure, PollOutcome
+from service.sources.poll_window import parse_window
 from service.sources.source import Source
 
 # Share of the delay that chance may add; retries of failures that began together should spread.
@@ -250,7 +251,7 @@ def _succeeded(
     if is_live:
         delay_s = max(delay_s, settings.poll_default_s * LIVE_FACTOR)
     delay_s = _bounded(delay_s * (1 + JITTER * chance), settings)
-    due = _outside_skipped(poll, now + timedelta(seconds=delay_s), chance)
+    due = _allowed(poll, source, now + timedelta(seconds=delay_s), chance, settings)
     return replace(poll, failures=0, polled=to_rfc3339(now), due_ms=to_ms(due))
 
 
@@ -276,7 +277,7 @@ def _failed(
     delay_s = usual_s * 2.0 ** min(failures - 1, 24) * (1 + FAILURE_JITTER * chance)
     retry_after_s = failure.retry_after_s * (1 + JITTER * chance)
     due = now + timedelta(seconds=_bounded(max(delay_s, retry_after_s), settings))
-    due = _outside_skipped(poll, due, chance)
+    due = _allowed(poll, source, due, chance, settings)
     return replace(
         poll,
         result=failure.reason[:500],
@@ -298,6 +299,31 @@ def _interval_s(poll: Poll, source: Source, now: datetime, settings: Settings) -
         rhythm_s = min(poll.gap_s / 2, rhythm_s)
     idle_s = (to_ms(now) - poll.news_ms) / 1000 if poll.news_ms else 0.0
     return max(rhythm_s, idle_s / IDLE_SHARE)
+
+
+def outside_window(source: Source, now: datetime, settings: Settings) -> int:
+    """When the poll window of a source opens, ms since the epoch; 0 if it is open now."""
+    window = parse_window(source.window)
+    if window is None or window.contains(now, settings.timezone):
+        return 0
+    return to_ms(window.first_from(now, settings.timezone))
+
+
+def _allowed(
+    poll: Poll, source: Source, due: datetime, chance: float, settings: Settings
+) -> datetime:
+    """The first moment from `due` on at which both the feed and the operator allow a poll; if there
+    is no such hour, one at which the operator does."""
+    window = parse_window(source.window)
+    allowed = _outside_skipped(poll, due, chance)
+    if window is None or window.contains(allowed, settings.timezone):
+        return allowed
+    opened = window.first_from(allowed, settings.timezone)
+    again = _outside_skipped(poll, opened, chance)
+    if window.contains(again, settings.timezone):
+        opened = again
+    late = opened + timedelta(seconds=JITTER_AFTER_SKIP_S * chance)
+    return late if window.contains(late, settings.timezone) else opened
 
 
 def _outside_skipped(poll: Poll, due: datetime, chance: float) -> datetime:

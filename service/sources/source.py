@@ -24,8 +24,19 @@ from service.http import (
     may_share_secrets,
     pasted_url,
 )  # fmt: skip
-from service.sources.rules import categories_of, checked_rules, text_of
+from service.sources.poll_window import checked_window
+from service.sources.rules import categories_of, checked_rules
 from service.sources.select import checked_select
+from service.sources.transport import (
+    Transport,
+    checked_ca,
+    checked_cookies,
+    checked_fingerprint,
+    checked_proxy,
+    checked_user_agent,
+    cookie_header,
+    shown_proxy,
+)
 
 MAX_RULES = 200
 _FIELDS = (
@@ -40,12 +51,21 @@ _FIELDS = (
     "select",
     "rules",
     "history",
+    "user_agent",
+    "cookies",
+    "proxy",
+    "tls_ca",
+    "tls_fingerprint",
+    "window",
+    "summary_only",
 )
-# Fields that an OPML document carries in our namespace: settings without secrets.
-OUTLINE_FIELDS = ("select", "rules")
 MAX_CATEGORIES = 50
 # Values of `Source.history`; empty for none.
 LINKS, PAGED = "links", "paged"
+# Settings that an export states in another way.
+_PLACES = ("url", "category", "categories")
+# The name under which an export lists the settings that it leaves out because they are secret.
+OMITTED = "omitted"
 # Headers that the poller itself sets in each request.
 _OURS = frozenset({"a-im", "if-modified-since", "if-none-match", "referer"})
 
@@ -85,6 +105,18 @@ class Source:
     """How articles are read from its document, see `select`; empty: as its format says."""
     rules: list[dict[str, str]] = field(default_factory=list)
     """What becomes of its articles, see `rules`; each is an object of one action."""
+    user_agent: str = ""
+    """See `Transport`, as the four that follow."""
+    cookies: dict[str, str] = field(default_factory=dict)
+    """Sent as `headers` are. Secret: never shown."""
+    proxy: str = ""
+    """Its password is secret."""
+    tls_ca: str = ""
+    tls_fingerprint: str = ""
+    window: str = ""
+    """When it may be polled, see `poll_window.py`; empty for any time."""
+    summary_only: bool = False
+    """Whether only a summary of each article is kept, and shown: its content is not republished."""
 
     def to_public(self) -> dict[str, Any]:
         """The source as a JSON object for API and CLI, with the names of its headers only."""
@@ -105,13 +137,48 @@ class Source:
             "created": self.created,
             "select": self.select or None,
             "rules": self.rules,
+            "user_agent": self.user_agent,
+            "cookies": sorted(self.cookies),
+            "proxy": shown_proxy(self.proxy),
+            "tls_ca": self.tls_ca,
+            "tls_fingerprint": self.tls_fingerprint,
+            "window": self.window,
+            "summary_only": self.summary_only,
         }
 
-    def to_outline(self) -> dict[str, Any]:
-        """The settings that an outline of OPML carries, see OUTLINE_FIELDS; those that are not set
-        are left out."""
-        values = {"select": self.select, "rules": [text_of(rule) for rule in self.rules]}
-        return {name: value for name, value in values.items() if value}
+    def to_exported(self, *, with_secrets: bool) -> dict[str, Any]:
+        """The settings that are not the usual ones, as `change_source` takes them back.
+
+        Without secrets, `omitted` lists the names of the settings that were left out.
+        """
+        public, usual = self.to_public(), Source(id="", url="").to_public()
+        secret: dict[str, Any] = {"headers": self.headers, "cookies": self.cookies}
+        if shown_proxy(self.proxy) != self.proxy:
+            secret["proxy"] = self.proxy
+        exported = {
+            name: public[name]
+            for name in _FIELDS
+            if name in public and name not in (*_PLACES, *secret) and public[name] != usual[name]
+        }
+        secret = {name: value for name, value in secret.items() if value}
+        if with_secrets:
+            return {**exported, **secret}
+        return {**exported, OMITTED: sorted(secret)} if secret else exported
+
+    @property
+    def transport(self) -> Transport:
+        """How its requests are sent."""
+        return Transport(
+            user_agent=self.user_agent,
+            proxy=self.proxy,
+            tls_ca=self.tls_ca,
+            tls_fingerprint=self.tls_fingerprint,
+        )
+
+    @property
+    def private_headers(self) -> dict[str, str]:
+        """What is sent to its own host and to no other one."""
+        return {**self.headers, **cookie_header(self.cookies)}
 
     @property
     def operator_url(self) -> str:
@@ -132,8 +199,11 @@ class Source:
     def moved(self, url: str, note: str) -> Source:
         """A copy at another URL; secret headers are dropped if the host is another one, or
         if they would be sent without TLS from now on."""
-        headers = self.headers if may_share_secrets(self.url, url) else {}
-        return replace(self, url=url, host=host_of(url), headers=headers, note=note)
+        moved = replace(self, url=url, host=host_of(url), note=note)
+        if may_share_secrets(self.url, url):
+            return moved
+        # So is what its certificate must be.
+        return replace(moved, headers={}, cookies={}, tls_ca="", tls_fingerprint="")
 
 
 def make_source(
@@ -184,7 +254,10 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
         values["headers"] = {**headers, **authorization}
     if "paused" in values:
         values["note"] = ""
-    return replace(source, **values)
+    source = replace(source, **values)
+    if source.tls_ca and source.tls_fingerprint:
+        raise InvalidInput("tls_fingerprint", source.tls_fingerprint, "is set, and so is tls_ca")
+    return source
 
 
 def _category(value: object) -> tuple[str, ...]:
@@ -244,6 +317,12 @@ def _history(value: object) -> str:
     return LINKS if value else ""
 
 
+def _summary_only(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidInput("summary_only", value, "must be true or false")
+    return value
+
+
 def _paused(value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput("paused", value, "must be true or false")
@@ -261,4 +340,11 @@ _CHECKS = {
     "paused": _paused,
     "select": checked_select,
     "rules": checked_rules,
+    "user_agent": checked_user_agent,
+    "cookies": checked_cookies,
+    "proxy": checked_proxy,
+    "tls_ca": checked_ca,
+    "tls_fingerprint": checked_fingerprint,
+    "window": checked_window,
+    "summary_only": _summary_only,
 }

@@ -20,6 +20,7 @@ from service.cli.main import main
 from service.cli.output import show
 from service.settings import Settings
 from service.storage.store import Store, open_store
+from tests import certificates
 from tests.loops import at_work
 from tests.running import ROOT, call
 from tests.waiting import wait_until
@@ -125,6 +126,32 @@ def test_sources_are_managed() -> None:
     assert b'xmlUrl="http://site.example/feed"' in dateline("sources", "export").stdout_bytes
     assert 0 == dateline("sources", "remove", added["id"]).exit_code
     assert [] == shown("sources", "list")
+
+
+@pytest.mark.usefixtures("redis_url")
+def test_how_a_source_is_polled_is_set_by_options(tmp_path: Path) -> None:
+    """Each option is the field of its name; secrets go out when they are asked for."""
+    made = certificates.made_in(tmp_path)
+    (tmp_path / "ca.pem").write_text(made.ca)
+    secret = ("--cookie", "sid=s3", "--proxy", "socks5://me:s4@127.0.0.1:9050")
+    more = ("--tls-ca", str(tmp_path / "ca.pem"), "--window", "mon-fri 8-18", "--summary-only")
+    options = ("--category", "A", "--category", "B/C", "--history", "paged", *more, *secret)
+    added = shown("sources", "add", "https://x.example/f", "--user-agent", "R/1", *options)
+    assert isinstance(added, dict)
+    expected = {
+        "category": "A", "categories": ["A", "B/C"], "history": "paged", "user_agent": "R/1",
+        "window": "mon-fri 8-18", "summary_only": True, "cookies": ["sid"], "tls_ca": made.ca,
+        "proxy": "socks5://me:***@127.0.0.1:9050",
+    }  # fmt: skip
+    assert expected == {name: added[name] for name in expected}
+    assert b"s3" not in dateline("sources", "export").stdout_bytes
+    assert b"s3" in dateline("sources", "export", "--secrets").stdout_bytes
+    cleared = ("--category", "", "--tls-ca", os.devnull, "--proxy", "", "--history", "none")
+    changed = shown("sources", "set", added["id"], *cleared, "--with-content")
+    assert isinstance(changed, dict)
+    expected = {"categories": [], "tls_ca": "", "proxy": "", "history": False,
+                "summary_only": False, "user_agent": "R/1"}  # fmt: skip
+    assert expected == {name: changed[name] for name in expected}
 
 
 @pytest.mark.usefixtures("redis_url")

@@ -143,7 +143,7 @@ async def test_opml_carries_selectors_and_rules(store: Store) -> None:
 
 async def test_a_wrong_rule_in_opml_costs_its_feed_alone(store: Store) -> None:
     """An attribute that this version does not know costs nothing."""
-    body = f"""<opml xmlns:d="{opml.NAMESPACE}"><body>
+    body = f"""<opml xmlns:d="{opml.SETTINGS}"><body>
         <outline xmlUrl="http://x.example/1" d:rules='["hide x"]'/>
         <outline xmlUrl="http://x.example/2" d:rules='not JSON'/>
         <outline xmlUrl="http://x.example/3" d:later='5'/></body></opml>"""

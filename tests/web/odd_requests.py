@@ -90,7 +90,8 @@ FIELDS = {
     ),
     "/api/v1/sources": (
         "url", "category", "categories", "mapping", "interval_s", "headers", "auth",
-        "history", "paused",
+        "history", "paused", "user_agent", "cookies", "proxy", "tls_ca", "tls_fingerprint",
+        "window", "summary_only",
     ),
     "/api/v1/views": ("name", "title", "category", "query", "private"),
     "/api/v1/private-feeds": ("category", "view", "label"),

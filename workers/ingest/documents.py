@@ -19,7 +19,7 @@ import orjson
 from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
-from service.articles.compose import compose
+from service.articles.compose import compose, with_summary_alone
 from service.articles.encoded import EncodedArticle, encode
 from service.articles.input import refuse_withdrawn
 from service.errors import InvalidInput, ParseFailed
@@ -51,6 +51,8 @@ class ParseJob:
     categories: tuple[str, ...] = ()
     """With `mapping`, see `category_mapping.placed`."""
     mapping: dict[str, str] = field(default_factory=dict)
+    summary_only: bool = False
+    """See `Source.summary_only`."""
     refused: tuple[str, ...] = ()
     """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
     select: dict[str, str] = field(default_factory=dict)
@@ -295,11 +297,16 @@ def ruled_drafts_of(
             if not guid and ruled.steps:
                 # Its text identifies it: that of its source, which rules do not change.
                 guid = compose(entry, source=source).guid
-            draft = compose(_placed(ruled, job.categories, job.mapping), source=source, guid=guid)
+            draft = compose(_prepared(ruled, job), source=source, guid=guid)
         except InvalidInput as exc:
             yield entry, ruled, exc
         else:
             yield entry, ruled, draft
+
+
+def _prepared(ruled: RuledEntry, job: ParseJob) -> Entry:
+    entry = _placed(ruled, job.categories, job.mapping)
+    return with_summary_alone(entry) if job.summary_only else entry
 
 
 def _placed(ruled: RuledEntry, categories: Sequence[str], mapping: Mapping[str, str]) -> Entry:

@@ -20,6 +20,7 @@ from service.decoding import ACCEPTED, ResponseDecoder
 from service.errors import FetchFailed
 from service.http import may_share_secrets
 from service.settings import Settings
+from service.sources.transport import DIRECT, Transport
 from workers.http_client import STRANGER, OutboundClient, Provenance, reason_of
 
 ACCEPT = (
@@ -100,6 +101,7 @@ async def fetch(
     etag: str = "",
     last_modified: str = "",
     private: Mapping[str, str] | None = None,
+    transport: Transport = DIRECT,
     on_large: OnLarge | None = None,
 ) -> Fetched:
     """The document at a URL, unless the validators still hold (then status 304, no body).
@@ -107,6 +109,7 @@ async def fetch(
     Args:
         provenance: of the URL; redirects that lead elsewhere are a stranger's.
         private: headers for the URL's own host alone: redirects elsewhere go without.
+        transport: how the requests are sent; its trust in certificates is for the same host alone.
         on_large: awaited once before a body grows over LARGE_BYTES.
 
     Raises:
@@ -122,7 +125,7 @@ async def fetch(
         async with asyncio.timeout(settings.fetch_timeout_s):
             return await _follow(
                 client, _without_fragment(url), provenance, headers, private or {}, settings,
-                on_large,
+                transport, on_large,
             )  # fmt: skip
     except TimeoutError as exc:
         raise FetchFailed(url, f"no complete answer in {settings.fetch_timeout_s:g} s") from exc
@@ -132,12 +135,19 @@ async def fetch(
 
 async def _follow(
     client: OutboundClient, url: str, provenance: Provenance, headers: dict[str, str],
-    private: Mapping[str, str], settings: Settings, on_large: OnLarge | None,
+    private: Mapping[str, str], settings: Settings, transport: Transport,
+    on_large: OnLarge | None,
 ) -> Fetched:  # fmt: skip
     first, moved_to, permanent, seen = url, "", True, {url}
     while True:
-        sent = {**headers, **private} if private and may_share_secrets(first, url) else headers
-        async with client.request("GET", url, provenance=provenance, headers=sent) as response:
+        is_own = may_share_secrets(first, url)
+        async with client.request(
+            "GET",
+            url,
+            provenance=provenance,
+            headers={**headers, **private} if is_own else headers,
+            transport=transport if is_own else transport.elsewhere(),
+        ) as response:
             if response.status not in _REDIRECTS:
                 return await _take(response, url, moved_to, settings, on_large)
             url = _target(url, response.headers.get("Location", ""))

@@ -18,6 +18,7 @@ import aiohttp
 
 from service.articles.times import to_ms
 from service.errors import FetchFailed
+from service.http import may_share_secrets
 from service.settings import Settings
 from service.sources.outcome import SubscriptionOutcome
 from service.sources.schedule import Poll, due_of
@@ -175,8 +176,13 @@ class HubClient:
         provenance = typed_by_operator(source.operator_url)
         async with asyncio.timeout(TIMEOUT_S):
             for _ in range(MAX_REDIRECTS):
+                is_own = may_share_secrets(source.url, url)
                 async with self._client.request(
-                    "POST", url, provenance=provenance, data=form
+                    "POST",
+                    url,
+                    provenance=provenance,
+                    data=form,
+                    transport=source.transport if is_own else source.transport.elsewhere(),
                 ) as response:
                     # Section 5.1.1: a hub may redirect the same request.
                     if response.status not in (307, 308):

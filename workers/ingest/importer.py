@@ -154,7 +154,12 @@ class Importer:
         # A list that was fetched is its publisher's: only its own site is the operator's.
         is_typed = typed_by_operator(name).covers if url else (lambda _: True)
         for answer in await sources.add_links(
-            self._store, document.feeds, now=self._now(), is_typed=is_typed, progress=progress
+            self._store,
+            document.feeds,
+            now=self._now(),
+            is_typed=is_typed,
+            with_settings=not url,
+            progress=progress,
         ):
             if answer["status"] == "rejected":
                 self.summary.reject(target, answer["error"])

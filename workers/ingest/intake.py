@@ -110,6 +110,7 @@ def job_of(
         source_url=source.url,
         categories=source.categories,
         mapping=source.mapping,
+        summary_only=source.summary_only,
         refused=tuple(refused),
         select=source.select,
         rules=source.rules,

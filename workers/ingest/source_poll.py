@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import TracebackType
 
+from service.articles.times import to_ms
 from service.errors import DatelineError, FetchFailed, ParseFailed, Unavailable
 from service.http import retry_after_s
 from service.settings import Settings
 from service.sources.outcome import Answer, DocumentOutcome, Failure, PollOutcome
-from service.sources.schedule import Poll, next_poll, with_outcome
+from service.sources.schedule import Poll, next_poll, outside_window, with_outcome
 from service.sources.source import Source
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.sources import Claim, Finished
@@ -107,6 +108,9 @@ class SourcePoller:
             Unavailable: Redis cannot be reached; nothing was decided.
         """
         try:
+            postponed = self._postponed(claim)
+            if postponed is not None:
+                return Polled(finished=postponed, is_unchanged=True)
             renewed = await self._hub_client.renew_alone(claim)
             if renewed is not None:
                 return Polled(finished=renewed, is_unchanged=True)
@@ -120,6 +124,16 @@ class SourcePoller:
             raise
         except Exception as exc:  # noqa: BLE001 -- the border: a document costs its source a poll
             return self._finished(claim, PollOutcome(result=self._failure(claim, exc)))
+
+    def _postponed(self, claim: Claim) -> Finished | None:
+        """The end of a claim outside of its source's poll window, for a first poll or an older
+        document; None if it may go on. Other polls are due inside of it, or were asked for."""
+        poll, now = claim.poll, self._now()
+        opens_ms = outside_window(claim.source, now, self._settings)
+        is_history = poll.history is not None and poll.history.is_following
+        if not opens_ms or (poll.polled and (poll.due_ms <= to_ms(now) or not is_history)):
+            return None
+        return Finished(claim=claim, poll=poll, due_ms=opens_ms)
 
     async def _answer(self, claim: Claim) -> PollOutcome:
         """Fetch, parse and append. Raises FetchFailed and ParseFailed."""
@@ -195,7 +209,8 @@ class SourcePoller:
             provenance=typed_by_operator(source.operator_url),
             etag=poll.etag,
             last_modified=poll.last_modified,
-            private=source.headers,
+            private=source.private_headers,
+            transport=source.transport,
             on_large=permit.acquire,
         )
         if fetched.status == 304 and not (poll.etag or poll.last_modified):
