@@ -32,6 +32,8 @@ from service.errors import InvalidInput
 MAX_CONTENT_CHARS = 2_000_000
 MAX_TITLE_FROM_TEXT_CHARS = 120
 MAX_LIST_ITEMS = 50
+# Of the text of a page to that of its teaser: a shorter one is the same, or a notice of cookies.
+LONGER = 1.3
 MAX_SOURCE_CHARS = 2_000
 OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -100,6 +102,19 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         detail=entry.detail,
         podcast=cleaned(entry.podcast, partial(_url, entry)) if entry.podcast else None,
     )
+
+
+def with_page_text(entry: Entry, *, url: str, markup: str) -> Entry:
+    """The entry with the text of its page in place of its own, unless that is hardly longer. All of
+    its other fields stay."""
+    page = replace(entry, base_url=url, text_base_url=url, content_html=markup)
+    if len(markup) > MAX_CONTENT_CHARS:
+        return entry
+    of_page = len(plain_text(_html(markup, page)))
+    if of_page < LONGER * len(plain_text(_html(entry.content_html or entry.summary, entry))):
+        return entry
+    # Other URLs of the entry are relative to what they were.
+    return replace(entry, text_base_url=url, content_html=markup)
 
 
 def with_summary_alone(entry: Entry) -> Entry:

@@ -70,6 +70,12 @@ def settings_of_source(command: Any) -> Any:
                          help="SHA-256 of the certificate that the source must have."),
             click.option("--window", metavar="DAYS HOURS",
                          help="When it may be polled, e.g. 'mon-fri 8-18' or 22-6."),
+            click.option("--full-text", type=click.Choice(["true", "false", "auto"]),
+                         help="Fetch the pages of new articles for their texts: true (each that "
+                              "may be cut), false, or auto (the default: if the feed is known to "
+                              "cut them)."),
+            click.option("--selector", metavar="CSS|XPATH",
+                         help="What of such a page is the text; else it is guessed."),
             click.option("--summary-only/--with-content", default=None,
                          help="Keep and show a summary of each article alone."),
         )
@@ -108,6 +114,7 @@ _FIELD_OF: dict[str, Callable[[Any], object]] = {
     "history": _history,
     "select": _select,
     "rules": _rules,
+    "full_text": lambda choice: {"true": True, "false": False}.get(choice, choice),
 }
 """Option → how its value becomes that of the field; others are the same."""
 

@@ -214,6 +214,7 @@ async def to_public(store: Store, source: Source, *, now: datetime) -> dict[str,
         "failures": poll.failures,
         "due": to_rfc3339(from_ms(poll.due_ms)) if poll.due_ms and not source.paused else None,
         "history_state": _history_of(poll),
+        "full_text_result": poll.full_text,
         "hub": poll.hub or None,
         "hub_until": (
             to_rfc3339(from_ms(subscription.expires_ms)) if subscription and is_live else None

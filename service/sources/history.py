@@ -17,7 +17,8 @@ from datetime import datetime
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from service.articles.times import to_ms
-from service.http import MAX_URL_CHARS, host_of
+from service.errors import InvalidInput
+from service.http import checked_url, host_of
 from service.settings import Settings
 from service.sources.outcome import Failure
 from service.sources.source import PAGED, Source
@@ -128,9 +129,13 @@ def _continued(history: History, source: Source, *, url: str, older: str, now: d
     if not older:
         return _ended(history, COMPLETE, "")
     older = older.partition("#")[0]
+    try:
+        checked_url(older)
+    except InvalidInput as exc:
+        return _ended(history, STOPPED, f"{exc.field}: {exc.reason}")
     if older in (history.mark, history.url, url):
         return _ended(history, STOPPED, f"{older}: its documents go in a circle")
-    if len(older) > MAX_URL_CHARS or host_of(older) not in (source.host, host_of(url)):
+    if host_of(older) not in (source.host, host_of(url)):
         return _ended(history, STOPPED, f"{older[:200]}: is on another host than its feed")
     return replace(history, state=FOLLOWING, url=older, page=page, due_ms=to_ms(now), note="")
 

@@ -68,6 +68,8 @@ class DocumentOutcome:
     """Why feed entries were rejected, one line each."""
     entry_digests: str = ""
     """See `Poll.entry_digests`; empty if those of before stay."""
+    full_text: str = ""
+    """What the pages of its articles came to, as a text for operators; empty if none was wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

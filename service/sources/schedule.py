@@ -76,6 +76,8 @@ class Poll:
     topic: str = ""
     subscription: str = ""
     """Id of our subscription at the hub; empty if we have none."""
+    full_text: str = ""
+    """What the pages of its newest articles came to, as a text for operators; may be empty."""
     history: History | None = None
     """How far the feed's older documents were followed; None before the first document, and of
     sources that had one before November 2026."""
@@ -188,6 +190,7 @@ def _with_document(poll: Poll, answer: Answer, document: DocumentOutcome, *, now
         last_modified=answer.last_modified if is_whole else "",
         result=_in_words(document),
         kind=document.kind,
+        full_text=document.full_text or poll.full_text,
         body_hash=document.body_hash if is_whole else "",
         entry_digests=document.entry_digests or poll.entry_digests,
         hint_s=hints.interval_s,

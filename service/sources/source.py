@@ -24,6 +24,7 @@ from service.http import (
     may_share_secrets,
     pasted_url,
 )  # fmt: skip
+from service.sources.page_selector import checked_selector
 from service.sources.poll_window import checked_window
 from service.sources.rules import categories_of, checked_rules
 from service.sources.select import checked_select
@@ -58,10 +59,14 @@ _FIELDS = (
     "tls_fingerprint",
     "window",
     "summary_only",
+    "full_text",
+    "selector",
 )
 MAX_CATEGORIES = 50
 # Values of `Source.history`; empty for none.
 LINKS, PAGED = "links", "paged"
+# Values of `Source.full_text`; empty for never.
+AUTO, ALWAYS = "auto", "always"
 # Settings that an export states in another way.
 _PLACES = ("url", "category", "categories")
 # The name under which an export lists the settings that it leaves out because they are secret.
@@ -117,6 +122,11 @@ class Source:
     """When it may be polled, see `poll_window.py`; empty for any time."""
     summary_only: bool = False
     """Whether only a summary of each article is kept, and shown: its content is not republished."""
+    full_text: str = AUTO
+    """Whether the pages of its articles are fetched for their texts: AUTO (if its feed is known to
+    cut them), ALWAYS (each text that may be cut) or empty for never."""
+    selector: str = ""
+    """What of such a page is the text, in CSS or XPath; empty if an extractor finds it."""
 
     def to_public(self) -> dict[str, Any]:
         """The source as a JSON object for API and CLI, with the names of its headers only."""
@@ -144,6 +154,8 @@ class Source:
             "tls_fingerprint": self.tls_fingerprint,
             "window": self.window,
             "summary_only": self.summary_only,
+            "full_text": self.full_text if self.full_text == AUTO else bool(self.full_text),
+            "selector": self.selector,
         }
 
     def to_exported(self, *, with_secrets: bool) -> dict[str, Any]:
@@ -317,6 +329,14 @@ def _history(value: object) -> str:
     return LINKS if value else ""
 
 
+def _full_text(value: object) -> str:
+    if value == AUTO:
+        return AUTO
+    if not isinstance(value, bool):
+        raise InvalidInput("full_text", value, f'must be true, false or "{AUTO}"')
+    return ALWAYS if value else ""
+
+
 def _summary_only(value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput("summary_only", value, "must be true or false")
@@ -347,4 +367,6 @@ _CHECKS = {
     "tls_fingerprint": checked_fingerprint,
     "window": checked_window,
     "summary_only": _summary_only,
+    "full_text": _full_text,
+    "selector": checked_selector,
 }

@@ -146,6 +146,7 @@ OPERATIONS_MAX = 10_000
 # dateline:{0}:deliverers · sorted set · one member a deliver worker (its token), score: the ms at
 # which it is taken for gone · deliver.
 DELIVERERS = "dateline:{0}:deliverers"
+PAGE_MARKS_TTL_S = 90 * 86_400
 
 RENDERED_TTL_S = 86_400
 ATTEMPTS_MAX = 50
@@ -341,6 +342,13 @@ def preview(name: str) -> str:
     """List with one item, the answer to a request for a preview · TTL PREVIEWS_TTL_S, removed when
     it was read · ingest → servers, CLI."""
     return f"dateline:{{0}}:preview:{name}"
+
+
+def page_marks(source_id: str) -> str:
+    """Hash, one field an article of a source whose page was wanted (its id → JSON, see
+    page_marks.py) · TTL PAGE_MARKS_TTL_S after the last, pruned to what its feed has, removed with
+    the source · ingest."""
+    return f"dateline:{{0}}:pages:{source_id}"
 
 
 def replays(endpoint_id: str) -> str:

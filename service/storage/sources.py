@@ -114,6 +114,7 @@ class Sources:
         self._add: Script[list[int]] = Script(client, _ADD)
         self._claim: Script[list[bytes]] = lua_script(client, "host", "claim")
         self._finish: Script[int] = lua_script(client, "host", "finish")
+        self._turn: Script[int] = lua_script(client, "host", "turn")
         self._release: Script[int] = lua_script(client, "host", "release")
         self._wake: Script[int] = Script(client, _WAKE)
         self._replace_poll: Script[int] = Script(client, _REPLACE_POLL)
@@ -190,6 +191,7 @@ class Sources:
         pipe.zrem(keys.SOURCES_DUE, source_id)
         pipe.hdel(keys.SOURCES_POLLS, source_id)
         pipe.hdel(keys.SOURCES_CLAIMS, source_id)
+        pipe.delete(keys.page_marks(source_id))
         removed, *_ = await pipe.execute()
         return bool(removed)
 
@@ -254,6 +256,15 @@ class Sources:
         """Make the sources due that processes with this number have claimed and not finished,
         because they were killed; returns how many there are."""
         return await self._release(keys=_KEYS, args=[now_ms, f"{ordinal}:"])
+
+    async def turn(self, host: str, *, now_ms: int, spacing_ms: int) -> int:
+        """Take the next turn of a request to a host among the polls of all workers; in how many ms
+        it is."""
+        return await self._turn(keys=[keys.SOURCES_HOSTS], args=[now_ms, spacing_ms, host])
+
+    async def end_turns(self, host: str, *, now_ms: int) -> None:
+        """Forget the turns of a host that are over; one that has sources is left as it is."""
+        await self._turn(keys=[keys.SOURCES_HOSTS], args=[now_ms, -1, host])
 
     async def finish(self, results: Sequence[Finished], *, now_ms: int) -> None:
         """Store the results of polls, except of sources that were removed, paused or claimed by

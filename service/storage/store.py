@@ -32,6 +32,7 @@ from service.storage.hub_subscriptions import HubSubscriptions
 from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
+from service.storage.page_marks import PageMarks
 from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.removals import Removals
@@ -78,6 +79,7 @@ class Store:
     erasures: Erasures
     removals: Removals
     category_ranks: CategoryRanks
+    page_marks: PageMarks
 
     async def check_writable(self) -> None:
         """Raise unless Redis takes writes now."""
@@ -203,4 +205,5 @@ def of_client(
         erasures=Erasures(client, shards=shards),
         removals=Removals(client, shards=shards),
         category_ranks=CategoryRanks(client, shards=shards),
+        page_marks=PageMarks(client),
     )

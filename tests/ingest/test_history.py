@@ -147,6 +147,7 @@ async def test_pages_by_number_are_read_if_the_operator_says_so(
         ({"/f": "/1", "/1": "http://10.0.0.1/"}, "on another host"),
         ({"/f": "http://127.0.0.2:1/"}, "on another host"),
         ({"/f": "/missing"}, "answered 404"),
+        ({"/f": "http://me:secret@127.0.0.1:1/"}, "no user name in a URL"),
         ({"/f": "/1", **{f"/{n}": f"/{n + 1}" for n in range(1, 9)}}, "HISTORY_MAX_DOCUMENTS"),
     ],
 )

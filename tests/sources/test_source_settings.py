@@ -40,7 +40,8 @@ SECRETS = {
         ("tls_ca", "secret"), ("tls_ca", PEM.format("AAAA")), ("tls_ca", 5),
         ("tls_fingerprint", "ab"), ("tls_fingerprint", "z" * 64), ("tls_fingerprint", 5),
         ("window", "now"), ("window", 8), ("summary_only", "yes"), ("history", "all"),
-        ("history", 1),
+        ("history", 1), ("full_text", "always"), ("full_text", 1), ("selector", "a[[b"),
+        ("selector", "//a["), ("selector", 5),
     ],
 )  # fmt: skip
 def test_what_is_refused(name: str, value: object) -> None:

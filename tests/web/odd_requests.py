@@ -91,7 +91,7 @@ FIELDS = {
     "/api/v1/sources": (
         "url", "category", "categories", "mapping", "interval_s", "headers", "auth",
         "history", "paused", "user_agent", "cookies", "proxy", "tls_ca", "tls_fingerprint",
-        "window", "summary_only",
+        "window", "summary_only", "full_text", "selector",
     ),
     "/api/v1/views": ("name", "title", "category", "query", "private"),
     "/api/v1/private-feeds": ("category", "view", "label"),

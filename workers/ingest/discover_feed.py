@@ -67,7 +67,9 @@ async def _feed_at(url: str, source: Source, fetch: Fetch, intake: Intake) -> Di
         fetched = await fetch(source.moved(url, ""))
         feed_url = fetched.moved_to or url
         moved = source.moved(feed_url, "")
-        appended = await intake.append_document(moved, fetched, refused=PAGE_KINDS)
+        appended = await intake.append_document(
+            moved, fetched, refused=PAGE_KINDS, withholds_teasers=True
+        )
     except (FetchFailed, ParseFailed):
         return None
     if appended.report.error or appended.report.kind not in FEED_KINDS:

@@ -19,16 +19,19 @@ import orjson
 from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
-from service.articles.compose import compose, with_summary_alone
+from service.articles.compose import compose, with_page_text, with_summary_alone
 from service.articles.encoded import EncodedArticle, encode
 from service.articles.input import refuse_withdrawn
+from service.articles.teasers import cuts_its_texts, is_cut, is_short
 from service.errors import InvalidInput, ParseFailed
 from service.sources.outcome import Hints
 from service.sources.rules import read_rules
+from service.sources.source import ALWAYS, AUTO
 from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.entry_digests import EntryDigests, joined, split
 from workers.ingest.identify import identify, link_title_date, shared_in
-from workers.ingest.parse import LIST_KINDS, Document, FeedLink, parse
+from workers.ingest.parse import FEED_KINDS, LIST_KINDS, Document, FeedLink, parse
+from workers.ingest.parse.html.page_text import page_text
 
 # What the loop of a worker decodes and appends at a time.
 BATCH = 100
@@ -53,6 +56,14 @@ class ParseJob:
     mapping: dict[str, str] = field(default_factory=dict)
     summary_only: bool = False
     """See `Source.summary_only`."""
+    full_text: str = ""
+    """See `Source.full_text`."""
+    pages: dict[str, tuple[str, str]] | None = None
+    """Id of an article → URL and text of its page. Only these articles are wanted then, each with
+    the text of its page if that is longer than the feed's."""
+    page_selector: str | None = None
+    """If this is not None, the body is the page of an article, of which only the text is wanted:
+    what this selects, or if it is empty what an extractor finds."""
     refused: tuple[str, ...] = ()
     """Kinds of documents that cannot be what was meant: a login page in place of a feed."""
     select: dict[str, str] = field(default_factory=dict)
@@ -71,8 +82,11 @@ class ParseJob:
     def settings(self) -> bytes:
         """All that decides what becomes of an entry besides the entry."""
         return orjson.dumps(
-            replace(self, url="", known="", refused=(), prefers_feed=False, content_type="")
-        )
+            replace(
+                self, url="", content_type="", known="", refused=(), prefers_feed=False,
+                full_text="",
+            )
+        )  # fmt: skip
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -106,6 +120,10 @@ class ParseReport:
     """Digests of the entries that were passed over."""
     next_url: str = ""
     """The page with the articles before these; empty if there is none."""
+    teasers: tuple[str, ...] = ()
+    """Those of articles whose texts are cut, and whose pages are wanted."""
+    page_text: str = ""
+    """Markup of the article on a page, see `ParseJob.page_selector`."""
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -119,7 +137,7 @@ class ParseReport:
         days = {name: tuple(hints[name]) for name in ("skip_hours", "skip_days")}
         fields["hints"] = Hints(**{**hints, **days})
         fields["alternates"] = tuple(FeedLink(**link) for link in fields["alternates"])
-        fields["ids"] = tuple(fields["ids"])
+        fields |= {name: tuple(fields[name]) for name in ("ids", "teasers")}
         return cls(**fields)
 
 
@@ -128,6 +146,9 @@ def read_document(
 ) -> Iterator[ParseReport | list[EncodedArticle] | list[str]]:
     """A ParseReport; then, unless it has an error, batches of articles, and last the reasons of
     all rejects, a line each."""
+    if job.page_selector is not None:
+        yield _page_report(job, body)
+        return
     try:
         document = parsed(job, body)
     except ParseFailed as exc:
@@ -138,7 +159,8 @@ def read_document(
     digests = _digests(document, job, identities)
     known = split(job.known)
     passed_over = joined(digest for digest in digests if digest in known)
-    yield replace(report_of(document, job), ids=ids, known=passed_over)
+    teasers = _teasers(document, job, identities)
+    yield replace(report_of(document, job), ids=ids, known=passed_over, teasers=teasers)
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
@@ -156,6 +178,16 @@ def read_document(
     if batch:
         yield batch
     yield reasons
+
+
+def _page_report(job: ParseJob, body: bytes) -> ParseReport:
+    try:
+        text = page_text(
+            body, url=job.url, content_type=job.content_type, selector=job.page_selector or ""
+        )
+    except ParseFailed as exc:
+        return ParseReport(error=str(exc))
+    return ParseReport(kind="page", page_text=text)
 
 
 def parsed(job: ParseJob, body: bytes) -> Document:
@@ -180,6 +212,25 @@ def report_of(document: Document, job: ParseJob) -> ParseReport:
         rejected=len(document.rejects),
         error=_refusal(document, job),
         next_url=document.next_url,
+    )
+
+
+def _teasers(
+    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+) -> tuple[str, ...]:
+    """Ids of the articles whose pages are wanted: of those with a link and a text that is cut."""
+    entries = document.entries
+    if not job.full_text or document.kind not in FEED_KINDS:
+        return ()
+    if job.full_text == AUTO and not cuts_its_texts(entries):
+        return ()
+    # A page that several entries link to is that of none of them.
+    links = Counter(entry.url.partition("#")[0] for entry in entries)
+    return tuple(
+        draft_id(source, guid)
+        for entry, (source, guid) in zip(entries, identities, strict=True)
+        if guid and entry.url and links[entry.url.partition("#")[0]] == 1
+        if is_cut(entry) or (job.full_text == ALWAYS and is_short(entry))
     )
 
 
@@ -289,6 +340,11 @@ def ruled_drafts_of(
     one that a rule drops."""
     rules = read_rules(job.rules)
     for entry, (source, guid) in zip(entries, identities, strict=True):
+        page = None
+        if job.pages is not None:
+            page = job.pages.get(draft_id(source, guid)) if guid else None
+            if page is None:
+                continue
         ruled = apply_rules(entry, rules)
         if ruled.is_dropped:
             yield entry, ruled, None
@@ -297,15 +353,16 @@ def ruled_drafts_of(
             if not guid and ruled.steps:
                 # Its text identifies it: that of its source, which rules do not change.
                 guid = compose(entry, source=source).guid
-            draft = compose(_prepared(ruled, job), source=source, guid=guid)
+            draft = compose(_prepared(ruled, job, page), source=source, guid=guid)
         except InvalidInput as exc:
             yield entry, ruled, exc
         else:
             yield entry, ruled, draft
 
 
-def _prepared(ruled: RuledEntry, job: ParseJob) -> Entry:
+def _prepared(ruled: RuledEntry, job: ParseJob, page: tuple[str, str] | None) -> Entry:
     entry = _placed(ruled, job.categories, job.mapping)
+    entry = with_page_text(entry, url=page[0], markup=page[1]) if page else entry
     return with_summary_alone(entry) if job.summary_only else entry
 
 

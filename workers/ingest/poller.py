@@ -25,6 +25,7 @@ from service.storage.store import Store
 from workers import runtime
 from workers.http_client import open_client
 from workers.ingest.fetch import user_agent
+from workers.ingest.full_texts import HOLD_S
 from workers.ingest.intake import Intake
 from workers.ingest.parser_pool import open_parser_pool
 from workers.ingest.parser_process import CPU_S
@@ -60,7 +61,7 @@ class Poller:
         self._finished: list[Finished] = []
         self._counts: Counter[str] = Counter()
         self._some_finished = asyncio.Event()
-        self._claim_ms = int((settings.fetch_timeout_s + 4 * CPU_S + CLAIM_SLACK_S) * 1000)
+        self._claim_ms = int((settings.fetch_timeout_s + HOLD_S + 4 * CPU_S + CLAIM_SLACK_S) * 1000)
         self._claimant = Claimant(ordinal=settings.worker_ordinal, token=uuid.uuid4().hex)
         self._lapse_ms = 0
         self._is_answered = True

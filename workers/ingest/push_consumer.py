@@ -76,8 +76,13 @@ class PushConsumer:
             etag="",
             last_modified="",
         )
+        # Pages are fetched by polls: a push whose articles need them makes the source due, unless
+        # its polls fail.
+        is_polled = not (await self._store.sources.poll(source.id)).failures
         try:
-            appended = await self._intake.append_document(source, fetched, refused=GUESSED_KINDS)
+            appended = await self._intake.append_document(
+                source, fetched, refused=GUESSED_KINDS, withholds_teasers=is_polled
+            )
             if appended.report.error:
                 raise ParseFailed(appended.report.error)
         except ParseFailed as exc:
@@ -85,5 +90,7 @@ class PushConsumer:
             logger.warning("a push cannot be parsed", extra=reason)
             await self._store.sources.wake(source.id, due_ms=to_ms(self._now()))
             return
+        if appended.teasers:
+            await self._store.sources.wake(source.id, due_ms=to_ms(self._now()))
         extra = {"source": source.url, "new": appended.counts["created"], "ms": watch.ms}
         logger.info("pushed", extra=extra)

@@ -27,6 +27,7 @@ from service.storage.store import Store
 from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.discover_feed import DiscoveredFeed, discover_feed, is_page
 from workers.ingest.fetch import Fetched, Refused, fetch
+from workers.ingest.full_texts import CompletedTexts, FullTexts
 from workers.ingest.history_poll import HistoryPoller
 from workers.ingest.hub_client import HubClient
 from workers.ingest.intake import AppendedDocument, Intake
@@ -91,6 +92,7 @@ class SourcePoller:
         self._now = now
         self._large_bodies = asyncio.Semaphore(LARGE_AT_ONCE)
         self._hub_client = HubClient(store, settings, client, now=now)
+        self._full_texts = FullTexts(store, settings, client, intake, now=now)
         self._history_poller = HistoryPoller(
             settings,
             intake,
@@ -154,6 +156,7 @@ class SourcePoller:
                 refused=refused,
                 prefers_feed=is_unknown,
                 known=poll.entry_digests,
+                withholds_teasers=True,
             )
             discovered_url = ""
             if appended.report.error and is_unknown and is_page(fetched):
@@ -162,6 +165,7 @@ class SourcePoller:
                     appended = await self._intake.append_document(source, fetched, refused=refused)
                 else:
                     discovered_url, digest = feed.url, ""
+                    source = source.moved(feed.url, "")
                     fetched, appended = feed.fetched, feed.appended
             if appended.report.error:
                 raise ParseFailed(appended.report.error)
@@ -173,9 +177,13 @@ class SourcePoller:
                 intake=self._intake,
                 settings=self._settings,
             )
+            pages = await self._full_texts.complete(
+                source, fetched, appended, on_large=permit.acquire
+            )
+        has_rest = fetched.status == 226
         return PollOutcome(
             result=_answer_of(fetched, received),
-            document=_document_of(appended, digest, has_rest=fetched.status == 226),
+            document=_document_of(appended, digest, pages, has_rest=has_rest),
             discovered_url=discovered_url,
         )
 
@@ -288,15 +296,19 @@ def _answer_of(fetched: Fetched, received: datetime) -> Answer:
     )
 
 
-def _document_of(appended: AppendedDocument, digest: str, *, has_rest: bool) -> DocumentOutcome:
+def _document_of(
+    appended: AppendedDocument, digest: str, pages: CompletedTexts, *, has_rest: bool
+) -> DocumentOutcome:
     report = appended.report
     return DocumentOutcome(
         kind=report.kind,
         body_hash=digest,
         title=report.title,
-        is_whole=report.is_whole,
+        # With validators the next poll would not see the articles whose pages are still wanted.
+        is_whole=report.is_whole and not pages.waiting,
         hints=report.hints,
-        counts=appended.counts,
+        counts=appended.counts + pages.counts,
+        full_text=pages.note,
         rejects=tuple(appended.rejects),
         # A delta has some entries of its document; the others are as they were.
         entry_digests="" if has_rest else appended.digests,

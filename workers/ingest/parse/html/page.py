@@ -148,7 +148,7 @@ def _single(
         or bool(_meta(root, "article:published_time"))
     )
     title = _fact(facts, "headline") or _meta(root, "og:title") or title_of_page(root)
-    content = _main_content(root) or extracted(text, url=url)
+    content = main_content(root) or extracted(text, url=url)
     if not content or not title:
         return None
     raw = _fact(facts, "datePublished") or _meta(root, "article:published_time", "date")
@@ -194,14 +194,14 @@ def _authors(facts: dict[str, Any]) -> list[str]:
     return [name for name in names if isinstance(name, str) and name]
 
 
-def _main_content(root: Any) -> str | None:
+def main_content(root: Any) -> str | None:
     """Markup of the first itemprop=articleBody, `<article>` or `<main>` that contains a text."""
     for path in ("//*[@itemprop='articleBody']", "//article", "//main"):
         for element in root.xpath(path):
             for noise in element.xpath(
                 ".//nav|.//aside|.//footer|.//form|.//script|.//style|.//h1"
             ):
-                noise.drop_tree()
+                noise.droptree_of()
             if len(element.text_content().strip()) >= MIN_TEXT_CHARS:
                 return k2.inner_html(element)
     return None

@@ -1,0 +1,85 @@
+"""Marks of articles whose pages were wanted for their texts: what became of each page.
+
+An article is recognised by the hashes of the feed's entry, so that its page is fetched once for
+each revision of that entry. Marks only save work: without them a stored text shows what it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from service.storage import keys
+from service.storage.commands import Client
+from service.storage.stored import decoded, typed
+
+FULL, TEASER, WAITING = "full", "teaser", "waiting"
+# Marks of articles that the feed has no longer are removed when there are so many more.
+SPARE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class PageMark:
+    """What became of the page of an article."""
+
+    state: str
+    """FULL (its text is stored), TEASER (the feed's text is, for good) or WAITING (it is to be
+    fetched; the feed's text is stored meanwhile)."""
+    content_hash: str
+    """Of the entry as the feed had it."""
+    full_hash: str
+    tries: int = 0
+    """Failed fetches of the page since it was wanted."""
+
+
+class PageMarks:
+    """The marks of all sources."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def get(self, source_id: str, article_ids: Sequence[str]) -> dict[str, PageMark]:
+        """The marks of these articles, without those that have none."""
+        if not article_ids:
+            return {}
+        key = keys.page_marks(source_id)
+        stored = await self._client.execute_command("HMGET", key, *article_ids)
+        marks = {
+            article_id: decoded(_mark, value, what=f"page of {article_id}")
+            for article_id, value in zip(article_ids, stored, strict=True)
+            if value
+        }
+        return {article_id: mark for article_id, mark in marks.items() if mark}
+
+    async def put(
+        self, source_id: str, marks: Mapping[str, PageMark], *, present: Sequence[str]
+    ) -> None:
+        """Store marks, and forget those of articles that the feed has no longer.
+
+        Args:
+            present: ids of all articles in the feed.
+        """
+        if not marks:
+            return
+        key = keys.page_marks(source_id)
+        pipe = self._client.pipeline(transaction=True)
+        values = {name: orjson.dumps([*_values(mark)]) for name, mark in marks.items()}
+        pipe.hset(key, mapping=values)
+        pipe.expire(key, keys.PAGE_MARKS_TTL_S)
+        await pipe.execute()
+        if await self._client.hlen(key) > len(present) + SPARE:
+            names = [name.decode() for name in await self._client.hkeys(key)]
+            gone = sorted({*names} - {*present} - marks.keys())
+            if gone:
+                await self._client.hdel(key, *gone)
+
+
+def _values(mark: PageMark) -> tuple[object, ...]:
+    return mark.state, mark.content_hash, mark.full_hash, mark.tries
+
+
+def _mark(stored: bytes) -> PageMark:
+    state, content_hash, full_hash, tries = orjson.loads(stored)
+    return typed(PageMark(state, content_hash, full_hash, tries))
