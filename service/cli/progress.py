@@ -13,7 +13,8 @@ import click
 
 logger = logging.getLogger(__name__)
 
-LOG_EVERY_S = 5.0
+LOG_EVERY_S, LOG_SHARE = 1.0, 0.1
+"""The time between two lines: at least so long, and this share of the time since the beginning."""
 STEPS = 1_000
 """Of the bar, for the whole command."""
 
@@ -29,7 +30,7 @@ class Progress:
         self._bar = bar
         """The bar of click; None where there is no terminal."""
         self._now = now
-        self._last_s = now()
+        self._began_s = self._last_s = now()
         self._done = 0
         """Items that are done."""
         self._share = 0.0
@@ -49,8 +50,10 @@ class Progress:
         done = (self._done + self._share) / max(self._items, 1)
         if self._bar is not None:
             self._bar.update(int(done * STEPS) - self._bar.pos)
-        elif self._now() - self._last_s >= LOG_EVERY_S:
-            self._last_s = self._now()
+            return
+        now_s = self._now()
+        if now_s - self._last_s >= max(LOG_EVERY_S, LOG_SHARE * (now_s - self._began_s)):
+            self._last_s = now_s
             extra = {"percent": int(done * 100), "done": self._done, "of": self._items}
             logger.info(self._label.lower(), extra=extra)
 

@@ -141,7 +141,8 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
     settings = settings_from()
     source = with_store(settings, work)
     show(source, as_json=as_json)
-    warn_of_private(source["url"], settings)
+    for url in filter(None, (source["url"], source["proxy"])):
+        warn_of_private(url, settings)
 
 
 @group.command("preview")

@@ -144,6 +144,8 @@ def test_how_a_source_is_polled_is_set_by_options(tmp_path: Path) -> None:
         "proxy": "socks5://me:***@127.0.0.1:9050",
     }  # fmt: skip
     assert expected == {name: added[name] for name in expected}
+    private = dateline("sources", "add", "https://y.example/f", "--proxy", "http://127.0.0.1")
+    assert "warning: 127.0.0.1 is not a public address" in private.stderr
     assert b"s3" not in dateline("sources", "export").stdout_bytes
     assert b"s3" in dateline("sources", "export", "--secrets").stdout_bytes
     cleared = ("--category", "", "--tls-ca", os.devnull, "--proxy", "", "--history", "none")

@@ -16,7 +16,7 @@ from service.cli.progress import Progress, progress_of
 
 
 def test_lines_of_the_log_say_how_far_a_command_has_come(caplog: pytest.LogCaptureFixture) -> None:
-    """Not at every step, but after some seconds; small shares add up."""
+    """Not at every step, but after a second, and later more rarely; small shares add up."""
     time_s = 0.0
     shown = Progress("Importing", 2, bar=None, now=lambda: time_s)
     with caplog.at_level(logging.INFO):
@@ -28,9 +28,15 @@ def test_lines_of_the_log_say_how_far_a_command_has_come(caplog: pytest.LogCaptu
         shown.add(0.5)
         time_s *= 2
         shown.add(0.0)
+        time_s = 100 * progress.LOG_EVERY_S
+        shown.add(0.0)
+        time_s += 5 * progress.LOG_EVERY_S
+        shown.add(0.25)
+        time_s += 10 * progress.LOG_EVERY_S
+        shown.add(0.0)
     percents = [getattr(record, "percent", None) for record in caplog.records]
-    assert ["importing"] * 2 == caplog.messages
-    assert [50, 75] == percents
+    assert ["importing"] * 4 == caplog.messages
+    assert [50, 75, 75, 87] == percents
 
 
 def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
