@@ -16,30 +16,33 @@ of documents", 1997).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from struct import Struct
 from zlib import crc32
 
 from service.articles.aliases import canonical
 from service.articles.article import Article
 from service.articles.text import plain_text
-from service.articles.words import comparable, may_be_unspaced, words_of
+from service.articles.words import (
+    comparable,
+    encoded_words_of,
+    words_of,
+)
 from service.http import host_of
 
-# Measured: runs of 4 words in the first 400, with a Jaccard of 0.3 or more, find all copies with a
+# Measured: runs of 4 words in the first 256, with a Jaccard of 0.3 or more, find all copies with a
 # typo, another paragraph or one half missing, and nothing else in 20,000 pairs.
-SHINGLE_WORDS, MAX_WORDS, MIN_WORDS = 4, 400, 25
+SHINGLE_WORDS, MAX_WORDS, MIN_WORDS = 4, 256, 25
 MIN_JACCARD, MIN_CONTAINED = 0.3, 0.8
 MAX_APART = timedelta(days=3)
 MAX_LINK_APART = timedelta(days=1)
 MIN_TITLE_WORDS_COMMON = 0.5
 LANDMARKS, MIN_LANDMARKS_COMMON = 12, 2
 """Two texts of Jaccard 0.5 have two of twelve landmarks in common with 99.7 %, of 0.3 with 92 %."""
-LANDMARK_BYTES = 8
+_LANDMARK = Struct(">q")
 # Characters in which the words that count are found, with their markup.
-_MAX_TITLE_AND_TEXT_CHARS = MAX_WORDS * 20
-_MAX_UNSPACED_CHARS = MAX_WORDS * 2
+_MAX_TEXT_CHARS = MAX_WORDS * 12
 _SPAN = 2**64
 
 
@@ -53,31 +56,30 @@ class Sketch:
     """Signed 64-bit hashes; empty if there are too few words to compare."""
 
     def landmarks(self) -> list[bytes]:
-        """Its LANDMARKS smallest shingles, each of LANDMARK_BYTES; empty if it has no shingles."""
+        """Its LANDMARKS smallest shingles, each of 8 bytes; empty if it has no shingles."""
         # Sorting all would take three times as long; this many of them are below the bound.
         bound = _SPAN * 2 * LANDMARKS // max(len(self.shingles), 1) - _SPAN // 2
-        few = sorted(shingle for shingle in self.shingles if shingle < bound)
+        few = sorted([shingle for shingle in self.shingles if shingle < bound])
         smallest = few if len(few) >= LANDMARKS else sorted(self.shingles)
-        return [each.to_bytes(LANDMARK_BYTES, signed=True) for each in smallest[:LANDMARKS]]
+        return [_LANDMARK.pack(each) for each in smallest[:LANDMARKS]]
 
 
 def sketch_of(article: Article) -> Sketch:
     """The sketch of an article's title and the start of its text."""
-    title = words_of(comparable(article.title))
+    title = comparable(article.title)
     markup = article.content_html
-    if len(markup) > 2 * _MAX_TITLE_AND_TEXT_CHARS:
+    if len(markup) > 2 * _MAX_TEXT_CHARS:
         # A tag that is cut in two is text, and a few words too many make no difference.
-        markup = markup[: 2 * _MAX_TITLE_AND_TEXT_CHARS]
-    text = plain_text(markup)[:_MAX_TITLE_AND_TEXT_CHARS]
-    if may_be_unspaced(text):
-        text = text[:_MAX_UNSPACED_CHARS]
-    words = [*title, *words_of(comparable(text))][:MAX_WORDS]
+        markup = markup[: 2 * _MAX_TEXT_CHARS]
+    text = comparable(plain_text(markup)[:_MAX_TEXT_CHARS])
+    words = encoded_words_of(f"{title} {text}", limit=MAX_WORDS)
+    title_words = frozenset(words_of(title))
     if len(words) < MIN_WORDS:
-        return Sketch(frozenset(title), frozenset())
-    numbers = list(map(crc32, " ".join(words).encode("utf-8", "replace").split(b" ")))
+        return Sketch(title_words, frozenset())
+    numbers = list(map(crc32, words))
     # The hash of a tuple of numbers depends on no seed.
     runs = zip(*(numbers[at:] for at in range(SHINGLE_WORDS)), strict=False)
-    return Sketch(frozenset(title), frozenset(map(hash, runs)))
+    return Sketch(title_words, frozenset(map(hash, runs)))
 
 
 def link_of(article: Article) -> str:
@@ -115,21 +117,6 @@ def _are_strangers(a: Sketch, b: Sketch) -> bool:
         return False
     shorter = min(len(a.title), len(b.title))
     return len(a.title & b.title) < MIN_TITLE_WORDS_COMMON * shorter
-
-
-def most_common(owners: Sequence[Collection[str]], *, limit: int) -> list[str]:
-    """The ids that own MIN_LANDMARKS_COMMON of an article's landmarks or more, at most `limit`, the
-    most frequent first.
-
-    Args:
-        owners: for each landmark the ids of the articles that had it last.
-    """
-    counts: dict[str, int] = {}
-    for ids in owners:
-        for article_id in ids:
-            counts[article_id] = counts.get(article_id, 0) + 1
-    frequent = [each for each, count in counts.items() if count >= MIN_LANDMARKS_COMMON]
-    return sorted(frequent, key=lambda each: -counts[each])[:limit]
 
 
 def outranks(a: Article, b: Article) -> bool:

@@ -202,6 +202,8 @@ def _token_pattern() -> re.Pattern[str]:
 
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
+_ENCODED_WORD = re.compile(rb"[a-z0-9\x80-\xff]+")
+_TYPOGRAPHIC = "“”‘’„‚«»–—…·•،؛؟"
 _PLAIN_WORD = re.compile(r"[^\W_]+")
 # Two ranges each, which are quick; what is between them is punctuation.
 _MAY_BE_UNSPACED = re.compile("[\u0e00-\u1cff\u2e80-\U0010ffff]")
@@ -213,14 +215,21 @@ def words_of(text: str) -> list[str]:
     """The words of a text that is `comparable`; each letter of an unspaced script is one."""
     if text.isascii():
         return _ASCII_WORD.findall(text)
-    if not may_be_unspaced(text) and not _MAY_HAVE_MARKS.search(text):
+    if not _MAY_BE_UNSPACED.search(text) and not _MAY_HAVE_MARKS.search(text):
         return _PLAIN_WORD.findall(text)
     return _word_pattern().findall(text)
 
 
-def may_be_unspaced(text: str) -> bool:
-    """Whether a text may have letters of an unspaced script; quick, and never wrongly False."""
-    return bool(_MAY_BE_UNSPACED.search(text))
+def encoded_words_of(text: str, *, limit: int) -> list[bytes]:
+    """The first words of a comparable text in UTF-8, several times faster than `words_of`. Rare
+    punctuation, that of no keyboard, stays at a word; that makes no difference between copies."""
+    if not text.isascii():
+        if _MAY_BE_UNSPACED.search(text):
+            words = words_of(text[: 2 * limit])
+            return [word.encode("utf-8", "replace") for word in words[:limit]]
+        for sign in _TYPOGRAPHIC:
+            text = text.replace(sign, " ")
+    return _ENCODED_WORD.findall(text.encode("utf-8", "replace"))[:limit]
 
 
 @dataclass(frozen=True, eq=True, order=True)

@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 import uuid
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
+from service.articles.duplicates import MIN_LANDMARKS_COMMON
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Value
@@ -56,12 +59,13 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owners:
-    """Ids of other articles that had a part of a trace last, the newest first: two at most for a
-    link, four for a landmark."""
+    """Ids of other articles that had parts of a trace last."""
 
     of_link: tuple[str, ...]
-    of_landmarks: tuple[tuple[str, ...], ...]
-    """For each landmark that another article had in the last three to six days."""
+    """The newest first, two at most."""
+    of_landmarks: tuple[str, ...]
+    """Those that had MIN_LANDMARKS_COMMON of its landmarks or more in the last three to six days,
+    the ones with most of them first."""
 
 
 class _Parts:
@@ -85,28 +89,35 @@ class _Parts:
             key, field = _link(trace.link)
             self.by_link.setdefault(key, []).append((field, number))
 
-    def owners(self, replies: Sequence[bytes], ids: Sequence[bytes]) -> list[Owners]:
+    def _numbers(self) -> list[tuple[bool, int]]:
+        """Of each value that note_traces.lua numbers: whether it is of a link, and its trace."""
+        numbers = []
+        for fields in self.by_landmark.values():
+            # Those of this window, then those of the one before.
+            numbers += [(False, number) for _, number in fields * 2]
+        for fields in self.by_link.values():
+            numbers += [(True, number) for _, number in fields]
+        return numbers
+
+    def owners(self, replies: Sequence[Any], ids: Sequence[bytes]) -> list[Owners]:
         """Read the reply of note_traces.lua.
 
         Args:
             ids: of the articles of the traces.
         """
-        values = iter(replies)
-        of_landmarks: list[dict[bytes, bytes]] = [{} for _ in ids]
+        numbers = self._numbers()
+        of_landmarks: list[list[bytes]] = [[] for _ in ids]
         of_link = [b""] * len(ids)
-        for fields in self.by_landmark.values():
-            # Those of this window come first, then those of the one before.
-            for field, number in fields * 2:
-                if owners := next(values):
-                    known = of_landmarks[number]
-                    known[field] = known.get(field, b"") + owners
-        for fields in self.by_link.values():
-            for _, number in fields:
-                of_link[number] = next(values)
+        for value, owners in zip(replies[::2], replies[1::2], strict=True):
+            is_link, number = numbers[value]
+            if is_link:
+                of_link[number] = owners
+            else:
+                of_landmarks[number].append(owners)
         return [
             Owners(
-                of_link=_others(of_link[number], own),
-                of_landmarks=tuple(_others(each, own) for each in of_landmarks[number].values()),
+                of_link=tuple(map(_text, dict.fromkeys(_others(of_link[number], own)))),
+                of_landmarks=_most_common(of_landmarks[number], own),
             )
             for number, own in enumerate(ids)
         ]
@@ -118,7 +129,7 @@ class Duplicates:
     def __init__(self, client: Client, *, shards: int) -> None:
         self._client = client
         self._shards = shards
-        self._note: Script[list[bytes]] = lua_script(client, "note_traces")
+        self._note: Script[list[Any]] = lua_script(client, "note_traces")
         self._leave_link: Script[int] = Script(client, _LEAVE_LINK)
         self._window = 0
         self._mark: Script[int] = lua_script(client, "head", "mark")
@@ -237,8 +248,19 @@ def _link(canonical: str) -> tuple[str, bytes]:
     return keys.urls(zlib.crc32(field) % keys.URL_BUCKETS), field
 
 
-def _others(owners: bytes, own: bytes) -> tuple[str, ...]:
+def _others(owners: bytes, own: bytes) -> list[bytes]:
     """The ids of a stored value, without the article's own one."""
-    ids = (owners[at : at + _ID_BYTES] for at in range(0, len(owners), _ID_BYTES))
-    # A value of another length was written by a hand.
-    return tuple(str(uuid.UUID(bytes=i)) for i in ids if i != own and len(i) == _ID_BYTES)
+    if len(owners) % _ID_BYTES:
+        return []  # Written by a hand.
+    ids = [owners[at : at + _ID_BYTES] for at in range(0, len(owners), _ID_BYTES)]
+    return [each for each in ids if each != own]
+
+
+def _most_common(owners: Sequence[bytes], own: bytes) -> tuple[str, ...]:
+    counts = Counter(each for value in owners for each in _others(value, own))
+    # Most owners have one landmark, by chance, and ids as text cost more than all the rest.
+    return tuple(_text(i) for i, n in counts.most_common() if n >= MIN_LANDMARKS_COMMON)
+
+
+def _text(article_id: bytes) -> str:
+    return str(uuid.UUID(bytes=article_id))

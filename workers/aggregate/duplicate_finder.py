@@ -25,7 +25,6 @@ from service.articles.duplicates import (
     are_alike,
     are_duplicates,
     link_of,
-    most_common,
     outranks,
     sketch_of,
 )
@@ -128,7 +127,7 @@ class DuplicateFinder:
         sketch = self._sketch(article)
         ids = [article.duplicate_of] if article.duplicate_of else []
         ids += owners.of_link
-        for article_id in most_common(owners.of_landmarks, limit=MAX_SUSPECTS):
+        for article_id in owners.of_landmarks[:MAX_SUSPECTS]:
             # Unlike a text that was sketched lately: it need not be read.
             _, other = self._sketches.get(article_id, ("", None))
             if other is None or are_alike(sketch, other):
