@@ -26,6 +26,7 @@ from service.articles.article import (
 from service.articles.podcast import (
     EPISODE_TYPES,
     MAX_DURATION_S,
+    MAX_ITEMS,
     MAX_NUMBER,
     Person,
     Podcast,
@@ -159,9 +160,9 @@ def _moment(name: str, value: object) -> datetime:
         ) from exc
 
 
-def _list(name: str, value: object) -> list[Any]:
-    if not isinstance(value, list) or len(value) > MAX_LIST_ITEMS:
-        raise InvalidInput(name, value, f"must be a list of at most {MAX_LIST_ITEMS}")
+def _list(name: str, value: object, *, most: int = MAX_LIST_ITEMS) -> list[Any]:
+    if not isinstance(value, list) or len(value) > most:
+        raise InvalidInput(name, value, f"must be a list of at most {most}")
     return value
 
 
@@ -234,16 +235,19 @@ def _object(name: str, value: object, take: Mapping[str, Taking]) -> dict[str, A
     }
 
 
+def _objects(name: str, value: object, take: Mapping[str, Taking]) -> list[dict[str, Any]]:
+    items = enumerate(_list(name, value, most=MAX_ITEMS))
+    return [_object(f"{name}[{i}]", item, take) for i, item in items]
+
+
 def _transcripts(name: str, value: object) -> tuple[Transcript, ...]:
     take = dict.fromkeys(("url", "type", "language", "rel"), _string)
-    items = [_object(f"{name}[{i}]", item, take) for i, item in enumerate(_list(name, value))]
-    return tuple(Transcript(**{"url": "", **item}) for item in items)
+    return tuple(Transcript(**{"url": "", **item}) for item in _objects(name, value, take))
 
 
 def _persons(name: str, value: object) -> tuple[Person, ...]:
     take = dict.fromkeys(("name", "role", "group", "image", "url"), _plain)
-    items = [_object(f"{name}[{i}]", item, take) for i, item in enumerate(_list(name, value))]
-    return tuple(Person(**{"name": "", **item}) for item in items)
+    return tuple(Person(**{"name": "", **item}) for item in _objects(name, value, take))
 
 
 def _podcast(name: str, value: object) -> Podcast:

@@ -173,6 +173,7 @@ def test_a_push_states_every_field() -> None:
         ({"explicit": "no"}, "podcast.explicit"),
         ({"category": "Shipping"}, "podcast.category"),
         ({"transcripts": {}}, "podcast.transcripts"),
+        ({"persons": [{"name": "Ida"}] * (MAX_ITEMS + 1)}, "podcast.persons"),
         ({"transcripts": [{"href": "x"}]}, "podcast.transcripts[0].href"),
         ({"persons": ["Ida"]}, "podcast.persons[0]"),
         ({"persons": [{"name": 5}]}, "podcast.persons[0].name"),
