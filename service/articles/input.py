@@ -235,19 +235,27 @@ def _object(name: str, value: object, take: Mapping[str, Taking]) -> dict[str, A
     }
 
 
-def _objects(name: str, value: object, take: Mapping[str, Taking]) -> list[dict[str, Any]]:
-    items = enumerate(_list(name, value, most=MAX_ITEMS))
-    return [_object(f"{name}[{i}]", item, take) for i, item in items]
+def _objects(
+    name: str, value: object, take: Mapping[str, Taking], *, needed: str
+) -> list[dict[str, Any]]:
+    """The checked objects of a list, each with a value in the field that is needed."""
+    objects = []
+    for i, item in enumerate(_list(name, value, most=MAX_ITEMS)):
+        fields = _object(f"{name}[{i}]", item, take)
+        if not fields.get(needed, "").strip():
+            raise InvalidInput(f"{name}[{i}].{needed}", fields.get(needed), "must not be empty")
+        objects.append(fields)
+    return objects
 
 
 def _transcripts(name: str, value: object) -> tuple[Transcript, ...]:
     take = dict.fromkeys(("url", "type", "language", "rel"), _string)
-    return tuple(Transcript(**{"url": "", **item}) for item in _objects(name, value, take))
+    return tuple(Transcript(**fields) for fields in _objects(name, value, take, needed="url"))
 
 
 def _persons(name: str, value: object) -> tuple[Person, ...]:
     take = dict.fromkeys(("name", "role", "group", "image", "url"), _plain)
-    return tuple(Person(**{"name": "", **item}) for item in _objects(name, value, take))
+    return tuple(Person(**fields) for fields in _objects(name, value, take, needed="name"))
 
 
 def _podcast(name: str, value: object) -> Podcast:

@@ -173,6 +173,8 @@ def test_a_push_states_every_field() -> None:
         ({"explicit": "no"}, "podcast.explicit"),
         ({"category": "Shipping"}, "podcast.category"),
         ({"transcripts": {}}, "podcast.transcripts"),
+        ({"transcripts": [{"type": "text/vtt"}]}, "podcast.transcripts[0].url"),
+        ({"persons": [{"name": "Ida"}, {"name": " "}]}, "podcast.persons[1].name"),
         ({"persons": [{"name": "Ida"}] * (MAX_ITEMS + 1)}, "podcast.persons"),
         ({"transcripts": [{"href": "x"}]}, "podcast.transcripts[0].href"),
         ({"persons": ["Ida"]}, "podcast.persons[0]"),
