@@ -171,6 +171,8 @@ def _counts(summary: Summary) -> dict[str, int]:
 def _show(summary: Summary) -> None:
     counts = _counts(summary)
     sources = counts.pop("sources")
+    if not counts["corrected"]:
+        del counts["corrected"]
     say(", ".join(f"{count} {name}" for name, count in counts.items()))
     if sources:
         added = "1 source added; it is" if sources == 1 else f"{sources} sources added; they are"
