@@ -221,6 +221,16 @@ def test_pages_that_are_no_lists(values: list[Any]) -> None:
     assert ["Own"] == [entry.title for entry in document.entries]
 
 
+def test_long_json_ld_is_no_tag() -> None:
+    """It has more quotes than a tag may have attributes, and no bracket."""
+    values = articles(*range(3_000), description="It is said: ' ' '.")
+    document = read("<body><p>x</p></body>", ld(values))
+    assert ("schema-list", 3_000) == (document.kind, len(document.entries))
+    huge = "<p a='<script>' " + "b " * 30_000 + "</script>"
+    with pytest.raises(ParseFailed, match="a tag of over"):
+        read(huge + "<p " + "b " * 30_000 + ">")
+
+
 def test_deep_json_ld_ends() -> None:
     """A page may nest its objects as it likes."""
     value: Any = {"@type": "ItemList", "itemListElement": ["/1", "/2"]}
@@ -230,12 +240,20 @@ def test_deep_json_ld_ends() -> None:
     assert ["Own"] == [entry.title for entry in entries(page, ld(value))]
 
 
-@pytest.mark.parametrize("entry", ["<div class='h-entry'>", "<p class='h-entry p-name'>x</p>"])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "<div class='h-entry'>",
+        "<p class='h-entry p-name'>x</p>",
+        "<a class='u-url p-author' rel='tag' href='/1'>x</a>",
+    ],
+)
 def test_microformats_take_linear_time(entry: str) -> None:
     """Also in each other."""
 
     def try_to_read(text: str) -> None:
         with suppress(ParseFailed):
+            read(f"<div class='h-feed'><div class='h-entry'>{text}")
             read(f"<div class='h-feed'>{text}")
 
     assert_linear(try_to_read, entry * 4_000)

@@ -21,7 +21,7 @@ from lxml import html as lxml_html
 from service.articles import sanitize
 from service.articles.article import Detail, Entry
 from service.articles.json_text import decode_json
-from service.articles.text import line
+from service.articles.text import line, without_forbidden
 from service.articles.tree import movable
 from service.errors import ParseFailed
 from workers.ingest.parse.charsets import charset_of, decode
@@ -35,6 +35,8 @@ from workers.ingest.parse.html.schema_lists import is_article, link_of, parse_sc
 from workers.ingest.parse.links import absolute
 
 _CHARSET = re.compile(rb"<meta[^>]+charset=[\"']?\s*([\w-]+)", re.IGNORECASE)
+_DATA = re.compile(r"(?<=>)[^<>]++(?=</script)", re.IGNORECASE)
+_PLACE = "dateline-data-"
 # Shorter texts are menus and teasers.
 MIN_TEXT_CHARS = 80
 
@@ -80,8 +82,12 @@ def decoded_html(body: bytes, content_type: str) -> str:
 
 def tree_of(text: str) -> Any:
     """The <html> element of a page, without comments. Raises ParseFailed."""
+    data: list[str] = []
     if sanitize.has_huge_tag(text):
-        raise ParseFailed(f"HTML with a tag of over {sanitize.MAX_ATTRIBUTES} attributes")
+        # The data of a script may be long, and have no bracket that would end a tag.
+        text = _DATA.sub(lambda match: _place(match.group(), data), text)
+        if sanitize.has_huge_tag(text):
+            raise ParseFailed(f"HTML with a tag of over {sanitize.MAX_ATTRIBUTES} attributes")
     parser = lxml_html.HTMLParser(
         encoding="utf-8", no_network=True, huge_tree=False, remove_comments=True, remove_pis=True
     )
@@ -91,7 +97,17 @@ def tree_of(text: str) -> Any:
         )
     except (etree.ParserError, etree.XMLSyntaxError, ValueError) as exc:
         raise ParseFailed(f"HTML that cannot be read: {exc}") from exc
+    for script in root.iter("script") if data else ():
+        number = (script.text or "").removeprefix(_PLACE)
+        if number.isdecimal() and int(number[:9]) < len(data):
+            script.text = without_forbidden(data[int(number[:9])])
     return root
+
+
+def _place(text: str, data: list[str]) -> str:
+    """What stands in the place of the data of a script, until the page is a tree."""
+    data.append(text)
+    return f"{_PLACE}{len(data) - 1}"
 
 
 def _attribute(root: Any, path: str, name: str) -> str:
