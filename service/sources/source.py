@@ -24,10 +24,10 @@ from service.http import (
     may_share_secrets,
     pasted_url,
 )  # fmt: skip
-from service.sources.page_selector import checked_selector
 from service.sources.poll_window import checked_window
 from service.sources.rules import categories_of, checked_rules
 from service.sources.select import checked_select
+from service.sources.selector import WrongSelector, compiled
 from service.sources.transport import (
     Transport,
     checked_ca,
@@ -337,6 +337,20 @@ def _full_text(value: object) -> str:
     return ALWAYS if value else ""
 
 
+def _selector(value: object) -> str:
+    text = "" if value is None else value
+    if not isinstance(text, str):
+        raise InvalidInput("selector", value, "must be a text")
+    if text.strip():
+        try:
+            is_of_json = compiled(text).is_of_json
+        except WrongSelector as exc:
+            raise InvalidInput("selector", text, str(exc)) from exc
+        if is_of_json:
+            raise InvalidInput("selector", text, "is JSONPath, and pages are HTML")
+    return text.strip()
+
+
 def _summary_only(value: object) -> bool:
     if not isinstance(value, bool):
         raise InvalidInput("summary_only", value, "must be true or false")
@@ -368,5 +382,5 @@ _CHECKS = {
     "window": checked_window,
     "summary_only": _summary_only,
     "full_text": _full_text,
-    "selector": checked_selector,
+    "selector": _selector,
 }

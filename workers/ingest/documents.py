@@ -340,12 +340,12 @@ def ruled_drafts_of(
     one that a rule drops."""
     rules = read_rules(job.rules)
     for entry, (source, guid) in zip(entries, identities, strict=True):
-        page = None
-        if job.pages is not None:
-            page = job.pages.get(draft_id(source, guid)) if guid else None
-            if page is None:
-                continue
-        ruled = apply_rules(entry, rules)
+        page = job.pages.get(draft_id(source, guid)) if job.pages and guid else None
+        if job.pages is not None and page is None:
+            continue
+        # The entry itself is known by its place in the document.
+        whole = with_page_text(entry, url=page[0], markup=page[1]) if page else entry
+        ruled = apply_rules(whole, rules)
         if ruled.is_dropped:
             yield entry, ruled, None
             continue

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lxml import etree
 from lxml.html import HtmlElement
 
 from service.errors import ParseFailed
-from service.sources.page_selector import compiled_selector
+from service.sources.selector import WrongSelector, compiled
 from workers.ingest.parse.html import k2
 from workers.ingest.parse.html.page import decoded_html, main_content, tree_of
 from workers.ingest.parse.html.readability import extracted
@@ -22,7 +21,7 @@ def page_text(body: bytes, *, url: str, content_type: str, selector: str = "") -
     """Markup of the article on a page.
 
     Args:
-        selector: CSS, or XPath if it begins with `/` or `(`: what it matches is the article. Empty:
+        selector: CSS or XPath (`service/sources/selector.py`) of the article. Empty:
             an extractor finds it.
 
     Raises:
@@ -46,11 +45,11 @@ def page_text(body: bytes, *, url: str, content_type: str, selector: str = "") -
 
 def _selected(root: Any, selector: str) -> str:
     try:
-        elements: Any = compiled_selector(selector)(root)
-    except etree.XPathError as exc:
+        elements = compiled(selector).values(root)
+    except WrongSelector as exc:
         raise ParseFailed(f"is not what {selector[:80]!r} can be used on: {exc}") from exc
     pieces = []
-    for element in elements if isinstance(elements, list) else []:
+    for element in elements:
         if isinstance(element, HtmlElement):
             for noise in element.xpath(_NOISE):
                 noise.drop_tree()
