@@ -258,7 +258,11 @@ def encoded_articles(
     """Each entry of a document that is not known as an article, or why it cannot be one, in their
     order."""
     known = split(job.known)
-    new = [position for position, digest in enumerate(digests) if digest not in known]
+    new = [
+        position
+        for position, digest in enumerate(digests)
+        if digest not in known and (job.pages is None or _page_of(job, identities[position]))
+    ]
     entries = [document.entries[position] for position in new]
     encoded = encoder(document, polled_from=job.added_url)
     drafts = ruled_drafts_of(entries, job, [identities[position] for position in new])
@@ -340,9 +344,7 @@ def ruled_drafts_of(
     one that a rule drops."""
     rules = read_rules(job.rules)
     for entry, (source, guid) in zip(entries, identities, strict=True):
-        page = job.pages.get(draft_id(source, guid)) if job.pages and guid else None
-        if job.pages is not None and page is None:
-            continue
+        page = _page_of(job, (source, guid))
         # The entry itself is known by its place in the document.
         whole = with_page_text(entry, url=page[0], markup=page[1]) if page else entry
         ruled = apply_rules(whole, rules)
@@ -353,16 +355,21 @@ def ruled_drafts_of(
             if not guid and ruled.steps:
                 # Its text identifies it: that of its source, which rules do not change.
                 guid = compose(entry, source=source).guid
-            draft = compose(_prepared(ruled, job, page), source=source, guid=guid)
+            draft = compose(_prepared(ruled, job), source=source, guid=guid)
         except InvalidInput as exc:
             yield entry, ruled, exc
         else:
             yield entry, ruled, draft
 
 
-def _prepared(ruled: RuledEntry, job: ParseJob, page: tuple[str, str] | None) -> Entry:
+def _page_of(job: ParseJob, identity: tuple[str, str]) -> tuple[str, str] | None:
+    """URL and text of an article's page, if that was fetched."""
+    _, guid = identity
+    return job.pages.get(draft_id(*identity)) if job.pages and guid else None
+
+
+def _prepared(ruled: RuledEntry, job: ParseJob) -> Entry:
     entry = _placed(ruled, job.categories, job.mapping)
-    entry = with_page_text(entry, url=page[0], markup=page[1]) if page else entry
     return with_summary_alone(entry) if job.summary_only else entry
 
 
