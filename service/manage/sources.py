@@ -13,7 +13,7 @@ from service.errors import InvalidInput, NotFound
 from service.feeds import opml
 from service.http import host_of, pasted_url
 from service.sources.schedule import Poll
-from service.sources.source import OMITTED, Source, change_source, make_source
+from service.sources.source import FIELDS, OMITTED, Source, change_source, make_source
 from service.storage.category_limit import CreatedCategories
 from service.storage.key_reader import chunks
 from service.storage.store import Store
@@ -138,17 +138,21 @@ def _merged(links: Iterable[opml.FeedLink], *, with_settings: bool) -> list[dict
 def _made(
     fields: Mapping[str, Any], *, is_typed: Callable[[str], bool], now: datetime
 ) -> Source | InvalidInput:
+    """The source of a list; its note says which settings of the list it lacks."""
     omitted = fields.get(OMITTED)
-    named = {name: value for name, value in fields.items() if name != OMITTED}
-    try:
-        source = make_source(named, created=now, is_typed=is_typed(fields["url"]))
-        if not omitted:
-            return source
+    notes = []
+    if omitted:
         names = ", ".join(map(str, omitted)) if isinstance(omitted, list) else str(omitted)
-        note = f"was exported without what is secret: set its {names}"[:200]
-        return replace(source, note=note)
+        notes.append(f"was exported without what is secret: set its {names}")
+    unknown = sorted(fields.keys() - {*FIELDS, OMITTED})
+    if unknown:
+        notes.append(f"this version does not know its {', '.join(unknown)}")
+    known = {name: value for name, value in fields.items() if name in FIELDS}
+    try:
+        source = make_source(known, created=now, is_typed=is_typed(fields["url"]))
     except InvalidInput as exc:
         return exc
+    return replace(source, note="; ".join(notes)[:200]) if notes else source
 
 
 async def find(store: Store, name: str) -> Source:

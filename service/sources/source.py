@@ -25,7 +25,7 @@ from service.http import (
     pasted_url,
 )  # fmt: skip
 from service.sources.poll_window import checked_window
-from service.sources.rules import categories_of, checked_rules
+from service.sources.rules import categories_of, checked_rules, text_of
 from service.sources.select import checked_select
 from service.sources.selector import WrongSelector, compiled
 from service.sources.transport import (
@@ -40,7 +40,7 @@ from service.sources.transport import (
 )
 
 MAX_RULES = 200
-_FIELDS = (
+FIELDS = (
     "url",
     "category",
     "categories",
@@ -169,9 +169,11 @@ class Source:
             secret["proxy"] = self.proxy
         exported = {
             name: public[name]
-            for name in _FIELDS
+            for name in FIELDS
             if name in public and name not in (*_PLACES, *secret) and public[name] != usual[name]
         }
+        if self.rules:
+            exported["rules"] = [text_of(rule) for rule in self.rules]
         secret = {name: value for name, value in secret.items() if value}
         if with_secrets:
             return {**exported, **secret}
@@ -252,7 +254,7 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     Raises:
         InvalidInput: names the field.
     """
-    refuse_unknown_fields(fields, _FIELDS)
+    refuse_unknown_fields(fields, FIELDS)
     if "url" in fields:
         raise InvalidInput("url", fields["url"], "makes the source's identity: add a new one")
     if "category" in fields and "categories" in fields:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from service.settings import Settings
 from service.storage.store import Store, open_store
 from tests import certificates
 from tests.loops import at_work
-from tests.running import ROOT, call
+from tests.running import call
 from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 
@@ -388,16 +387,3 @@ async def test_help_of_passed_on_commands(command: str, tmp_path: Path) -> None:
     status, out, _ = await call(command, "--help", cwd=tmp_path)
     assert 0 == status
     assert f"Usage: dateline {command} " in out
-
-
-async def test_commands_load_no_server(tmp_path: Path) -> None:
-    """A command starts in a fraction of a second, because what only servers need is not read."""
-    script = (
-        "import sys, service.cli.main; "
-        "print([name for name in ('aiohttp', 'jinja2', 'service.web.app') if name in sys.modules])"
-    )
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE, cwd=ROOT
-    )
-    out, _ = await process.communicate()
-    assert b"[]" == out.strip()

@@ -142,7 +142,7 @@ def drafts(*rules: str, **fields: Any) -> list[Draft]:
 def test_rules_do_not_change_who_an_article_is() -> None:
     """A rule that is added later makes no second article."""
     before = drafts()
-    after = drafts("replace title,link /1|One|Two/x/", "tag A")
+    after = drafts("replace title,link,text /1|One|Two|Three|Known/x/", "tag A")
     assert [draft.id for draft in before] == [draft.id for draft in after]
     assert ["http://x.example/x", "x"] == [after[0].url, after[0].title]
     assert [draft.id for draft in before[1:]] == [draft.id for draft in drafts("drop title ~ one")]
@@ -151,10 +151,10 @@ def test_rules_do_not_change_who_an_article_is() -> None:
 @pytest.mark.parametrize(
     ("rules", "fields", "expected"),
     [
-        (["category Fog"], {"category": "News"}, ["fog", "fog"]),
-        (["category Fog if title ~ two"], {"category": "News"}, ["news", "fog"]),
-        (["category Fog if category ~ port"], {"mapping": {"Port": "Harbour"}}, ["fog", ""]),
-        (["replace category /port/Boats/"], {"mapping": {"Boats": "Harbour"}}, ["harbour", ""]),
+        (["category Fog"], {"categories": ("News",)}, ["fog", "fog", "fog"]),
+        (["category Fog if title ~ two"], {"categories": ("News",)}, ["news", "fog", "news"]),
+        (["category Fog if category ~ port"], {"mapping": {"Port": "Harbour"}}, ["fog", "", ""]),
+        (["replace category /port/Boats/"], {"mapping": {"Boats": "Harbour"}}, ["harbour", "", ""]),
     ],
 )
 def test_rules_come_before_the_sources_own_categories(

@@ -217,7 +217,7 @@ def main_content(root: Any) -> str | None:
             for noise in element.xpath(
                 ".//nav|.//aside|.//footer|.//form|.//script|.//style|.//h1"
             ):
-                noise.droptree_of()
+                noise.drop_tree()
             if len(element.text_content().strip()) >= MIN_TEXT_CHARS:
                 return k2.inner_html(element)
     return None
