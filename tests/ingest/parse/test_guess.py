@@ -87,6 +87,7 @@ def test_each_field_gets_a_selector() -> None:
 @pytest.mark.parametrize(
     "body",
     [
+        "<rss><channel>" + "<item><a href='/1'>Some title of it</a></item>" * 3,
         "", "<html></html>", "<html><p>One text</p><p>Two</p><p>Three</p></html>", "{", "[1, 2, 3]",
         "{}", '[{"a": 1}, {"a": 2}]', "\x00", "<a>" * 3,
         "<html>" + "<li><a href='#top'>Back to the top of it</a></li>" * 9,

@@ -23,7 +23,7 @@ from service.sources.selector import WrongSelector, compiled
 from workers.ingest.parse.dates import parse_date
 from workers.ingest.parse.guess_json import guessed_in_json
 from workers.ingest.parse.html.page import decoded_html, tree_of
-from workers.ingest.parse.selected import parse_selected
+from workers.ingest.parse.selected import is_xml, parse_selected
 
 MAX_PROPOSALS = 3
 MAX_ELEMENTS = 20_000
@@ -64,7 +64,10 @@ class _Group:
 
 
 def guess(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> tuple[Proposal, ...]:
-    """Proposals for a document, the best one first; none if nothing in it repeats."""
+    """Proposals for a document, the best one first; none if nothing in it repeats, and for
+    XML, which is a feed or has names that say what they are."""
+    if is_xml(body):
+        return ()
     try:
         if body.lstrip()[:1] in (b"{", b"["):
             selects = guessed_in_json(body, content_type)

@@ -185,13 +185,14 @@ def _root(
             return decode_any(body, content_type), url, "", ""
         except orjson.JSONDecodeError as exc:
             raise ParseFailed(f"is not JSON: {exc}") from exc
-    if _is_xml(body):
+    if is_xml(body):
         return _xml(body), url, "", ""
     root = tree_of(decoded_html(body, content_type))
     return root, base_of(root, url) or url, title_of_page(root), str(root.get("lang") or "")
 
 
-def _is_xml(body: bytes) -> bool:
+def is_xml(body: bytes) -> bool:
+    """Whether a document is XML and not a page."""
     head = body.lstrip()[:1_024].lower()
     if b"<html" in head or b"<!doctype html" in head:
         return False
