@@ -37,8 +37,8 @@ MAX_TITLE_CHARS = 200
 _SECOND_DOT = "i\u0307"
 # They choose how the character before them looks, or join emoji.
 _INVISIBLE = re.compile("[\u200d\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-_SIGNS_AT_END = re.compile(r"(?<=[^\W_])[+#]+(?![^\W_])")
-_SIGN_NAMES = {"+": " plus", "#": " sharp"}
+_SIGNS_AT_END = re.compile(r"(?<=[^\W_])[+#♯]+(?![^\W_])")
+_SIGN_NAMES = {"+": " plus", "#": " sharp", "♯": " sharp"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

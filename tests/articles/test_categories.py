@@ -26,6 +26,7 @@ from service.errors import InvalidInput
         ("STRASSE & Straße", "strasse-strasse", ("STRASSE & Straße",)),
         ("a.b", "a-b", ("a.b",)),
         ("C", "c", ("C",)), ("C++", "c-plus-plus", ("C++",)), ("C#", "c-sharp", ("C#",)),
+        ("C♯", "c-sharp", ("C♯",)),
         ("C++ & C#", "c-plus-plus-c-sharp", ("C++ & C#",)), ("A + B", "a-b", ("A + B",)),
         ("R+D", "r-d", ("R+D",)), ("#1 hits", "1-hits", ("#1 hits",)),
         ("Disney+/F#", "disney-plus/f-sharp", ("Disney+", "F#")),
