@@ -81,7 +81,7 @@ async def test_an_export_changes_nothing_in_its_own_archive(
     assert unchanged == await import_from(file, settings)
 
 
-async def test_an_edited_date_is_an_update(
+async def test_an_edited_date_is_a_correction(
     store: Store, settings: Settings, tmp_path: Path, aggregating: None
 ) -> None:
     """Not taken for the one that the archive gave."""
@@ -92,7 +92,9 @@ async def test_an_edited_date_is_an_update(
     lines = [orjson.loads(line) for line in file.read_bytes().splitlines()]
     edited = [orjson.dumps({**fields, "published": "2011-11-11T11:11:11Z"}) for fields in lines]
     file.write_bytes(b"\n".join(edited))
-    assert "0 new, 3 updated, 0 unchanged, 0 rejected" == await import_from(file, settings)
+    assert "0 new, 0 updated, 3 corrected, 0 unchanged, 0 rejected" == await import_from(
+        file, settings
+    )
     published = {article.published for article in (await articles(store)).values()}
     assert {datetime(2011, 11, 11, 11, 11, 11, tzinfo=UTC)} == published
 
@@ -134,7 +136,9 @@ async def test_history_and_withdrawals_come_back(
     assert {"published", "withdrawn"} == {event.type.split(".")[2] for event in events}
     await store.client.flushdb()
     await store.articles.append([compose(ENTRIES[1], source="s")], now=NOW)
-    assert "1 new, 0 updated, 1 unchanged, 0 rejected" == await import_from(file, settings)
+    assert "1 new, 0 updated, 1 corrected, 0 unchanged, 0 rejected" == (
+        await import_from(file, settings)
+    )
     known = (await articles(store))["undated"]
     assert ("live", 1) == (known.status, known.revision)
 

@@ -125,7 +125,8 @@ async def test_settings_go_out_as_opml_and_come_back(store: Store, tmp_path: Pat
 
 
 async def test_a_list_with_a_wrong_setting_costs_that_feed_alone(store: Store) -> None:
-    """Its setting is named; a feed without it would be polled in another way than was meant."""
+    """Its setting is named; a feed without it would be polled in another way than was meant. What a
+    later version has is noted."""
     attributes = (
         'proxy="nowhere"', 'unknown="1"', 'window="8-18"', 'url="http://z.example/"',
         'categories="[1]"', 'category="A"',
@@ -137,11 +138,11 @@ async def test_a_list_with_a_wrong_setting_costs_that_feed_alone(store: Store) -
     body = f'<opml version="2.0" xmlns:d="urn:dateline:source"><body>{outlines}</body></opml>'
     answers = await sources.add_all(store, body.encode(), now=NOON)
     statuses = [answer["status"] for answer in answers]
-    assert ["rejected", "rejected", "created", "created", "created", "rejected"] == statuses
+    assert ["rejected", *["created"] * 4, "rejected"] == statuses
     assert answers[0]["error"].startswith("proxy: ")
-    assert {f"http://{n}.example/f" for n in (2, 3, 4)} == {
-        source.url for source in await store.sources.all()
-    }
+    notes = {source.url: source.note for source in await store.sources.all()}
+    assert {f"http://{n}.example/f" for n in (1, 2, 3, 4)} == notes.keys()
+    assert "this version does not know its unknown" == notes["http://1.example/f"]
 
 
 async def test_settings_of_a_list_that_was_fetched_are_not_taken(
