@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 from importlib.metadata import version
 
 import orjson
@@ -31,7 +32,7 @@ class EntryDigests:
 
     def __init__(self, settings: bytes) -> None:
         self._start = hashlib.blake2b(settings, digest_size=DIGEST_BYTES)
-        self._start.update(version("dateline").encode())
+        self._start.update(_version().encode())
 
     def of(self, entry: Entry, identity: tuple[str, str]) -> bytes:
         """The digest of an entry; empty if it has a text that is not Unicode."""
@@ -42,6 +43,11 @@ class EntryDigests:
             return b""
         digest.update(data)
         return digest.digest()
+
+
+@lru_cache(maxsize=1)
+def _version() -> str:
+    return version("dateline")
 
 
 # Whether a text is plain decides what becomes of it.
