@@ -53,7 +53,7 @@ class Aliases:
         for i in sorted({*unknown, *poor}):
             by_shard.setdefault(self._shard(resolved[i].aliases[0][0]), []).append(i)
         is_unknown = frozenset(unknown)
-        taken = b"".join(uuid.UUID(name).bytes for name in standing) if by_shard else b""
+        taken = b"".join(map(_bytes, standing)) if by_shard else b""
         for shard, indexes in by_shard.items():
             for at in range(0, len(indexes), MAX_BATCH):
                 part = indexes[at : at + MAX_BATCH]
@@ -88,11 +88,11 @@ class Aliases:
             taken: ids that belong to other entries of the document, 16 bytes each.
         """
         key_names: list[str] = []
-        in_call = b"".join(uuid.UUID(a.id).bytes for a in articles)
+        in_call = b"".join(_bytes(a.id) for a in articles)
         argv: list[bytes | int] = [in_call + taken]
         for i in indexes:
             article = articles[i]
-            id_bytes = uuid.UUID(article.id).bytes
+            id_bytes = _bytes(article.id)
             aliases = article.aliases if i in is_unknown else _exact(article)
             # An id is a hash of the guid.
             own = article.aliases[0][0][:_SOURCE_BYTES] + id_bytes[:_ALIAS_BYTES]
@@ -111,6 +111,10 @@ class Aliases:
 
     def _shard(self, alias: bytes) -> int:
         return zlib.crc32(alias[:_SOURCE_BYTES]) % self._shards
+
+
+def _bytes(article_id: str) -> bytes:
+    return bytes.fromhex(article_id.replace("-", ""))
 
 
 def _exact(article: EncodedArticle) -> tuple[tuple[bytes, bytes], ...]:

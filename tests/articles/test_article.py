@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.articles import times
-from service.articles.article import Article, Enclosure, article_id
+from service.articles.article import NAMESPACE, Article, Enclosure, article_id
 from service.articles.event import Event
 from service.articles.hashes import content_hash
 from service.articles.text import without_forbidden
@@ -103,3 +104,9 @@ def test_ids_of_two_sources_never_meet() -> None:
     """("a", "bc") is not ("ab", "c"); an id is a UUIDv5 and stays the same forever."""
     assert article_id("a", "bc") != article_id("ab", "c")
     assert "5" == article_id("a", "b")[14]
+
+
+@pytest.mark.parametrize(("source", "guid"), [("a", "bc"), ("ab", "c"), ("", ""), ("ü", "字\n")])
+def test_an_id_is_a_uuid_of_source_and_guid(source: str, guid: str) -> None:
+    """Version 5 of RFC 9562: whoever knows both can compute it."""
+    assert str(uuid.uuid5(NAMESPACE, f"{source}\0{guid}")) == article_id(source, guid)
