@@ -252,6 +252,22 @@ async def test_a_page_elsewhere_gets_no_secrets_and_no_private_address(
     assert all("Authorization" in request.headers for request in site.requests)
 
 
+async def test_a_host_that_cannot_be_reached_is_asked_once_in_a_poll(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    """Its other articles do not wait for a timeout each; those of other hosts have their pages."""
+    away = "http://127.0.0.1:9"
+    put_feed(site, item("a").replace("<link>/a", f"<link>{away}/a"),
+             item("b").replace("<link>/b", f"<link>{away}/b"), item("c"))  # fmt: skip
+    put_page(site, "c")
+    with caplog.at_level("INFO"):
+        async with polling(store, settings, clock):
+            poll = await polled(store, await add(store, site, clock), "3 new")
+    assert "3 pages wanted, 1 fetched, 1 texts longer, 2 waiting" in poll.full_text
+    assert 1 == caplog.messages.count("a page has no text")
+
+
 async def test_a_page_that_several_entries_link_to_is_not_fetched(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:

@@ -29,7 +29,7 @@ from service.sources.source import Source
 from service.storage.page_marks import FULL, TEASER, WAITING, PageMark
 from service.storage.store import Store
 from workers.http_client import OutboundClient, typed_by_operator
-from workers.ingest.fetch import Fetched, OnLarge, fetch
+from workers.ingest.fetch import Fetched, OnLarge, Refused, fetch
 from workers.ingest.intake import AppendedDocument, Intake
 from workers.runtime import Clock
 
@@ -141,7 +141,9 @@ class FullTexts:
                     try:
                         text = await self._text_of(source, url, on_large)
                     except (FetchFailed, ParseFailed) as exc:
-                        in_a_row[host] += 1
+                        # A host that cannot be reached would cost each of its pages a timeout.
+                        is_answer = isinstance(exc, Refused | ParseFailed)
+                        in_a_row[host] += 1 if is_answer else MAX_FAILURES_IN_A_ROW
                         reason = exc.reason if isinstance(exc, FetchFailed) else str(exc)
                         work.failures.append(f"{url}: {reason}")
                         extra = {"source": source.url, "url": url, "reason": reason}
