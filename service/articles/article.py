@@ -335,14 +335,9 @@ class Article:
 
     def _later_fields(self) -> bytes:
         """As in events: an article has these fields only where they say something."""
-        fields: dict[str, Any] = {}
-        if self.duplicate_revision:
-            names = ("duplicate_of", "hidden_in", "duplicate_revision")
-            fields.update((name, getattr(self, name)) for name in names)
-        if self.corrections:
-            fields["corrections"] = self.corrections
-        if self.erased:
-            fields["erased"] = True
+        names = ["duplicate_of", "hidden_in", "duplicate_revision"] * bool(self.duplicate_revision)
+        names += [name for name in ("corrections", "erased") if getattr(self, name)]
+        fields = {name: getattr(self, name) for name in names}
         return b"," + orjson.dumps(fields)[1:-1] if fields else b""
 
     @property
