@@ -220,7 +220,7 @@ def _teasers(
 ) -> tuple[str, ...]:
     """Ids of the articles whose pages are wanted: of those with a link and a text that is cut."""
     entries = document.entries
-    if not job.full_text or document.kind not in FEED_KINDS:
+    if not job.full_text or (document.kind not in FEED_KINDS and not job.select):
         return ()
     if job.full_text == AUTO and not cuts_its_texts(entries):
         return ()

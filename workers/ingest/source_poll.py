@@ -162,13 +162,19 @@ class SourcePoller:
             if appended.report.error and is_unknown and is_page(fetched):
                 feed = await self._discovered(source, fetched, appended, permit)
                 if feed is None:
-                    appended = await self._intake.append_document(source, fetched, refused=refused)
+                    appended = await self._intake.append_document(
+                        source, fetched, refused=refused, withholds_teasers=True
+                    )
                 else:
                     discovered_url, digest = feed.url, ""
                     source = source.moved(feed.url, "")
                     fetched, appended = feed.fetched, feed.appended
             if appended.report.error:
                 raise ParseFailed(appended.report.error)
+            pages = await self._full_texts.complete(
+                source, fetched, appended, on_large=permit.acquire
+            )
+            appended = replace(appended, counts=appended.counts + pages.counts)
             appended = await append_next_pages(
                 source,
                 fetched,
@@ -177,13 +183,9 @@ class SourcePoller:
                 intake=self._intake,
                 settings=self._settings,
             )
-            pages = await self._full_texts.complete(
-                source, fetched, appended, on_large=permit.acquire
-            )
-        has_rest = fetched.status == 226
         return PollOutcome(
             result=_answer_of(fetched, received),
-            document=_document_of(appended, digest, pages, has_rest=has_rest),
+            document=_document_of(appended, digest, pages, has_rest=fetched.status == 226),
             discovered_url=discovered_url,
         )
 
@@ -307,7 +309,7 @@ def _document_of(
         # With validators the next poll would not see the articles whose pages are still wanted.
         is_whole=report.is_whole and not pages.waiting,
         hints=report.hints,
-        counts=appended.counts + pages.counts,
+        counts=appended.counts,
         full_text=pages.note,
         rejects=tuple(appended.rejects),
         # A delta has some entries of its document; the others are as they were.
