@@ -172,7 +172,8 @@ def preview_source(url: str, as_json: bool, **options: Any) -> None:
         say_json(preview)
     else:
         show_preview(preview)
-    sys.exit(1 if is_failure(preview) else 0)
+    if is_failure(preview):
+        sys.exit(1)
 
 
 @group.command("set")

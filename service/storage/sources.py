@@ -77,6 +77,8 @@ class Claim:
     lapse_ms: int
     stored: bytes
     """The source as it was stored at the claim."""
+    server_run: bytes
+    """Which run of which Redis server the claim was made in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +114,8 @@ class Sources:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._add: Script[list[int]] = Script(client, _ADD)
-        self._claim: Script[list[bytes]] = lua_script(client, "host", "claim")
-        self._finish: Script[int] = lua_script(client, "host", "finish")
+        self._claim: Script[list[bytes]] = lua_script(client, "host", "server", "claim")
+        self._finish: Script[int] = lua_script(client, "host", "server", "finish")
         self._turn: Script[int] = lua_script(client, "host", "turn")
         self._release: Script[int] = lua_script(client, "host", "release")
         self._wake: Script[int] = Script(client, _WAKE)
@@ -236,7 +238,7 @@ class Sources:
         Returns:
             The claims, and when the next source is due in ms since the epoch (None without one).
         """
-        next_ms, *flat = await self._claim(
+        next_ms, server_run, *flat = await self._claim(
             keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE, str(claimant)]
         )
         claims = [
@@ -246,6 +248,7 @@ class Sources:
                 poll=decoded(_poll, poll, what=f"poll of {name!r}") or Poll(),
                 lapse_ms=lapse_ms,
                 stored=stored,
+                server_run=server_run,
             )
             for name, stored, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
             if (source := decoded(_source, stored, what=f"source {name!r}"))
@@ -273,6 +276,7 @@ class Sources:
         for result in results:
             claim = result.claim
             argv += [
+                claim.server_run,
                 claim.source.id,
                 claim.source.host,
                 claim.lapse_ms,

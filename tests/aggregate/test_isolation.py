@@ -284,16 +284,16 @@ async def test_a_bug_in_the_duplicate_finder_costs_its_article(
 ) -> None:
     """The others are judged; the event leaves the group's pending entries."""
     good, bad = await append(store, draft("1", "Good"), draft("2", "Good"))
-    shingles = duplicate_finder.shingles
+    sketch_of = duplicate_finder.sketch_of
     judged = []
 
     def failing(article: Any) -> Any:
         if article.id == bad:
             raise RuntimeError("planted")
         judged.append(article.id)
-        return shingles(article)
+        return sketch_of(article)
 
-    monkeypatch.setattr(duplicate_finder, "shingles", failing)
+    monkeypatch.setattr(duplicate_finder, "sketch_of", failing)
     async with at_work(DuplicateFinder(store, settings, now=lambda: NOW).run):
         (event,) = await dead(store, 1)
     assert (DUPLICATES, bad) == (event.group, event.article_id)

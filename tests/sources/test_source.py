@@ -186,6 +186,21 @@ async def test_a_claim_goes_to_one_worker_and_lapses(store: Store) -> None:
     assert [source_id] == [c.source.id for c in await claim(store, NOW_MS + 60_000)]
 
 
+async def test_no_poll_is_stored_that_began_in_another_run_of_the_server(store: Store) -> None:
+    """The server may have lost what the poll appended; what the poll knew of its document would
+    keep it from being appended again. The claim ends all the same."""
+    source_id = await add(store, "http://x.example/")
+    (first,) = await claim(store)
+    await finish(store, first)
+    (second,) = await claim(store, NOW_MS + 3_600_000)
+    assert first.server_run == second.server_run != b""
+    earlier = replace(second, server_run=b"0123456789abcdef")
+    later_ms = NOW_MS + 3_600_000
+    await finish(store, earlier, now_ms=later_ms, poll=Poll(etag="f", entry_digests="AAAA"))
+    assert "e" == (await store.sources.poll(source_id)).etag
+    assert [source_id] == [c.source.id for c in await claim(store, later_ms + 3_600_000)]
+
+
 async def test_a_call_that_is_sent_again_returns_its_claims_again(store: Store) -> None:
     """Its reply may have been lost. Other workers, and later calls of the same one, get others."""
     one, other = (Claimant(ordinal=0, token=token) for token in "ab")

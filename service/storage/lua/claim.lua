@@ -6,11 +6,11 @@
 -- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims
 -- ARGV  1 now (ms)  2 maximum number of claims  3 ms when an unfinished claim is due again
 --       4 ms between two requests to one host  5 concurrent requests to one host  6 worker
--- Returns {ms when the next source is due or '', id, source, poll or '', id, …}.
+-- Returns {ms when the next source is due or '', run of the server, id, source, poll or '', id, …}.
 
 local now, limit, lapse = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local spacing, at_once = tonumber(ARGV[4]), tonumber(ARGV[5])
-local hosts, postponed, answer = {}, {}, {''}
+local hosts, postponed, answer = {}, {}, {'', server_run()}
 
 local function host_of(name)
   if not hosts[name] then

@@ -2,15 +2,17 @@
 -- meantime: it was removed or paused (no score), made due at once (an earlier score), or claimed by
 -- another worker after the claim lapsed (a later score). Nothing is stored of a source whose settings
 -- changed meanwhile, or a change of its category, which has the whole document read again, would be
--- undone by the validators of this poll. Safe to send twice.
+-- undone by the validators of this poll. Nor if the server has been started again since the claim: it
+-- may have lost what this poll appended, or those before it, and only a poll that knows less of its
+-- document appends that once more. Safe to send twice.
 --
 -- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims
--- ARGV  1 now (ms)  then for each poll 8: id, host, ms when the claim lapses, poll, ms when it is
+-- ARGV  1 now (ms)  then for each poll 9: run of the server at the claim, id, host, ms when the claim lapses, poll, ms when it is
 --       due ('' for never), source as it was claimed, changed source ('' if unchanged),
 --       ms until when its host gets no request
 -- Returns the number of arguments.
 
-local now = tonumber(ARGV[1])
+local now, run = tonumber(ARGV[1]), server_run()
 -- A wrong type fails the call before the first write.
 redis.call('HLEN', KEYS[5])
 
@@ -25,12 +27,13 @@ local function release(name, id, spared)
   end
 end
 
-for i = 2, #ARGV, 8 do
+for at = 2, #ARGV, 9 do
+  local i = at + 1
   local id, lapse, due, before, after = ARGV[i], ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
   local score = tonumber(redis.call('ZSCORE', KEYS[1], id) or nil)
   if score and score <= tonumber(lapse) then
     local stored = redis.call('HGET', KEYS[2], id)
-    if stored == before or stored == after then
+    if ARGV[at] == run and (stored == before or stored == after) then
       local poll = ARGV[i + 3]
       local due_ms = tonumber(string.match(poll, '"due_ms":(%d+)') or nil)
       if score < tonumber(lapse) and due_ms and due_ms > score then
