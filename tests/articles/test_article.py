@@ -108,5 +108,5 @@ def test_ids_of_two_sources_never_meet() -> None:
 
 @pytest.mark.parametrize(("source", "guid"), [("a", "bc"), ("ab", "c"), ("", ""), ("ü", "字\n")])
 def test_an_id_is_a_uuid_of_source_and_guid(source: str, guid: str) -> None:
-    """Version 5 of RFC 9562: whoever knows both can compute it."""
+    """Version 5 of RFC 9562, so that other programs can compute it."""
     assert str(uuid.uuid5(NAMESPACE, f"{source}\0{guid}")) == article_id(source, guid)

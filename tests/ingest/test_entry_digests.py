@@ -11,11 +11,6 @@ import pytest
 from service.articles.article import Enclosure, Entry
 from service.articles.encoded import EncodedArticle
 from service.articles.text import Plain
-from service.settings import Settings
-from service.storage.store import Store
-from tests.conftest import Clock
-from tests.fakes import FakeSite
-from tests.ingest.polling import add, again, polled, polling
 from workers.ingest.documents import ParseJob, ParseReport, read_document
 from workers.ingest.entry_digests import MAX_DIGESTS, EntryDigests, joined, split
 
@@ -106,29 +101,3 @@ def test_only_what_changed_is_composed(
     assert wanted == articles
     assert len(items) - len(titles) == len(split(report.known))
     assert report.ids == whole_report.ids
-
-
-async def test_a_poll_appends_what_changed(store: Store, settings: Settings, clock: Clock) -> None:
-    """And counts the rest as unchanged. A correction that is still owed an event is looked at
-    again; after a change of the category all are."""
-    appended: list[int] = []
-    script = store.articles.append
-
-    async def counted(drafts: Any, **options: Any) -> Any:
-        appended.append(len(drafts))
-        return await script(drafts, **options)
-
-    store.articles.append = counted  # type: ignore[method-assign]  # the real one, counted
-    async with FakeSite() as site, polling(store, settings, clock):
-        site.put("/f", feed("a one", "b two"))
-        source_id = await add(store, f"{site.url}/f", clock)
-        await polled(store, source_id, "2 articles, 2 new")
-        site.put("/f", feed("c three", "a one", "b two"))
-        await again(store, clock, source_id, "3 articles, 1 new")
-        assert [2, 1] == appended
-        site.put("/f", feed("c three", "a one"))
-        await again(store, clock, source_id, "2 articles, 0 new")
-        assert [2, 1] == appended
-        await store.sources.start_afresh(source_id)
-        await again(store, clock, source_id, "2 articles, 0 new")
-        assert [2, 1, 2] == appended

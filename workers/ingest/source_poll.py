@@ -155,7 +155,6 @@ class SourcePoller:
                 fetched,
                 refused=refused,
                 prefers_feed=is_unknown,
-                known=poll.entry_digests,
                 withholds_teasers=True,
             )
             discovered_url = ""
@@ -185,7 +184,7 @@ class SourcePoller:
             )
         return PollOutcome(
             result=_answer_of(fetched, received),
-            document=_document_of(appended, digest, pages, has_rest=fetched.status == 226),
+            document=_document_of(appended, digest, pages),
             discovered_url=discovered_url,
         )
 
@@ -298,9 +297,7 @@ def _answer_of(fetched: Fetched, received: datetime) -> Answer:
     )
 
 
-def _document_of(
-    appended: AppendedDocument, digest: str, pages: CompletedTexts, *, has_rest: bool
-) -> DocumentOutcome:
+def _document_of(appended: AppendedDocument, digest: str, pages: CompletedTexts) -> DocumentOutcome:
     report = appended.report
     return DocumentOutcome(
         kind=report.kind,
@@ -312,6 +309,4 @@ def _document_of(
         counts=appended.counts,
         full_text=pages.note,
         rejects=tuple(appended.rejects),
-        # A delta has some entries of its document; the others are as they were.
-        entry_digests="" if has_rest else appended.digests,
     )
