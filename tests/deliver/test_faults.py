@@ -200,7 +200,7 @@ async def test_what_failed_and_is_not_wanted_any_more_holds_up_no_other_shard(
     settings: Settings, receiver: FakeReceiver
 ) -> None:
     """With its selection changed while it waited to be sent again."""
-    settings = settings.model_copy(update={"shards": 2, "webhook_retry_schedule_s": (0.3,)})
+    settings = settings.model_copy(update={"shards": 2, "webhook_retry_schedule_s": (1.5,)})
     async with open_store(settings, check=False) as store:
         await store.client.flushdb()
         webhook_id = await subscribe(store, receiver)
