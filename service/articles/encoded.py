@@ -43,8 +43,6 @@ class EncodedArticle:
     """(path, title) of its categories and all their ancestors."""
     position: int = 0
     """Its place in its document, from 0: articles without a date keep their order by it."""
-    entry_digest: bytes = b""
-    """By which its entry is recognised in the next poll; empty if that must look at it again."""
     aliases: tuple[tuple[bytes, bytes], ...] = ()
     """(alias, fingerprint) pairs, see `aliases`; for articles that may have had another guid."""
     history: str = ""

@@ -66,8 +66,6 @@ class DocumentOutcome:
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
     rejects: tuple[str, ...] = ()
     """Why feed entries were rejected, one line each."""
-    entry_digests: str = ""
-    """See `Poll.entry_digests`; empty if those of before stay."""
     full_text: str = ""
     """What the pages of its articles came to, as a text for operators; empty if none was wanted."""
 

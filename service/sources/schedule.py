@@ -47,8 +47,6 @@ class Poll:
     last_modified: str = ""
     body_hash: str = ""
     """Hash of that document: servers without validators send the same bytes with each answer."""
-    entry_digests: str = ""
-    """Of the entries of the last document: those that come again are passed over."""
     kind: str = ""
     """`Document.kind` of the last document; empty before the first."""
     failures: int = 0
@@ -192,7 +190,6 @@ def _with_document(poll: Poll, answer: Answer, document: DocumentOutcome, *, now
         kind=document.kind,
         full_text=document.full_text or poll.full_text,
         body_hash=document.body_hash if is_whole else "",
-        entry_digests=document.entry_digests or poll.entry_digests,
         hint_s=hints.interval_s,
         skip_hours=hints.skip_hours,
         skip_days=hints.skip_days,

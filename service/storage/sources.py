@@ -160,7 +160,7 @@ class Sources:
     async def start_afresh(
         self, source_id: str, *, is_another_kind: bool = False, with_history: bool = False
     ) -> None:
-        """Forget validators and entries, so that the next poll reads the whole document again: its
+        """Forget the validators, so that the next poll reads the whole document again: its
         articles belong to other categories now.
 
         Args:
@@ -169,7 +169,7 @@ class Sources:
         """
         poll = await self.poll(source_id)
         kind = "" if is_another_kind else poll.kind
-        fresh = replace(poll, etag="", last_modified="", body_hash="", entry_digests="", kind=kind)
+        fresh = replace(poll, etag="", last_modified="", body_hash="", kind=kind)
         if with_history:
             fresh = replace(fresh, history=History())
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))

@@ -28,7 +28,6 @@ from service.sources.outcome import Hints
 from service.sources.rules import read_rules
 from service.sources.source import ALWAYS, AUTO
 from workers.ingest.apply_rules import RuledEntry, apply_rules
-from workers.ingest.entry_digests import EntryDigests, joined, split
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import FEED_KINDS, LIST_KINDS, Document, FeedLink, parse
 from workers.ingest.parse.html.page_text import page_text
@@ -70,23 +69,12 @@ class ParseJob:
     """Selectors that name the articles of the document; see `Source.select`."""
     rules: list[dict[str, str]] = field(default_factory=list)
     """What becomes of its articles; see `Source.rules`."""
-    known: str = ""
-    """Digests of entries that were appended before (entry_digests.py): they are passed over."""
     prefers_feed: bool = False
     """Whether a page that lists articles is refused if it names a feed, which has more of them."""
     preview: int = 0
     """Most items to show of a document that is only looked at; 0 for one that is appended."""
     is_guess: bool = False
     """Whether a preview proposes selectors."""
-
-    def settings(self) -> bytes:
-        """All that decides what becomes of an entry besides the entry."""
-        return orjson.dumps(
-            replace(
-                self, url="", content_type="", known="", refused=(), prefers_feed=False,
-                full_text="",
-            )
-        )  # fmt: skip
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -116,8 +104,6 @@ class ParseReport:
     ids: tuple[str, ...] = ()
     """Of the articles that its entries are, unless they are known under other guids; without those
     of entries that only their text identifies."""
-    known: str = ""
-    """Digests of the entries that were passed over."""
     next_url: str = ""
     """The page with the articles before these; empty if there is none."""
     teasers: tuple[str, ...] = ()
@@ -156,17 +142,14 @@ def read_document(
         return
     identities = identities_in(document, job, name=job.added_url)
     ids = tuple(draft_id(source, guid) for source, guid in identities if guid)
-    digests = _digests(document, job, identities)
-    known = split(job.known)
-    passed_over = joined(digest for digest in digests if digest in known)
     teasers = _teasers(document, job, identities)
-    yield replace(report_of(document, job), ids=ids, known=passed_over, teasers=teasers)
+    yield replace(report_of(document, job), ids=ids, teasers=teasers)
     if _refusal(document, job):
         return
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
     batch: list[EncodedArticle] = []
     size = 0
-    for article in encoded_articles(document, job, identities, digests):
+    for article in encoded_articles(document, job, identities):
         if isinstance(article, InvalidInput):
             reasons.append(str(article))
             continue
@@ -244,40 +227,27 @@ def _refusal(document: Document, job: ParseJob) -> str:
     return ""
 
 
-def _digests(
-    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
-) -> list[bytes]:
-    entry_digests = EntryDigests(job.settings())
-    return list(map(entry_digests.of, document.entries, identities))
-
-
 def encoded_articles(
-    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]],
-    digests: Sequence[bytes],
-) -> Iterator[EncodedArticle | InvalidInput]:  # fmt: skip
-    """Each entry of a document that is not known as an article, or why it cannot be one, in their
-    order."""
-    known = split(job.known)
-    new = [
+    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+) -> Iterator[EncodedArticle | InvalidInput]:
+    """Each entry of a document as an article, or why it cannot be one, in their order; with
+    `ParseJob.pages` of these articles alone."""
+    wanted = [
         position
-        for position, digest in enumerate(digests)
-        if digest not in known and (job.pages is None or _page_of(job, identities[position]))
+        for position, identity in enumerate(identities)
+        if job.pages is None or _page_of(job, identity)
     ]
-    entries = [document.entries[position] for position in new]
+    entries = [document.entries[position] for position in wanted]
     encoded = encoder(document, polled_from=job.added_url)
-    drafts = ruled_drafts_of(entries, job, [identities[position] for position in new])
-    for position, (entry, _, draft) in zip(new, drafts, strict=True):
+    for entry, _, draft in ruled_drafts_of(entries, job, [identities[each] for each in wanted]):
         if draft is None:
             continue
         try:
             refuse_withdrawn(entry)
         except InvalidInput as exc:
             yield exc
-            continue
-        if isinstance(draft, InvalidInput):
-            yield draft
         else:
-            yield replace(encoded(entry, draft), entry_digest=digests[position])
+            yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
 
 
 def encoder(

@@ -10,10 +10,8 @@ from service.articles.encoded import EncodedArticle
 from service.errors import ParseFailed
 from service.settings import Settings
 from service.sources.source import Source
-from service.storage.articles import Receipt
 from service.storage.store import Store
 from workers.ingest.documents import ParseJob, ParseReport
-from workers.ingest.entry_digests import joined, split
 from workers.ingest.fetch import Fetched
 from workers.ingest.parser_pool import ParserPool
 from workers.runtime import Clock
@@ -27,16 +25,10 @@ class AppendedDocument:
     report: ParseReport
     counts: Counter[str]
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
-    digests: str
-    """Of the entries that need not be looked at in the next poll while they stay as they are."""
     rejects: list[str]
     """Why feed entries were rejected, one line each."""
     teasers: list[EncodedArticle] = field(default_factory=list)
     """Articles that were not appended, because their pages are to be fetched first."""
-
-
-# With another one, the article needs its entry once more (append.lua), or may be taken in later.
-_SETTLED = ("created", "updated", "unchanged")
 
 
 class Intake:
@@ -57,7 +49,6 @@ class Intake:
         *,
         refused: Collection[str],
         prefers_feed: bool = False,
-        known: str = "",
         is_history: bool = False,
         withholds_teasers: bool = False,
     ) -> AppendedDocument:
@@ -66,7 +57,6 @@ class Intake:
         Args:
             refused: kinds of documents that cannot be the one that was meant.
             prefers_feed: see `ParseJob.prefers_feed`.
-            known: `AppendedDocument.digests` of the last poll; such entries are passed over.
             is_history: whether the document is older than others that were appended: articles that
                 are stored are left as they are, for it may have a former version of them.
             withholds_teasers: whether articles whose pages are wanted are returned, and not
@@ -76,7 +66,6 @@ class Intake:
             ParseFailed: the parser process broke off; articles before that were appended.
         """
         counts: Counter[str] = Counter()
-        digests: list[bytes] = []
         teasers: list[EncodedArticle] = []
 
         async def append(report: ParseReport, articles: list[EncodedArticle]) -> None:
@@ -88,24 +77,15 @@ class Intake:
                 wanted = frozenset(report.teasers)
                 teasers.extend(a for a in articles if a.id in wanted)
                 articles = [a for a in articles if a.id not in wanted]
-            receipts = await self._append(source, report, articles)
-            counts.update(receipt.status for receipt in receipts)
-            digests.extend(
-                article.entry_digest
-                for article, receipt in zip(articles, receipts, strict=True)
-                if receipt.status in _SETTLED
-            )
+            counts.update(await self.append(source, report, articles))
 
-        job = job_of(source, fetched, self._settings, refused=refused, known=known)
+        job = job_of(source, fetched, self._settings, refused=refused)
         job = replace(job, prefers_feed=prefers_feed)
         report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
-        passed_over = split(report.known)
-        counts["unchanged"] += len(passed_over)
         return AppendedDocument(
             report=report,
             counts=counts,
             rejects=rejects,
-            digests=joined([*digests, *passed_over]),
             teasers=teasers,
         )
 
@@ -113,19 +93,14 @@ class Intake:
         self, source: Source, report: ParseReport, articles: Sequence[EncodedArticle]
     ) -> Counter[str]:
         """Append articles of a document; status of the receipt → number of articles."""
-        receipts = await self._append(source, report, articles)
-        return Counter(receipt.status for receipt in receipts)
-
-    async def _append(
-        self, source: Source, report: ParseReport, articles: Sequence[EncodedArticle]
-    ) -> list[Receipt]:
-        return await self._store.articles.append(
+        receipts = await self._store.articles.append(
             articles,
             now=self._now(),
             readmit=False,
             creator=source.category_creator,
             standing=frozenset(report.ids),
         )
+        return Counter(receipt.status for receipt in receipts)
 
     async def with_page_texts(
         self, source: Source, fetched: Fetched, pages: dict[str, tuple[str, str]]
@@ -162,7 +137,6 @@ class Intake:
 
 def job_of(
     source: Source, fetched: Fetched, settings: Settings, *, refused: Collection[str],
-    known: str = "",
 ) -> ParseJob:  # fmt: skip
     """How to parse a document of a source."""
     return ParseJob(
@@ -179,5 +153,4 @@ def job_of(
         refused=tuple(refused),
         select=source.select,
         rules=source.rules,
-        known=known,
     )
