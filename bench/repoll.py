@@ -43,13 +43,16 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _READER = """
 import resource, sys
 from reader import make_reader
+def cpu_s():
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
 path, *urls = sys.argv[1:]
 reader = make_reader(path)
 for url in urls:
     reader.add_feed(url, exist_ok=True)
-reader.update_feeds(workers=4)
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime)
+before = cpu_s()
+reader.update_feeds(workers=4, scheduled=False)
+print(cpu_s() - before, reader.get_entry_counts().total)
 """
 
 
@@ -211,15 +214,21 @@ async def measure_feedparser(urls: list[str], port: int, versions: int) -> list[
 
 
 async def measure_reader(python: str, urls: list[str], port: int, versions: int) -> list[float]:
-    """CPU of each round with reader, a process each."""
+    """CPU of each round with reader, a process each, without its start."""
+    counts: list[int] = []
     with tempfile.TemporaryDirectory(prefix="dateline-") as folder:
 
         async def poll() -> float:
             command = [python, "-c", _READER, f"{folder}/reader.sqlite", *urls]
             done = await asyncio.to_thread(subprocess.check_output, command)
-            return float(done)
+            used, count = done.split()
+            counts.append(int(count))
+            return float(used)
 
-        return await _rounds(port, versions, poll)
+        rounds = await _rounds(port, versions, poll)
+        if counts != [len(urls) * (ENTRIES + version) for version in range(versions)]:
+            raise SystemExit(f"reader did not read what was new: {counts} entries")
+        return rounds
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import orjson
@@ -386,6 +386,7 @@ def _wire(value: object) -> str:
     raise TypeError(f"no wire form for {type(value).__name__}")
 
 
+@lru_cache(maxsize=256)
 def article_id(source: str, guid: str) -> str:
     """UUIDv5 of (source, guid); the NUL between them keeps ("a", "bc") from being ("ab", "c")."""
     # `uuid.uuid5`, three times as fast: each entry of each poll needs it.

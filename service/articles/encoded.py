@@ -6,6 +6,7 @@ on. Processes exchange plain values (`to_wire`), never code: parsers read hostil
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -43,6 +44,8 @@ class EncodedArticle:
     """(path, title) of its categories and all their ancestors."""
     position: int = 0
     """Its place in its document, from 0: articles without a date keep their order by it."""
+    known: bytes = b""
+    """What is remembered of its entry, a record of `sources.known_entries`; empty if nothing."""
     aliases: tuple[tuple[bytes, bytes], ...] = ()
     """(alias, fingerprint) pairs, see `aliases`; for articles that may have had another guid."""
     history: str = ""
@@ -93,6 +96,11 @@ class EncodedArticle:
 
 
 _ON_THE_WIRE = tuple(each.name for each in fields(EncodedArticle) if each.name != "history")
+
+
+def document_name(url: str) -> str:
+    """A short name of the document at a URL, as it stands in the form of an article."""
+    return hashlib.blake2b(url.encode(), digest_size=3).hexdigest()
 
 
 def encode(

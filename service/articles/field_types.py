@@ -20,7 +20,7 @@ def check_types(fields: dict[str, Any]) -> None:
     """Raise TypeError or KeyError if a value would make an article that cannot be shown."""
     lists = [fields[name] for name in _LISTS]
     lists.append(fields.get("hidden_in", []))
-    if not all(isinstance(value, list) for value in lists):
+    if set(map(type, lists)) != {list}:
         raise TypeError("a list is expected")
     strings = [fields[name] for name in _STRINGS]
     for items in lists:
@@ -30,9 +30,10 @@ def check_types(fields: dict[str, Any]) -> None:
     strings.append(fields.get("duplicate_of", ""))
     numbers = [fields["revision"], *(each["length"] for each in fields["enclosures"])]
     numbers += [fields.get("duplicate_revision", 0), fields.get("corrections", 0)]
-    if not all(isinstance(value, str) for value in strings):
+    # Sets of types, because this is done for each event: several times faster than one by one.
+    if set(map(type, strings)) != {str}:
         raise TypeError("a string is expected")
-    if not all(isinstance(value, int) and value >= 0 for value in numbers):
+    if set(map(type, numbers)) != {int} or min(numbers) < 0:
         raise TypeError("a number is expected")
 
 

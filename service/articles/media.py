@@ -26,9 +26,10 @@ from service.articles.players import Shown, shown_in
 # What markup has to contain for this module to have work, in lower case; looking for words is
 # quicker than any pattern of them.
 _SPECIAL = (
-    "<iframe", "<object", "<embed", "<noscript", "<picture", "<math", "katex", "application/x-tex",
+    b"<iframe", b"<object", b"<embed", b"<noscript", b"<picture", b"<math", b"katex",
+    b"application/x-tex",
 )  # fmt: skip
-_DATA = re.compile(r"data-[\w-]{0,40}?(?:src|original|lazy|url|image|file|echo)")
+_DATA = re.compile(rb"data-[\w-]{0,40}?(?:src|original|lazy|url|image|file|echo)")
 _SRC = re.compile(r"""\ssrc=["']([^"'\s]+)["']""")
 # In this order: attributes with the address of a picture that a script loads later.
 _LAZY = (
@@ -59,11 +60,12 @@ _TEX = ("application/x-tex", "tex", "text/x-tex", "latex")
 
 def has_media(markup: str) -> bool:
     """Whether `make_plain` has work in it; quick, and true too often."""
-    markup = markup.lower()
-    if any(word in markup for word in _SPECIAL) or ("data-" in markup and _DATA.search(markup)):
+    # Bytes, of which lower() changes ASCII alone, ten times as fast.
+    text = markup.encode("utf-8", "surrogatepass").lower()
+    if any(map(text.__contains__, _SPECIAL)) or (b"data-" in text and _DATA.search(text)):
         return True
     # Most pictures with a `srcset` have a `src` of their own, too, and need nothing.
-    return "srcset" in markup and not all(map(_has_source, _with_set(markup)))
+    return b"srcset" in text and not all(map(_has_source, _with_set(markup.lower())))
 
 
 def _with_set(markup: str) -> Iterator[str]:

@@ -110,7 +110,8 @@ def html(text: str, *, base_url: str = "", id_prefix: Callable[[], str] = str) -
         id_prefix: returns what is put before each id that a link names, because pages show many
             articles; other ids are removed.
     """
-    text = _closed(_CDATA.sub(r"\1", without_lost_references(without_forbidden(text))))
+    text = without_lost_references(without_forbidden(text))
+    text = _closed(_CDATA.sub(r"\1", text) if "<![CDATA[" in text else text)
     if not text.strip():
         return ""
     tamed = _tamed(text, base_url)

@@ -248,10 +248,10 @@ def _is_line(text: str) -> bool:
     return text.isprintable() and "  " not in text
 
 
-def is_markup(texts: Iterable[str]) -> bool:
-    """Whether the titles of one document are markup, by the evidence of all: character references,
-    end tags, attributes and comments speak for it; against it speak names in brackets that are no
-    markup, such as `Vec<u8>` or a `<picture>` that nothing ends."""
+def markup_balance(texts: Iterable[str]) -> int:
+    """Whether the titles of one document are markup, by the evidence of all: if it is positive.
+    Character references, end tags, attributes and comments speak for it; against it speak names in
+    brackets that are no markup, such as `Vec<u8>` or a `<picture>` that nothing ends."""
     balance = 0
     for text in texts:
         if "<" in text or "&" in text:
@@ -264,7 +264,7 @@ def is_markup(texts: Iterable[str]) -> bool:
             ]
             balance += any(is_real) or "<!--" in text or bool(_REFERENCE.search(text))
             balance -= not all(is_real)
-    return balance > 0
+    return balance
 
 
 def _without_markup(text: str) -> str:

@@ -66,6 +66,8 @@ class DocumentOutcome:
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
     rejects: tuple[str, ...] = ()
     """Why feed entries were rejected, one line each."""
+    known: bytes = b""
+    """What is remembered of its entries (`known_entries`); empty if that of before stays."""
     full_text: str = ""
     """What the pages of its articles came to, as a text for operators; empty if none was wanted."""
 

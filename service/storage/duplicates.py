@@ -11,6 +11,7 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
@@ -112,7 +113,7 @@ class _Parts:
             is_link, number = numbers[value]
             if is_link:
                 of_link[number] = owners
-            else:
+            elif len(owners) % _ID_BYTES == 0:  # Else a hand wrote it.
                 of_landmarks[number].append(owners)
         return [
             Owners(
@@ -257,9 +258,11 @@ def _others(owners: bytes, own: bytes) -> list[bytes]:
 
 
 def _most_common(owners: Sequence[bytes], own: bytes) -> tuple[str, ...]:
-    counts = Counter(each for value in owners for each in _others(value, own))
+    counts = Counter(_others(b"".join(owners), own))
     # Most owners have one landmark, by chance, and ids as text cost more than all the rest.
-    return tuple(_text(i) for i, n in counts.most_common() if n >= MIN_LANDMARKS_COMMON)
+    common = [(n, i) for i, n in counts.items() if n >= MIN_LANDMARKS_COMMON]
+    common.sort(key=itemgetter(0), reverse=True)
+    return tuple(_text(i) for _, i in common)
 
 
 def _text(article_id: bytes) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from cachetools import TTLCache
 from redis.exceptions import ResponseError
 
 from service.articles.event import FIRST, Event, is_behind
@@ -33,6 +34,9 @@ CLAIM_IDLE_MS = 15_000
 TRIM_AT_ONCE = 500
 FIND_AT_ONCE = 200
 MAX_PENDING = 10_000
+# Events that one group has read and the other of the same worker has not: decoded once for both.
+SHARED_BYTES, SHARED_S = 8_000_000, 10.0
+_OBJECT_BYTES = 2_000
 _FIELDS = {b"id", b"type", b"subject", b"time", b"data"}
 
 
@@ -55,6 +59,10 @@ class EventStream:
         self._client = client
         self._trim: Script[list[int]] = lua_script(client, "trim")
         self.shards = shards
+        # Not longer: an erased text must not stay in memory.
+        self._shared: TTLCache[tuple[int, bytes], Event] = TTLCache(
+            SHARED_BYTES, SHARED_S, getsizeof=lambda event: len(event.data) + _OBJECT_BYTES
+        )
 
     async def create_group(self, group: str) -> None:
         """Create the group on every shard, from the first entry on, unless it exists."""
@@ -254,7 +262,7 @@ class EventStream:
         Entries that are not events (deleted while pending, or added by somebody else) would be read
         again forever: they are acknowledged and counted.
         """
-        decoded = _events(shard, [(i, fields or {}) for i, fields in entries if i])
+        decoded = [self._decoded(shard, i, fields or {}) for i, fields in entries if i]
         events = [event for event in decoded if event.type]
         if len(events) < len(entries):
             useless = [event.entry_id.encode() for event in decoded if not event.type]
@@ -263,6 +271,15 @@ class EventStream:
             await self._client.xack(keys.stream(shard), group, *(useless or [b"0-0"]))
             await self._client.hincrby(keys.COUNTERS, f"events_lost_{group}", len(useless))
         return events
+
+    def _decoded(self, shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:
+        """Decode an entry, or take what another group of this process has decoded."""
+        event = self._shared.pop((shard, entry_id), None) if fields else None
+        if event is None:
+            event = _event(shard, entry_id, fields)
+            with suppress(ValueError):  # Larger than the cache.
+                self._shared[shard, entry_id] = event
+        return event
 
     async def _vanished(self, shard: int, group: str) -> list[bytes]:
         key = keys.stream(shard)

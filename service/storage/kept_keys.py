@@ -50,7 +50,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{\d+\}:dirty", Stage.DERIVED),
     (r"dateline:\{\d+\}:rendered:.+", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(asked|deliverers|endpoints:changes|restoring|faults|probe)", Stage.LEFT_OUT),
-    (r"dateline:\{0\}:sources:claims", Stage.LEFT_OUT),
+    (r"dateline:\{0\}:sources:(claims|known)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(previews|preview:.+)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:pages:.+", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(lease|buckets):.+", Stage.LEFT_OUT),

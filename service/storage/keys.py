@@ -83,6 +83,10 @@ CATEGORIES_RENAMED = "dateline:{0}:categories:renamed"
 # ms until when its claim holds; removed with the claim · ingest.
 SOURCES_CLAIMS = "dateline:{0}:sources:claims"
 
+# dateline:{0}:sources:known · hash · one field a source: what is remembered of the entries of its
+# last document (sources/known_entries.py), removed with the source · ingest → ingest.
+SOURCES_KNOWN = "dateline:{0}:sources:known"
+
 # dateline:{0}:views · hash · permanent, one field a view (name → JSON) · API, CLI → all.
 VIEWS = "dateline:{0}:views"
 

@@ -79,6 +79,8 @@ class Claim:
     """The source as it was stored at the claim."""
     server_run: bytes
     """Which run of which Redis server the claim was made in."""
+    known: bytes = b""
+    """What is remembered of the entries of its last document (`known_entries`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class Finished:
     """The changed source; None if it did not change."""
     spare_ms: int = 0
     """Until when no request goes to its host; 0 if requests are allowed."""
+    known: bytes = b""
+    """What is remembered of the entries of this document; empty if that of before stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +164,7 @@ class Sources:
     async def start_afresh(
         self, source_id: str, *, is_another_kind: bool = False, with_history: bool = False
     ) -> None:
-        """Forget the validators, so that the next poll reads the whole document again: its
+        """Forget validators and entries, so that the next poll reads the whole document again: its
         articles belong to other categories now.
 
         Args:
@@ -172,6 +176,7 @@ class Sources:
         fresh = replace(poll, etag="", last_modified="", body_hash="", kind=kind)
         if with_history:
             fresh = replace(fresh, history=History())
+        await self._client.hdel(keys.SOURCES_KNOWN, source_id)
         await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
 
     async def erase_texts(self) -> None:
@@ -193,6 +198,7 @@ class Sources:
         pipe.zrem(keys.SOURCES_DUE, source_id)
         pipe.hdel(keys.SOURCES_POLLS, source_id)
         pipe.hdel(keys.SOURCES_CLAIMS, source_id)
+        pipe.hdel(keys.SOURCES_KNOWN, source_id)
         pipe.delete(keys.page_marks(source_id))
         removed, *_ = await pipe.execute()
         return bool(removed)
@@ -249,8 +255,11 @@ class Sources:
                 lapse_ms=lapse_ms,
                 stored=stored,
                 server_run=server_run,
+                known=known,
             )
-            for name, stored, poll in zip(flat[::3], flat[1::3], flat[2::3], strict=True)
+            for name, stored, poll, known in zip(
+                flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True
+            )
             if (source := decoded(_source, stored, what=f"source {name!r}"))
         ]
         return claims, int(float(next_ms)) if next_ms else None
@@ -285,12 +294,14 @@ class Sources:
                 claim.stored,
                 orjson.dumps(result.source) if result.source else "",
                 result.spare_ms,
+                result.known,
             ]
         await self._finish(keys=_KEYS, args=argv)
 
 
 _KEYS = (
     keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS, keys.SOURCES_CLAIMS,
+    keys.SOURCES_KNOWN,
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from service.storage.erasures import Erasures
 from service.storage.event_stream import EventStream
 from service.storage.faults import Faults
 from service.storage.hub_subscriptions import HubSubscriptions
+from service.storage.known_entries import KnownEntries
 from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
@@ -80,6 +81,7 @@ class Store:
     removals: Removals
     category_ranks: CategoryRanks
     page_marks: PageMarks
+    known_entries: KnownEntries
 
     async def check_writable(self) -> None:
         """Raise unless Redis takes writes now."""
@@ -206,4 +208,5 @@ def of_client(
         removals=Removals(client, shards=shards),
         category_ranks=CategoryRanks(client, shards=shards),
         page_marks=PageMarks(client),
+        known_entries=KnownEntries(client, shards=shards),
     )

@@ -7,10 +7,12 @@ run it (parser_process.py); so does `dateline import`, in a thread.
 
 from __future__ import annotations
 
-import hashlib
+import base64
+import importlib.metadata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -20,10 +22,11 @@ from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
 from service.articles.compose import compose, with_page_text, with_summary_alone
-from service.articles.encoded import EncodedArticle, encode
+from service.articles.encoded import EncodedArticle, document_name, encode
 from service.articles.input import refuse_withdrawn
 from service.articles.teasers import cuts_its_texts, is_cut, is_short
 from service.errors import InvalidInput, ParseFailed
+from service.sources.known_entries import known_entries
 from service.sources.outcome import Hints
 from service.sources.rules import read_rules
 from service.sources.source import ALWAYS, AUTO
@@ -31,7 +34,9 @@ from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.identify import identify, link_title_date, shared_in
 from workers.ingest.parse import FEED_KINDS, LIST_KINDS, Document, FeedLink, parse
 from workers.ingest.parse.html.page_text import page_text
+from workers.ingest.remaining_entries import RemainingEntries, all_entries, remaining_entries
 
+_version = cache(partial(importlib.metadata.version, "dateline"))
 # What the loop of a worker decodes and appends at a time.
 BATCH = 100
 BATCH_BYTES = 262_144
@@ -71,10 +76,19 @@ class ParseJob:
     """What becomes of its articles; see `Source.rules`."""
     prefers_feed: bool = False
     """Whether a page that lists articles is refused if it names a feed, which has more of them."""
+    known: str | None = None
+    """What is remembered of the entries of its last version (`sources.known_entries`), in base64:
+    those that come again are passed over. None if nothing is to be remembered of this one."""
     preview: int = 0
     """Most items to show of a document that is only looked at; 0 for one that is appended."""
     is_guess: bool = False
     """Whether a preview proposes selectors."""
+
+    def settings(self) -> bytes:
+        """All that decides what becomes of an entry, besides its document."""
+        job = replace(self, known=None, refused=(), prefers_feed=False)
+        # Another version may compose another article of the same entry.
+        return _version().encode() + orjson.dumps(job)
 
     def to_wire(self) -> bytes:
         """Encode it as JSON for the pipe to or from a parser process."""
@@ -103,7 +117,9 @@ class ParseReport:
     """Why the document cannot be used; empty if it can."""
     ids: tuple[str, ...] = ()
     """Of the articles that its entries are, unless they are known under other guids; without those
-    of entries that only their text identifies."""
+    of entries that only their text identifies, and of those that were passed over."""
+    passed_over: tuple[int, ...] = ()
+    """The numbers of those records of `ParseJob.known` whose entries come again."""
     next_url: str = ""
     """The page with the articles before these; empty if there is none."""
     teasers: tuple[str, ...] = ()
@@ -123,7 +139,7 @@ class ParseReport:
         days = {name: tuple(hints[name]) for name in ("skip_hours", "skip_days")}
         fields["hints"] = Hints(**{**hints, **days})
         fields["alternates"] = tuple(FeedLink(**link) for link in fields["alternates"])
-        fields |= {name: tuple(fields[name]) for name in ("ids", "teasers")}
+        fields |= {name: tuple(fields[name]) for name in ("ids", "passed_over", "teasers")}
         return cls(**fields)
 
 
@@ -136,20 +152,25 @@ def read_document(
         yield _page_report(job, body)
         return
     try:
-        document = parsed(job, body)
+        remaining = _remaining(job, body)
     except ParseFailed as exc:
         yield ParseReport(error=str(exc))
         return
+    document = remaining.document
     identities = identities_in(document, job, name=job.added_url)
     ids = tuple(draft_id(source, guid) for source, guid in identities if guid)
     teasers = _teasers(document, job, identities)
-    yield replace(report_of(document, job), ids=ids, teasers=teasers)
+    report = report_of(document, job)
+    yield replace(report, ids=ids, teasers=teasers, passed_over=remaining.passed_over)
     if _refusal(document, job):
         return
+    if teasers:
+        # Whether texts are cut is judged by all of them, and those pages are asked for again.
+        remaining = replace(remaining, records=[b""] * len(document.entries))
     reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
     batch: list[EncodedArticle] = []
     size = 0
-    for article in encoded_articles(document, job, identities):
+    for article in encoded_articles(remaining, job, identities):
         if isinstance(article, InvalidInput):
             reasons.append(str(article))
             continue
@@ -163,6 +184,20 @@ def read_document(
     yield reasons
 
 
+def _remaining(job: ParseJob, body: bytes) -> RemainingEntries:
+    """The entries to look at. Raises ParseFailed."""
+    if job.known is None or job.select or job.full_text == ALWAYS:
+        return all_entries(parsed(job, body))
+    return remaining_entries(
+        body,
+        known=known_entries(base64.b64decode(job.known)),
+        settings=job.settings(),
+        content_type=job.content_type,
+        parse=lambda part, balance: parsed(job, part, balance=balance),
+        may_stand_alone=lambda document: not (job.full_text and any(map(is_cut, document.entries))),
+    )
+
+
 def _page_report(job: ParseJob, body: bytes) -> ParseReport:
     try:
         text = page_text(
@@ -173,14 +208,19 @@ def _page_report(job: ParseJob, body: bytes) -> ParseReport:
     return ParseReport(kind="page", page_text=text)
 
 
-def parsed(job: ParseJob, body: bytes) -> Document:
-    """The document of a job. Raises ParseFailed."""
+def parsed(job: ParseJob, body: bytes, *, balance: int = 0) -> Document:
+    """The document of a job. Raises ParseFailed.
+
+    Args:
+        balance: see `with_decided_titles`.
+    """
     return parse(
         body,
         url=job.url,
         content_type=job.content_type,
         zone=ZoneInfo(job.zone),
         select=job.select,
+        balance=balance,
     )
 
 
@@ -228,38 +268,47 @@ def _refusal(document: Document, job: ParseJob) -> str:
 
 
 def encoded_articles(
-    document: Document, job: ParseJob, identities: Sequence[tuple[str, str]]
+    remaining: RemainingEntries, job: ParseJob, identities: Sequence[tuple[str, str]]
 ) -> Iterator[EncodedArticle | InvalidInput]:
     """Each entry of a document as an article, or why it cannot be one, in their order; with
     `ParseJob.pages` of these articles alone."""
+    document = remaining.document
     wanted = [
-        position
-        for position, identity in enumerate(identities)
-        if job.pages is None or _page_of(job, identity)
+        at for at, identity in enumerate(identities) if job.pages is None or _page_of(job, identity)
     ]
-    entries = [document.entries[position] for position in wanted]
-    encoded = encoder(document, polled_from=job.added_url)
-    for entry, _, draft in ruled_drafts_of(entries, job, [identities[each] for each in wanted]):
+    entries = [document.entries[at] for at in wanted]
+    encoded = encoder(document, polled_from=job.added_url, positions=remaining.positions)
+    drafts = ruled_drafts_of(entries, job, [identities[at] for at in wanted])
+    for at, (entry, _, draft) in zip(wanted, drafts, strict=True):
         if draft is None:
             continue
         try:
             refuse_withdrawn(entry)
         except InvalidInput as exc:
             yield exc
-        else:
-            yield draft if isinstance(draft, InvalidInput) else encoded(entry, draft)
+            continue
+        if isinstance(draft, InvalidInput):
+            yield draft
+            continue
+        article, known = encoded(entry, draft), remaining.records[at]
+        yield replace(article, known=known) if known else article
 
 
 def encoder(
-    document: Document, *, polled_from: str = ""
+    document: Document, *, polled_from: str = "", positions: Sequence[int] | None = None
 ) -> Callable[[Entry, Draft], EncodedArticle]:
     """A function that encodes the draft of an entry, with its place in this document and the
-    aliases that are its alone there."""
+    aliases that are its alone there.
+
+    Args:
+        positions: the places of its entries, if it is a part of a document.
+    """
     links = Counter(canonical(entry.url) for entry in document.entries)
     titles = Counter((entry.title, entry.published) for entry in document.entries)
     exact = Counter(map(_exact, document.entries))
-    positions = {id(entry): position for position, entry in enumerate(document.entries)}
-    name = hashlib.blake2b(polled_from.encode(), digest_size=3).hexdigest() if polled_from else ""
+    places = range(len(document.entries)) if positions is None else positions
+    place_of = {id(entry): place for entry, place in zip(document.entries, places, strict=True)}
+    name = document_name(polled_from) if polled_from else ""
 
     def encoded(entry: Entry, draft: Draft) -> EncodedArticle:
         words = _exact(entry)
@@ -271,7 +320,7 @@ def encoder(
             is_own_title=titles[entry.title, entry.published] == 1,
             exact=words if exact[words] == 1 else "",
         )
-        return encode(draft, aliases=aliases, document=name, position=positions[id(entry)])
+        return encode(draft, aliases=aliases, document=name, position=place_of[id(entry)])
 
     return encoded
 

@@ -53,15 +53,21 @@ def shared_in(document: Document) -> Shared:
     itself; nor does one of an Atom document that contains several of its versions (RFC 4287 4.1.1).
     """
     links: dict[str, set[str]] = defaultdict(set)
-    words: dict[tuple[str, str], set[str]] = defaultdict(set)
+    alike: dict[tuple[str, str], list[Entry]] = defaultdict(list)
     texts: dict[tuple[str, str], set[str]] = defaultdict(set)
     for entry in document.entries:
+        has_poor_guid = is_poor(entry.guid)
         if entry.guid:
             links[entry.guid].add(entry.url)
-        if document.kind != "atom" or is_poor(entry.guid):
-            words[entry.guid, entry.url].add(link_title_date(entry))
-        if is_poor(entry.guid):
+        if document.kind != "atom" or has_poor_guid:
+            alike[entry.guid, entry.url].append(entry)
+        if has_poor_guid:
             texts[entry.guid, link_title_date(entry)].add(_text(entry))
+    words = {
+        key: set(map(link_title_date, entries))
+        for key, entries in alike.items()
+        if len(entries) > 1
+    }
     return Shared(_several(links), _several(words), _several(texts))
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from service.articles.encoded import EncodedArticle
+from service.articles.encoded import EncodedArticle, document_name
 from service.errors import ParseFailed
 from service.settings import Settings
+from service.sources.known_entries import article_ids_in, joined, records_in, with_article
 from service.sources.source import Source
+from service.storage.articles import Receipt
 from service.storage.store import Store
 from workers.ingest.documents import ParseJob, ParseReport
 from workers.ingest.fetch import Fetched
@@ -29,6 +32,8 @@ class AppendedDocument:
     """Why feed entries were rejected, one line each."""
     teasers: list[EncodedArticle] = field(default_factory=list)
     """Articles that were not appended, because their pages are to be fetched first."""
+    known: bytes = b""
+    """What is remembered of its entries (`known_entries`)."""
 
 
 class Intake:
@@ -49,6 +54,7 @@ class Intake:
         *,
         refused: Collection[str],
         prefers_feed: bool = False,
+        known: bytes | None = None,
         is_history: bool = False,
         withholds_teasers: bool = False,
     ) -> AppendedDocument:
@@ -57,6 +63,8 @@ class Intake:
         Args:
             refused: kinds of documents that cannot be the one that was meant.
             prefers_feed: see `ParseJob.prefers_feed`.
+            known: what is remembered of entries: those that come again, and whose articles are
+                stored as they were, are passed over. None if nothing is to be remembered.
             is_history: whether the document is older than others that were appended: articles that
                 are stored are left as they are, for it may have a former version of them.
             withholds_teasers: whether articles whose pages are wanted are returned, and not
@@ -67,6 +75,13 @@ class Intake:
         """
         counts: Counter[str] = Counter()
         teasers: list[EncodedArticle] = []
+        remembered: list[bytes] = []
+        job = job_of(source, fetched, self._settings, refused=refused)
+        job = replace(job, prefers_feed=prefers_feed)
+        holding: list[bytes] = []
+        if known is not None:
+            holding = await self._holding(known, job)
+            job = replace(job, known=base64.b64encode(b"".join(holding)).decode())
 
         async def append(report: ParseReport, articles: list[EncodedArticle]) -> None:
             if is_history:
@@ -77,30 +92,43 @@ class Intake:
                 wanted = frozenset(report.teasers)
                 teasers.extend(a for a in articles if a.id in wanted)
                 articles = [a for a in articles if a.id not in wanted]
-            counts.update(await self.append(source, report, articles))
+            others = article_ids_in(b"".join(holding[number] for number in report.passed_over))
+            receipts = await self._append(source, articles, standing=(*report.ids, *others))
+            counts.update(receipt.status for receipt in receipts)
+            remembered.extend(_remembered(articles, receipts))
 
-        job = job_of(source, fetched, self._settings, refused=refused)
-        job = replace(job, prefers_feed=prefers_feed)
         report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
+        counts["unchanged"] += len(report.passed_over)
+        passed_over = [holding[number] for number in report.passed_over]
         return AppendedDocument(
             report=report,
             counts=counts,
             rejects=rejects,
             teasers=teasers,
+            known=joined([*passed_over, *remembered]),
         )
+
+    async def _holding(self, known: bytes, job: ParseJob) -> list[bytes]:
+        name = document_name(job.added_url)
+        return records_in(await self._store.known_entries.holding(known, document=name))
 
     async def append(
         self, source: Source, report: ParseReport, articles: Sequence[EncodedArticle]
     ) -> Counter[str]:
         """Append articles of a document; status of the receipt → number of articles."""
-        receipts = await self._store.articles.append(
+        receipts = await self._append(source, articles, standing=report.ids)
+        return Counter(receipt.status for receipt in receipts)
+
+    async def _append(
+        self, source: Source, articles: Sequence[EncodedArticle], *, standing: Sequence[str]
+    ) -> list[Receipt]:
+        return await self._store.articles.append(
             articles,
             now=self._now(),
             readmit=False,
             creator=source.category_creator,
-            standing=frozenset(report.ids),
+            standing=frozenset(standing),
         )
-        return Counter(receipt.status for receipt in receipts)
 
     async def with_page_texts(
         self, source: Source, fetched: Fetched, pages: dict[str, tuple[str, str]]
@@ -133,6 +161,20 @@ class Intake:
         if report.error:
             raise ParseFailed(report.error)
         return report.page_text
+
+
+def _remembered(articles: Sequence[EncodedArticle], receipts: Sequence[Receipt]) -> Iterator[bytes]:
+    """What is remembered of entries whose articles were appended. Whether these are stored so is
+    asked when it is used."""
+    for article, receipt in zip(articles, receipts, strict=True):
+        if article.known and article.full_hash:
+            yield with_article(
+                article.known,
+                receipt.id,
+                form=article.form,
+                content_hash=article.content_hash,
+                full_hash=article.full_hash,
+            )
 
 
 def job_of(

@@ -155,6 +155,8 @@ class SourcePoller:
                 fetched,
                 refused=refused,
                 prefers_feed=is_unknown,
+                # A 226 has new entries alone.
+                known=claim.known if fetched.status == 200 else None,
                 withholds_teasers=True,
             )
             discovered_url = ""
@@ -271,6 +273,7 @@ class SourcePoller:
                 due_ms=due_ms,
                 source=source if source != claim.source else None,
                 spare_ms=spare_ms,
+                known=outcome.document.known if outcome.document else b"",
             ),
             is_failure=isinstance(outcome.result, Failure),
             is_unchanged=isinstance(outcome.result, Answer) and outcome.result.status == 304,
@@ -307,6 +310,7 @@ def _document_of(appended: AppendedDocument, digest: str, pages: CompletedTexts)
         is_whole=report.is_whole and not pages.waiting,
         hints=report.hints,
         counts=appended.counts,
+        known=appended.known,
         full_text=pages.note,
         rejects=tuple(appended.rejects),
     )

@@ -3,10 +3,11 @@
 -- so that the following calls do not examine it repeatedly. Safe to send twice: what a call has
 -- claimed is recognised by its worker and its time, and returned again.
 --
--- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims
+-- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims  6 known entries
 -- ARGV  1 now (ms)  2 maximum number of claims  3 ms when an unfinished claim is due again
 --       4 ms between two requests to one host  5 concurrent requests to one host  6 worker
--- Returns {ms when the next source is due or '', run of the server, id, source, poll or '', id, …}.
+-- Returns {ms when the next source is due or '', run of the server, id, source, poll or '', known entries
+-- or '', id, …}.
 
 local now, limit, lapse = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local spacing, at_once = tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -37,6 +38,9 @@ local function add(id, source)
   answer[#answer + 1] = id
   answer[#answer + 1] = source
   answer[#answer + 1] = redis.call('HGET', KEYS[3], id) or ''
+  -- They only save work: where a hand has made the key another type, all works without them.
+  local known = redis.pcall('HGET', KEYS[6], id)
+  answer[#answer + 1] = type(known) == 'string' and known or ''
 end
 
 -- A wrong type fails the call before the first write.
@@ -64,7 +68,7 @@ for _, id in ipairs(ids) do
     redis.call('HSET', KEYS[4], name, cjson.encode({n = host.n, f = host.f}))
     redis.call('HSET', KEYS[5], id, claimed)
     add(id, source)
-    if #answer > limit * 3 then break end
+    if #answer > limit * 4 then break end
   end
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')

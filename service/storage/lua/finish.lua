@@ -6,10 +6,10 @@
 -- may have lost what this poll appended, or those before it, and only a poll that knows less of its
 -- document appends that once more. Safe to send twice.
 --
--- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims
--- ARGV  1 now (ms)  then for each poll 9: run of the server at the claim, id, host, ms when the claim lapses, poll, ms when it is
+-- KEYS  1 due  2 sources  3 polls  4 hosts  5 claims  6 known entries
+-- ARGV  1 now (ms)  then for each poll 10: run of the server at the claim, id, host, ms when the claim lapses, poll, ms when it is
 --       due ('' for never), source as it was claimed, changed source ('' if unchanged),
---       ms until when its host gets no request
+--       ms until when its host gets no request, known entries ('' to leave them as they are)
 -- Returns the number of arguments.
 
 local now, run = tonumber(ARGV[1]), server_run()
@@ -27,7 +27,7 @@ local function release(name, id, spared)
   end
 end
 
-for at = 2, #ARGV, 9 do
+for at = 2, #ARGV, 10 do
   local i = at + 1
   local id, lapse, due, before, after = ARGV[i], ARGV[i + 2], ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
   local score = tonumber(redis.call('ZSCORE', KEYS[1], id) or nil)
@@ -42,6 +42,7 @@ for at = 2, #ARGV, 9 do
       end
       redis.call('HSET', KEYS[3], id, poll)
       if after ~= '' then redis.call('HSET', KEYS[2], id, after) end
+      if ARGV[i + 8] ~= '' then redis.pcall('HSET', KEYS[6], id, ARGV[i + 8]) end
     end
     if score == tonumber(lapse) then
       if due == '' then redis.call('ZREM', KEYS[1], id) else redis.call('ZADD', KEYS[1], due, id) end

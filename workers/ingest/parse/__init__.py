@@ -77,7 +77,7 @@ PAGE_KINDS = ("html-guess", "html", *LIST_KINDS)
 
 def parse(
     body: bytes, *, url: str = "", content_type: str = "", zone: tzinfo = UTC,
-    select: Mapping[str, str] | None = None,
+    select: Mapping[str, str] | None = None, balance: int = 0,
 ) -> Document:  # fmt: skip
     """Parse a document of any supported kind.
 
@@ -86,6 +86,7 @@ def parse(
         url: where it came from; empty if it came from a file.
         content_type: the header, if there was one.
         zone: for times that do not name their zone.
+        balance: see `with_decided_titles`.
 
     Raises:
         ParseFailed: it is empty, of an unknown kind, or too broken to be parsed.
@@ -97,7 +98,7 @@ def parse(
         raise ParseFailed("is empty")
     known: dict[str, Any] = {"url": url, "content_type": content_type, "zone": zone}
     document = parse_selected(body, select=select, **known) if select else _parsed(body, **known)
-    return with_decided_titles(document)
+    return with_decided_titles(document, balance=balance)
 
 
 def _parsed(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document:

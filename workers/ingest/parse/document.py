@@ -55,11 +55,17 @@ class Html(str):
     __slots__ = ()
 
 
-def with_decided_titles(document: Document) -> Document:
+def with_decided_titles(document: Document, *, balance: int = 0) -> Document:
     """The document, with its titles marked as plain unless they show that they are markup: formats
-    do not say what titles are, and one feed writes all of them in the same way."""
+    do not say what titles are, and one feed writes all of them in the same way.
+
+    Args:
+        balance: what the titles of its entries that are not here say (`text.markup_balance`).
+    """
     unsure = [entry.title for entry in document.entries if type(entry.title) is str]
-    if not any("&" in title or "<" in title for title in unsure) or text.is_markup(unsure):
+    if not any("&" in title or "<" in title for title in unsure):
+        return document
+    if balance + text.markup_balance(unsure) > 0:
         return document
     return replace(document, entries=tuple(map(_with_plain_title, document.entries)))
 

@@ -56,7 +56,7 @@ def parse_xml(
     Raises:
         ParseFailed: no way of parsing finds a document of a known dialect.
     """
-    labels = charset_of(content_type), _declared_charset(body)
+    labels = charset_of(content_type), declared_charset(body)
     # libxml2 believes the declaration alone, and knows charsets by their letter.
     root = _tree(body if is_utf8(labels[1]) else _in_utf8(decode(body, *labels)), url)
     repaired = b""
@@ -126,7 +126,8 @@ def _without_doctype(body: bytes) -> bytes:
     return body[: doctype.start()] + body[doctype.end() :] if doctype else body
 
 
-def _declared_charset(body: bytes) -> str:
+def declared_charset(body: bytes) -> str:
+    """The charset that an XML document declares; empty if it declares none."""
     declared = _ENCODING.match(body)
     return declared.group(1).decode() if declared else ""
 
