@@ -2,10 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests mostly wait: more of them than cores.
+# Tests mostly wait: more of them than cores. Each process is sent few at a time (maxschedchunk), so
+# that none has a queue left when the others have ended.
 JOBS ?= 3
 # Errors alone: pip warns of an extra that lxml has given up and trafilatura still names.
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
+# Images of Python often set it: each process would compile the whole source again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up test quick lint format types spelling units bench chaos fuzz clean
 
@@ -35,7 +38,7 @@ spelling: $(VENV)/tested
 
 units: $(VENV)/tested
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest -n $(JOBS)
+	@$(BIN)/coverage run -m pytest -n $(JOBS) --maxschedchunk 2
 	@$(BIN)/coverage combine --quiet
 	@echo "Coverage: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 	@$(BIN)/coverage report >/dev/null

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,11 +38,15 @@ from tests.waiting import PATIENCE, wait_until
 from workers.aggregate.aggregator import Aggregator
 from workers.deliver import worker as deliver_worker
 
+# Tests start hundreds of processes, each of which would compile the whole source again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A slow machine is no fault of a property; and what was found once is found again everywhere.
 hypothesis.settings.register_profile("dateline", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("dateline")
 
 LIMIT_S = 30.0
+LONG_S = 120.0
 WITH_SERVERS = (
     "chaos/test_chaos.py", "chaos/test_processes.py", "chaos/test_redis_", "deliver",
     "ingest/test_", "storage", "test_odd_articles.py",
@@ -75,14 +80,20 @@ def pytest_report_teststatus(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A test may take PATIENCE times as long as it says, or as LIMIT_S."""
+    """A test may take PATIENCE times as long as it says, or as LIMIT_S; the longest start first, so
+    that no process of the run works alone at its end."""
     if config.getoption("--pure"):
         # Whatever stands on a Redis asks for its URL.
         items[:] = [i for i in items if "redis_url" not in getattr(i, "fixturenames", ())]
+    items.sort(key=lambda item: _limit_s(item) < LONG_S)
     for item in items:
-        mark = item.get_closest_marker("timeout")
-        seconds = float(mark.args[0]) if mark else LIMIT_S
-        item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
+        item.add_marker(pytest.mark.timeout(_limit_s(item) * PATIENCE), append=False)
+
+
+def _limit_s(item: pytest.Item) -> float:
+    """Seconds that a test may take, as its nearest mark says."""
+    mark = item.get_closest_marker("timeout")
+    return float(mark.args[0]) if mark else LIMIT_S
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 from tests.running import ROOT
 
@@ -62,3 +65,25 @@ def test_every_declared_package_is_pinned() -> None:
     """constraints.txt names the version that was tested."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     assert declared() <= {normalized(line.partition("==")[0]) for line in lines}
+
+
+def test_processes_that_tests_start_find_compiled_code() -> None:
+    """Even where PYTHONDONTWRITEBYTECODE is set: each would compile the whole source again."""
+    program = "import service.settings, sys; print(service.settings.__spec__.cached)"
+    started = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert Path(started.stdout.strip()).is_file()
+    assert not sys.dont_write_bytecode
+
+
+def test_make_leaves_compiled_code() -> None:
+    """Its processes do not inherit PYTHONDONTWRITEBYTECODE."""
+    text = (ROOT / "Makefile").read_text() + "\nshown:\n\t@env\n"
+    shown = subprocess.run(
+        ["make", "--no-print-directory", "-f", "-", "shown"],
+        input=text, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=True, cwd=ROOT,
+    ).stdout  # fmt: skip
+    assert "PATH=" in shown
+    assert "PYTHONDONTWRITEBYTECODE" not in shown
