@@ -9,9 +9,6 @@ import re
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from service.errors import InvalidInput
 from service.http import is_token
 
@@ -110,6 +107,10 @@ def checked_ca(value: object) -> str:
         return ""
     if not isinstance(value, str) or len(value) > MAX_CA_CHARS:
         raise InvalidInput("tls_ca", "…", f"must be PEM of at most {MAX_CA_CHARS} characters")
+    # Imported here: every process would start a tenth later, and few sources need it.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
     try:
         certificates = x509.load_pem_x509_certificates(value.encode())
     except ValueError as exc:

@@ -9,8 +9,6 @@ import io
 from datetime import tzinfo
 from typing import Any
 
-import feedparser
-
 from service.articles import sanitize, text
 from service.articles.article import Enclosure, Entry
 from service.articles.podcast import Podcast
@@ -33,6 +31,9 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
     headers = {"content-location": url} if url else {}
     if content_type:
         headers["content-type"] = content_type
+    # Imported here: every parser process would start a tenth later, and few documents need it.
+    import feedparser
+
     try:
         result = feedparser.parse(
             io.BytesIO(body), response_headers=headers, sanitize_html=False,
