@@ -6,6 +6,7 @@ from __future__ import annotations
 import inspect
 import os
 import re
+from functools import lru_cache
 from typing import Any
 
 from service.storage import keys
@@ -46,10 +47,17 @@ KNOWN = known_keys()
 
 async def unknown_keys(client: Any) -> list[str]:
     """Keys that nobody declared, or that live longer than declared."""
-    found = []
-    async for key in client.scan_iter():
-        name = key.decode()
-        ttl = [has for pattern, has in KNOWN.items() if re.fullmatch(pattern, name)]
-        if not ttl or (all(ttl) and await client.ttl(name) == -1):
-            found.append(name)
-    return found
+    names = [key.decode() async for key in client.scan_iter(count=1_000)]
+    wrong = [name for name in names if not _declared(name)]
+    expiring = [name for name in names if _declared(name) and all(_declared(name))]
+    pipe = client.pipeline(transaction=False)
+    for name in expiring:
+        pipe.ttl(name)
+    lives_s = await pipe.execute() if expiring else []
+    return wrong + [name for name, s in zip(expiring, lives_s, strict=True) if s == -1]
+
+
+@lru_cache(10_000)
+def _declared(name: str) -> tuple[bool, ...]:
+    """Whether each declaration that fits the name of a key wants a TTL."""
+    return tuple(has for pattern, has in KNOWN.items() if re.fullmatch(pattern, name))
