@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
 
-# Everything, in about seven minutes on two cores.
+# Everything, in less than ten minutes on two cores.
 test: $(VENV)/tested lint types spelling units
 
 # What needs no server, for while you write: about a minute on two cores.
