@@ -15,7 +15,6 @@ from service.errors import InvalidInput, ParseFailed
 from workers.ingest.apply_rules import RuledEntry
 from workers.ingest.documents import (
     ParseJob,
-    ParseReport,
     identities_in,
     parsed,
     report_of,
@@ -23,6 +22,7 @@ from workers.ingest.documents import (
 )
 from workers.ingest.parse import Document, raw_items
 from workers.ingest.parse.guess import guess
+from workers.ingest.parse_report import ParseReport
 
 MAX_CHARS = 500
 """Of a value that is shown."""
