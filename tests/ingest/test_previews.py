@@ -67,6 +67,8 @@ async def test_a_page_with_selectors_and_rules(
         rejected["number"], rejected["status"], rejected["raw"]["link"],
     )  # fmt: skip
     assert "is not an http(s) URL" in rejected["reason"]
+    # Whatever became of it, an item has the same fields.
+    assert [set(first)] * 3 == [set(each) for each in (dropped, rejected, last)]
     assert (4, ["soon"], None) == (
         last["number"],
         last["raw"]["date"],

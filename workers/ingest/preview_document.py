@@ -93,7 +93,10 @@ def _items(
 
 def _rejected(number: int, reason: str, raw: list[dict[str, list[str]]]) -> dict[str, Any]:
     shown = _raw_of(number, raw)
-    return {"number": number, "status": REJECTED, "reason": reason, "raw": shown}
+    return {
+        "number": number, "status": REJECTED, "reason": reason, "raw": shown, "article": None,
+        "rules": [],
+    }  # fmt: skip
 
 
 def _raw_of(number: int, raw: list[dict[str, list[str]]]) -> dict[str, Any]:
