@@ -64,6 +64,19 @@ async def test_what_a_rule_would_drop_now_stays_as_it_is(
     assert 2 == len(requests_for(site, "/a"))
 
 
+async def test_what_is_no_address_of_a_page_is_not_waited_for(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock
+) -> None:
+    """The document counts as read: it is asked for with its validators at once."""
+    links = ("mailto:desk@quay.example", "javascript:void(0)", "http://[::1")
+    items = [item(f"a{n}").replace(f"<link>/a{n}", f"<link>{link}") for n, link in enumerate(links)]
+    put_feed(site, *items, ETag='"1"')
+    async with polling(store, settings, clock):
+        source_id = await add(store, site, clock)
+        poll = await polled(store, source_id, "3 articles, 3 new")
+    assert ("", '"1"') == (poll.full_text, poll.etag)
+
+
 async def test_an_article_that_retention_removed_needs_no_page(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:

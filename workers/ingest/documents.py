@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from service.articles import urls
 from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
@@ -216,6 +217,8 @@ def _teasers(
         for entry, (source, guid) in zip(entries, identities, strict=True)
         if guid and entry.url and links[entry.url.partition("#")[0]] == 1
         if is_cut(entry) or (job.full_text == ALWAYS and is_short(entry))
+        # A link such as `mailto:` leads to no page.
+        if urls.url(entry.url, base_url=entry.base_url)
     )
 
 
