@@ -112,7 +112,8 @@ class PreviewConsumer:
             source.url,
             self._settings,
             provenance=typed_by_operator(source.operator_url),
-            private=source.headers,
+            private=source.private_headers,
+            transport=source.transport,
         )
 
     async def _read(
