@@ -39,8 +39,9 @@ from service.articles.encoded import EncodedArticle, encode
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from workers.ingest.documents import ParseJob, ParseReport, read_document
+from workers.ingest.documents import ParseJob, read_document
 from workers.ingest.parse.dates import parse_date
+from workers.ingest.parse_report import ParseReport
 from workers.ingest.parser_pool import open_parser_pool
 
 PARSER_PROCESSES = 2
@@ -65,8 +66,8 @@ class Run:
 def ours(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:
     """Batches of a document."""
     for part in read_document(ParseJob(url=url, added_url=url), body):
-        if isinstance(part, list) and part and isinstance(part[0], EncodedArticle):
-            yield part  # type: ignore[misc]  # a list of EncodedArticle, as its first
+        if isinstance(part, list):
+            yield part
 
 
 def theirs(body: bytes, url: str) -> Iterator[list[EncodedArticle]]:

@@ -75,8 +75,8 @@ class Archive:
         steps = await asyncio.to_thread(lambda: list(read_document(job, body)))
         ids = []
         for step in steps:
-            if isinstance(step, list) and step and not isinstance(step[0], str):
-                receipts = await self._store.articles.append(step, now=datetime.now(UTC))  # type: ignore[arg-type]
+            if isinstance(step, list):
+                receipts = await self._store.articles.append(step, now=datetime.now(UTC))
                 ids += [receipt.id for receipt in receipts]
         return ids
 

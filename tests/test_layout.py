@@ -63,7 +63,7 @@ PURE = (
     "service.web.serving.conditional",
     "workers.ingest.parse", "workers.ingest.apply_rules", "workers.ingest.candidates",
     "workers.ingest.documents", "workers.ingest.preview_document",
-    "workers.ingest.identify",
+    "workers.ingest.identify", "workers.ingest.parse_report", "workers.ingest.remaining_entries",
 )  # fmt: skip
 IO = ("asyncio", "aiohttp", "redis", "socket", "subprocess", "os", "time", "service.storage")
 # Library → the only rooms that may import it.

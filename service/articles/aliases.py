@@ -79,7 +79,12 @@ def _untracked(query: str) -> str:
 
 
 def aliases_of(
-    draft: Draft, *, is_own_link: bool, is_own_title: bool = False, exact: str = ""
+    draft: Draft,
+    *,
+    is_own_link: bool,
+    is_own_title: bool = False,
+    exact: str = "",
+    link: str = "",
 ) -> tuple[tuple[bytes, bytes], ...]:
     """(alias, fingerprint) of a draft, the most certain first.
 
@@ -90,10 +95,11 @@ def aliases_of(
         is_own_title: whether no other one has the same title and date, or the same path.
         exact: guid, link, title and date, if they may have to identify it together once other
             entries have its guid, and no other entry of its document has the same.
+        link: as its document writes it; it may be relative.
     """
     aliases = []
     # Without a guid of its publisher, whose business it is what is one article.
-    has_no_guid = is_own_title and draft.url == draft.guid
+    has_no_guid = is_own_title and bool(draft.url) and draft.guid in (draft.url, link)
     if has_no_guid and ("?" in draft.url or ";" in draft.url):
         aliases.append((_digest(draft.source, "same", _without_parameters(draft)), SAME))
     if exact:

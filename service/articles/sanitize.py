@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from html import escape, unescape
 from urllib.parse import unquote
 
@@ -33,6 +33,11 @@ MAX_ATTRIBUTES = 20_000
 """Of one tag; about 0.1 s in nh3, and 0.4 s in lxml."""
 _SHORT_RUN = 500
 """Characters between two `>`, up to which attributes cost nothing."""
+_PLAIN_TAG = re.compile(
+    r"[a-zA-Z/][^\s\"'<>=]*+"
+    r"(?:\s++[^\s\"'<>=/]++(?:\s*+=\s*+(?:\"[^\"]*+\"|'[^']*+'|[^\s\"'<>=]++))?+)*+\s*+/?"
+)
+"""What is between `<` and `>`, if every parser ends the tag there."""
 MAX_AMPERSANDS = 100_000
 """0.1 s in nh3."""
 MAX_CHARS_MADE = 2_000_000
@@ -223,6 +228,21 @@ def has_huge_tag(text: str) -> bool:
     """
     if len(text) <= 2 * MAX_ATTRIBUTES or "<" not in text:
         return False
-    runs = (run for run in text.replace("/", " ").split(">") if len(run) > _SHORT_RUN)
-    comparisons = sum(sum(map(run.count, " \t\n\r\f\"'")) ** 2 for run in runs)
+    runs = text.split(">")
+    return _are_huge(runs) and _are_huge(_without_words(runs))
+
+
+def _are_huge(runs: Iterable[str]) -> bool:
+    long_runs = (run.replace("/", " ") for run in runs if len(run) > _SHORT_RUN)
+    comparisons = sum(sum(map(run.count, " \t\n\r\f\"'")) ** 2 for run in long_runs)
     return comparisons > MAX_ATTRIBUTES**2
+
+
+def _without_words(runs: Iterable[str]) -> Iterator[str]:
+    """Each run up to a `>` without the words before its tag; whole from the first tag on that
+    parsers may read in different ways, because its quotes may go on behind the `>`."""
+    is_sure = True
+    for run in runs:
+        _, angle, tag = run.partition("<")
+        yield angle + tag if is_sure else run
+        is_sure = is_sure and (not angle or _PLAIN_TAG.fullmatch(tag) is not None)

@@ -45,6 +45,10 @@ _MAYBE_MARKS = re.compile(f"[^{_NOT_MARKS}][^{_NOT_MARKS}]{{{MAX_MARKS}}}")
 _SOLIDUS, _SOLIDUS_REFERENCE = "\u0338", "&#824;"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
+# What programs write for a value that they lack, some also in place of a region. `nan` in lower
+# case is Min Nan Chinese.
+_SLIP = re.compile(r"(?:^|-)(?:NaN|(?i:null|none|undefined))(?:-.*)?$")
+_UNDETERMINED = "und"
 # Well-formed by RFC 5646 2.1, except languages of four to eight letters: none is registered, and in
 # practice such a value is the English name of a language.
 _LANGUAGE = re.compile(
@@ -162,10 +166,13 @@ def _meant(match: re.Match[str]) -> str:
 
 @lru_cache(maxsize=1_024)
 def language_tag(text: str) -> str:
-    """The text as a BCP 47 tag; empty if it is not one. `en_US.UTF-8` becomes `en-US`."""
+    """The text as a BCP 47 tag; empty if it is not one, or says that there is none. `en_US.UTF-8`
+    becomes `en-US`, and `en-null` is `en`."""
     tag = re.split(r"[.@\s]", text.strip(), maxsplit=1)[0].replace("_", "-")
-    is_tag = len(tag) <= MAX_LANGUAGE_CHARS and _LANGUAGE.fullmatch(tag)
-    return tag if is_tag else ""
+    if len(tag) > MAX_LANGUAGE_CHARS:
+        return ""
+    tag = _SLIP.sub("", tag)
+    return tag if _LANGUAGE.fullmatch(tag) and tag.lower() != _UNDETERMINED else ""
 
 
 def without_scripts(markup: str) -> str:

@@ -183,15 +183,19 @@ def parse_page(path: str) -> Page | None:
 
 
 def _category(steps: list[str]) -> str:
-    """The path of a category or view; one that only the rules of before know stays as it is, for
-    storage to say what it is called now. Empty if there can be none."""
+    """The path of a category or view, also if its steps are titles; one that only the rules of
+    before know stays as it is, for storage to say what it is called now. Empty if there can be
+    none."""
     folded = "/".join(categories.fold(step) for step in steps)
     if folded.startswith(VIEWS) and folded.count("/") == 1:
         return folded if categories.is_path(folded.removeprefix(VIEWS)) else ""
-    if not categories.was_path(folded):
-        return folded if categories.is_path(folded) else ""
+    if categories.is_path(folded):
+        return folded
     present = "/".join(categories.slugify(step) for step in steps)
-    return present if categories.is_path(present) else folded
+    # What follows a dot looks like an extension that no format has.
+    if categories.is_path(present) and folded.isprintable() and "." not in folded:
+        return present
+    return folded if categories.was_path(folded) else ""
 
 
 def _period(numbers: list[int]) -> Period | None:

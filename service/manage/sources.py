@@ -20,6 +20,8 @@ from service.storage.store import Store
 
 # Fields of a source that decide what its document becomes.
 _READING_FIELDS = frozenset({"categories", "mapping", "select", "rules", "summary_only"})
+# How the note of a source begins that was imported without its secret settings.
+_LACKS = "was exported without what is secret: set its "
 # Feeds of a list that are checked and stored between two turns of the event loop.
 AT_ONCE = 100
 
@@ -143,7 +145,7 @@ def _made(
     notes = []
     if omitted:
         names = ", ".join(map(str, omitted)) if isinstance(omitted, list) else str(omitted)
-        notes.append(f"was exported without what is secret: set its {names}")
+        notes.append(f"{_LACKS}{names}")
     unknown = sorted(fields.keys() - {*FIELDS, OMITTED})
     if unknown:
         notes.append(f"this version does not know its {', '.join(unknown)}")
@@ -174,7 +176,7 @@ async def change(store: Store, name: str, fields: Mapping[str, object], *, now: 
     so that the articles in it move or change.
     """
     before = await find(store, name)
-    source = change_source(before, fields)
+    source = _with_secrets_noted(change_source(before, fields), fields)
     await store.sources.replace(source, now_ms=to_ms(now))
     if any(getattr(before, field) != getattr(source, field) for field in _READING_FIELDS):
         is_another_kind = before.select != source.select
@@ -186,6 +188,17 @@ async def change(store: Store, name: str, fields: Mapping[str, object], *, now: 
     if before.paused and not source.paused:
         await store.sources.wake(source.id, due_ms=to_ms(now))
     return source
+
+
+def _with_secrets_noted(source: Source, fields: Mapping[str, object]) -> Source:
+    """The source with a note of those secret settings alone that it still lacks."""
+    lacks, separator, rest = source.note.partition("; ")
+    if not lacks.startswith(_LACKS):
+        return source
+    named = {*fields, "headers"} if "auth" in fields else {*fields}
+    missing = [name for name in lacks.removeprefix(_LACKS).split(", ") if name not in named]
+    note = f"{_LACKS}{', '.join(missing)}{separator}{rest}" if missing else rest
+    return replace(source, note=note)
 
 
 async def refresh(store: Store, name: str, *, now: datetime) -> Source:

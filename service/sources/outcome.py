@@ -66,6 +66,8 @@ class DocumentOutcome:
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
     rejects: tuple[str, ...] = ()
     """Why feed entries were rejected, one line each."""
+    dropped: int = 0
+    """Number of feed entries that rules of the source dropped."""
     known: bytes = b""
     """What is remembered of its entries (`known_entries`); empty if that of before stays."""
     full_text: str = ""

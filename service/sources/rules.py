@@ -48,6 +48,7 @@ _FIELDS = r"[a-z]+(?:\s*,\s*[a-z]+)*"
 _TEST = re.compile(rf"({_FIELDS})\s*(!?[~=])\s*({_SLASHED}|{_QUOTED}|[^\s\"/]\S*)\s*")
 _AND = re.compile(r"and\s+")
 _NAMED = re.compile(rf"({_QUOTED}|.+?)(?:\s+if\s+(.+))?", re.DOTALL)
+_HALF_NAMED = re.compile(r"if(?:\s.*)?|.*\sif", re.DOTALL)
 _REPLACEMENT = re.compile(rf"({_FIELDS})\s+({_SLASHED})((?:[^/\\]|\\.)*)/", re.DOTALL)
 _ESCAPED = re.compile(r"\\([/\"\\])")
 _BYTE = re.compile(r"(?<!\\)(?:\\\\)*\\C")
@@ -234,6 +235,8 @@ def _named(argument: str) -> tuple[str, tuple[Comparison, ...]]:
     name = _unquoted(match.group(1)).strip() if match else ""
     if match is None or not name or len(name) > MAX_NAME_CHARS:
         raise _WrongRule(f"needs a name of at most {MAX_NAME_CHARS} characters")
+    if _HALF_NAMED.fullmatch(match.group(1)):
+        raise _WrongRule("lacks a name before `if`, or a condition after it; quote such a name")
     return name, _condition(match.group(2)) if match.group(2) else ()
 
 

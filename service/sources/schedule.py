@@ -203,6 +203,7 @@ def _in_words(document: DocumentOutcome) -> str:
     news = counts.get("created", 0) + counts.get("updated", 0)
     corrected = f", {counts['corrected']} corrected" if counts.get("corrected") else ""
     text = f"{sum(counts.values())} articles, {news} new or updated{corrected}"
+    text += f", {document.dropped} dropped by rules" if document.dropped else ""
     text += f", {len(rejects)} rejected"
     return f"{text} ({rejects[0][:200]})" if rejects else text
 

@@ -96,7 +96,7 @@ class Articles:
             stored; the same call can be repeated.
         """
         encoded = [encode(draft) if isinstance(draft, Draft) else draft for draft in drafts]
-        encoded = await self._aliases.resolve(encoded, standing)
+        encoded = await self.resolved(encoded, standing=standing)
         encoded = await self._category_limit.apply(encoded, creator, now=now)
         receipts: dict[int, Receipt] = {}
         for shard, batch in _batches(encoded, self._shards):
@@ -105,6 +105,13 @@ class Articles:
             )
             receipts.update(zip((i for i, _ in batch), answers, strict=True))
         return [receipts[i] for i in range(len(drafts))]
+
+    async def resolved(
+        self, articles: Sequence[EncodedArticle], *, standing: frozenset[str]
+    ) -> list[EncodedArticle]:
+        """The articles as `append` takes them, in their order: with the ids that they are known
+        under, and without the hash of everything if their links are others at each poll."""
+        return await self._aliases.resolve(articles, standing)
 
     async def _append_batch(
         self, shard: int, batch: list[EncodedArticle], now: datetime, *, revive: bool, readmit: bool

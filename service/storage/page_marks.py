@@ -15,7 +15,7 @@ from service.storage import keys
 from service.storage.commands import Client
 from service.storage.stored import decoded, typed
 
-FULL, TEASER, WAITING = "full", "teaser", "waiting"
+FULL, TEASER, WAITING, REFUSED = "full", "teaser", "waiting", "refused"
 # Marks of articles that the feed has no longer are removed when there are so many more.
 SPARE = 500
 
@@ -25,10 +25,11 @@ class PageMark:
     """What became of the page of an article."""
 
     state: str
-    """FULL (its text is stored), TEASER (the feed's text is, for good) or WAITING (it is to be
-    fetched; the feed's text is stored meanwhile)."""
+    """FULL (its text is stored), TEASER (the feed's text is, for good), WAITING (it is to be
+    fetched; the feed's text is stored meanwhile) or REFUSED (with the text of its page it is no
+    article of its source: a rule drops it, or retention has removed it)."""
     content_hash: str
-    """Of the entry as the feed had it."""
+    """Of the entry as the feed had it; if it is REFUSED, with what decided so."""
     full_hash: str
     tries: int = 0
     """Failed fetches of the page since it was wanted."""

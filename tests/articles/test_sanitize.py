@@ -363,3 +363,34 @@ def test_cleaning_twice_changes_nothing(text: str) -> None:
     """What is clean stays as it is."""
     once = sanitize.html(text, base_url=BASE)
     assert once == sanitize.html(once, base_url=BASE)
+
+
+WORDS = "word " * 30_000
+NAMES = " ".join(f"a{n}=1" for n in range(30_000))
+
+
+@pytest.mark.parametrize(
+    ("markup", "is_huge"),
+    [
+        (f"<p>{WORDS}</p>", False),
+        (f"<div class='a' id=b hidden><p title=\"it's\" >{WORDS}<br/>{WORDS}</p>", False),
+        (f"<p>It's \"{WORDS}</p>", False),
+        (f"<p {NAMES}>", True),
+        (f"<p>{WORDS}<p {NAMES}>", True),
+        (f"<p a='>' {NAMES}>", True),
+        (f"<p a=x' b='>{NAMES}>", True),
+        (f"<p a='><b>' {NAMES}>", True),
+        (f"<p a=\"'\" b='>{NAMES}>", True),
+        (f"<!-- > {NAMES} -->", True),
+        (f"<p a='b'c='>{NAMES}>", True),
+    ],
+)
+def test_words_are_no_attributes(markup: str, is_huge: bool) -> None:
+    """A long text without a tag in it keeps its markup; whatever quotes may hide counts."""
+    assert is_huge is sanitize.has_huge_tag(markup)
+
+
+@pytest.mark.parametrize("tag", ["a=b ", "a = ", " ", "a", "a='b' "])
+def test_tags_are_looked_at_in_linear_time(tag: str) -> None:
+    """However they are written, and whether they end or not."""
+    assert_linear(sanitize.has_huge_tag, "<p " + tag * (2_000_000 // len(tag)) + '"> a')

@@ -149,11 +149,28 @@ def test_whatever_stands_in_an_article_is_read_by_strict_parsers(entry: Entry, s
         ("*", ""),
         ("日本語", ""),
         ("en-" + "a-" * 30 + "a", ""),
+        ("NaN", ""),
+        ("nan", "nan"),
+        ("nan-Latn-TW", "nan-Latn-TW"),
+        ("null", ""),
+        ("None", ""),
+        ("undefined", ""),
+        ("en-null", "en"),
+        ("en_None", "en"),
+        ("pt-undefined", "pt"),
+        ("fr-NaN", "fr"),
+        ("null-null", ""),
+        ("undefined-US", ""),
+        ("zh-nan", "zh-nan"),
+        ("und", ""),
+        ("UND", ""),
+        ("und-Latn", "und-Latn"),
+        ("non", "non"),
         ("", ""),
     ],
 )
 def test_a_language_is_a_tag_or_nothing(given_tag: str, tag: str) -> None:
-    """RFC 5646, and the spellings of POSIX."""
+    """RFC 5646, the spellings of POSIX, and the slips of programs."""
     assert tag == text.language_tag(given_tag)
 
 

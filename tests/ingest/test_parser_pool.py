@@ -18,8 +18,9 @@ from service.sources.outcome import Hints
 from tests.running import ROOT
 from tests.waiting import within
 from workers.ingest import parser_pool, parser_process
-from workers.ingest.documents import BATCH, ParseJob, ParseReport, read_document
+from workers.ingest.documents import BATCH, ParseJob, read_document
 from workers.ingest.parse import FeedLink
+from workers.ingest.parse_report import LeftOut, ParseReport
 from workers.ingest.parser_pool import ParserPool, open_parser_pool
 
 RSS = (ROOT / "tests" / "data" / "k2.rss").read_bytes()
@@ -36,16 +37,16 @@ async def pool() -> AsyncIterator[ParserPool]:
 
 async def taken(
     pool: ParserPool, body: bytes, job: ParseJob = JOB
-) -> tuple[ParseReport, list[EncodedArticle], list[str]]:
-    """(report, articles, reasons of rejects)."""
+) -> tuple[ParseReport, list[EncodedArticle], LeftOut]:
+    """(report, articles, what was left out)."""
     found: list[EncodedArticle] = []
 
     async def take(_: ParseReport, articles: list[EncodedArticle]) -> None:
         assert len(articles) <= BATCH
         found.extend(articles)
 
-    report, reasons = await pool.read_document(job, body, append=take)
-    return report, found, reasons
+    report, left_out = await pool.read_document(job, body, append=take)
+    return report, found, left_out
 
 
 def feed(count: int, *, text: str = "A story of the harbour.") -> bytes:
@@ -60,10 +61,10 @@ def feed(count: int, *, text: str = "A story of the harbour.") -> bytes:
 async def test_a_feed_is_read(pool: ParserPool) -> None:
     """Report, articles, rejects; the second document by the same process."""
     for _ in range(2):
-        report, articles, reasons = await taken(pool, RSS)
+        report, articles, left_out = await taken(pool, RSS)
         assert ("rss", True, "") == (report.kind, report.is_whole, report.error)
-        assert (1, []) == (len(articles), reasons)
-    (direct,) = [part for part in read_document(JOB, RSS) if isinstance(part, list) and part]
+        assert (1, LeftOut()) == (len(articles), left_out)
+    (direct,) = [part for part in read_document(JOB, RSS) if isinstance(part, list)]
     assert direct == articles
 
 
@@ -84,9 +85,10 @@ async def test_what_is_no_document_is_reported(pool: ParserPool) -> None:
 async def test_rejects_have_reasons(pool: ParserPool) -> None:
     """The others are kept."""
     body = b'{"title": "One"}\n{"titel": 1}\n{"title": "Two"}'
-    _, articles, reasons = await taken(pool, body)
-    assert (2, 1) == (len(articles), len(reasons))
-    assert reasons[0].startswith("line 2: titel")
+    _, articles, left_out = await taken(pool, body)
+    (reason,) = left_out.rejects
+    assert 2 == len(articles)
+    assert reason.startswith("line 2: titel")
 
 
 async def test_a_reader_that_is_killed_is_replaced(
@@ -184,6 +186,8 @@ def test_the_wire() -> None:
         rejected=3,
     )
     assert report == ParseReport.from_wire(report.to_wire())
+    left_out = LeftOut(rejects=("item 1: has no title",), dropped=("an id", ""))
+    assert left_out == LeftOut.from_wire(left_out.to_wire())
     encoded = encode(draft(), aliases=((b"a" * 10, b""), (b"b" * 10, b"c" * 8)))
     assert encoded == EncodedArticle.from_wire(encoded.to_wire())
 

@@ -16,6 +16,7 @@ from service.storage.store import Store
 from tests.conftest import AUTH, Clock
 from tests.fakes import FakeSite
 from tests.ingest.polling import RSS, articles, polling
+from tests.proxy import FakeProxy
 from tests.waiting import wait_until
 
 Client = TestClient[Any, Any]
@@ -67,6 +68,8 @@ async def test_a_page_with_selectors_and_rules(
         rejected["number"], rejected["status"], rejected["raw"]["link"],
     )  # fmt: skip
     assert "is not an http(s) URL" in rejected["reason"]
+    # Whatever became of it, an item has the same fields.
+    assert [set(first)] * 3 == [set(each) for each in (dropped, rejected, last)]
     assert (4, ["soon"], None) == (
         last["number"],
         last["raw"]["date"],
@@ -177,6 +180,23 @@ async def test_a_known_source_lends_its_settings(
     assert "secret" == site.requests[0].headers["X-Key"]
     assert b"secret" not in orjson.dumps(answer)
     assert source == await store.sources.get(source.id)
+
+
+async def test_a_preview_is_fetched_as_a_poll_is(
+    client: Client, store: Store, settings: Settings, site: FakeSite, clock: Clock
+) -> None:
+    """Through the proxy of the source, with its user agent and cookies."""
+    site.put("/f", RSS)
+    port = int(site.url.rpartition(":")[2])
+    async with FakeProxy() as proxy, polling(store, settings, clock):
+        answer = await preview(
+            client, f"http://hidden.example:{port}/f", proxy=proxy.url("http"),
+            user_agent="Desk/1", cookies={"session": "s"},
+        )  # fmt: skip
+    assert ("", {"article": 1, "dropped": 0, "rejected": 0}) == (answer["error"], answer["counts"])
+    assert [("http", "hidden.example", port)] == proxy.asked
+    (request,) = site.requests
+    assert ("Desk/1", "session=s") == (request.headers["User-Agent"], request.headers["Cookie"])
 
 
 @pytest.mark.parametrize(

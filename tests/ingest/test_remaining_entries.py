@@ -17,7 +17,8 @@ from service.sources.known_entries import (
     to_bytes,
     with_article,
 )
-from workers.ingest.documents import ParseJob, ParseReport, read_document
+from workers.ingest.documents import ParseJob, read_document
+from workers.ingest.parse_report import ParseReport
 
 URL = "http://n.example/f"
 RSS = "<rss version='2.0'><channel><title>Quay</title>{head}{items}</channel></rss>"
@@ -80,7 +81,7 @@ def read(
     job = ParseJob(url=URL, added_url=URL, known=known)
     report, *parts = read_document(replace(job, **settings), body)
     assert isinstance(report, ParseReport)
-    articles = [each for part in parts for each in part if isinstance(each, EncodedArticle)]
+    articles = [each for part in parts if isinstance(part, list) for each in part]
     return report, articles
 
 

@@ -144,6 +144,28 @@ async def test_rules_decide_what_a_source_brings(
         await wait_until(is_read_again)
 
 
+async def test_what_rules_drop_is_in_the_result_of_each_poll(
+    store: Store, settings: Settings, site: FakeSite, clock: Clock
+) -> None:
+    """Of all pages together, and also where the other entries are passed over."""
+    quick = settings.model_copy(update={"poll_spacing_s": 0})
+    site.put("/board", board(1, 2, 3, following="/two"))
+    site.put("/two", board(4, 5))
+    items = "".join(f"<item><title>Story {n}</title><guid>urn:{n}</guid></item>" for n in range(4))
+    feed = f"<rss version='2.0'><channel>{items}</channel></rss>"
+    site.put("/f", feed)
+    rules = ["drop title ~ /[2-4]/"]
+    async with polling(store, quick, clock):
+        of_board = await added(store, clock, f"{site.url}/board", select=SELECT, rules=rules)
+        await polled(
+            store, of_board, "2 articles, 2 new or updated, 3 dropped by rules, 0 rejected"
+        )
+        of_feed = await added(store, clock, f"{site.url}/f", rules=rules)
+        await polled(store, of_feed, "2 articles, 2 new or updated, 2 dropped by rules, 0 rejected")
+        site.put("/f", feed.replace("</channel>", "<item><title>Story 9</title></item></channel>"))
+        await again(store, clock, of_feed, "3 articles, 1 new or updated, 2 dropped by rules")
+
+
 async def test_a_page_is_what_it_is_again_without_selectors(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:

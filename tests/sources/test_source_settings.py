@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from service.errors import InvalidInput
+from service.feeds.opml import FeedLink
 from service.manage import sources
 from service.settings import Settings
 from service.sources.source import make_source
@@ -93,6 +94,23 @@ def test_secrets_are_never_shown() -> None:
     assert {"X-Key": "secret1", "Cookie": "sid=secret2; b="} == source.private_headers
     moved = source.moved("http://y.example/f", "")
     assert ({}, source.proxy) == (moved.private_headers, moved.transport.proxy)
+
+
+async def test_the_note_of_missing_secrets_goes_as_they_are_set(store: Store) -> None:
+    """One by one; what else it says stays, and other changes do not touch it."""
+    lacks = "was exported without what is secret: set its "
+    unknown = "this version does not know its colour"
+    link = FeedLink(
+        url="http://x.example/f", settings={"omitted": ["cookies", "headers"], "colour": "red"}
+    )
+    (answer,) = await sources.add_links(store, [link], now=NOON)
+    notes = [
+        (await sources.change(store, answer["id"], fields, now=NOON)).note
+        for fields in ({"window": "8-18"}, {"cookies": {"a": "b"}}, {"auth": "me:secret"})
+    ]
+    assert [
+        f"{lacks}cookies, headers; {unknown}", f"{lacks}headers; {unknown}", unknown
+    ] == notes  # fmt: skip
 
 
 async def test_settings_go_out_as_opml_and_come_back(store: Store, tmp_path: Path) -> None:

@@ -13,11 +13,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from service.articles import urls
 from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
@@ -27,13 +27,13 @@ from service.articles.input import refuse_withdrawn
 from service.articles.teasers import cuts_its_texts, is_cut, is_short
 from service.errors import InvalidInput, ParseFailed
 from service.sources.known_entries import known_entries
-from service.sources.outcome import Hints
 from service.sources.rules import read_rules
 from service.sources.source import ALWAYS, AUTO
 from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.identify import identify, link_title_date, shared_in
-from workers.ingest.parse import FEED_KINDS, LIST_KINDS, Document, FeedLink, parse
+from workers.ingest.parse import FEED_KINDS, LIST_KINDS, Document, parse
 from workers.ingest.parse.html.page_text import page_text
+from workers.ingest.parse_report import LeftOut, ParseReport
 from workers.ingest.remaining_entries import RemainingEntries, all_entries, remaining_entries
 
 _version = cache(partial(importlib.metadata.version, "dateline"))
@@ -102,52 +102,11 @@ class ParseJob:
         return cls(**{**fields, **lists})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParseReport:
-    """What a document is; everything that a parser finds except its articles."""
-
-    kind: str = ""
-    title: str = ""
-    is_whole: bool = True
-    hints: Hints = field(default_factory=Hints)
-    alternates: tuple[FeedLink, ...] = ()
-    rejected: int = 0
-    """Number of feed entries that parsing rejected; composing may reject more."""
-    error: str = ""
-    """Why the document cannot be used; empty if it can."""
-    ids: tuple[str, ...] = ()
-    """Of the articles that its entries are, unless they are known under other guids; without those
-    of entries that only their text identifies, and of those that were passed over."""
-    passed_over: tuple[int, ...] = ()
-    """The numbers of those records of `ParseJob.known` whose entries come again."""
-    next_url: str = ""
-    """The page with the articles before these; empty if there is none."""
-    teasers: tuple[str, ...] = ()
-    """Those of articles whose texts are cut, and whose pages are wanted."""
-    page_text: str = ""
-    """Markup of the article on a page, see `ParseJob.page_selector`."""
-
-    def to_wire(self) -> bytes:
-        """Encode it as JSON for the pipe to or from a parser process."""
-        return orjson.dumps(self)
-
-    @classmethod
-    def from_wire(cls, data: bytes) -> ParseReport:
-        """Decode what `to_wire` returned."""
-        fields: dict[str, Any] = orjson.loads(data)
-        hints = fields["hints"]
-        days = {name: tuple(hints[name]) for name in ("skip_hours", "skip_days")}
-        fields["hints"] = Hints(**{**hints, **days})
-        fields["alternates"] = tuple(FeedLink(**link) for link in fields["alternates"])
-        fields |= {name: tuple(fields[name]) for name in ("ids", "passed_over", "teasers")}
-        return cls(**fields)
-
-
 def read_document(
     job: ParseJob, body: bytes
-) -> Iterator[ParseReport | list[EncodedArticle] | list[str]]:
-    """A ParseReport; then, unless it has an error, batches of articles, and last the reasons of
-    all rejects, a line each."""
+) -> Iterator[ParseReport | list[EncodedArticle] | LeftOut]:
+    """A ParseReport; then, unless it has an error, batches of articles, and last what was left
+    out."""
     if job.page_selector is not None:
         yield _page_report(job, body)
         return
@@ -167,12 +126,16 @@ def read_document(
     if teasers:
         # Whether texts are cut is judged by all of them, and those pages are asked for again.
         remaining = replace(remaining, records=[b""] * len(document.entries))
-    reasons = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
+    rejects = [f"{reject.where}: {reject.reason}" for reject in document.rejects]
+    dropped: list[str] = []
     batch: list[EncodedArticle] = []
     size = 0
     for article in encoded_articles(remaining, job, identities):
         if isinstance(article, InvalidInput):
-            reasons.append(str(article))
+            rejects.append(str(article))
+            continue
+        if isinstance(article, str):
+            dropped.append(article)
             continue
         batch.append(article)
         size += len(article.doc)
@@ -181,7 +144,7 @@ def read_document(
             batch, size = [], 0
     if batch:
         yield batch
-    yield reasons
+    yield LeftOut(rejects=tuple(rejects), dropped=tuple(dropped))
 
 
 def _remaining(job: ParseJob, body: bytes) -> RemainingEntries:
@@ -254,6 +217,8 @@ def _teasers(
         for entry, (source, guid) in zip(entries, identities, strict=True)
         if guid and entry.url and links[entry.url.partition("#")[0]] == 1
         if is_cut(entry) or (job.full_text == ALWAYS and is_short(entry))
+        # A link such as `mailto:` leads to no page.
+        if urls.url(entry.url, base_url=entry.base_url)
     )
 
 
@@ -269,9 +234,10 @@ def _refusal(document: Document, job: ParseJob) -> str:
 
 def encoded_articles(
     remaining: RemainingEntries, job: ParseJob, identities: Sequence[tuple[str, str]]
-) -> Iterator[EncodedArticle | InvalidInput]:
-    """Each entry of a document as an article, or why it cannot be one, in their order; with
-    `ParseJob.pages` of these articles alone."""
+) -> Iterator[EncodedArticle | InvalidInput | str]:
+    """Each entry of a document as an article, or why it cannot be one, or its id (see
+    `LeftOut.dropped`) if a rule drops it, in their order; with `ParseJob.pages` of these articles
+    alone."""
     document = remaining.document
     wanted = [
         at for at, identity in enumerate(identities) if job.pages is None or _page_of(job, identity)
@@ -281,6 +247,8 @@ def encoded_articles(
     drafts = ruled_drafts_of(entries, job, [identities[at] for at in wanted])
     for at, (entry, _, draft) in zip(wanted, drafts, strict=True):
         if draft is None:
+            source, guid = identities[at]
+            yield draft_id(source, guid) if guid else ""
             continue
         try:
             refuse_withdrawn(entry)
@@ -319,6 +287,7 @@ def encoder(
             is_own_link=is_own_link,
             is_own_title=titles[entry.title, entry.published] == 1,
             exact=words if exact[words] == 1 else "",
+            link=entry.url,
         )
         return encode(draft, aliases=aliases, document=name, position=place_of[id(entry)])
 

@@ -14,8 +14,9 @@ from service.sources.known_entries import article_ids_in, joined, records_in, wi
 from service.sources.source import Source
 from service.storage.articles import Receipt
 from service.storage.store import Store
-from workers.ingest.documents import ParseJob, ParseReport
+from workers.ingest.documents import ParseJob
 from workers.ingest.fetch import Fetched
+from workers.ingest.parse_report import ParseReport
 from workers.ingest.parser_pool import ParserPool
 from workers.runtime import Clock
 
@@ -30,6 +31,8 @@ class AppendedDocument:
     """Status of the receipt (created, updated, unchanged …) → number of articles."""
     rejects: list[str]
     """Why feed entries were rejected, one line each."""
+    dropped: int = 0
+    """Number of feed entries that rules of the source dropped."""
     teasers: list[EncodedArticle] = field(default_factory=list)
     """Articles that were not appended, because their pages are to be fetched first."""
     known: bytes = b""
@@ -97,15 +100,15 @@ class Intake:
             counts.update(receipt.status for receipt in receipts)
             remembered.extend(_remembered(articles, receipts))
 
-        report, rejects = await self._parser_pool.read_document(job, fetched.body, append=append)
+        report, left_out = await self._parser_pool.read_document(job, fetched.body, append=append)
         counts["unchanged"] += len(report.passed_over)
-        passed_over = [holding[number] for number in report.passed_over]
         return AppendedDocument(
             report=report,
             counts=counts,
-            rejects=rejects,
+            rejects=[*left_out.rejects],
+            dropped=len(left_out.dropped),
             teasers=teasers,
-            known=joined([*passed_over, *remembered]),
+            known=joined([*map(holding.__getitem__, report.passed_over), *remembered]),
         )
 
     async def _holding(self, known: bytes, job: ParseJob) -> list[bytes]:
@@ -114,10 +117,9 @@ class Intake:
 
     async def append(
         self, source: Source, report: ParseReport, articles: Sequence[EncodedArticle]
-    ) -> Counter[str]:
-        """Append articles of a document; status of the receipt → number of articles."""
-        receipts = await self._append(source, articles, standing=report.ids)
-        return Counter(receipt.status for receipt in receipts)
+    ) -> list[Receipt]:
+        """Append articles of a document; what became of each, in their order."""
+        return await self._append(source, articles, standing=report.ids)
 
     async def _append(
         self, source: Source, articles: Sequence[EncodedArticle], *, standing: Sequence[str]
@@ -132,8 +134,9 @@ class Intake:
 
     async def with_page_texts(
         self, source: Source, fetched: Fetched, pages: dict[str, tuple[str, str]]
-    ) -> dict[str, EncodedArticle]:
-        """Articles of a document by their ids, with the texts of their pages.
+    ) -> tuple[dict[str, EncodedArticle], frozenset[str]]:
+        """Articles of a document with the texts of their pages: by their ids, and the ids of those
+        that a rule drops now.
 
         Args:
             pages: id of an article → URL and text of its page.
@@ -147,8 +150,8 @@ class Intake:
             articles.update((article.id, article) for article in batch)
 
         job = replace(job_of(source, fetched, self._settings, refused=()), pages=pages)
-        await self._parser_pool.read_document(job, fetched.body, append=collect)
-        return articles
+        _, left_out = await self._parser_pool.read_document(job, fetched.body, append=collect)
+        return articles, frozenset(left_out.dropped)
 
     async def text_of_page(self, source: Source, page: Fetched) -> str:
         """Markup of the article on its page. Raises ParseFailed if it has none."""

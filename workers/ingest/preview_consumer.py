@@ -24,10 +24,10 @@ from workers import runtime
 from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.candidates import candidates
 from workers.ingest.discover_feed import is_page
-from workers.ingest.documents import ParseReport
 from workers.ingest.fetch import Fetched, fetch
 from workers.ingest.intake import job_of
 from workers.ingest.parse import FEED_KINDS, GUESSED_KINDS, LIST_KINDS, PAGE_KINDS
+from workers.ingest.parse_report import ParseReport
 from workers.ingest.parser_pool import ParserPool
 from workers.runtime import Clock, Stopwatch
 
@@ -112,7 +112,8 @@ class PreviewConsumer:
             source.url,
             self._settings,
             provenance=typed_by_operator(source.operator_url),
-            private=source.headers,
+            private=source.private_headers,
+            transport=source.transport,
         )
 
     async def _read(

@@ -15,7 +15,6 @@ from service.errors import InvalidInput, ParseFailed
 from workers.ingest.apply_rules import RuledEntry
 from workers.ingest.documents import (
     ParseJob,
-    ParseReport,
     identities_in,
     parsed,
     report_of,
@@ -23,6 +22,7 @@ from workers.ingest.documents import (
 )
 from workers.ingest.parse import Document, raw_items
 from workers.ingest.parse.guess import guess
+from workers.ingest.parse_report import ParseReport
 
 MAX_CHARS = 500
 """Of a value that is shown."""
@@ -93,7 +93,10 @@ def _items(
 
 def _rejected(number: int, reason: str, raw: list[dict[str, list[str]]]) -> dict[str, Any]:
     shown = _raw_of(number, raw)
-    return {"number": number, "status": REJECTED, "reason": reason, "raw": shown}
+    return {
+        "number": number, "status": REJECTED, "reason": reason, "raw": shown, "article": None,
+        "rules": [],
+    }  # fmt: skip
 
 
 def _raw_of(number: int, raw: list[dict[str, list[str]]]) -> dict[str, Any]:

@@ -175,7 +175,11 @@ class SourcePoller:
             pages = await self._full_texts.complete(
                 source, fetched, appended, on_large=permit.acquire
             )
-            appended = replace(appended, counts=appended.counts + pages.counts)
+            appended = replace(
+                appended,
+                counts=appended.counts + pages.counts,
+                dropped=appended.dropped + pages.dropped,
+            )
             appended = await append_next_pages(
                 source,
                 fetched,
@@ -313,4 +317,5 @@ def _document_of(appended: AppendedDocument, digest: str, pages: CompletedTexts)
         known=appended.known,
         full_text=pages.note,
         rejects=tuple(appended.rejects),
+        dropped=appended.dropped,
     )
