@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 # Images of Python often set it: each process would compile the whole source again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test quick lint format types spelling units bench chaos fuzz clean
+.PHONY: up test quick lint format types spelling units topologies bench chaos fuzz clean
 
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
@@ -42,6 +42,11 @@ units: $(VENV)/tested
 	@$(BIN)/coverage combine --quiet
 	@echo "Coverage: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 	@$(BIN)/coverage report >/dev/null
+
+# The tests of storage on a primary behind Sentinels, and on a cluster.
+topologies: $(VENV)/tested
+	@DATELINE_TEST_TOPOLOGY=sentinel $(BIN)/python -m pytest -n 2 tests/storage
+	@DATELINE_TEST_TOPOLOGY=cluster $(BIN)/python -m pytest -n 2 tests/storage
 
 # Random requests for FUZZ_S seconds (FUZZ_SEED repeats a run), and ODD_EXAMPLES odd documents.
 fuzz: $(VENV)/tested

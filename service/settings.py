@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 from service.addresses import Network
 from service.articles.retention import RetentionPolicy
 from service.errors import InvalidInput, InvalidSettings
+from service.redis_url import many_servers
 
 PREFIX = "DATELINE_"
 # Names with the prefix that are not settings: tests and benchmarks read them.
@@ -47,6 +48,9 @@ class Settings(BaseModel):
 
     redis_url: str = ""
     redis_server: str = ""
+    sentinel_password: str = ""
+    wait_replicas: int | None = Field(default=None, ge=0, le=10)
+    wait_ms: int = Field(default=1_000, ge=1, le=60_000)
     data_dir: Path = Path("data")
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
@@ -179,8 +183,8 @@ class Settings(BaseModel):
     @field_validator("redis_url")
     @classmethod
     def _redis_url(cls, value: str) -> str:
-        if value and not value.startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must start with redis://, rediss:// or unix://")
+        if value:
+            many_servers(value)
         return value
 
     @field_validator("api_token")
@@ -250,7 +254,11 @@ def _fault(error: ErrorDetails, fields: Mapping[str, str]) -> str:
         hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else "; see docs/settings.md"
         return f"{name}: no such setting{hint}"
     reason = error["msg"].removeprefix("Value error, ")
-    shown = "***" if field in ("api_token", "redis_url") else repr(fields.get(field, ""))
+    shown = (
+        "***"
+        if field in ("api_token", "redis_url", "sentinel_password")
+        else repr(fields.get(field, ""))
+    )
     return f"{name}={shown}: {reason[0].lower()}{reason[1:]}"
 
 

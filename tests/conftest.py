@@ -13,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from service.storage import event_stream
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from service.web.app import create_app
+from tests import topologies
 from tests.keys_known import unknown_keys
 from tests.loops import at_work
 from tests.receiver import FakeReceiver
@@ -47,6 +49,8 @@ hypothesis.settings.load_profile("dateline")
 
 LIMIT_S = 30.0
 LONG_S = 120.0
+# Where all tests that touch storage run: on one server, or on those of tests/topologies.py.
+TOPOLOGY = os.environ.get("DATELINE_TEST_TOPOLOGY", "one")
 WITH_SERVERS = (
     "chaos/test_chaos.py", "chaos/test_processes.py", "chaos/test_redis_", "deliver",
     "ingest/test_", "storage", "test_odd_articles.py",
@@ -103,6 +107,13 @@ def redis_url() -> Iterator[str]:
     if given:
         yield given
         return
+    if TOPOLOGY in topologies.STARTED:
+        with asyncio.Runner() as runner:
+            stack = AsyncExitStack()
+            topology = runner.run(stack.enter_async_context(topologies.STARTED[TOPOLOGY]()))
+            yield topology.url
+            runner.run(stack.aclose())
+        return
     # A short path: the socket's must fit 103 bytes.
     folder = Path(tempfile.mkdtemp(prefix="dateline-"))
     server = Embedded(binary=find_binary(), folder=folder / "r", appendfsync="no")
@@ -131,6 +142,8 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
             "DATELINE_ALLOWED_NETWORKS": "127.0.0.0/8",
             "DATELINE_SITE_TITLE": "Tern Gazette",
             "DATELINE_DRAIN_S": "2",
+            "DATELINE_SENTINEL_PASSWORD": topologies.SENTINEL_PASSWORD,
+            "DATELINE_SHARDS": os.environ.get("DATELINE_TEST_SHARDS", "1"),
         },
         env_file=None,
     )

@@ -38,7 +38,7 @@ def default_of(name: str) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, tuple):
         return f"`{','.join(f'{v:g}' if v < 1e5 else str(v) for v in value)}`" if value else "empty"
-    return f"`{value}`" if str(value) else "empty"
+    return "empty" if value is None or not str(value) else f"`{value}`"
 
 
 @pytest.mark.parametrize("name", Settings.model_fields)

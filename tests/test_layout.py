@@ -19,7 +19,7 @@ from tests.waiting import MAX_SLEEP_S
 # nothing beside or below it. A room is a module or a package.
 ROWS = (
     ("service.errors", "service.addresses", "service.printable"),
-    ("service.logs", "service.http", "service.process", "service.decoding"),
+    ("service.logs", "service.http", "service.process", "service.decoding", "service.redis_url"),
     ("service.articles",),
     ("service.settings",),
     ("service.feeds",),
@@ -57,7 +57,8 @@ DELIVER_ROWS = (
 SEPARATE = ("service.web.handlers",)
 # Values in, values out: none of these does I/O or knows a clock.
 PURE = (
-    "service.addresses", "service.printable", "service.articles", "service.feeds", "service.http",
+    "service.addresses", "service.printable", "service.redis_url", "service.articles",
+    "service.feeds", "service.http",
     "service.decoding",
     "service.sources", "service.tokens", "service.webhooks", "service.websub", "service.web.html",
     "service.web.serving.conditional",

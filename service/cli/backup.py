@@ -21,10 +21,11 @@ from service.settings import Settings
 from service.storage import embedded_redis
 from service.storage.backup import take_backup
 from service.storage.backup_files import Manifest, new_folder, read_manifest, verify
-from service.storage.client import check_server, connect, redis_errors_as_unavailable
+from service.storage.client import client_of, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.embedded_redis import Embedded
 from service.storage.restore import Restore, check_empty
+from service.storage.server_check import check_server
 from service.storage.store import Store
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -137,7 +138,7 @@ async def _redis(settings: Settings) -> AsyncIterator[Client]:
         if not url:
             stack.enter_context(locked(settings.data_dir))
             url = await stack.enter_async_context(_embedded(settings))
-        client = connect(url, shards=settings.shards)
+        client = client_of(settings.model_copy(update={"redis_url": url}))
         stack.push_async_callback(client.aclose)
         yield client
 

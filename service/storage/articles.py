@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from service.articles import categories, times
 from service.articles.article import STORED_FIELDS, Article, Draft
@@ -65,9 +66,10 @@ class Articles:
         self._shards = shards
         self._aliases = Aliases(client, shards=shards)
         self._category_limit = category_limit
-        self._append: Script[list[_Answer]] = lua_script(client, "head", "event", "append")
-        self._withdraw: Script[_Answer | None] = lua_script(client, "head", "event", "withdraw")
-        self._erase: Script[_Answer | None] = lua_script(client, "head", "event", "erase")
+        durable = partial(lua_script, client, "head", "event", is_durable=True)
+        self._append: Script[list[_Answer]] = durable("append")
+        self._withdraw: Script[_Answer | None] = durable("withdraw")
+        self._erase: Script[_Answer | None] = durable("erase")
         self._index: Script[int] = lua_script(client, "head", "versions", "index")
         self._read_many: Script[list[bytes | None]] = lua_script(client, "read")
 

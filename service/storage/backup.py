@@ -96,15 +96,14 @@ class Backup:
             )
 
     async def _scan(self, match: str) -> AsyncIterator[list[bytes]]:
-        cursor = 0
-        while True:
-            cursor, names = await self._client.execute_command(
-                "SCAN", cursor, "MATCH", match, "COUNT", SCAN_COUNT
-            )
-            if names:
+        names: list[bytes] = []
+        async for name in self._client.scan_iter(match=match, count=SCAN_COUNT):
+            names.append(name)
+            if len(names) == SCAN_COUNT:
                 yield names
-            if not int(cursor):
-                return
+                names = []
+        if names:
+            yield names
 
     async def _copy_sources(self) -> None:
         """Each source with its poll and due time, at one moment: one that is not due for lack of an

@@ -15,9 +15,9 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.exceptions import (
@@ -31,9 +31,14 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from service.errors import InvalidSettings, StartFailed, Unavailable
-from service.storage import keys, packing
+from service.errors import Unavailable
+from service.redis_url import CLUSTER, Address, ManyServers, many_servers
+from service.settings import Settings
+from service.storage import packing
 from service.storage.commands import Client, Pipeline, Value
+from service.storage.routes import TooFewReplicas
+from service.storage.routing import RoutedClient
+from service.storage.topologies import Cluster, One, Sentinels, Topology
 
 Reply = TypeVar("Reply")
 SOCKET_TIMEOUT_S = 5
@@ -78,23 +83,94 @@ _LOGIN_FAILED = re.compile("unauthenticated|username-password")
 _SCRIPTS = Path(__file__).parent / "lua"
 
 
+WORKER_PATIENCE_S, SERVER_PATIENCE_S = 8.0, 1.0
+"""How long a command waits for another primary; who waits for a server's answer waits less."""
+# Below the time in which Sentinels take a primary for gone, above that of blocking reads.
+ROUTED_TIMEOUT_S = 2.0
+
+
+def client_of(
+    settings: Settings, *, retries: int | None = None, patience_s: float = WORKER_PATIENCE_S
+) -> Client:
+    """The client of these settings; it connects at its first command.
+
+    Args:
+        retries: how often one server repeats a command.
+        patience_s: how long several servers do.
+    """
+    servers, replicas = many_servers(settings.redis_url), settings.wait_replicas
+    if servers is None and not replicas:
+        return connect(settings.redis_url, shards=settings.shards, retries=retries)
+    timeout_s = max(ROUTED_TIMEOUT_S, settings.wait_ms / 1000 + 1)
+
+    def open_server(address: Address) -> Redis:
+        url = servers.url_of(address) if servers else settings.redis_url
+        return _plain(url, shards=settings.shards, retries=0, timeout_s=timeout_s)
+
+    return cast(
+        Client,
+        RoutedClient(
+            _topology(servers, settings),
+            open_server=open_server,
+            patience_s=0 if retries == 0 else patience_s,
+            replicas=1 if replicas is None else replicas,
+            wait_ms=settings.wait_ms,
+        ),
+    )
+
+
+def _topology(servers: ManyServers | None, settings: Settings) -> Topology:
+    if servers is None:
+        return One()
+    if servers.kind == CLUSTER:
+        return Cluster(servers.addresses)
+    sentinels: Any = Sentinel([])  # type: ignore[no-untyped-call]
+    sentinels.sentinels = [
+        _plain(servers.sentinel_url(each, settings.sentinel_password), retries=0, timeout_s=1.0)
+        for each in servers.addresses
+    ]
+    return Sentinels(sentinels, servers.names)
+
+
 def connect(url: str, *, shards: int = 1, retries: int | None = None) -> Client:
-    """A client for `redis://`, `rediss://` or `unix://`; it connects at its first command."""
+    """A client of one server, `redis://`, `rediss://` or `unix://`; it connects at its first
+    command."""
+    count = RETRIES if retries is None else retries
+    return cast(Client, _plain(url, shards=shards, retries=count, timeout_s=SOCKET_TIMEOUT_S))
+
+
+def _plain(url: str, *, retries: int, timeout_s: float, shards: int = 1) -> Redis:
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
     # A blocking pool: others raise an error when a burst needs more connections than allowed.
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections(shards=shards),
-        timeout=SOCKET_TIMEOUT_S,
+        timeout=timeout_s,
         protocol=2,
-        socket_timeout=SOCKET_TIMEOUT_S,
-        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(CONNECT_TIMEOUT_S, timeout_s),
         health_check_interval=15,
-        retry=Retry(backoff, RETRIES if retries is None else retries),
+        retry=Retry(backoff, retries),
         retry_on_error=[RedisConnectionError, RedisTimeoutError],
     )
     packing.use_hiredis(pool)
-    return cast(Client, Redis.from_pool(pool))
+    return Redis.from_pool(pool)
+
+
+async def key_on_each_primary(client: Client, names: Sequence[str]) -> list[str]:
+    """Of these keys one for each primary that has any."""
+    if not isinstance(client, RoutedClient):
+        return list(names[:1])
+    placement = await client.placement()
+    return list({placement.of(name.encode()): name for name in names}.values())
+
+
+async def each_primary(client: Client) -> list[tuple[str, Client]]:
+    """Each primary behind a client, as (its address, client of it alone); one without an address
+    if there is only one."""
+    if not isinstance(client, RoutedClient):
+        return [("", client)]
+    return [(str(address), cast(Client, each)) for address, each in await client.primaries()]
 
 
 def connections(*, shards: int) -> int:
@@ -108,14 +184,17 @@ class Script(Generic[Reply]):
     `Script[int]` is a script whose reply is an integer; the code that loads a script states this.
     """
 
-    def __init__(self, client: Client, source: str) -> None:
+    def __init__(self, client: Client, source: str, *, is_durable: bool = False) -> None:
         self._client = client
         self._source = source
+        # What is acknowledged to others must survive the loss of a primary.
+        self._runs_durably = is_durable and isinstance(client, RoutedClient)
         self._sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, *, keys: Sequence[str], args: Sequence[Value] = ()) -> Reply:
         """Run the script and return its reply."""
-        run = self._client.execute_command
+        client: Any = self._client
+        run = client.execute_durably if self._runs_durably else client.execute_command
         try:
             reply: Reply = await run("EVALSHA", self._sha, len(keys), *keys, *args)
         except NoScriptError:
@@ -136,9 +215,14 @@ class Script(Generic[Reply]):
         pipe.execute_command("EVALSHA", self._sha, len(keys), *keys, *args)
 
 
-def lua_script(client: Client, *names: str) -> Script[Reply]:
-    """The script made of these .lua files, joined in this order; the caller states its reply."""
-    return Script(client, "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names))
+def lua_script(client: Client, *names: str, is_durable: bool = False) -> Script[Reply]:
+    """The script made of these .lua files, joined in this order; the caller states its reply.
+
+    Args:
+        is_durable: whether a call waits until replicas have what it wrote (WAIT_REPLICAS).
+    """
+    source = "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names)
+    return Script(client, source, is_durable=is_durable)
 
 
 @contextmanager
@@ -198,6 +282,8 @@ def advice_of(exc: RedisError) -> str | None:
     """The remedy for a fault of Redis (empty if it passes by itself); None if the error is a bug in
     dateline."""
     text = str(exc)[:500]
+    if isinstance(exc, TooFewReplicas):
+        return "it may have been kept: send it again; start the replicas, or set WAIT_REPLICAS=0"
     if isinstance(exc, AuthenticationError) or _LOGIN_FAILED.search(text):
         return _WRONG_LOGIN
     if isinstance(exc, ResponseError):
@@ -209,56 +295,3 @@ def advice_of(exc: RedisError) -> str | None:
     if isinstance(exc, RedisConnectionError | RedisTimeoutError | ClusterError | InvalidResponse):
         return ""
     return None
-
-
-async def check_server(
-    client: Client, *, shards: int, allow_volatile: bool, restores: bool = False
-) -> None:
-    """Refuse a server that would lose articles, a SHARDS that is not the archive's, and an archive
-    of which a backup restored only a part; only `restores`, the restore itself, works on that.
-
-    Raises:
-        Unavailable: Redis is not there, or cannot be written to now.
-        StartFailed: it refuses a command that the check needs, or a restore is not complete.
-        InvalidSettings: the archive was written with another SHARDS, or Redis may drop data.
-    """
-    try:
-        with redis_errors_as_unavailable():
-            if not restores and await client.get(keys.RESTORING):
-                raise StartFailed(
-                    "the archive is not complete: a restore is at work, or was cut; run "
-                    "`dateline restore` with the same backup again"
-                )
-            await client.hsetnx(keys.LAYOUT, "shards", str(shards))
-            archive_shards = int(await client.hget(keys.LAYOUT, "shards") or shards)
-            policy = await _config(client, "maxmemory-policy")
-            appendonly = await _config(client, "appendonly")
-    except RedisError as exc:
-        raise StartFailed(f"Redis refuses a command that dateline needs: {exc}") from exc
-    faults = []
-    if archive_shards != shards:
-        faults.append(
-            f"DATELINE_SHARDS={shards}: the archive was written with {archive_shards}; "
-            f"set it back, or export and import into an empty Redis"
-        )
-    if not allow_volatile:
-        if policy not in ("", "noeviction"):
-            faults.append(
-                f"Redis has maxmemory-policy {policy}, which drops articles when memory is short: "
-                f"set noeviction (or DATELINE_ALLOW_VOLATILE_REDIS=true)"
-            )
-        if appendonly == "no":
-            faults.append(
-                "Redis has appendonly no, which loses articles when it stops: "
-                "set appendonly yes (or DATELINE_ALLOW_VOLATILE_REDIS=true)"
-            )
-    if faults:
-        raise InvalidSettings(faults)
-
-
-async def _config(client: Client, name: str) -> str:
-    # Hosted servers forbid CONFIG; their configuration is not checked.
-    try:
-        return (await client.config_get(name)).get(name, "")
-    except ResponseError:
-        return ""

@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from service.settings import Settings
-from service.storage.client import connect
+from service.storage.client import client_of
 
 UNREAD_S = 0.1
 """For the answer that has come and was not read yet."""
@@ -25,7 +25,7 @@ class Heartbeat:
     connection."""
 
     def __init__(self, settings: Settings) -> None:
-        self._client = connect(settings.redis_url, shards=settings.shards, retries=0)
+        self._client = client_of(settings, retries=0)
 
     async def is_silent(self, *, within_s: float) -> bool:
         """Whether nothing comes back within this time. An error or a refused connection is an

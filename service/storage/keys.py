@@ -42,8 +42,6 @@ COUNTERS = "dateline:{0}:counters"
 FAULTS = "dateline:{0}:faults"
 FAULTS_TTL_S, FAULTS_MAX = 86_400, 500
 
-# dateline:{0}:probe · string · TTL PROBE_TTL_MS · servers, to learn whether Redis takes writes.
-PROBE = "dateline:{0}:probe"
 PROBE_TTL_MS = 1_000
 
 # dateline:{0}:asked · sorted set · capped at ASKED_MAX · servers → aggregate. Member: page and
@@ -166,6 +164,11 @@ def shard_of(name: str, shards: int) -> int:
 def stream(n: int) -> str:
     """Stream of events · capped by trimming (STREAM_MAX_ENTRIES) · append → every consumer."""
     return f"dateline:{{{n}}}:events"
+
+
+def probe(n: int) -> str:
+    """String · TTL PROBE_TTL_MS · servers, to learn whether Redis takes writes."""
+    return f"dateline:{{{n}}}:probe"
 
 
 def trimmed(n: int) -> str:

@@ -38,13 +38,15 @@ class _HiredisPacking:
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send a command; if its transport was closed meanwhile, raise a ConnectionError.
 
-        uvloop raises a RuntimeError then, which redis-py does not treat as a lost connection.
+        uvloop raises a RuntimeError then, which redis-py does not treat as a lost connection; and
+        redis-py an AttributeError, if another task has disconnected it (routing.py).
         """
         send: Any = super()
+        connection: Any = self
         try:
             await send.send_packed_command(command, check_health=check_health)
-        except RuntimeError as exc:
-            if "closed" not in str(exc):
+        except (RuntimeError, AttributeError) as exc:
+            if "closed" not in str(exc) and connection._writer is not None:
                 raise
             raise RedisConnectionError("the connection was reset") from exc
 

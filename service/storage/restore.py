@@ -74,8 +74,11 @@ async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> Non
     ignored = int(await client.execute_command("EXISTS", keys.LAYOUT))
     count = await client.dbsize() - ignored
     if count:
-        _, names = await client.execute_command("SCAN", 0, "COUNT", SCAN_COUNT)
-        shown = [name for name in names if name != keys.LAYOUT.encode()][:SHOWN_KEYS]
+        shown: list[bytes] = []
+        async for name in client.scan_iter(match="*", count=SCAN_COUNT):
+            shown += [name] * (name != keys.LAYOUT.encode())
+            if len(shown) == SHOWN_KEYS:
+                break
         raise BackupFault(
             f"Redis is not empty: it holds {count} keys ("
             + ", ".join([name.decode("utf-8", "replace") for name in shown] + ["…"])

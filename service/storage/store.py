@@ -21,7 +21,12 @@ from service.storage.category_index import CategoryIndex
 from service.storage.category_limit import CategoryLimit
 from service.storage.category_ranks import CategoryRanks
 from service.storage.category_renames import CategoryRenames
-from service.storage.client import check_server, connect, redis_errors_as_unavailable
+from service.storage.client import (
+    WORKER_PATIENCE_S,
+    client_of,
+    key_on_each_primary,
+    redis_errors_as_unavailable,
+)
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
 from service.storage.duplicates import Duplicates
@@ -39,6 +44,7 @@ from service.storage.private_feeds import PrivateFeeds
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
 from service.storage.role_keys import check_types
+from service.storage.server_check import check_server
 from service.storage.sources import Sources
 from service.storage.token_buckets import TokenBuckets
 from service.storage.tokens import Tokens
@@ -84,8 +90,10 @@ class Store:
     known_entries: KnownEntries
 
     async def check_writable(self) -> None:
-        """Raise unless Redis takes writes now."""
-        await self.client.psetex(keys.PROBE, keys.PROBE_TTL_MS, b"1")
+        """Raise unless Redis takes writes now, each primary of it."""
+        names = [keys.probe(shard) for shard in range(self.event_stream.shards)]
+        for name in await key_on_each_primary(self.client, names):
+            await self.client.psetex(name, keys.PROBE_TTL_MS, b"1")
 
     async def count(self, counters: Mapping[str, int]) -> None:
         """Add to the counters of /metrics; their names are lower-case with underscores. Counters
@@ -126,6 +134,7 @@ async def open_store(
     check: bool = True,
     stop: asyncio.Event | None = None,
     role_keys: Mapping[str, str] | None = None,
+    patience_s: float = WORKER_PATIENCE_S,
 ) -> AsyncIterator[Store]:
     """Open the store of these settings, and close it at the end.
 
@@ -133,11 +142,12 @@ async def open_store(
         stop: if given, wait until this is set for a Redis that is not ready (it loads its file, was
             demoted, is unreachable); without it, fail at once. Long-lived processes wait.
         role_keys: keys without which the process cannot work, with their types (role_keys.py).
+        patience_s: how long a command waits for another primary.
 
     Raises:
         StartFailed, InvalidSettings: if `check` finds an unsuitable server (`check_server`).
     """
-    client = connect(settings.redis_url, shards=settings.shards)
+    client = client_of(settings, patience_s=patience_s)
     try:
         if check:
             await _check(client, settings, stop, role_keys or {})

@@ -138,7 +138,7 @@ class Webhooks:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._settle: Script[list[int]] = lua_script(client, "settle")
+        self._settle: Script[list[int]] = lua_script(client, "settle", is_durable=True)
         self._replace: Script[int] = Script(client, _REPLACE)
 
     async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:

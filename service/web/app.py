@@ -16,7 +16,7 @@ from service.feeds.formats import FORMATS
 from service.feeds.page import Page
 from service.process import open_file_limit, sleep, stopping_group
 from service.settings import Settings
-from service.storage.client import redis_errors_as_unavailable
+from service.storage.client import SERVER_PATIENCE_S, redis_errors_as_unavailable
 from service.storage.heartbeat import Heartbeat
 from service.storage.store import open_store
 from service.web.request import body, problems
@@ -174,7 +174,10 @@ def _no_room() -> web.Response:
 @asynccontextmanager
 async def _resources(app: web.Application, *, token: str) -> AsyncIterator[None]:
     settings = app[SETTINGS]
-    async with open_store(settings, check=False) as store, Heartbeat(settings) as heartbeat:
+    async with (
+        open_store(settings, check=False, patience_s=SERVER_PATIENCE_S) as store,
+        Heartbeat(settings) as heartbeat,
+    ):
         page_loader = PageLoader(store, settings, now=app[CLOCK], costly_reads=app[COSTLY_READS])
         app[STORE], app[PAGE_LOADER] = store, page_loader
         app[CACHE] = PageCache(

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from redis.asyncio import Redis
 
 from service.articles.event import position
 from service.feeds.index_step import Indexed
@@ -99,9 +100,11 @@ def test_every_row_names_a_key() -> None:
 
 async def page(store: Store, settings: Settings, path: str) -> tuple[int, str, str, bytes]:
     """Status, validators and body of a page on this store's server."""
-    pool: Any = store.client
-    keyword = pool.connection_pool.connection_kwargs
-    url = f"unix://{keyword['path']}?password={keyword['password']}"
+    client: Any = store.client
+    url = settings.redis_url
+    if isinstance(client, Redis):
+        keyword = client.connection_pool.connection_kwargs
+        url = f"unix://{keyword['path']}?password={keyword['password']}"
     app = create_app(settings.model_copy(update={"redis_url": url}), token=TOKEN, now=lambda: NOON)
     async with (
         TestClient(TestServer(app), auto_decompress=False) as client,

@@ -22,7 +22,7 @@ from service.storage.backup_files import (
     records,
     verify,
 )
-from service.storage.client import check_server
+from service.storage.server_check import check_server
 from service.storage.store import Store
 from tests.conftest import NOON
 from tests.storage.backups import (

@@ -13,7 +13,7 @@ from service.errors import StartFailed
 from service.settings import Settings
 from service.storage import backup_files, keys, layout
 from service.storage.backup_files import BackupFault, Manifest, read_manifest
-from service.storage.client import check_server
+from service.storage.server_check import check_server
 from service.storage.store import Store, open_store
 from tests.conftest import NOON
 from tests.storage.backups import backed_up, drafts, restored

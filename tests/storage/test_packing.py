@@ -10,7 +10,7 @@ import pytest
 
 from service.storage import packing
 from service.storage.client import connect
-from tests.servers import run_pipeline, run_script, write
+from tests.servers import Server, run_pipeline, run_script, write
 
 
 @pytest.fixture(autouse=True)
@@ -40,15 +40,16 @@ def test_hiredis_is_used_with_the_versions_that_are_installed(url: str) -> None:
 
 @pytest.mark.parametrize("replaced", [broken, missing])
 async def test_without_hiredis_things_work_after_one_warning(
-    redis_url: str,
+    server: Server,
     replaced: object,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The check fails, the warning says why, and plain connections do the work."""
+    packing._is_usable.cache_clear()
     monkeypatch.setattr(hiredis, "pack_command", replaced)
     with caplog.at_level(logging.WARNING):
-        clients = [connect(redis_url), connect(redis_url)]
+        clients = [connect(server.embedded.url), connect(server.embedded.url)]
     assert ["redis-py encodes the commands itself"] == [m.split(",")[0] for m in caplog.messages]
     for client in clients:
         for work in (write, run_script, run_pipeline):
