@@ -277,8 +277,9 @@ class EventStream:
         event = self._shared.pop((shard, entry_id), None) if fields else None
         if event is None:
             event = _event(shard, entry_id, fields)
-            with suppress(ValueError):  # Larger than the cache.
-                self._shared[shard, entry_id] = event
+            if fields:  # Else it was deleted, and another group may read it whole.
+                with suppress(ValueError):  # Larger than the cache.
+                    self._shared[shard, entry_id] = event
         return event
 
     async def _vanished(self, shard: int, group: str) -> list[bytes]:

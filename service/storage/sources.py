@@ -117,6 +117,8 @@ class Sources:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._server_run = b""
+        """Of the last claims of this process."""
         self._add: Script[list[int]] = Script(client, _ADD)
         self._claim: Script[list[bytes]] = lua_script(client, "host", "server", "claim")
         self._finish: Script[int] = lua_script(client, "host", "server", "finish")
@@ -247,6 +249,12 @@ class Sources:
         next_ms, server_run, *flat = await self._claim(
             keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE, str(claimant)]
         )
+        if self._server_run not in (b"", server_run):
+            # It may have kept a claim and lost its end, for which nobody would come back; what is
+            # still at work is not stored anyway (finish.lua).
+            names = f"{claimant.ordinal}:"
+            await self._release(keys=_KEYS, args=[now_ms, names, lapse_ms])
+        self._server_run = server_run
         claims = [
             # A poll that cannot be decoded is replaced; a source that cannot be decoded is skipped.
             Claim(
@@ -267,7 +275,7 @@ class Sources:
     async def release(self, ordinal: int, *, now_ms: int) -> int:
         """Make the sources due that processes with this number have claimed and not finished,
         because they were killed; returns how many there are."""
-        return await self._release(keys=_KEYS, args=[now_ms, f"{ordinal}:"])
+        return await self._release(keys=_KEYS, args=[now_ms, f"{ordinal}:", ""])
 
     async def turn(self, host: str, *, now_ms: int, spacing_ms: int) -> int:
         """Take the next turn of a request to a host among the polls of all workers; in how many ms
