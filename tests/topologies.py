@@ -6,10 +6,12 @@ They are started from the program of the embedded server, each process in a fold
 from __future__ import annotations
 
 import asyncio
+import random
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +20,6 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from bench.serve import free_port
 from service.storage.embedded_redis import end, find_binary
 from tests.waiting import wait_until
 
@@ -87,11 +88,20 @@ class Topology:
         return found
 
 
+def _free_port() -> int:
+    """A port that nobody listens on, and that is given to no client: a cluster needs a dozen."""
+    while True:
+        with socket.socket() as sock, suppress(OSError):
+            port = random.randrange(10_000, 32_000)
+            sock.bind(("127.0.0.1", port))
+            return port
+
+
 def _server(folder: Path, number: int, *options: str) -> Node:
     login = ("--requirepass", PASSWORD, "--masterauth", PASSWORD)
     files = ("--appendonly", "yes", "--save", "", "--appendfsync", "no")
     quick = ("--repl-diskless-sync-delay", "0")
-    return Node(free_port(), folder / str(number), (*login, *files, *quick, *options))
+    return Node(_free_port(), folder / str(number), (*login, *files, *quick, *options))
 
 
 @asynccontextmanager
@@ -140,7 +150,7 @@ def _sentinel(folder: Path, number: int, primary: Node) -> Node:
         f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n"
         f"sentinel failover-timeout {NAME} 10000\n"
     )
-    return Node(free_port(), own, (str(config), "--sentinel"), SENTINEL_PASSWORD)
+    return Node(_free_port(), own, (str(config), "--sentinel"), SENTINEL_PASSWORD)
 
 
 @asynccontextmanager
@@ -150,7 +160,7 @@ async def cluster(masters: int = 3, replicas: int = 0) -> AsyncIterator[Topology
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dl-")))
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN_AFTER_MS))
         nodes = [
-            _server(folder, n, *options, "--cluster-port", str(free_port()))
+            _server(folder, n, *options, "--cluster-port", str(_free_port()))
             for n in range(masters * (1 + replicas))
         ]
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in nodes[:2])

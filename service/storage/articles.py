@@ -38,7 +38,6 @@ READ_AT_ONCE = 100
 # Of stored documents that the event loop decodes itself: about 15 articles of 4 kB, 1 ms.
 DECODED_AT_ONCE_BYTES = 30_000
 
-
 _Answer = tuple[bytes, int, bytes]
 """(status, revision, event id), the reply of append.lua, withdraw.lua and erase.lua."""
 
