@@ -36,12 +36,18 @@ types: $(VENV)/tested
 spelling: $(VENV)/tested
 	@$(BIN)/codespell
 
+# COVERAGE=1 measures which lines they run, as CI does, and takes a good deal longer.
+COVERAGE ?=
 units: $(VENV)/tested
+ifeq ($(COVERAGE),)
+	@$(BIN)/python -m pytest -n $(JOBS) --maxschedchunk 2
+else
 	@rm -f .coverage .coverage.*
 	@$(BIN)/coverage run -m pytest -n $(JOBS) --maxschedchunk 2
 	@$(BIN)/coverage combine --quiet
 	@echo "Coverage: $$($(BIN)/coverage report --format=total) % (details: $(BIN)/coverage report)"
 	@$(BIN)/coverage report >/dev/null
+endif
 
 # The tests of storage on a primary behind Sentinels, and on a cluster.
 topologies: $(VENV)/tested
