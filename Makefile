@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 up: $(VENV)/installed
 	@exec $(BIN)/dateline up --demo
 
-# Everything, in less than ten minutes on two cores.
+# Everything, in about ten minutes on two cores.
 test: $(VENV)/tested lint types spelling units
 
 # What needs no server, for while you write: about a minute on two cores.
