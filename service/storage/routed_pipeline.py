@@ -31,7 +31,7 @@ class Servers(Protocol):
     """What a pipeline needs of the client."""
 
     async def placement(self) -> Placement:
-        """Where keys are."""
+        """Where keys are, as far as is known."""
 
     async def send(self, server: Address, commands: Sequence[Command], *, is_atomic: bool) -> Any:
         """The replies of one server, or what it raised in place of each."""

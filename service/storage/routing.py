@@ -249,6 +249,6 @@ class RoutedPubSub:
         return message
 
     async def aclose(self) -> None:
-        """End the subscription."""
+        """End the subscription, if one was made."""
         if self._pubsub is not None:
             await self._pubsub.aclose()

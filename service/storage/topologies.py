@@ -45,7 +45,7 @@ class Placement:
 
 
 class Topology(Protocol):
-    """Finds the primaries."""
+    """Finds the primaries, as one kind of installation names them."""
 
     async def place(self, at: OpenServer, suspects: Collection[Address]) -> Placement:
         """Ask where the primaries are now.

@@ -37,12 +37,6 @@ def settings_of(topology: Topology, **values: Any) -> Settings:
     return Settings.from_env(environ, env_file=None)
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """The loop of the tests."""
-    return "asyncio"
-
-
 @pytest.fixture
 async def sentinels() -> AsyncIterator[Topology]:
     """A primary with one replica behind three Sentinels."""

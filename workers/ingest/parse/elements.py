@@ -85,11 +85,11 @@ class _JsonElements:
 
     @property
     def head(self) -> bytes:
-        """All other fields."""
+        """All fields of the feed but its items."""
         return orjson.dumps(self.rest)
 
     def is_sure_of(self, numbers: Iterable[int]) -> bool:
-        """It was decoded."""
+        """Always: the document was decoded as JSON."""
         return True
 
     def without(self, numbers: Collection[int]) -> bytes:
