@@ -7,7 +7,6 @@ redis[s]+cluster://[user:password@]host:port,…                 some of a clust
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
@@ -104,8 +103,3 @@ def _address(text: str, default_port: int) -> Address:
     if not host or not (port or str(default_port)).isdecimal() or int(port or 1) > 65_535:
         raise ValueError(f"must name hosts as host:port, and not {text}")
     return Address(host, int(port or default_port))
-
-
-def shown(addresses: Sequence[Address]) -> str:
-    """Addresses for a message."""
-    return ", ".join(map(str, addresses))

@@ -19,7 +19,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from service.redis_url import Address, ManyServers, shown
+from service.redis_url import Address
 
 SLOTS = REDIS_CLUSTER_HASH_SLOTS
 OpenServer = Callable[[Address], Redis]
@@ -128,9 +128,3 @@ def _placement(reply: Any, asked: Address) -> tuple[Placement, list[Address]]:
     # Slots that nobody has go to the range before, whose node answers CLUSTERDOWN.
     starts = [0, *(start for (start, _), _ in ranges[1:])]
     return Placement(starts, primaries), list(dict.fromkeys([*primaries, *replicas]))
-
-
-def described(servers: ManyServers) -> str:
-    """The topology of a URL, for messages."""
-    what = f"of {', '.join(servers.names)}" if servers.names else "with nodes at"
-    return f"{servers.kind} {what} {shown(servers.addresses)}"
