@@ -63,9 +63,15 @@ async def take(redis: Any, stream: str, group: str, entries: list[Any], seen: se
         await redis.xack(stream, group, entry_id)
 
 
-async def consume(url: str, group: str, name: str, shard: int, stop: asyncio.Event) -> None:
-    """One shard's stream, until told to stop. With SHARDS > 1 run this for each shard."""
-    stream = f"dateline:{{{shard}}}:events"
+async def streams(redis: Any) -> list[str]:
+    """The streams of all shards, as the archive's layout names them."""
+    shards, tags = await redis.hmget("dateline:{0}:layout", "shards", "tags")
+    numbers = tags.split() if tags else range(int(shards or 1))
+    return [f"dateline:{{{number}}}:events" for number in numbers]
+
+
+async def consume(url: str, group: str, name: str, stream: str, stop: asyncio.Event) -> None:
+    """The events of one stream, until `stop` is set."""
     seen: set[str] = set()
     async with Redis.from_url(url, protocol=2, decode_responses=True, socket_timeout=5) as redis:
         await create_group(redis, stream, group)
@@ -88,15 +94,19 @@ async def main() -> None:
     parser.add_argument("--url", default="redis://127.0.0.1:6379")
     parser.add_argument("--group", default="example")
     parser.add_argument("--name", default="consumer-0", help="stable: not a pid, not random")
-    parser.add_argument("--shard", type=int, default=0)
     options = parser.parse_args()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        await consume(options.url, options.group, options.name, options.shard, stop)
-    except (RedisConnectionError, ValueError) as exc:
-        sys.exit(f"cannot use the Redis of --url: {exc}; see docs/stream.md, How to reach it")
+        async with Redis.from_url(options.url, protocol=2, decode_responses=True) as redis:
+            names = await streams(redis)
+        async with asyncio.TaskGroup() as group:
+            for each in names:
+                group.create_task(consume(options.url, options.group, options.name, each, stop))
+    except* (RedisConnectionError, ValueError) as exc:
+        reason = exc.exceptions[0]
+        sys.exit(f"cannot use the Redis of --url: {reason}; see docs/stream.md, How to reach it")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,7 @@ def known_keys() -> dict[str, bool]:
     for comment, name in re.findall(r"((?:^#.*\n)+)([A-Z_]+) = \"dateline:", source, re.MULTILINE):
         known[re.escape(getattr(keys, name))] = "TTL" in comment
     for _, function in inspect.getmembers(keys, inspect.isfunction):
-        if function is not keys.shard_of:
-            known[_pattern(function)] = "TTL" in (function.__doc__ or "")
+        known[_pattern(function)] = "TTL" in (function.__doc__ or "")
     return known
 
 

@@ -19,7 +19,6 @@ from service.cli.output import say, say_json
 from service.cli.progress import progress_of
 from service.errors import DatelineError, FetchFailed, InvalidSettings, ParseFailed, Unavailable
 from service.settings import Settings, load
-from service.storage import role_keys
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import open_store
 from workers import runtime
@@ -58,8 +57,7 @@ def work(roles: tuple[str, ...]) -> None:
 async def _work(settings: Settings, roles: tuple[str, ...]) -> None:
     stop = runtime.stop_at_signals()
     warn_of_open_networks(settings)
-    needed = role_keys.of_roles(roles, shards=settings.shards)
-    async with open_store(settings, stop=stop, role_keys=needed) as store:
+    async with open_store(settings, stop=stop, roles=roles) as store:
         makers = [make for role in roles for make in ROLES[role]]
         loops = [make(store, settings, now=runtime.now).run for make in makers]
         await runtime.run(loops, stop, drain_s=settings.drain_s)

@@ -26,6 +26,7 @@ from service.storage.commands import Client
 from service.storage.embedded_redis import Embedded
 from service.storage.restore import Restore, check_empty
 from service.storage.server_check import check_server
+from service.storage.shards import of_new_archive
 from service.storage.store import Store
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -105,7 +106,7 @@ def restore(folder: Path, as_json: bool) -> None:
             await check_empty(client, manifest, shards=settings.shards)
             await check_server(
                 client,
-                shards=settings.shards,
+                shards=of_new_archive(settings),
                 allow_volatile=settings.allow_volatile_redis,
                 restores=True,
             )

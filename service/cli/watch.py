@@ -17,6 +17,7 @@ from service.articles.event import Event
 from service.articles.input import export_fields
 from service.cli.output import AS_JSON, say, say_json, show
 from service.cli.running import settings_from, with_store
+from service.storage import keys
 from service.storage.store import Store
 
 TAIL_COUNT, MAX_TAIL_COUNT = 10, 100_000
@@ -68,7 +69,7 @@ async def _events(
     another program appended that is not an article."""
     after = {}
     old = []
-    for shard in range(store.event_stream.shards):
+    for shard in store.event_stream.shards:
         after[shard] = await store.event_stream.last_id(shard)
         old += await store.event_stream.newest(shard, count=count)
     for event in sorted(old, key=lambda event: event.position)[-count:] if count else []:
@@ -92,12 +93,13 @@ def status(as_json: bool) -> None:
     """
 
     async def work(store: Store) -> dict[str, Any]:
-        shards = range(store.event_stream.shards)
+        shards = store.event_stream.shards
         last_pass = await store.removals.last_pass()
         return {
             "articles": await store.category_index.count(categories.ALL),
             "categories": len(await store.articles.category_titles()),
             "events": sum([await store.event_stream.length(shard) for shard in shards]),
+            "streams": [keys.stream(shard) for shard in shards],
             "groups": [
                 {"group": b.group, "pending": b.pending, "to_read": b.lag}
                 for b in await store.event_stream.backlogs()

@@ -76,7 +76,7 @@ async def to_public(store: Store, webhooks: Sequence[Webhook]) -> list[dict[str,
     states = await store.webhooks.states([webhook.id for webhook in webhooks])
     recent = {
         shard: await store.event_stream.newest(shard, count=MAX_COUNTED)
-        for shard in range(store.event_stream.shards)
+        for shard in store.event_stream.shards
     }
     waiting = _Waiting(recent, {view.name: view for view in await store.views.all()})
     return [
@@ -184,14 +184,14 @@ async def _cursors(store: Store, start: str) -> Mapping[int, str]:
     moment = _moment(start)
     if moment:
         cursor = _before(moment)
-        return dict.fromkeys(range(store.event_stream.shards), cursor)
+        return dict.fromkeys(store.event_stream.shards, cursor)
     event = await store.event_stream.find(start)
     if event is None:
         reason = "give cursor, now, an RFC 3339 time, or the id of an event still on the stream"
         raise InvalidInput("from", start, reason)
     # Shards have no common order: the others continue from the time of that event.
     ms = event.position[0]
-    others = dict.fromkeys(range(store.event_stream.shards), before(f"{ms}-0"))
+    others = dict.fromkeys(store.event_stream.shards, before(f"{ms}-0"))
     return {**others, event.shard: event.entry_id}
 
 
@@ -274,9 +274,7 @@ async def _check_view(store: Store, webhook: Webhook) -> None:
 
 
 async def _ends(store: Store) -> dict[int, str]:
-    return {
-        shard: await store.event_stream.last_id(shard) for shard in range(store.event_stream.shards)
-    }
+    return {shard: await store.event_stream.last_id(shard) for shard in store.event_stream.shards}
 
 
 async def _event(store: Store, field: str, event_id: object) -> Event:

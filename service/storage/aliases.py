@@ -12,6 +12,7 @@ from service.articles.encoded import EncodedArticle
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.shards import Shards
 
 # Redis serves no other client while a script runs: an alias takes about 3 µs.
 MAX_BATCH = 200
@@ -28,7 +29,7 @@ return answer
 class Aliases:
     """Finds the existing article that a new guid belongs to."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
         self._alias: Script[list[bytes]] = lua_script(client, "alias")
@@ -64,7 +65,7 @@ class Aliases:
         """Return the indexes of articles whose id is new: only they can exist under another id."""
         by_shard: dict[int, list[int]] = {}
         for i in indexes:
-            by_shard.setdefault(keys.shard_of(articles[i].id, self._shards), []).append(i)
+            by_shard.setdefault(self._shards.of(articles[i].id), []).append(i)
         unknown: list[int] = []
         for shard, in_shard in by_shard.items():
             names = [keys.article(shard, articles[i].id) for i in in_shard]
@@ -110,7 +111,7 @@ class Aliases:
                 articles[i] = replace(articles[i], full_hash="")
 
     def _shard(self, alias: bytes) -> int:
-        return zlib.crc32(alias[:_SOURCE_BYTES]) % self._shards
+        return self._shards.tags[zlib.crc32(alias[:_SOURCE_BYTES]) % len(self._shards)]
 
 
 def _bytes(article_id: str) -> bytes:

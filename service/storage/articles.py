@@ -26,6 +26,7 @@ from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
 from service.storage.removals import mark_of
+from service.storage.shards import Shards
 from service.storage.stored import decoded, text_of
 
 # Redis serves no other client while a script runs: 100 articles take about 5 ms.
@@ -60,7 +61,7 @@ class Receipt:
 class Articles:
     """All articles: append, withdraw, read, index."""
 
-    def __init__(self, client: Client, *, shards: int, category_limit: CategoryLimit) -> None:
+    def __init__(self, client: Client, *, shards: Shards, category_limit: CategoryLimit) -> None:
         self._client = client
         self._shards = shards
         self._aliases = Aliases(client, shards=shards)
@@ -236,7 +237,7 @@ class Articles:
     async def dirty(self, *, before: datetime, limit: int = 500) -> list[str]:
         """Ids of articles whose index is out of date since before this time, oldest first."""
         dirty_ids: list[str] = []
-        for shard in range(self._shards):
+        for shard in self._shards:
             ids = await self._client.zrangebyscore(
                 keys.dirty(shard), "-inf", times.to_ms(before), start=0, num=limit
             )
@@ -265,7 +266,7 @@ class Articles:
     async def titles_of(self, paths: Sequence[str]) -> dict[str, str]:
         """Path → title, for the paths that exist."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.hmget(keys.categories(shard), paths)
         merged: dict[str, str] = {}
         replies: list[list[bytes | None]] = await pipe.execute()
@@ -277,7 +278,7 @@ class Articles:
     async def category_titles(self) -> dict[str, str]:
         """Path → title, for every category that ever had an article."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.hgetall(keys.categories(shard))
         replies: list[dict[bytes, bytes]] = await pipe.execute()
         return await asyncio.to_thread(_merged_titles, replies)
@@ -285,9 +286,7 @@ class Articles:
     async def category_counts(self) -> tuple[int, ...]:
         """For each shard the number of its categories; equal counts mean equal titles, because
         categories are only ever added."""
-        return tuple(
-            [await self._client.hlen(keys.categories(shard)) for shard in range(self._shards)]
-        )
+        return tuple([await self._client.hlen(keys.categories(shard)) for shard in self._shards])
 
     async def _read(self, article_ids: Sequence[str], *fields: str) -> list[list[bytes | None]]:
         by_shard: dict[int, list[int]] = {}
@@ -312,16 +311,16 @@ class Articles:
         return stored
 
     def _shard(self, name: str) -> int:
-        return keys.shard_of(name, self._shards)
+        return self._shards.of(name)
 
 
 def _batches(
-    drafts: Sequence[EncodedArticle], shards: int
+    drafts: Sequence[EncodedArticle], shards: Shards
 ) -> Iterator[tuple[int, list[tuple[int, EncodedArticle]]]]:
     """Yield (shard, [(index, draft), …]): limited batches in which each article occurs once."""
     by_shard: dict[int, list[tuple[int, EncodedArticle]]] = {}
     for index, draft in enumerate(drafts):
-        by_shard.setdefault(keys.shard_of(draft.id, shards), []).append((index, draft))
+        by_shard.setdefault(shards.of(draft.id), []).append((index, draft))
     for shard, indexed in by_shard.items():
         batch: list[tuple[int, EncodedArticle]] = []
         ids: set[str] = set()

@@ -38,6 +38,7 @@ from service.storage.event_stream import OWN_GROUPS
 from service.storage.kept_keys import Stage, stage_of
 from service.storage.key_reader import PAGE, KeyReader, PageSize, chunks, size_of
 from service.storage.layout import version_of
+from service.storage.shards import Shards
 
 Progress = Callable[[str, int], None]
 """Called with what is copied now, and how many records were written so far."""
@@ -49,7 +50,7 @@ class Backup:
     """One backup while it is taken."""
 
     def __init__(
-        self, client: Client, files: dict[str, RecordWriter], *, shards: int, progress: Progress
+        self, client: Client, files: dict[str, RecordWriter], *, shards: Shards, progress: Progress
     ) -> None:
         self._client = client
         self._first, self._articles, self._events, self._last = (files[name] for name in FILES)
@@ -60,7 +61,7 @@ class Backup:
         self._page = PageSize()
         """Of articles, and of events, which contain articles."""
         self._views: dict[bytes, tuple[bytes, bytes | None]] = {}
-        self.cuts: list[str] = []
+        self.cuts: dict[int, str] = {}
         self.layout = 0
         self.events = 0
 
@@ -70,15 +71,15 @@ class Backup:
         await self._copy_sources()
         await self._reader.copy([keys.PUSHES.encode()], self._first)
         self._views = await self._views_now()
-        for shard in range(self._shards):
+        for shard in self._shards:
             self._own_groups[shard] = await self._groups(shard, own=True)
-        starts = [await self._copy_old_events(shard) for shard in range(self._shards)]
-        for shard in range(self._shards):
+        starts = [await self._copy_old_events(shard) for shard in self._shards]
+        for shard in self._shards:
             async for names in self._scan(keys.article(shard, "*")):
                 await self._copy_articles(shard, names)
                 self._progress("articles", self._articles.records)
-        for shard, start in enumerate(starts):
-            self.cuts.append(await self._follow(shard, start))
+        for shard, start in zip(self._shards, starts, strict=True):
+            self.cuts[shard] = await self._follow(shard, start)
             await self._end_stream(shard)
         endpoints = EndpointBackup(self._client, self._last, cuts=self.cuts)
         await endpoints.copy()
@@ -310,7 +311,7 @@ def _pairs(items: Iterable[tuple[Any, Any]]) -> list[Any]:
 
 
 async def take_backup(
-    client: Client, folder: Path, *, shards: int, created: str, progress: Progress
+    client: Client, folder: Path, *, shards: Shards, created: str, progress: Progress
 ) -> Manifest:
     """Write a backup of the archive into a folder that `new_folder` has made.
 
@@ -332,11 +333,12 @@ async def take_backup(
                 id=uuid.uuid4().hex,
                 version=version("dateline"),
                 created=created,
-                shards=shards,
+                shards=len(shards),
+                tags=shards.tags,
                 layout=backup.layout,
                 articles=files["articles"].records,
                 events=backup.events,
-                cuts=tuple(backup.cuts),
+                cuts=tuple(backup.cuts.values()),
                 files=tuple(file.end() for file in files.values()),
             )
         backup_files.write_manifest(folder, manifest)

@@ -84,6 +84,8 @@ class Manifest:
     created: str
     """RFC 3339: when it was begun."""
     shards: int
+    tags: tuple[int, ...] = ()
+    """Those of the shards; none in older backups, of which they are 0 to `shards` - 1."""
     layout: int | None = None
     """Version of the layout of the data (layout.py); None if the records alone say it."""
     articles: int
@@ -235,7 +237,8 @@ def read_manifest(folder: Path) -> Manifest:
         is_whole = sha256 == digest_of(fields) and [f.name for f in files] == [
             name + SUFFIX for name in FILES
         ]
-        manifest = Manifest(**{**fields, "files": files, "cuts": tuple(fields["cuts"])})
+        tuples = {"cuts": tuple(fields["cuts"]), "tags": tuple(fields.get("tags", ()))}
+        manifest = Manifest(**{**fields, "files": files, **tuples})
     except FileNotFoundError as exc:
         what = (
             f"holds no complete backup: {MANIFEST}, which is written last, is missing"

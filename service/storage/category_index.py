@@ -19,6 +19,7 @@ from service.feeds.page import MAX_YEAR, MIN_YEAR, Page, Period
 from service.feeds.query import PageCursor
 from service.storage import keys
 from service.storage.commands import Client, Pipeline, ScoredMembers
+from service.storage.shards import Shards
 from service.storage.stored import decoded, text_of
 
 
@@ -92,7 +93,7 @@ class Entries:
 class CategoryIndex:
     """Reads pages from the sorted sets of categories."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
 
@@ -112,10 +113,10 @@ class CategoryIndex:
         for page in pages:
             low, high = _range(page, zone)
             count = min(limits.of(page.period) + 1, READ_AT_ONCE)
-            for shard in range(self._shards):
+            for shard in self._shards:
                 name = keys.category(shard, page.category)
                 pipe.zrevrangebyscore(name, high, low, start=0, num=count, withscores=True)
-            for shard in range(self._shards):
+            for shard in self._shards:
                 name = keys.gone(shard, page.category)
                 pipe.zrevrangebyscore(name, high, low, start=0, num=GONE_SHOWN, withscores=True)
         replies = iter(await pipe.execute())
@@ -125,8 +126,8 @@ class CategoryIndex:
         self, page: Page, replies: Iterator[ScoredMembers], limits: Limits, zone: tzinfo
     ) -> Entries:
         limit = limits.of(page.period)
-        first = [next(replies) for _ in range(self._shards)]
-        gone = merged([next(replies) for _ in range(self._shards)])
+        first = [next(replies) for _ in self._shards]
+        gone = merged([next(replies) for _ in self._shards])
         newest = [
             await self._read_on(shard, page.category, _range(page, zone), reply, limit + 1)
             for shard, reply in enumerate(first)
@@ -191,7 +192,7 @@ class CategoryIndex:
         async with asyncio.TaskGroup() as group:
             reads = [
                 group.create_task(self._read_before(cursor, shard, category, (low, high), limit))
-                for shard in range(self._shards)
+                for shard in self._shards
             ]
         members = merged([read.result() for read in reads])
         return [text_of(member) for member, _ in members[:limit]]
@@ -238,8 +239,8 @@ class CategoryIndex:
         replies = iter(await pipe.execute())
         states = []
         for page in pages:
-            version = _version([next(replies) for _ in range(self._shards)])
-            neighbours = [[next(replies) for _ in range(self._shards)] for _ in range(_reads(page))]
+            version = _version([next(replies) for _ in self._shards])
+            neighbours = [[next(replies) for _ in self._shards] for _ in range(_reads(page))]
             archive_links = _archive_links(page, neighbours, today, zone, page_size)
             states.append(
                 State(version, archive_links, _changed_ms(version, archive_links, now, zone))
@@ -247,7 +248,7 @@ class CategoryIndex:
         return states
 
     def _read_version(self, pipe: Pipeline, page: Page) -> None:
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.hget(keys.versions(shard, page.category), str(page.period))
 
     def _read_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
@@ -257,7 +258,7 @@ class CategoryIndex:
             return
         day = today if page.period.is_live else page.period
         start, end = (times.to_ms(moment) for moment in day.bounds(zone))
-        names = [keys.category(shard, page.category) for shard in range(self._shards)]
+        names = [keys.category(shard, page.category) for shard in self._shards]
         for name in names:
             pipe.zrevrangebyscore(name, f"({start}", "-inf", start=0, num=1, withscores=True)
         for name in names:
@@ -269,7 +270,7 @@ class CategoryIndex:
     async def periods(self, category: str) -> dict[Period, int]:
         """Each year, month and day that ever had an article → ms of the newest event in it."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.hgetall(keys.versions(shard, category))
         newest_ms: dict[Period, int] = {}
         replies: list[dict[bytes, bytes]] = await pipe.execute()
@@ -286,10 +287,10 @@ class CategoryIndex:
         for period in periods:
             start, end = period.bounds(zone)
             low, high = times.to_ms(start), f"({times.to_ms(end)}"
-            for shard in range(self._shards):
+            for shard in self._shards:
                 pipe.zcount(keys.category(shard, category), low, high)
         counts: list[int] = await pipe.execute()
-        size = self._shards
+        size = len(self._shards)
         return [sum(counts[i : i + size]) for i in range(0, len(counts), size)]
 
     async def month_days(self, category: str, month: Period, zone: tzinfo) -> frozenset[int]:
@@ -303,7 +304,7 @@ class CategoryIndex:
         None if no such article exists."""
         pipe = self._client.pipeline(transaction=False)
         ms = times.to_ms(moment)
-        for shard in range(self._shards):
+        for shard in self._shards:
             key = keys.category(shard, category)
             if newer:
                 pipe.zrangebyscore(key, ms, "+inf", start=0, num=1, withscores=True)
@@ -318,7 +319,7 @@ class CategoryIndex:
     async def count(self, category: str) -> int:
         """Number of live articles in a category and its descendants."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.zcard(keys.category(shard, category))
         counts: list[int] = await pipe.execute()
         return sum(counts)

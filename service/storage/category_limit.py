@@ -22,6 +22,7 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.key_reader import chunks
+from service.storage.shards import Shards
 from service.storage.stored import decoded
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,10 @@ class _Wanted:
 class CategoryLimit:
     """Creates categories for sources, and files in another place what they cannot create."""
 
-    def __init__(self, client: Client, *, shards: int, limit: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards, limit: int) -> None:
         self._client = client
         self._shards = shards
+        self._created = keys.categories_created(shards.tags[0])
         self._limit = limit
         self._known: LRUCache[str, bool] = LRUCache(KNOWN_MAX)
         self._create: Script[list[int]] = lua_script(client, "create_categories")
@@ -87,7 +89,7 @@ class CategoryLimit:
         """
         filed = list(articles)
         unknown = self._unknown(filed) if creator.is_limited else set()
-        if unknown and self._shards > 1:
+        if unknown and len(self._shards) > 1:
             unknown -= await self._in_other_shards(unknown)
         if not unknown:
             return filed
@@ -111,12 +113,12 @@ class CategoryLimit:
 
     async def all(self) -> dict[str, CreatedCategories]:
         """Source (the id of a polled one, else a URI) → what it has created."""
-        rows: dict[bytes, bytes] = await self._client.hgetall(keys.CATEGORIES_CREATED)
+        rows: dict[bytes, bytes] = await self._client.hgetall(self._created)
         return {name.decode(): _read(value) for name, value in rows.items()}
 
     async def of(self, source_id: str) -> CreatedCategories:
         """What one polled source has created."""
-        return _read(await self._client.hget(keys.CATEGORIES_CREATED, source_id))
+        return _read(await self._client.hget(self._created, source_id))
 
     def _unknown(self, articles: Iterable[EncodedArticle]) -> set[str]:
         return {
@@ -127,7 +129,7 @@ class CategoryLimit:
         """Those that exist in a shard to which an older version, or an unlimited append, wrote."""
         ordered = sorted(paths)
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(1, self._shards):
+        for shard in self._shards:
             pipe.hmget(keys.categories(shard), ordered)
         replies: list[list[bytes | None]] = await pipe.execute()
         existing = {
@@ -154,7 +156,7 @@ class CategoryLimit:
                 for path in batch:
                     lineage = each.lineages[path]
                     argv += [len(lineage), *(part for pair in lineage for part in pair)]
-                names = [keys.categories(0), keys.CATEGORIES_CREATED]
+                names = [keys.categories(self._shards.tags[0]), self._created]
                 self._create.run_in(pipe, keys=names, args=argv)
                 calls.append((source, batch))
         _, *replies = await pipe.execute()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from service.storage import keys
 from service.storage.category_index import merged
 from service.storage.commands import Client
+from service.storage.shards import Shards
 
 
 class CategoryRanks:
     """Finds articles by their place in a category."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
 
@@ -31,7 +32,7 @@ class CategoryRanks:
                 high_ms = middle_ms - 1
         missing = number - await self._count_from(category, low_ms + 1)
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.zrevrangebyscore(
                 keys.category(shard, category), low_ms, low_ms, start=0, num=missing,
                 withscores=True,
@@ -45,7 +46,7 @@ class CategoryRanks:
     async def _ends(self, category: str) -> tuple[int, int]:
         """Return the times of the oldest and the newest article of a category in ms."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             name = keys.category(shard, category)
             pipe.zrangebyscore(name, "-inf", "+inf", start=0, num=1, withscores=True)
             pipe.zrevrangebyscore(name, "+inf", "-inf", start=0, num=1, withscores=True)
@@ -54,6 +55,6 @@ class CategoryRanks:
 
     async def _count_from(self, category: str, ms: int) -> int:
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self._shards):
+        for shard in self._shards:
             pipe.zcount(keys.category(shard, category), ms, "+inf")
         return sum(await pipe.execute())

@@ -29,6 +29,7 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
+from service.storage.shards import ONE, shards_of
 from service.storage.stored import text_of
 
 logger = logging.getLogger(__name__)
@@ -65,9 +66,9 @@ class CategoryRenames:
 
 async def rename_categories(client: Client) -> None:
     """Rename the categories whose titles have another slug now. Can be repeated."""
-    shards = int(await client.hget(keys.LAYOUT, "shards") or 1)
+    shards = await shards_of(client) or ONE
     titles: dict[str, str] = {}
-    for shard in reversed(range(shards)):
+    for shard in reversed(shards.tags):
         stored = await client.hgetall(keys.categories(shard))
         titles.update((text_of(path), text_of(title)) for path, title in stored.items())
     renames = categories.renamed(titles)
@@ -76,7 +77,7 @@ async def rename_categories(client: Client) -> None:
     logger.info("categories get other slugs", extra={"categories": renames})
     move: Script[int] = lua_script(client, "versions", "rename_category")
     now_ms = str(int(time.time() * 1000))
-    for shard in range(shards):
+    for shard in shards:
         await _rename_articles(client, shard, renames)
         for path, present in renames.items():
             await move(keys=[*_indexes(shard, path), *_indexes(shard, present)], args=[now_ms])
@@ -85,7 +86,7 @@ async def rename_categories(client: Client) -> None:
     # A former path may be that of a category again, later.
     for path, present in renames.items():
         await client.hset(keys.CATEGORIES_RENAMED, path, present)
-    for shard in range(shards):
+    for shard in shards:
         stored = await client.hgetall(keys.categories(shard))
         for path, present in renames.items():
             if path.encode() in stored:

@@ -17,6 +17,7 @@ from service.articles.event import Event
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.shards import Shards
 from service.storage.stored import decoded
 
 FIRST_RETRY = timedelta(minutes=10)
@@ -85,7 +86,7 @@ def _retry_ms(tries: int, now: datetime) -> int:
 class DeadEvents:
     """The dead letters of all shards."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
         self._bury: Script[int] = lua_script(client, "bury")
@@ -97,7 +98,7 @@ class DeadEvents:
         Args:
             is_dirty: whether to remove the article from the set of those with an outdated index.
         """
-        shard = keys.shard_of(event.article_id, self._shards)
+        shard = self._shards.of(event.article_id)
         await self._bury(
             keys=[keys.dead_events(shard), keys.stream(shard), keys.dirty(shard)],
             args=[
@@ -108,7 +109,7 @@ class DeadEvents:
 
     async def put(self, event: DeadEvent) -> None:
         """Store a dead letter in place of the one of the same group and article."""
-        name = keys.dead_events(keys.shard_of(event.article_id, self._shards))
+        name = keys.dead_events(self._shards.of(event.article_id))
         field = _field(event.group, event.article_id)
         await self._client.hset(name, field, orjson.dumps(event))
 
@@ -125,7 +126,7 @@ class DeadEvents:
     async def remove(self, group: str, article_ids: Sequence[str]) -> None:
         """Remove the dead letters of articles that were processed; unknown ids are ignored."""
         for article_id in article_ids:
-            name = keys.dead_events(keys.shard_of(article_id, self._shards))
+            name = keys.dead_events(self._shards.of(article_id))
             await self._client.hdel(name, _field(group, article_id))
 
     async def begin_try(self, group: str, event: Event, *, process: str) -> int:
@@ -146,12 +147,12 @@ class DeadEvents:
 
     async def all(self) -> list[DeadEvent]:
         """All dead letters, oldest first."""
-        events = [e for shard in range(self._shards) for e in await self._of_shard(shard)]
+        events = [e for shard in self._shards for e in await self._of_shard(shard)]
         return sorted(events, key=lambda event: (event.since, event.article_id))
 
     async def count(self) -> int:
         """Number of dead letters in all shards."""
-        counts = [await self._client.hlen(keys.dead_events(s)) for s in range(self._shards)]
+        counts = [await self._client.hlen(keys.dead_events(s)) for s in self._shards]
         return sum(map(int, counts))
 
     async def retry(self, article_ids: Collection[str] = (), *, now: datetime) -> int:

@@ -20,6 +20,7 @@ from service.articles.duplicates import MIN_LANDMARKS_COMMON
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Value
+from service.storage.shards import Shards
 
 _WINDOW_MS = 3 * 86_400_000
 _ID_BYTES = 16
@@ -127,7 +128,7 @@ class _Parts:
 class Duplicates:
     """Finds articles with the same link or words, and marks duplicates."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
         self._note: Script[list[Any]] = lua_script(client, "note_traces")
@@ -181,7 +182,7 @@ class Duplicates:
         pipe = self._client.pipeline(transaction=False)
         self._mark.load_in(pipe)
         for mark in marks:
-            shard = keys.shard_of(mark.article_id, self._shards)
+            shard = self._shards.of(mark.article_id)
             self._mark.run_in(
                 pipe,
                 keys=[keys.dirty(shard), keys.article(shard, mark.article_id)],

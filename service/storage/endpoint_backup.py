@@ -9,7 +9,7 @@ or wait for events that are not in the backup.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -33,7 +33,7 @@ _HOSTS = keys.hub_host("").encode()
 class EndpointBackup:
     """Copies endpoints, whose cursors must not be ahead of the events in the backup."""
 
-    def __init__(self, client: Client, file: RecordWriter, *, cuts: Sequence[str]) -> None:
+    def __init__(self, client: Client, file: RecordWriter, *, cuts: Mapping[int, str]) -> None:
         self._client = client
         self._file = file
         self._cuts = cuts
@@ -94,7 +94,7 @@ class EndpointBackup:
         A batch that failed and contains later events is composed anew.
         """
         fields = dict(state)
-        cuts = {cursor_field(shard): cut for shard, cut in enumerate(self._cuts)}
+        cuts = {cursor_field(shard): cut for shard, cut in self._cuts.items()}
         for name, cut in cuts.items():
             if name.encode() in fields:
                 fields[name.encode()] = _earlier(fields[name.encode()], cut)
@@ -112,7 +112,7 @@ class EndpointBackup:
     def _resume(self, order: bytes) -> bytes:
         """An order to resume that passes none of the events which come after a restore."""
         entry_ids: dict[str, str] = orjson.loads(order)
-        for shard, cut in enumerate(self._cuts):
+        for shard, cut in self._cuts.items():
             if str(shard) in entry_ids:
                 entry_ids[str(shard)] = _earlier(entry_ids[str(shard)].encode(), cut).decode()
         return orjson.dumps(entry_ids)
@@ -137,7 +137,7 @@ class EndpointBackup:
 
     def _cut(self, shard: int) -> str:
         """Id of the last entry of a shard's stream that is in the backup."""
-        return self._cuts[shard] if 0 <= shard < len(self._cuts) else _NO_CUT
+        return self._cuts.get(shard, _NO_CUT)
 
 
 def _flat(fields: dict[bytes, bytes]) -> list[bytes]:

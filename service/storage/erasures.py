@@ -22,6 +22,7 @@ from service.articles.event import FIRST
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.shards import Shards
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Scrubbed:
 class Erasures:
     """Deletes copies of texts, and keeps the orders whose second pass is due."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
         self._events: Script[tuple[bytes, int]] = lua_script(client, "erase_events")
@@ -117,7 +118,7 @@ class Erasures:
     async def _scrub_events(self, article_ids: Sequence[str]) -> int:
         by_shard: dict[int, list[str]] = {}
         for article_id in article_ids:
-            by_shard.setdefault(keys.shard_of(article_id, self._shards), []).append(article_id)
+            by_shard.setdefault(self._shards.of(article_id), []).append(article_id)
         total = 0
         for shard, ids in by_shard.items():
             after = FIRST
@@ -146,7 +147,7 @@ class Erasures:
 
     async def _scrub_dead_events(self, article_ids: Sequence[str]) -> int:
         total, ids = 0, set(article_ids)
-        for shard in range(self._shards):
+        for shard in self._shards:
             name = keys.dead_events(shard)
             fields = [field.decode() for field in await self._client.hkeys(name)]
             theirs = [field for field in fields if field.rpartition(" ")[2] in ids]

@@ -20,6 +20,7 @@ from service.articles.json_text import stored_object
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, PendingEntry, StreamEntry
+from service.storage.shards import Shards
 
 # A blocking read must end before the socket timeout (5 s), or a quiet stream looks like a dead
 # server; and a process that stops waits for it.
@@ -55,7 +56,7 @@ class GroupLag:
 class EventStream:
     """The streams of all shards."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._trim: Script[list[int]] = lua_script(client, "trim")
         self.shards = shards
@@ -66,7 +67,7 @@ class EventStream:
 
     async def create_group(self, group: str) -> None:
         """Create the group on every shard, from the first entry on, unless it exists."""
-        for shard in range(self.shards):
+        for shard in self.shards:
             try:
                 await self._client.xgroup_create(keys.stream(shard), group, id="0", mkstream=True)
             except ResponseError as exc:
@@ -143,7 +144,7 @@ class EventStream:
     async def ack(self, group: str, events: Sequence[Event]) -> None:
         """Acknowledge events; call it after their effect."""
         pipe = self._client.pipeline(transaction=False)
-        for shard in range(self.shards):
+        for shard in self.shards:
             ids = [event.entry_id for event in events if event.shard == shard]
             if ids:
                 pipe.xack(keys.stream(shard), group, *ids)
@@ -170,7 +171,7 @@ class EventStream:
 
     async def find(self, event_id: str) -> Event | None:
         """Search the stream for the event of this id, newest first; None if it is not on it."""
-        shard = keys.shard_of(event_id.partition("_")[0], self.shards)
+        shard = self.shards.of(event_id.partition("_")[0])
         until = "+"
         while True:
             entries = await self._client.xrevrange(
@@ -190,7 +191,7 @@ class EventStream:
     async def backlogs(self) -> list[GroupLag]:
         """The lag of every group on every shard, groups of other services included."""
         lags = []
-        for shard in range(self.shards):
+        for shard in self.shards:
             try:
                 groups = await self._client.xinfo_groups(keys.stream(shard))
             except ResponseError as exc:

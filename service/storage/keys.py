@@ -1,17 +1,16 @@
 """Every Redis key and channel: its name, type, lifetime, writers and readers.
 
 All keys start with `dateline:{n}:`. `{n}` is the hash tag that keeps what one atomic step touches
-in one slot of a cluster: n = crc32(article id) mod SHARDS for all that belongs to an article, and
-crc32(name) mod SHARDS for pages, sources and endpoints. Keys without TTL and without a cap are
-permanent because they *are* the archive; they are marked so. No key per date.
+in one slot of a cluster: that of a shard (shards.py), which crc32(article id) mod SHARDS chooses
+for all that belongs to an article, and crc32(name) mod SHARDS for a page. Keys without TTL and
+without a cap are permanent because they *are* the archive; they are marked so. No key per date.
 """
 
 from __future__ import annotations
 
-import zlib
-
 # dateline:{0}:layout · hash · permanent · written once by the first process to connect. Field
 # `shards`: the count that all other names depend on; a process with another count refuses to start.
+# Field `tags`: those of the shards, if they are not 0 to SHARDS - 1 (shards.py).
 # Field `version`: see layout.py; a process that knows only older ones refuses to start.
 LAYOUT = "dateline:{0}:layout"
 
@@ -67,11 +66,6 @@ SOURCES_POLLS = "dateline:{0}:sources:polls"
 # dateline:{0}:sources:hosts · hash · one field a host that is being asked or spared: JSON of `n`,
 # ms from when on it may be asked, and `f`, source id → ms until when its claim holds · ingest.
 SOURCES_HOSTS = "dateline:{0}:sources:hosts"
-
-# dateline:{0}:categories:created · hash · permanent, one field a source that created a category or
-# could not (id of a polled source, else the source URI of its articles → JSON, see
-# create_categories.lua); at most one a category, and 10,000 · append → API, CLI.
-CATEGORIES_CREATED = "dateline:{0}:categories:created"
 
 # dateline:{0}:categories:renamed · hash · permanent, one field a category whose slug is another one
 # since it was created (former path → path) · layout → servers.
@@ -154,11 +148,6 @@ RENDERED_TTL_S = 86_400
 ATTEMPTS_MAX = 50
 DEAD_LETTERS_MAX = 1_000
 REPLAYS_MAX = 1_000
-
-
-def shard_of(name: str, shards: int) -> int:
-    """The shard of an article id or of any other name; stable over versions and machines."""
-    return zlib.crc32(name.encode()) % shards
 
 
 def stream(n: int) -> str:
@@ -269,6 +258,13 @@ def bands(window: int, bucket: int) -> str:
 def categories(n: int) -> str:
     """Hash, category path → title · permanent, one field a category · append → all."""
     return f"dateline:{{{n}}}:categories"
+
+
+def categories_created(n: int) -> str:
+    """Hash · permanent, one field a source that created a category or could not (id of a polled
+    source, else the source URI of its articles → JSON, see create_categories.lua); at most one a
+    category, and 10,000 · append → API, CLI. In the first shard alone."""
+    return f"dateline:{{{n}}}:categories:created"
 
 
 def category(n: int, path: str) -> str:

@@ -10,6 +10,7 @@ from service.sources.known_entries import article_ids_in, joined, records_in
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
+from service.storage.shards import Shards
 
 # Redis serves no other client while a script runs: a head takes about 1 µs.
 MAX_BATCH = 500
@@ -19,7 +20,7 @@ _YES = ord("1")
 class KnownEntries:
     """The known entries of all sources."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
         self._known: Script[bytes] = lua_script(client, "known")
@@ -33,7 +34,7 @@ class KnownEntries:
         each = records_in(records)
         by_shard: dict[int, list[tuple[str, bytes]]] = {}
         for article_id, record in zip(article_ids_in(b"".join(each)), each, strict=True):
-            shard = keys.shard_of(article_id, self._shards) if self._shards > 1 else 0
+            shard = self._shards.of(article_id)
             by_shard.setdefault(shard, []).append((keys.article(shard, article_id), record))
         found: list[bytes] = []
         for in_shard in by_shard.values():

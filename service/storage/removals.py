@@ -16,6 +16,7 @@ from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Value
+from service.storage.shards import Shards
 from service.storage.stored import decoded
 
 # As in append.lua: an article that was erased after it was removed; nothing takes it in again.
@@ -60,7 +61,7 @@ def _pass(fields: Mapping[bytes, bytes]) -> Pass:
 class Removals:
     """Removes articles from an archive, and knows which were removed."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
         self._remove: Script[int] = lua_script(client, "versions", "remove")
@@ -92,7 +93,7 @@ class Removals:
         pipe = self._client.pipeline(transaction=False)
         self._remove.load_in(pipe)
         for step, head in steps:
-            shard = keys.shard_of(step.article_id, self._shards)
+            shard = self._shards.of(step.article_id)
             marks, field = mark_of(step.article_id, shard)
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard), marks]
             argv: list[Value] = [
@@ -121,4 +122,4 @@ class Removals:
         await pipe.execute()
 
     def _mark(self, article_id: str) -> tuple[str, bytes]:
-        return mark_of(article_id, keys.shard_of(article_id, self._shards))
+        return mark_of(article_id, self._shards.of(article_id))

@@ -19,6 +19,7 @@ from service.articles import times
 from service.feeds.page import Page
 from service.storage import event_stream, keys
 from service.storage.commands import Client
+from service.storage.shards import Shards
 from service.storage.stored import decoded
 
 _FIELDS = ("version", "changed_ms", "tag", "entries", "past")
@@ -56,7 +57,7 @@ class Rendered:
 class RenderedPages:
     """Rendered pages that all processes share, and the reads and changes of pages."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
 
@@ -106,7 +107,7 @@ class RenderedPages:
             await pipe.execute()
 
     def _key(self, page: Page, extension: str) -> str:
-        return keys.rendered(keys.shard_of(str(page), self._shards), str(page), extension)
+        return keys.rendered(self._shards.of(str(page)), str(page), extension)
 
     async def note_reads(self, reads: Sequence[tuple[Page, str]], *, now: datetime) -> None:
         """Note that clients read these (page, extension), so that they are rendered ahead."""

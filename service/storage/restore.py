@@ -28,6 +28,7 @@ from service.storage.commands import Client, Pipeline, Value
 from service.storage.duplicates import Duplicates
 from service.storage.key_reader import KeyReader, chunks
 from service.storage.layout import VERSION, migrate
+from service.storage.shards import Shards, claim_shards, numbered
 
 Progress = Callable[[str, int], None]
 ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
@@ -95,6 +96,7 @@ class Restore:
         self._client = client
         self._folder = folder
         self._manifest = manifest
+        self._shards = Shards(manifest.tags) if manifest.tags else numbered(manifest.shards)
         self._progress = progress
         self._reader = KeyReader(client)
         self._now_ms = time.time_ns() // 1_000_000
@@ -114,11 +116,11 @@ class Restore:
         Raises:
             StartFailed: a newer dateline wrote the data.
         """
-        client, shards = self._client, self._manifest.shards
+        client = self._client
         await client.execute_command("SET", keys.RESTORING, self._manifest.id)
         # A process that started on the empty archive has noted its own layout.
         await client.delete(keys.LAYOUT)
-        await client.hset(keys.LAYOUT, "shards", str(shards))
+        await claim_shards(client, self._shards)
         try:
             await self._put_records()
         except (ValueError, TypeError, LookupError, AttributeError) as exc:
@@ -244,11 +246,11 @@ class Restore:
     async def _show_without_original(self) -> None:
         """Unmark duplicates whose original is not in the backup: it was published after the cut,
         and nothing would be shown in place of them."""
-        duplicates = Duplicates(self._client, shards=self._manifest.shards)
+        duplicates = Duplicates(self._client, shards=self._shards)
         for part in chunks(list(self._originals.items()), ARGUMENTS_AT_ONCE):
             pipe = self._client.pipeline(transaction=False)
             for _, original in part:
-                shard = keys.shard_of(original, self._manifest.shards)
+                shard = self._shards.of(original)
                 pipe.execute_command("EXISTS", keys.article(shard, original))
             for (article_id, _), is_there in zip(part, await pipe.execute(), strict=True):
                 if not is_there:

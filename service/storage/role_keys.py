@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from service.storage import keys
 from service.storage.client import of_wrong_type
 from service.storage.commands import Client
+from service.storage.shards import Shards
 
 _FIXED: dict[str, dict[str, str]] = {
     "ingest": {
@@ -24,15 +25,15 @@ _FIXED: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 
-def of_roles(roles: Iterable[str], *, shards: int) -> dict[str, str]:
+def of_roles(roles: Iterable[str], *, shards: Shards) -> dict[str, str]:
     """Key → its type, as Redis calls it, of these worker roles."""
     needed: dict[str, str] = {}
     for role in roles:
         needed |= _FIXED[role]
         if role in ("aggregate", "deliver"):
-            needed |= {keys.stream(shard): "stream" for shard in range(shards)}
+            needed |= {keys.stream(shard): "stream" for shard in shards}
         if role == "aggregate":
-            needed |= {keys.dirty(shard): "zset" for shard in range(shards)}
+            needed |= {keys.dirty(shard): "zset" for shard in shards}
     return needed
 
 

@@ -13,16 +13,23 @@ from service.storage import keys
 from service.storage.client import each_primary, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.routing import RoutedClient
+from service.storage.shards import Shards, claim_shards
 
 logger = logging.getLogger(__name__)
 
 
 async def check_server(
-    client: Client, *, shards: int, allow_volatile: bool, restores: bool = False
-) -> None:
+    client: Client, *, shards: Shards, allow_volatile: bool, restores: bool = False
+) -> Shards:
     """Refuse a server that would lose articles or is not the one to name, a SHARDS that is not the
     archive's, and an archive of which a backup restored only a part; only `restores`, the restore
     itself, works on that.
+
+    Args:
+        shards: those that the archive gets if it is new.
+
+    Returns:
+        The shards of the archive.
 
     Raises:
         Unavailable: Redis is not there, or cannot be written to now.
@@ -40,13 +47,12 @@ async def check_server(
                     "the archive is not complete: a restore is at work, or was cut; run "
                     "`dateline restore` with the same backup again"
                 )
-            await client.hsetnx(keys.LAYOUT, "shards", str(shards))
-            archive_shards = int(await client.hget(keys.LAYOUT, "shards") or shards)
+            of_archive = await claim_shards(client, shards)
             faults = []
-            if archive_shards != shards:
+            if len(of_archive) != len(shards):
                 faults.append(
-                    f"DATELINE_SHARDS={shards}: the archive was written with {archive_shards}; "
-                    f"set it back, or export and import into an empty Redis"
+                    f"DATELINE_SHARDS={len(shards)}: the archive was written with "
+                    f"{len(of_archive)}; set it back, or export and import into an empty Redis"
                 )
             for address, primary in primaries:
                 what = f"Redis at {address}" if address else "Redis"
@@ -58,6 +64,7 @@ async def check_server(
         raise StartFailed(f"Redis refuses a command that dateline needs: {exc}") from exc
     if faults:
         raise InvalidSettings(faults)
+    return of_archive
 
 
 async def _check_role(client: Client) -> None:

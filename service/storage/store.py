@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
@@ -43,8 +43,9 @@ from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
-from service.storage.role_keys import check_types
+from service.storage.role_keys import check_types, of_roles
 from service.storage.server_check import check_server
+from service.storage.shards import ONE, Shards, of_new_archive, shards_of
 from service.storage.sources import Sources
 from service.storage.token_buckets import TokenBuckets
 from service.storage.tokens import Tokens
@@ -91,7 +92,7 @@ class Store:
 
     async def check_writable(self) -> None:
         """Raise unless Redis takes writes now, each primary of it."""
-        names = [keys.probe(shard) for shard in range(self.event_stream.shards)]
+        names = [keys.probe(shard) for shard in self.event_stream.shards]
         for name in await key_on_each_primary(self.client, names):
             await self.client.psetex(name, keys.PROBE_TTL_MS, b"1")
 
@@ -133,7 +134,7 @@ async def open_store(
     *,
     check: bool = True,
     stop: asyncio.Event | None = None,
-    role_keys: Mapping[str, str] | None = None,
+    roles: Collection[str] = (),
     patience_s: float = WORKER_PATIENCE_S,
 ) -> AsyncIterator[Store]:
     """Open the store of these settings, and close it at the end.
@@ -141,7 +142,7 @@ async def open_store(
     Args:
         stop: if given, wait until this is set for a Redis that is not ready (it loads its file, was
             demoted, is unreachable); without it, fail at once. Long-lived processes wait.
-        role_keys: keys without which the process cannot work, with their types (role_keys.py).
+        roles: those of the process, without whose keys (role_keys.py) it cannot work.
         patience_s: how long a command waits for another primary.
 
     Raises:
@@ -150,27 +151,29 @@ async def open_store(
     client = client_of(settings, patience_s=patience_s)
     try:
         if check:
-            await _check(client, settings, stop, role_keys or {})
-        yield of_client(
-            client, shards=settings.shards, max_categories=settings.max_categories_per_source
-        )
+            shards = await _check(client, settings, stop, roles)
+        else:
+            shards = await shards_of(client) or of_new_archive(settings)
+        yield of_client(client, shards=shards, max_categories=settings.max_categories_per_source)
     finally:
         await client.aclose()
 
 
 async def _check(
-    client: Client, settings: Settings, stop: asyncio.Event | None, role_keys: Mapping[str, str]
-) -> None:
+    client: Client, settings: Settings, stop: asyncio.Event | None, roles: Collection[str]
+) -> Shards:
     throttle = Throttle()
     is_late = False
     while True:
         try:
-            await check_server(
-                client, shards=settings.shards, allow_volatile=settings.allow_volatile_redis
+            shards = await check_server(
+                client,
+                shards=of_new_archive(settings),
+                allow_volatile=settings.allow_volatile_redis,
             )
             with redis_errors_as_unavailable():
                 await migrate(client)
-                await check_types(client, role_keys)
+                await check_types(client, of_roles(roles, shards=shards))
         except Unavailable as exc:
             if stop is None or stop.is_set():
                 raise StartFailed(str(exc)) from exc
@@ -181,11 +184,11 @@ async def _check(
         else:
             if is_late:
                 logger.info("Redis is ready")
-            return
+            return shards
 
 
 def of_client(
-    client: Client, *, shards: int, max_categories: int = MAX_CATEGORIES_PER_SOURCE
+    client: Client, *, shards: Shards = ONE, max_categories: int = MAX_CATEGORIES_PER_SOURCE
 ) -> Store:
     """A Store on an open client; the caller closes the client.
 

@@ -11,13 +11,14 @@ from service.articles.times import from_rfc3339
 from service.feeds.view import View
 from service.storage import keys
 from service.storage.commands import Client
+from service.storage.shards import Shards
 from service.storage.stored import decoded, text_of, typed
 
 
 class Views:
     """Saved selections. A counter rises at each change, so that workers notice it at once."""
 
-    def __init__(self, client: Client, *, shards: int) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
 
@@ -41,7 +42,7 @@ class Views:
         return bool(removed)
 
     async def _clear(self, path: str) -> None:
-        for shard in range(self._shards):
+        for shard in self._shards:
             names = (keys.category(shard, path), keys.versions(shard, path), keys.gone(shard, path))
             await self._client.unlink(*names)
 

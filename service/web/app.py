@@ -204,7 +204,7 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
         group.create_task(app[TOKENS].run())
         group.create_task(app[REDIS_WATCH].run(stop))
         group.create_task(app[REDIS_WATCH].end_waiting(stop))
-        for shard in range(app[STORE].event_stream.shards):
+        for shard in app[STORE].event_stream.shards:
             group.create_task(app[EVENTS].run(shard, stop))
         yield
         stop.set()

@@ -92,7 +92,7 @@ def _plant(webhook_id: str, source_id: str) -> Callable[[Store], Awaitable[None]
         now = datetime.now(UTC)
         await store.faults.report("page", EVIL, ValueError(EVIL), now=now)
         record_of_source = orjson.dumps({"created": 1, "refused": EVIL, "since": EVIL})
-        await client.hset(keys.CATEGORIES_CREATED, EVIL, record_of_source)
+        await client.hset(keys.categories_created(0), EVIL, record_of_source)
         fields = orjson.loads(full_article(1).to_json())
         article = orjson.dumps({**fields, "categories": [EVIL], "title": EVIL}).decode()
         event = {"id": "1", "type": "dateline.article.published.v1", "time": "t", "subject": "1"}

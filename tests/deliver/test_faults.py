@@ -20,7 +20,6 @@ from service.articles.compose import compose
 from service.articles.times import to_ms
 from service.manage import webhooks
 from service.settings import Settings
-from service.storage import keys
 from service.storage.store import Store, open_store
 from tests.deliver.working import (
     delivered,
@@ -215,7 +214,7 @@ async def test_what_failed_and_is_not_wanted_any_more_holds_up_no_other_shard(
             new = await publish(store, *(f"n{i}" for i in range(8)), category="New")
             await webhooks.change(store, webhook_id, {"categories": ["New"]})
             assert {*new} == {*await delivered(receiver, 8)}
-        assert {0, 1} == {keys.shard_of(each.rpartition("_")[0], 2) for each in new}
+        assert {0, 1} == {store.event_stream.shards.of(each.rpartition("_")[0]) for each in new}
         await store.client.flushdb()
 
 

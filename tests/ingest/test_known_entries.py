@@ -144,4 +144,4 @@ async def test_what_is_known_goes_with_its_source(
 def article_key(store: Store, article_id: str) -> str:
     """The key of an article."""
     shards = store.event_stream.shards
-    return keys.article(keys.shard_of(article_id, shards), article_id)
+    return keys.article(shards.of(article_id), article_id)

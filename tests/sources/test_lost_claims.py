@@ -14,7 +14,7 @@ async def test_a_server_that_lost_the_end_of_a_poll_has_its_source_polled_again(
     claimed since stays claimed."""
     worker = Claimant(ordinal=1, token="a")
     async with serving() as server, connected(server.embedded.url) as client:
-        store = of_client(client, shards=1)
+        store = of_client(client)
         lost, new = await add(store, "http://x.example/"), await add(store, "http://y.example/")
         first, second = await claim(store, claimant=worker)
         assert {lost, new} == {first.source.id, second.source.id}

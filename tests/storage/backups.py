@@ -20,6 +20,7 @@ from service.storage.client import connect
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.kept_keys import Stage, stage_of
 from service.storage.restore import Restore, check_empty
+from service.storage.shards import ONE, Shards
 from service.storage.store import Store, of_client
 from tests.conftest import DAY, NOON
 from tests.loops import at_work
@@ -31,7 +32,7 @@ def quiet(what: str, count: int) -> None:
     """Progress that nobody watches."""
 
 
-async def backed_up(store: Store, folder: Path, *, shards: int = 1) -> Manifest:
+async def backed_up(store: Store, folder: Path, *, shards: Shards = ONE) -> Manifest:
     """A backup of the store in a folder."""
     with new_folder(folder):
         return await take_backup(
@@ -39,11 +40,11 @@ async def backed_up(store: Store, folder: Path, *, shards: int = 1) -> Manifest:
         )
 
 
-async def restored(store: Store, folder: Path, *, shards: int = 1) -> None:
+async def restored(store: Store, folder: Path, *, shards: Shards = ONE) -> None:
     """The backup in a folder, put into the store."""
     manifest = read_manifest(folder)
     verify(folder, manifest)
-    await check_empty(store.client, manifest, shards=shards)
+    await check_empty(store.client, manifest, shards=len(shards))
     await Restore(store.client, folder, manifest, progress=quiet).run()
 
 
@@ -132,7 +133,7 @@ async def serving(folder: Path, program: str) -> AsyncIterator[Store]:
     process = await server.start()
     client = connect(server.url)
     try:
-        yield of_client(client, shards=1)
+        yield of_client(client)
     finally:
         await client.aclose()
         await end(process)

@@ -72,7 +72,7 @@ def example_keys() -> dict[str, str]:
     """A key of each name in keys.py."""
     examples = {n: v for n, v in vars(keys).items() if str(v).startswith("dateline:")}
     for name, function in vars(keys).items():
-        if inspect.isfunction(function) and name != "shard_of":
+        if inspect.isfunction(function):
             parameters = inspect.signature(function).parameters.values()
             examples[name] = function(*(3 if p.annotation == "int" else "a/b" for p in parameters))
     for channel in ("CHANGED", "ERASED"):

@@ -192,7 +192,7 @@ async def test_a_redis_that_goes_away_leaves_no_half_that_looks_whole(
     await store.articles.append(many, now=NOON)
     whole = await backed_up(store, base / "whole")
     async with connected(server.embedded.url) as client:
-        away = of_client(client, shards=1)
+        away = of_client(client)
 
         def kill(what: str, count: int) -> None:
             if server.process.returncode is None:

@@ -23,6 +23,7 @@ from service.storage.backup_files import (
     verify,
 )
 from service.storage.server_check import check_server
+from service.storage.shards import ONE, numbered
 from service.storage.store import Store
 from tests.conftest import NOON
 from tests.storage.backups import (
@@ -155,11 +156,11 @@ async def test_a_restore_that_was_cut_is_run_again(
             with pytest.raises(InterruptedError):
                 await restored(target, base / "backup")
         with pytest.raises(StartFailed, match="dateline restore"):
-            await check_server(target.client, shards=1, allow_volatile=True)
+            await check_server(target.client, shards=ONE, allow_volatile=True)
         with pytest.raises(BackupFault, match="name another one"):
             await restored(target, base / "other")
     await restored(target, base / "backup")
-    await check_server(target.client, shards=1, allow_volatile=True)
+    await check_server(target.client, shards=ONE, allow_volatile=True)
     after = kept(await contents(target.client))
     assert [m for m, _ in before.pop(keys.dirty(0))] == [m for m, _ in after.pop(keys.dirty(0))]
     assert before == after
@@ -181,7 +182,7 @@ async def test_only_an_empty_redis_takes_a_backup(base: Path, store: Store, targ
         await restored(target, base / "backup")
     assert [b"of others"] == await client.keys("*")
     await client.delete("of others")
-    await check_server(target.client, shards=1, allow_volatile=True)
+    await check_server(target.client, shards=ONE, allow_volatile=True)
     await restored(target, base / "backup")
     assert 1 == await client.xlen(keys.stream(0))
 
@@ -190,7 +191,7 @@ async def test_other_shards_are_refused(base: Path, store: Store, target: Store)
     """With the number that the backup needs."""
     await backed_up(store, base / "backup")
     with pytest.raises(InvalidSettings, match="restore it with DATELINE_SHARDS=1"):
-        await restored(target, base / "backup", shards=2)
+        await restored(target, base / "backup", shards=numbered(2))
     client: Any = target.client
     assert [] == await client.keys("*")
 
@@ -218,10 +219,10 @@ async def test_shards_are_cut_each_by_itself(base: Path, store: Store, target: S
     """Three streams, three cuts; all articles are there."""
     from service.storage.store import of_client
 
-    source, into = (of_client(each.client, shards=3) for each in (store, target))
+    source, into = (of_client(each.client, shards=numbered(3)) for each in (store, target))
     await source.articles.append(drafts(*map(str, range(30))), now=NOON)
-    manifest = await backed_up(source, base / "backup", shards=3)
-    await restored(into, base / "backup", shards=3)
+    manifest = await backed_up(source, base / "backup", shards=numbered(3))
+    await restored(into, base / "backup", shards=numbered(3))
     assert 30 == manifest.articles == manifest.events
     assert list(manifest.cuts) == [await into.event_stream.last_id(n) for n in range(3)]
     assert None not in await into.articles.get([draft.id for draft in drafts(*map(str, range(30)))])

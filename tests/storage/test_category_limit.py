@@ -12,6 +12,7 @@ from service.articles.category_creator import OPERATOR, CategoryCreator, free_pa
 from service.articles.compose import compose
 from service.storage import keys
 from service.storage.commands import Client
+from service.storage.shards import ONE, Shards, numbered
 from service.storage.store import Store, of_client
 from tests.conftest import NOON
 
@@ -22,7 +23,7 @@ def draft(guid: str, *categories: str, source: str = "http://one.example", **fie
     return compose(entry, source=source)
 
 
-def limited(store: Store, limit: int, *, shards: int = 1) -> Store:
+def limited(store: Store, limit: int, *, shards: Shards = ONE) -> Store:
     """Another process on the same Redis, with this limit."""
     return of_client(store.client, shards=shards, max_categories=limit)
 
@@ -130,10 +131,10 @@ async def test_workers_at_once_do_not_pass_the_limit(store: Store) -> None:
 
 async def test_of_several_shards_all_count(store: Store) -> None:
     """A category that exists in one shard alone, as before there was a limit, is not created."""
-    before = limited(store, 0, shards=3)
+    before = limited(store, 0, shards=numbered(3))
     old = [draft(str(n), f"K {n}") for n in range(30)]
     await before.articles.append(old, now=NOON, creator=OPERATOR)
-    capped = limited(store, 2, shards=3)
+    capped = limited(store, 2, shards=numbered(3))
     new = [draft(f"n{n}", f"K {n}") for n in range(33)]
     await capped.articles.append(new, now=NOON)
     filed = [(await article(capped, each)).categories for each in new]
@@ -160,7 +161,7 @@ class Counted:
 async def test_known_categories_cost_no_call_and_new_ones_one_for_a_batch(store: Store) -> None:
     """However many sources and articles a batch has."""
     client: Any = Counted(store.client)
-    counted = of_client(client, shards=1)
+    counted = of_client(client)
     drafts = [draft(str(n), f"K {n}", source=f"http://{n % 7}.example") for n in range(50)]
     await counted.articles.append(drafts, now=NOON)
     assert 1 == client.pipelines
@@ -172,18 +173,18 @@ async def test_refused_sources_do_not_fill_redis(store: Store) -> None:
     """What names its source itself can name any number: those without a category are not kept past
     a bound."""
     values = {f"http://{n}.example": b'{"created":0}' for n in range(10_000)}
-    await store.client.hset(keys.CATEGORIES_CREATED, mapping=values)
+    await store.client.hset(keys.categories_created(0), mapping=values)
     await limited(store, 0).articles.append(
         [draft("1", "A", source="http://new.example")], now=NOON
     )
-    assert 10_000 == await store.client.hlen(keys.CATEGORIES_CREATED)
+    assert 10_000 == await store.client.hlen(keys.categories_created(0))
 
 
 @pytest.mark.parametrize("value", [b"[]", b"{", b"1", b'{"created":"x"}', b"null"])
 async def test_a_value_that_cannot_be_read_counts_as_nothing(store: Store, value: bytes) -> None:
     """What another program wrote there costs no article, and hides no other source's count."""
     for name in ("http://one.example", "x"):
-        await store.client.hset(keys.CATEGORIES_CREATED, name, value)
+        await store.client.hset(keys.categories_created(0), name, value)
     await store.articles.append([draft("1", "A")], now=NOON)
     created = await store.category_limit.all()
     assert (0, 1) == (created["x"].created, created["http://one.example"].created)

@@ -31,6 +31,7 @@ CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("hincrby", (HASH, "a", 1), {}),
     ("hget", (HASH, "a"), {}),
     ("hget", (HASH, b"unknown"), {}),
+    ("hmget", (HASH, ["a", "unknown"]), {}),
     ("hexists", (HASH, "a"), {}),
     ("hlen", (HASH,), {}),
     ("hkeys", (HASH,), {}),

@@ -14,6 +14,7 @@ from service.settings import Settings
 from service.storage import backup_files, keys, layout
 from service.storage.backup_files import BackupFault, Manifest, read_manifest
 from service.storage.server_check import check_server
+from service.storage.shards import ONE
 from service.storage.store import Store, open_store
 from tests.conftest import NOON
 from tests.storage.backups import backed_up, drafts, restored
@@ -67,7 +68,7 @@ async def test_a_backup_of_an_older_layout_is_migrated(
     assert 0 == (await with_layout_0(store, base / "backup")).layout
     client: Any = target.client
     if was_started:
-        await check_server(target.client, shards=1, allow_volatile=True)
+        await check_server(target.client, shards=ONE, allow_volatile=True)
         await layout.migrate(target.client)
     await restored(target, base / "backup")
     assert [] == await client.keys("dateline:{0}:hub:*")

@@ -12,6 +12,7 @@ from service.feeds.page import Page, Period
 from service.feeds.query import PageCursor
 from service.storage import articles as articles_module
 from service.storage import category_index, keys
+from service.storage.shards import numbered
 from service.storage.store import Store, of_client
 from tests.conftest import NOON
 from tests.storage.test_storage import append, draft
@@ -23,7 +24,7 @@ async def test_long_ranges_are_read_in_parts_and_lose_nothing(
 ) -> None:
     """Whole days, and pages by a cursor: also where most articles have one time."""
     monkeypatch.setattr(category_index, "READ_AT_ONCE", 4)
-    sharded = of_client(store.client, shards=shards)
+    sharded = of_client(store.client, shards=numbered(shards))
     names = [f"{n:08x}-0000-5000-8000-000000000000" for n in range(30)]
     scores = {name: to_ms(NOON) - (n // 20) * 60_000 for n, name in enumerate(names)}
     for shard in range(shards):

@@ -12,11 +12,12 @@ from service.errors import StartFailed, Unavailable
 from service.settings import Settings
 from service.storage import keys, role_keys
 from service.storage import store as store_module
+from service.storage.shards import numbered
 from service.storage.store import Store, open_store
 from tests.waiting import wait_until
 
 ROLES = ("ingest", "aggregate", "deliver")
-ALL = role_keys.of_roles(ROLES, shards=2)
+ALL = role_keys.of_roles(ROLES, shards=numbered(2))
 WORDS = {"hash": "hash", "zset": "sorted set", "stream": "stream"}
 
 
@@ -62,10 +63,9 @@ async def test_a_start_waits_until_the_key_is_right(
 ) -> None:  # fmt: skip
     """One line without a traceback, then it goes on; a command ends with the same line."""
     monkeypatch.setattr(store_module, "CHECK_EVERY_S", 0.02)
-    needed = role_keys.of_roles(["deliver"], shards=1)
     await store.client.execute_command("SET", keys.ENDPOINTS, "planted")
     with pytest.raises(StartFailed, match=r"endpoints \(string, not hash"):
-        async with open_store(settings, role_keys=needed):
+        async with open_store(settings, roles=["deliver"]):
             pass
 
     async def repair() -> None:
@@ -77,7 +77,7 @@ async def test_a_start_waits_until_the_key_is_right(
 
     async with asyncio.TaskGroup() as group:
         group.create_task(repair())
-        async with open_store(settings, stop=asyncio.Event(), role_keys=needed) as opened:
+        async with open_store(settings, stop=asyncio.Event(), roles=["deliver"]) as opened:
             await opened.client.ping()
     (record,) = (r for r in caplog.records if r.getMessage() == "the start waits for Redis")
     assert keys.ENDPOINTS in str(record.__dict__["reason"])

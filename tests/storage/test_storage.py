@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.storage import articles as articles_module
 from service.storage import client, keys
 from service.storage.event_stream import AGGREGATE
+from service.storage.shards import ONE, numbered
 from service.storage.store import Store, of_client, open_store
 from tests.conftest import DAY, NOON, Publish
 from tests.running import free_port
@@ -209,7 +210,7 @@ async def test_titles_are_the_first_spelling(store: Store) -> None:
 
 async def test_shards_share_the_work_and_hide_it(store: Store) -> None:
     """Articles, streams and indexes are spread; reading puts them together."""
-    sharded = of_client(store.client, shards=3)
+    sharded = of_client(store.client, shards=numbered(3))
     drafts = [draft(str(n), published=NOON - timedelta(hours=n)) for n in range(30)]
     await sharded.articles.append(drafts, now=NOON)
     lengths = [await sharded.event_stream.length(shard) for shard in range(3)]
@@ -344,7 +345,7 @@ async def test_redis_out_of_memory_accepts_nothing(store: Store) -> None:
 
 def test_shards_of_names_never_change() -> None:
     """Stored data depends on it: these are the values of the first release."""
-    assert [0, 3, 1] == [keys.shard_of("x", 1), keys.shard_of("a", 8), keys.shard_of("b", 8)]
+    assert [0, 3, 1] == [ONE.of("x"), numbered(8).of("a"), numbered(8).of("b")]
 
 
 async def test_pages_between_times(store: Store) -> None:

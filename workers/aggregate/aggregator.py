@@ -280,7 +280,7 @@ class Aggregator:
     async def _trim(self) -> None:
         """Delete old events that no consumer group and no webhook cursor needs any more."""
         oldest_ms = times.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
-        for shard in range(self._store.event_stream.shards):
+        for shard in self._store.event_stream.shards:
             needed = await self._store.event_stream.needed_from_all(shard)
             cursors = await self._store.webhooks.needed_from(shard)
             min_ids = [position(entry_id) for entry_id in (*needed, *cursors)]

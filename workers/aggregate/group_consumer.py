@@ -65,7 +65,7 @@ class GroupConsumer:
 
     def start(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Start to consume every shard; the tasks end when stopped."""
-        for shard in range(self._store.event_stream.shards):
+        for shard in self._store.event_stream.shards:
             tasks.create_task(self._consume(shard, stop))
 
     async def _consume(self, shard: int, stop: asyncio.Event) -> None:

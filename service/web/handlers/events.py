@@ -19,6 +19,7 @@ from service.articles.event import EVENT_TYPES, position
 from service.errors import InvalidInput
 from service.logs import Throttle
 from service.process import sleep
+from service.storage.shards import Shards
 from service.storage.store import Store
 from service.web.request.client_address import client_network
 from service.web.request.keys import EVENTS, STORE, STREAMS
@@ -87,8 +88,9 @@ async def _stream(request: web.Request) -> web.StreamResponse:
             "Access-Control-Allow-Origin": "*",
         }
     )
-    shards = range(store.event_stream.shards)
-    entry_ids = resumed or [await store.event_stream.last_id(shard) for shard in shards]
+    entry_ids = resumed or {
+        shard: await store.event_stream.last_id(shard) for shard in store.event_stream.shards
+    }
     await response.prepare(request)
     transport = request.transport
     if request.method == "HEAD" or transport is None:
@@ -108,7 +110,7 @@ async def _stream(request: web.Request) -> web.StreamResponse:
 async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> None:
     """Send the events from the listener's position to the newest. For a client that does not
     resume, these are the events that arrived after its position was read."""
-    for shard in range(len(listener.entry_ids)):
+    for shard in store.event_stream.shards:
         first = await store.event_stream.first_id(shard)
         last = listener.entry_ids[shard]
         if resumed and first and position(first) > position(last) > (0, 0):
@@ -146,8 +148,8 @@ def _wanted(request: web.Request) -> tuple[list[str], list[str]]:
     return [categories.parse(spelling).path for spelling in spellings], types
 
 
-def _resumed(request: web.Request, shards: int) -> list[str] | None:
-    """The stream entry id of each shard after which to resume; None if the client does not resume.
+def _resumed(request: web.Request, shards: Shards) -> dict[int, str] | None:
+    """Shard → the stream entry id after which to resume; None if the client does not resume.
 
     It can be in the query too, because EventSource cannot set headers.
     """
@@ -156,6 +158,6 @@ def _resumed(request: web.Request, shards: int) -> list[str] | None:
     if not last_event_id:
         return None
     entry_ids = last_event_id.split(",")
-    if not _POSITION.fullmatch(last_event_id) or len(entry_ids) != shards:
+    if not _POSITION.fullmatch(last_event_id) or len(entry_ids) != len(shards):
         raise InvalidInput("Last-Event-ID", last_event_id, "is not the id of an event of this site")
-    return entry_ids
+    return dict(zip(shards, entry_ids, strict=True))

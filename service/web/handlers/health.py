@@ -134,7 +134,7 @@ async def _of_sources(store: Store) -> list[Metric]:
 
 async def _of_streams(store: Store) -> list[Metric]:
     lengths = GaugeMetricFamily("dateline_stream_entries", "Events kept.", labels=["shard"])
-    for shard in range(store.event_stream.shards):
+    for shard in store.event_stream.shards:
         lengths.add_metric([str(shard)], await store.event_stream.length(shard))
     pending = GaugeMetricFamily(
         "dateline_group_pending", "Events read but not acknowledged.", labels=["shard", "group"]

@@ -77,18 +77,18 @@ class Listener:
 
     Args:
         transport: transport of a chunked HTTP/1.1 response whose head was sent.
-        entry_ids: the last stream entry id that the client has, for each shard.
+        entry_ids: shard → the last stream entry id that the client has, in the order of shards.
         paths: category paths whose events are sent, with those below them; empty for all events.
         types: of the events that are sent, see `is_of_types`.
     """
 
     def __init__(
-        self, transport: asyncio.Transport, entry_ids: list[str], paths: Sequence[str],
+        self, transport: asyncio.Transport, entry_ids: dict[int, str], paths: Sequence[str],
         types: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.ended = asyncio.Event()
         self.entry_ids = entry_ids
-        self._positions = list(map(position, entry_ids))
+        self._positions = {shard: position(last) for shard, last in entry_ids.items()}
         self._transport = transport
         self._paths = paths
         self._types = types
@@ -142,7 +142,8 @@ class Listener:
             self._cut_off()
         else:
             has_one_shard = len(self.entry_ids) == 1
-            data = frame.alone if has_one_shard else chunk(frame.text(",".join(self.entry_ids)))
+            ids = ",".join(self.entry_ids.values())
+            data = frame.alone if has_one_shard else chunk(frame.text(ids))
             if data:
                 transport.write(data)
                 self._was_written_to = True
@@ -194,7 +195,7 @@ class Broadcast:
     async def _started(self) -> None:
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
-                while len(self._following) < self._stream.shards:
+                while len(self._following) < len(self._stream.shards):
                     if self._is_closed:
                         raise Unavailable("the server is ending")
                     self._followed.clear()

@@ -45,7 +45,7 @@ class WebhookRegistry:
         store = self._context.store
         self._webhooks = {webhook.id: webhook for webhook in await store.webhooks.all()}
         await self.look()
-        for shard in range(store.event_stream.shards):
+        for shard in store.event_stream.shards:
             newest = await store.event_stream.newest(shard, count=MAX_EVENTS)
             last_id = await store.event_stream.last_id(shard)
             start = before(newest[0].entry_id) if newest else last_id
