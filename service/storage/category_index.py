@@ -130,7 +130,7 @@ class CategoryIndex:
         gone = merged([next(replies) for _ in self._shards])
         newest = [
             await self._read_on(shard, page.category, _range(page, zone), reply, limit + 1)
-            for shard, reply in enumerate(first)
+            for shard, reply in zip(self._shards, first, strict=True)
         ]
         shown = merged(newest)
         is_cut = len(shown) > limit

@@ -12,23 +12,23 @@ from service.feeds.page import Page, Period
 from service.feeds.query import PageCursor
 from service.storage import articles as articles_module
 from service.storage import category_index, keys
-from service.storage.shards import numbered
+from service.storage.shards import ONE, Shards, spread
 from service.storage.store import Store, of_client
 from tests.conftest import NOON
 from tests.storage.test_storage import append, draft
 
 
-@pytest.mark.parametrize("shards", [1, 3])
+@pytest.mark.parametrize("shards", [ONE, spread(3)], ids=len)
 async def test_long_ranges_are_read_in_parts_and_lose_nothing(
-    store: Store, monkeypatch: pytest.MonkeyPatch, shards: int
+    store: Store, monkeypatch: pytest.MonkeyPatch, shards: Shards
 ) -> None:
     """Whole days, and pages by a cursor: also where most articles have one time."""
     monkeypatch.setattr(category_index, "READ_AT_ONCE", 4)
-    sharded = of_client(store.client, shards=numbered(shards))
+    sharded = of_client(store.client, shards=shards)
     names = [f"{n:08x}-0000-5000-8000-000000000000" for n in range(30)]
     scores = {name: to_ms(NOON) - (n // 20) * 60_000 for n, name in enumerate(names)}
-    for shard in range(shards):
-        members = {name: ms for n, (name, ms) in enumerate(scores.items()) if n % shards == shard}
+    for number, shard in enumerate(shards):
+        members = dict(list(scores.items())[number :: len(shards)])
         await store.client.zadd(keys.category(shard, "all"), members)
     in_order = sorted(scores, key=lambda name: (scores[name], name), reverse=True)
     day = Page("all", Period.of(NOON, UTC))
