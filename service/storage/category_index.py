@@ -97,10 +97,6 @@ class CategoryIndex:
         self._client = client
         self._shards = shards
 
-    async def ids(self, page: Page, *, limits: Limits, zone: tzinfo) -> list[str]:
-        """Ids of the live articles on a page, newest first, at most as many as `limits` allows."""
-        return (await self.entries([page], limits=limits, zone=zone))[0].ids
-
     async def entries(
         self, pages: Sequence[Page], *, limits: Limits, zone: tzinfo
     ) -> list[Entries]:
