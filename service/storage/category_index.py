@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, NamedTuple
 
 from service.articles import times
 from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
@@ -236,7 +236,7 @@ class CategoryIndex:
         states = []
         for page in pages:
             version = _version([next(replies) for _ in self._shards])
-            neighbours = [[next(replies) for _ in self._shards] for _ in range(_reads(page))]
+            neighbours = self._neighbours(page, replies)
             archive_links = _archive_links(page, neighbours, today, zone, page_size)
             states.append(
                 State(version, archive_links, _changed_ms(version, archive_links, now, zone))
@@ -250,7 +250,7 @@ class CategoryIndex:
     def _read_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
         """Read the newest article before the page; then for a day, the oldest article after it, and
         for a live page, the number of today's articles."""
-        if not _reads(page):
+        if not _has_neighbours(page):
             return
         day = today if page.period.is_live else page.period
         start, end = (times.to_ms(moment) for moment in day.bounds(zone))
@@ -262,6 +262,13 @@ class CategoryIndex:
                 pipe.zcount(name, start, "+inf")
             else:
                 pipe.zrangebyscore(name, end, "+inf", start=0, num=1, withscores=True)
+
+    def _neighbours(self, page: Page, replies: Iterator[Any]) -> _Neighbours | None:
+        if not _has_neighbours(page):
+            return None
+        before, others = ([next(replies) for _ in self._shards] for _ in range(2))
+        is_live = page.period.is_live
+        return _Neighbours(before, today=others) if is_live else _Neighbours(before, after=others)
 
     async def periods(self, category: str) -> dict[Period, int]:
         """Each year, month and day that ever had an article → ms of the newest event in it."""
@@ -348,23 +355,29 @@ def _changed_ms(version: Version, archive_links: ArchiveLinks, now: datetime, zo
     return max([version.changed_ms, *ends])
 
 
-def _reads(page: Page) -> int:
-    """Number of commands of `_read_neighbours` for each shard; selections have no archive links."""
-    if not page.is_shared:
-        return 0
-    return 2 if page.period.is_live or page.period.day else 0
+def _has_neighbours(page: Page) -> bool:
+    """Whether a page may have archive links; selections have none."""
+    return page.is_shared and (page.period.is_live or bool(page.period.day))
+
+
+class _Neighbours(NamedTuple):
+    """By shard: the newest article before a page, the oldest after a day, and how many today."""
+
+    before: Sequence[ScoredMembers]
+    after: Sequence[ScoredMembers] = ()
+    today: Sequence[int] = ()
 
 
 def _archive_links(
-    page: Page, neighbours: Sequence[Sequence[Any]], today: Period, zone: tzinfo, page_size: int
+    page: Page, neighbours: _Neighbours | None, today: Period, zone: tzinfo, page_size: int
 ) -> ArchiveLinks:
-    if not neighbours:
+    if neighbours is None:
         return NO_ARCHIVE_LINKS
-    before = [_date_ms(score) for pairs in neighbours[0] for _, score in pairs]
+    before = [_date_ms(score) for pairs in neighbours.before for _, score in pairs]
     older = Period.of(times.from_ms(max(before)), zone) if before else None
     if page.period.is_live:
-        return ArchiveLinks(older=today if sum(neighbours[1]) > page_size else older)
-    after = [_date_ms(score) for pairs in neighbours[1] for _, score in pairs]
+        return ArchiveLinks(older=today if sum(neighbours.today) > page_size else older)
+    after = [_date_ms(score) for pairs in neighbours.after for _, score in pairs]
     newer = Period.of(times.from_ms(min(after)), zone) if after else None
     over = today.bounds(zone)[0]
     newer = newer if newer and newer.bounds(zone)[1] <= over else None

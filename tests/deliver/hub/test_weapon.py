@@ -204,7 +204,7 @@ async def test_what_an_earlier_version_confirmed_can_be_ended(store: Store) -> N
         b'"secret":"s","method":"sha256","expires_ms":1}'
     )
     await store.client.hset(keys.SUBSCRIBERS, old.id, stored)
-    await store.client.execute_command("SADD", keys.hub_host("a.example"), old.id)
+    await store.client.sadd(keys.hub_host("a.example"), old.id)
     (kept,) = (await store.hub_subscriptions.all()).values()
     assert old == kept
     await store.hub_subscriptions.end(kept)
