@@ -262,10 +262,10 @@ def _fault(error: ErrorDetails, fields: Mapping[str, str]) -> str:
     return f"{name}={shown}: {reason[0].lower()}{reason[1:]}"
 
 
-def load(env_file: Path | None = Path(".env")) -> Settings:
+def load() -> Settings:
     """Read the settings of this process; only its entry point calls this.
 
     Raises:
         InvalidSettings: has one line for each fault.
     """
-    return Settings.from_env(os.environ, env_file=env_file)
+    return Settings.from_env(os.environ, env_file=Path(".env"))

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient
 from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
+from service.storage.views import NOT_BEGUN
 from service.web.request.keys import CACHE
 from service.webhooks import payloads
 from tests import odd_documents, strict_outputs
@@ -162,7 +163,7 @@ async def view_path(client: Client, store: Store) -> str:
         assert 201 == response.status
 
     async def is_built() -> bool:
-        return bool((await store.views.built()).get("odd", {}).get("done"))
+        return (await store.views.built()).get("odd", NOT_BEGUN).is_done
 
     await wait_until(is_built)
     return "/feeds/views/odd"

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from functools import lru_cache, partial
@@ -363,10 +363,6 @@ class Article:
             self.revision, self.content_hash, *dates, self.status, self.duplicate_revision,
             self.corrections,
         )  # fmt: skip
-
-    def withdrawn(self) -> Article:
-        """The same article with the status WITHDRAWN."""
-        return replace(self, status=WITHDRAWN)
 
 
 _NO_PODCAST = b'"podcast":null,'

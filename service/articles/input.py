@@ -52,7 +52,7 @@ Taking: TypeAlias = Callable[[str, object], Any]
 MAX_REVISION = 2**31 - 1
 
 
-def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD) -> Entry:
+def entry_from_json(fields: Mapping[str, Any]) -> Entry:
     """Check each field of a JSON object and build an entry.
 
     Raises:
@@ -78,7 +78,7 @@ def entry_from_json(fields: Mapping[str, Any], *, detail: Detail = Detail.RECORD
         taken["published"] = _date_of_source(accepted, taken["raw_published"])
     elif "published" in taken and not taken.get("raw_published"):
         taken["raw_published"] = fields["published"]
-    return Entry(**taken, **_history(fields), base_url=taken.get("url", ""), detail=detail)
+    return Entry(**taken, **_history(fields), base_url=taken.get("url", ""), detail=Detail.RECORD)
 
 
 def export_fields(article: Article, titles: Mapping[str, str]) -> dict[str, Any]:

@@ -33,7 +33,6 @@ from service.settings import Settings
 from service.web.api_token import first_api_token, token_path
 
 _PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
-ROLES = ("ingest", "aggregate", "deliver")
 
 
 @click.group(context_settings={"max_content_width": 100})

@@ -39,14 +39,12 @@ class Renderer:
         language: str,
         zone: tzinfo,
         hubs: Sequence[str] = (),
-        max_bytes: int = MAX_BYTES,
     ) -> None:
         self._site_title = site_title
         self._base_url = base_url
         self._language = language
         self._zone = zone
         self._hubs = hubs
-        self._max_bytes = max_bytes
         self._bytes = 0
         self._shells: LRUCache[Hashable, Shell] = LRUCache(MAX_SHELLS)
         # By all fields, not by the revision: if Redis loses the end of its file, a revision can
@@ -121,7 +119,7 @@ class Renderer:
         self._fragments[article.id, hash(article), format.extension] = fragment
         self._bytes += len(fragment)
         # First in, first out: noting each use would cost more than rendering a few again.
-        while self._bytes > self._max_bytes:
+        while self._bytes > MAX_BYTES:
             self._bytes -= len(self._fragments.pop(next(iter(self._fragments))))
         return fragment
 

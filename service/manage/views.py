@@ -10,6 +10,7 @@ from service.errors import InvalidInput, NotFound
 from service.feeds.view import View, make_view
 from service.settings import Settings
 from service.storage.store import Store
+from service.storage.views import NOT_BEGUN
 
 
 async def put(
@@ -39,14 +40,14 @@ async def find(store: Store, name: str) -> View:
 
 async def to_public(store: Store, view: View, settings: Settings) -> dict[str, Any]:
     """A view with its URL and the progress of its index, as a JSON object."""
-    built = (await store.views.built()).get(view.name, {})
+    progress = (await store.views.built()).get(view.name, NOT_BEGUN)
     url = None if view.private else f"{settings.base_url}/feeds/{view.path}.rss"
     return {
         **view.to_public(),
         "url": url,
         "articles": await store.category_index.count(view.path),
-        "indexed": bool(built.get("done")),
-        "examined": built.get("examined", 0),
+        "indexed": progress.is_done,
+        "examined": progress.examined,
     }
 
 

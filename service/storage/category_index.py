@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from service.articles import times
-from service.feeds.archive import NO_ARCHIVE_LINKS, ArchiveLinks
+from service.feeds.archive import ArchiveLinks, Neighbours, has_archive_links
 from service.feeds.page import MAX_YEAR, MIN_YEAR, Page, Period
 from service.feeds.query import PageCursor
 from service.storage import keys
@@ -96,10 +96,6 @@ class CategoryIndex:
     def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
-
-    async def ids(self, page: Page, *, limits: Limits, zone: tzinfo) -> list[str]:
-        """Ids of the live articles on a page, newest first, at most as many as `limits` allows."""
-        return (await self.entries([page], limits=limits, zone=zone))[0].ids
 
     async def entries(
         self, pages: Sequence[Page], *, limits: Limits, zone: tzinfo
@@ -240,8 +236,8 @@ class CategoryIndex:
         states = []
         for page in pages:
             version = _version([next(replies) for _ in self._shards])
-            neighbours = [[next(replies) for _ in self._shards] for _ in range(_reads(page))]
-            archive_links = _archive_links(page, neighbours, today, zone, page_size)
+            neighbours = self._neighbours(page, replies, zone)
+            archive_links = neighbours.links(page, today=today, zone=zone, page_size=page_size)
             states.append(
                 State(version, archive_links, _changed_ms(version, archive_links, now, zone))
             )
@@ -254,7 +250,7 @@ class CategoryIndex:
     def _read_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
         """Read the newest article before the page; then for a day, the oldest article after it, and
         for a live page, the number of today's articles."""
-        if not _reads(page):
+        if not has_archive_links(page):
             return
         day = today if page.period.is_live else page.period
         start, end = (times.to_ms(moment) for moment in day.bounds(zone))
@@ -266,6 +262,15 @@ class CategoryIndex:
                 pipe.zcount(name, start, "+inf")
             else:
                 pipe.zrangebyscore(name, end, "+inf", start=0, num=1, withscores=True)
+
+    def _neighbours(self, page: Page, replies: Iterator[Any], zone: tzinfo) -> Neighbours:
+        if not has_archive_links(page):
+            return Neighbours()
+        before, others = ([next(replies) for _ in self._shards] for _ in range(2))
+        older = _day_of(max, before, zone)
+        if page.period.is_live:
+            return Neighbours(older=older, today_count=sum(others))
+        return Neighbours(older=older, newer=_day_of(min, others, zone))
 
     async def periods(self, category: str) -> dict[Period, int]:
         """Each year, month and day that ever had an article → ms of the newest event in it."""
@@ -352,29 +357,12 @@ def _changed_ms(version: Version, archive_links: ArchiveLinks, now: datetime, zo
     return max([version.changed_ms, *ends])
 
 
-def _reads(page: Page) -> int:
-    """Number of commands of `_read_neighbours` for each shard; selections have no archive links."""
-    if not page.is_shared:
-        return 0
-    return 2 if page.period.is_live or page.period.day else 0
-
-
-def _archive_links(
-    page: Page, neighbours: Sequence[Sequence[Any]], today: Period, zone: tzinfo, page_size: int
-) -> ArchiveLinks:
-    if not neighbours:
-        return NO_ARCHIVE_LINKS
-    before = [_date_ms(score) for pairs in neighbours[0] for _, score in pairs]
-    older = Period.of(times.from_ms(max(before)), zone) if before else None
-    if page.period.is_live:
-        return ArchiveLinks(older=today if sum(neighbours[1]) > page_size else older)
-    after = [_date_ms(score) for pairs in neighbours[1] for _, score in pairs]
-    newer = Period.of(times.from_ms(min(after)), zone) if after else None
-    over = today.bounds(zone)[0]
-    newer = newer if newer and newer.bounds(zone)[1] <= over else None
-    is_over = page.period.bounds(zone)[1] <= over
-    # A single day is not an archive yet (W3C: ArchiveIncomplete).
-    return ArchiveLinks(older=older, newer=newer, is_archive=is_over and bool(older or newer))
+def _day_of(
+    closest: Callable[[list[int]], int], replies: Sequence[ScoredMembers], zone: tzinfo
+) -> Period | None:
+    """The day of the article that is closest to a page, in all shards; None without one."""
+    dates_ms = [_date_ms(score) for pairs in replies for _, score in pairs]
+    return Period.of(times.from_ms(closest(dates_ms)), zone) if dates_ms else None
 
 
 def _range(page: Page, zone: tzinfo) -> tuple[str, str]:

@@ -19,7 +19,14 @@ from service.articles.event import FIRST, Event, is_behind
 from service.articles.json_text import stored_object
 from service.storage import keys
 from service.storage.client import Script, lua_script
-from service.storage.commands import Client, PendingEntry, StreamEntry
+from service.storage.commands import (
+    Client,
+    PendingEntry,
+    StreamEntry,
+    claimed_of,
+    entries_of,
+    pending_of,
+)
 from service.storage.shards import Shards
 
 # A blocking read must end before the socket timeout (5 s), or a quiet stream looks like a dead
@@ -101,8 +108,7 @@ class EventStream:
                 raise
             await self.create_group(group)
             return []
-        entries: list[PendingEntry] = reply[0][1] if reply else []
-        return await self._decode_group(shard, group, entries)
+        return await self._decode_group(shard, group, pending_of(reply))
 
     async def deliveries(self, shard: int, group: str, events: Sequence[Event]) -> dict[str, int]:
         """Stream entry id → how often these events were delivered; without acknowledged ones."""
@@ -126,15 +132,13 @@ class EventStream:
             if not str(exc).startswith("NOGROUP"):
                 raise
             return []
-        entries: list[PendingEntry] = reply[1]
-        return await self._decode_group(shard, group, entries)
+        return await self._decode_group(shard, group, claimed_of(reply))
 
     async def read(self, shard: int, after: str, *, count: int, wait: bool = True) -> list[Event]:
         """Up to `count` events after an entry id (`0-0`: from the start); waits up to BLOCK_MS."""
         block = BLOCK_MS if wait else None
         reply = await self._client.xread({keys.stream(shard): after}, count=count, block=block)
-        entries: list[StreamEntry] = reply[0][1] if reply else []
-        return _events(shard, entries)
+        return _events(shard, entries_of(reply))
 
     async def newest(self, shard: int, *, count: int) -> list[Event]:
         """The newest events on the stream, at most `count`, oldest first."""
@@ -186,7 +190,7 @@ class EventStream:
 
     async def length(self, shard: int) -> int:
         """Number of entries that were not trimmed yet; 0 for a stream that was never written."""
-        return int(await self._client.xlen(keys.stream(shard)))
+        return await self._client.xlen(keys.stream(shard))
 
     async def backlogs(self) -> list[GroupLag]:
         """The lag of every group on every shard, groups of other services included."""
@@ -217,11 +221,11 @@ class EventStream:
             if not str(exc).startswith("NOGROUP"):
                 raise
             return FIRST
-        if pending["pending"]:
-            return str(pending["min"].decode())
+        if pending["min"]:
+            return pending["min"].decode()
         groups = await self._client.xinfo_groups(keys.stream(shard))
         last = next((g["last-delivered-id"] for g in groups if g["name"] == group.encode()), b"0-0")
-        return str(last.decode())
+        return last.decode()
 
     async def needed_from_all(self, shard: int) -> list[str]:
         """`needed_from` of each of our groups; a group whose loop never ran here needs nothing."""

@@ -6,7 +6,7 @@ Of small keys, many are read in a round trip; large ones in parts, so memory sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis.exceptions import ResponseError
@@ -161,7 +161,7 @@ class KeyReader:
                 records += [("pending", part) async for part in self._pending(name, group["name"])]
         return records
 
-    async def _pending(self, name: bytes, group: bytes) -> Any:
+    async def _pending(self, name: bytes, group: bytes) -> AsyncIterator[list[Any]]:
         now_ms = time.time_ns() // 1_000_000
         after = "-"
         while entries := await self._client.xpending_range(

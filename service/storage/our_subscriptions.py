@@ -13,7 +13,14 @@ from redis.exceptions import ResponseError
 
 from service.articles.json_text import decode_stored
 from service.storage import keys
-from service.storage.commands import Client, PendingEntry, StreamEntry, Value
+from service.storage.commands import (
+    Client,
+    PendingEntry,
+    StreamEntry,
+    Value,
+    claimed_of,
+    pending_of,
+)
 from service.storage.stored import decoded, typed
 from service.websub.subscriber import HubSubscription
 
@@ -89,7 +96,9 @@ class OurSubscriptions:
                 left = await self._client.xautoclaim(
                     keys.PUSHES, GROUP, consumer, RECLAIM_MS, count=count
                 )
-                entries = left[1] or await self._read(consumer, ">", count=count, block_ms=block_ms)
+                entries = claimed_of(left)
+                if not entries:
+                    entries = await self._read(consumer, ">", count=count, block_ms=block_ms)
         except ResponseError as exc:
             if "NOGROUP" not in str(exc):
                 raise
@@ -111,7 +120,7 @@ class OurSubscriptions:
         reply = await self._client.xreadgroup(
             GROUP, consumer, {keys.PUSHES: after}, count=count, block=block_ms
         )
-        return reply[0][1] if reply else []
+        return pending_of(reply)
 
     async def taken(self, push: Push) -> None:
         """Acknowledge and delete a push."""

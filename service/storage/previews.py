@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any
 
 from service.errors import NoAnswer
 from service.storage import keys
@@ -69,5 +68,5 @@ class Previews:
         await pipe.execute()
 
     async def _pop(self, key: str) -> bytes | None:
-        reply: list[Any] | None = await self._client.execute_command("BLPOP", key, BLOCK_S)
-        return bytes(reply[1]) if reply else None
+        reply: list[bytes] | None = await self._client.execute_command("BLPOP", key, BLOCK_S)
+        return reply[1] if reply else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import orjson
 
@@ -13,6 +13,18 @@ from service.storage import keys
 from service.storage.commands import Client
 from service.storage.shards import Shards
 from service.storage.stored import decoded, text_of, typed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexProgress:
+    """How far the index of a view is built."""
+
+    examined: int
+    """Number of articles."""
+    is_done: bool
+
+
+NOT_BEGUN = IndexProgress(examined=0, is_done=False)
 
 
 class Views:
@@ -67,8 +79,8 @@ class Views:
             keys.VIEWS_BUILT, name, orjson.dumps({"examined": examined, "done": is_done})
         )
 
-    async def built(self) -> dict[str, dict[str, Any]]:
-        """View name → progress of its index (`examined`, `done`), for indexes that were begun."""
+    async def built(self) -> dict[str, IndexProgress]:
+        """View name → progress of its index, for indexes that were begun."""
         stored = await self._client.hgetall(keys.VIEWS_BUILT)
         states = {
             text_of(name): decoded(_progress, value, what=f"index of view {name!r}")
@@ -77,9 +89,9 @@ class Views:
         return {name: state for name, state in states.items() if state}
 
 
-def _progress(stored: bytes) -> dict[str, Any]:
+def _progress(stored: bytes) -> IndexProgress:
     state = orjson.loads(stored)
-    return {"examined": int(state["examined"]), "done": bool(state["done"])}
+    return IndexProgress(examined=int(state["examined"]), is_done=bool(state["done"]))
 
 
 def _view(pair: tuple[bytes, bytes]) -> View:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -48,8 +47,6 @@ from service.web.serving.redis_watch import RedisWatch
 from service.web.serving.request_cache import CachingConnection
 from service.web.serving.response import PreparedResponse, add_common_headers, closing
 from service.web.serving.token_cache import TokenCache
-
-logger = logging.getLogger(__name__)
 
 # A longer wait would delay the first change after a lost connection.
 RECONNECT_S = 1.0

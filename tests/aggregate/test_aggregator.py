@@ -47,7 +47,8 @@ async def aggregator(store: Store, settings: Settings) -> AsyncIterator[None]:
 
 async def ids(store: Store, page: str, period: Period = Period()) -> list[str]:  # noqa: B008 -- frozen
     """Ids of the articles that a page shows, newest first."""
-    return await store.category_index.ids(Page(page, period), limits=LIMITS, zone=UTC)
+    pages = await store.category_index.entries([Page(page, period)], limits=LIMITS, zone=UTC)
+    return pages[0].ids
 
 
 async def append(store: Store, *drafts) -> list[str]:  # type: ignore[no-untyped-def]

@@ -56,7 +56,8 @@ def aggregating(store: Store, settings: Settings) -> Any:
 
 async def shown(store: Store, category: str) -> list[str]:
     """Ids of the articles of a category's page."""
-    return await store.category_index.ids(Page(category), limits=LIMITS, zone=UTC)
+    pages = await store.category_index.entries([Page(category)], limits=LIMITS, zone=UTC)
+    return pages[0].ids
 
 
 async def until_shown(store: Store, category: str, *ids: str) -> None:

@@ -309,10 +309,10 @@ async def test_copies_are_shown_again(store: Store, settings: Settings) -> None:
     assert 1 == await passed(store, settings, "5d, archive=keep")
     await settled_once(store, settings)
     assert not await is_copy()
-    ids = await store.category_index.ids(
-        Page("all"), limits=Limits(live=9, period=9), zone=settings.timezone
+    (entries,) = await store.category_index.entries(
+        [Page("all")], limits=Limits(live=9, period=9), zone=settings.timezone
     )
-    assert [copy_id] == ids
+    assert [copy_id] == entries.ids
     newer = Trace(article_id=draft("newer", 1).id, link="quay.example/fog", landmarks=())
     (owners,) = await store.duplicates.note([newer], now_ms=0)
     assert (copy_id,) == owners.of_link

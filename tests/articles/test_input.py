@@ -128,8 +128,3 @@ def test_an_exported_article_is_taken_back() -> None:
         entry.published,
         entry.raw_published,
     )
-
-
-def test_the_form_is_the_callers_to_say() -> None:
-    """A push is a record unless it is something else."""
-    assert Detail.FEED == entry_from_json({}, detail=Detail.FEED).detail

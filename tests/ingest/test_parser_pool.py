@@ -183,7 +183,6 @@ def test_the_wire() -> None:
         kind="rss",
         hints=Hints(interval_s=5, skip_hours=(1,), skip_days=(0, 6), hub="h", topic="t"),
         alternates=(FeedLink(url="u", title="t"),),
-        rejected=3,
     )
     assert report == ParseReport.from_wire(report.to_wire())
     left_out = LeftOut(rejects=("item 1: has no title",), dropped=("an id", ""))

@@ -150,7 +150,7 @@ async def wait_for_views(store: Store, settings: Settings) -> None:
 
     async def is_built() -> bool:
         built = await store.views.built()
-        return bool(built) and all(state["done"] for state in built.values())
+        return bool(built) and all(progress.is_done for progress in built.values())
 
     async with at_work(Aggregator(store, settings, now=lambda: datetime.now(UTC)).run):
         await wait_until(is_built)

@@ -22,7 +22,6 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from service.web.handlers import events as events_handler
-from service.web.request.keys import EVENTS
 from service.web.serving import event_broadcast
 from tests.waiting import wait_until, within
 
@@ -165,22 +164,22 @@ async def test_who_does_not_read_is_cut_off(
 ) -> None:
     """Another client is not affected, and gets everything."""
     monkeypatch.setattr(event_broadcast, "MAX_BEHIND_BYTES", 500_000)
-    sender = client.server.app[EVENTS]  # type: ignore[attr-defined]  # an application is served here
     slow = socket.create_connection(("127.0.0.1", client.port))
     slow.sendall(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
     body = "<p>" + "word " * 40_000 + "</p>"
     async with reading(client) as quick:
-        await wait_until(lambda: _count(sender, 2))
+        await wait_until(lambda: _has_streams(client, 2))
         for number in range(100):
             (expected,) = await publish(store, f"n{number}", body=body)
             (found,) = await read(quick, 1)
             assert expected == orjson.loads(found["data"])["id"]
-        assert 1 == sender.listeners
+        await wait_until(lambda: _has_streams(client, 1))
     slow.close()
 
 
-async def _count(sender: event_broadcast.Broadcast, count: int) -> bool:
-    return count == sender.listeners
+async def _has_streams(client: Client, count: int) -> bool:
+    async with client.get("/metrics") as response:
+        return f"dateline_event_streams {count}.0" in (await response.text()).splitlines()
 
 
 @pytest.fixture
@@ -193,7 +192,6 @@ def settings(settings: Settings) -> Settings:
 
 async def test_many_readers(client: Client, store: Store) -> None:
     """Each gets each event, once and in order."""
-    sender = client.server.app[EVENTS]  # type: ignore[attr-defined]  # an application is served here
     resource.setrlimit(
         resource.RLIMIT_NOFILE, (10_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     )
@@ -202,7 +200,7 @@ async def test_many_readers(client: Client, store: Store) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
         writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
         streams.append((reader, writer))
-    await wait_until(lambda: _count(sender, 600), timeout_s=30)
+    await wait_until(lambda: _has_streams(client, 600), timeout_s=30)
     expected = [(await publish(store, f"n{n}"))[0] for n in range(5)]
 
     async def ids(reader: asyncio.StreamReader) -> list[str]:

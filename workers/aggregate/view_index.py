@@ -22,6 +22,7 @@ from service.feeds.index_step import IndexStep, reindex_step
 from service.feeds.view import View
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
+from service.storage.views import NOT_BEGUN
 from workers.runtime import Clock
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ class ViewIndex:
         built = await self._store.views.built()
         for view in self._views:
             age = self._now() - times.from_rfc3339(view.created)
-            if age >= BUILD_AFTER and not built.get(view.name, {}).get("done"):
+            if age >= BUILD_AFTER and not built.get(view.name, NOT_BEGUN).is_done:
                 build = partial(self._build, view, publish, stop)
                 await self._store.faults.isolate("view", view.name, build, now=self._now())
 

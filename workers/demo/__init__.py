@@ -33,26 +33,23 @@ EVERY_S = 20.0
 
 
 class Demo:
-    """Imports the archive, then publishes a story every `every_s`."""
+    """Imports the archive, then publishes a story every EVERY_S seconds."""
 
-    def __init__(
-        self, store: Store, settings: Settings, *, now: Clock, every_s: float = EVERY_S
-    ) -> None:
+    def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
         self._store = store
         self._settings = settings
         self._now = now
-        self._every_s = every_s
 
     async def run(self, stop: asyncio.Event) -> None:
         """Load, then publish until stopped."""
         await runtime.attempt(self._load, stop, what="demo")
         stories = orjson.loads((FOLDER / "wire.json").read_bytes())
-        await process.sleep(stop, self._every_s)
+        await process.sleep(stop, EVERY_S)
         while not stop.is_set():
             # The clock selects the story, so that a restart does not begin with the first again.
-            story = stories[int(self._now().timestamp() / self._every_s) % len(stories)]
+            story = stories[int(self._now().timestamp() / EVERY_S) % len(stories)]
             await runtime.attempt(partial(self._publish, story), stop, what="demo")
-            await process.sleep(stop, self._every_s)
+            await process.sleep(stop, EVERY_S)
 
     async def _load(self) -> None:
         agent = user_agent(self._settings.base_url, subscribers=1)

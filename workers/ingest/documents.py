@@ -195,7 +195,6 @@ def report_of(document: Document, job: ParseJob) -> ParseReport:
         is_whole=document.is_whole,
         hints=document.hints,
         alternates=document.alternates,
-        rejected=len(document.rejects),
         error=_refusal(document, job),
         next_url=document.next_url,
     )

@@ -20,8 +20,6 @@ class ParseReport:
     is_whole: bool = True
     hints: Hints = field(default_factory=Hints)
     alternates: tuple[FeedLink, ...] = ()
-    rejected: int = 0
-    """Number of feed entries that parsing rejected; composing may reject more."""
     error: str = ""
     """Why the document cannot be used; empty if it can."""
     ids: tuple[str, ...] = ()

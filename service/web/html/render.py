@@ -93,8 +93,6 @@ class CategoriesView:
     """(path, title) in their order."""
     next_after: str
     """Path of the category after which the next part begins; empty if this is the last."""
-    count: int
-    """Number of all categories."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -203,11 +203,6 @@ class Broadcast:
         except TimeoutError as exc:
             raise Unavailable("the stream cannot be read now") from exc
 
-    @property
-    def listeners(self) -> int:
-        """Number of open connections of this process."""
-        return len(self._listeners)
-
     def close(self) -> None:
         """End every connection, and `run`, when the process ends."""
         for listener in self._listeners:

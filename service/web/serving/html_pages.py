@@ -129,7 +129,6 @@ class HtmlPages:
             titles=listed.titles,
             shown=shown[:MAX_CATEGORIES],
             next_after=shown[MAX_CATEGORIES - 1][0] if len(shown) > MAX_CATEGORIES else "",
-            count=len(listed.titles),
         )
         body = await self._thread.run(lambda: render.render_categories(view))
         return Written(body=body, headers={**HTML_HEADERS, "Cache-Control": BRIEFLY})

@@ -35,7 +35,6 @@ class Document:
     url: str = ""
     """The URL that it names as its own, else where it came from; empty if neither is known."""
     title: str = ""
-    language: str = ""
     entries: tuple[Entry, ...] = ()
     rejects: tuple[Reject, ...] = ()
     feeds: tuple[FeedLink, ...] = ()
@@ -104,7 +103,6 @@ def collected(
         except ValueError as exc:
             rejects.append(Reject(where=f"item {number}", reason=str(exc)))
     bounded_entries, bounded_rejects = bounded(entries, rejects)
-    fields["language"] = fields.get("language", "").replace("_", "-")
     return Document(
         kind=kind,
         title=text.line(title),

@@ -49,7 +49,6 @@ def parse_json_feed(feed: dict[str, Any], url: str, zone: tzinfo) -> Document:
         take,
         url=own,
         title=text.line(string_of(feed, "title")),
-        language=language,
         hints=Hints(
             hub=_hub(feed, own),
             topic=web_url(own, string_of(feed, "feed_url")),

@@ -130,7 +130,7 @@ def parse_selected(
     Raises:
         ParseFailed: the document is not what the selectors are for, or they select no item.
     """
-    root, base, title, language = _root(body, select, url, content_type)
+    root, base, title = _root(body, select, url, content_type)
     reader = _Reader(select=select, base=base, zone=zone)
     items = reader.values(root, "items")
     if not items:
@@ -138,7 +138,7 @@ def parse_selected(
     next_links = [_link(value) for value in reader.values(root, "next_page")]
     following = web_url(base, next((link for link in next_links if link), ""))
     return collected(
-        SELECTED, items, reader.entry, title=title, url=url, language=language,
+        SELECTED, items, reader.entry, title=title, url=url,
         next_url=following if following != url else "",
     )  # fmt: skip
 
@@ -152,7 +152,7 @@ def raw_items(
     Raises:
         ParseFailed: as `parse_selected`.
     """
-    root, base, *_ = _root(body, select, url, content_type)
+    root, base, _ = _root(body, select, url, content_type)
     reader = _Reader(select=select, base=base, zone=UTC)
     names = [name for name in select if name not in ("items", "next_page", "date_format")]
     return [
@@ -174,21 +174,21 @@ def _raw(name: str, value: Any) -> str:
 
 def _root(
     body: bytes, select: Mapping[str, str], url: str, content_type: str
-) -> tuple[Any, str, str, str]:
-    """(root, base of its links, title, language)."""
+) -> tuple[Any, str, str]:
+    """(root, base of its links, title)."""
     is_json = body.lstrip()[:1] in (b"{", b"[")
     if is_json != selector_of(select, "items").is_of_json:
         kind, other = ("JSON", "a page") if is_json else ("not JSON", "JSON")
         raise ParseFailed(f"is {kind}, but the selectors of its source are for {other}")
     if is_json:
         try:
-            return decode_any(body, content_type), url, "", ""
+            return decode_any(body, content_type), url, ""
         except orjson.JSONDecodeError as exc:
             raise ParseFailed(f"is not JSON: {exc}") from exc
     if is_xml(body):
-        return _xml(body), url, "", ""
+        return _xml(body), url, ""
     root = tree_of(decoded_html(body, content_type))
-    return root, base_of(root, url) or url, title_of_page(root), str(root.get("lang") or "")
+    return root, base_of(root, url) or url, title_of_page(root)
 
 
 def is_xml(body: bytes) -> bool:

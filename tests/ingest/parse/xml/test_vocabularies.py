@@ -113,7 +113,7 @@ def test_languages(dialect: Read) -> None:
     """By an element or by XML's attribute; an entry may have one of its own."""
     channel = "<dc:language>fr</dc:language>"
     assert "fr" == entry_of(dialect("<dc:title>T</dc:title>", channel=channel)).language
-    assert "fr" == dialect("<dc:title>T</dc:title>", attributes='xml:lang="fr"').language
+    assert "fr" == entry_of(dialect("<dc:title>T</dc:title>", attributes='xml:lang="fr"')).language
     own = f"<dc:title>T</dc:title>{channel}"
     assert "fr" == entry_of(dialect(own, attributes='xml:lang="de"')).language
 

@@ -70,7 +70,6 @@ def _document(
         kind=kind,
         url=url,
         title=" ".join(titles[0].split()) if titles else "",
-        language=root.get("lang", ""),
         entries=bounded_entries,
         rejects=bounded_rejects,
     )

@@ -53,7 +53,6 @@ def parse_microformats(root: Any, *, base: str, url: str, zone: tzinfo) -> Docum
         lambda element: _entry(element, base, zone, own=url if is_single else ""),
         title=(_text(_Root(feeds[0]), "p-name") if feeds else "") or _page_title(root),
         url=url,
-        language=str(root.get("lang") or ""),
     )
     return document if document.entries else None
 

@@ -190,7 +190,6 @@ def _single(
         kind="html" if is_article else "html-guess",
         url=url,
         title=line(title),
-        language=root.get("lang", ""),
         entries=(entry,),
     )
 

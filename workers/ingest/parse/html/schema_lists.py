@@ -61,7 +61,6 @@ def parse_schema_list(
         lambda pair: _entry(*pair, words=titles.get(pair[0], ""), base=base, zone=zone),
         title=next((line(each.text or "") for each in root.iter("title")), ""),
         url=url,
-        language=str(root.get("lang") or ""),
     )
 
 

@@ -87,7 +87,6 @@ def parse_atom(root: Any, url: str, zone: tzinfo) -> Document:
         take,
         url=document_url,
         title=title(fields, "atom:title") or text(fields, "dc:title"),
-        language=language,
         hints=hints_of(fields, base=entry_base),
     )
 

@@ -52,7 +52,6 @@ def parse(body: bytes, *, url: str, content_type: str, zone: tzinfo) -> Document
         kind=_kind(result.version),
         url=url or _string(feed, "link"),
         title=text.line(_string(feed, "title")),
-        language=_string(feed, "language"),
         entries=entries,
         rejects=rejects,
         is_whole=False,

@@ -79,7 +79,6 @@ def parse_rss(root: Any, url: str, zone: tzinfo) -> Document:
         lambda item: _item(item, base, bool(declared), language, by, zone, show),
         url=document_url,
         title=_title(fields),
-        language=language,
         hints=hints_of(fields, base=document_url),
     )
 
