@@ -39,6 +39,7 @@ from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.page_marks import PageMarks
+from service.storage.page_states import PageStates
 from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.removals import Removals
@@ -69,6 +70,7 @@ class Store:
     category_limit: CategoryLimit
     event_stream: EventStream
     category_index: CategoryIndex
+    page_states: PageStates
     rendered_pages: RenderedPages
     leases: Leases
     webhooks: Webhooks
@@ -202,6 +204,7 @@ def of_client(
         category_limit=category_limit,
         event_stream=EventStream(client, shards=shards),
         category_index=CategoryIndex(client, shards=shards),
+        page_states=PageStates(client, shards=shards),
         rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
         webhooks=Webhooks(client),
