@@ -256,3 +256,8 @@ def merged(replies: Sequence[ScoredMembers]) -> ScoredMembers:
     if len(replies) == 1:
         return replies[0]
     return list(heapq.merge(*replies, key=lambda pair: (pair[1], pair[0]), reverse=True))
+
+
+def index_keys(shard: int, path: str) -> list[str]:
+    """The keys of a category's index in a shard: its articles, versions and withdrawn articles."""
+    return [keys.category(shard, path), keys.versions(shard, path), keys.gone(shard, path)]

@@ -38,6 +38,7 @@ from service.storage.known_entries import KnownEntries
 from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
+from service.storage.page_changes import PageChanges
 from service.storage.page_marks import PageMarks
 from service.storage.page_states import PageStates
 from service.storage.previews import Previews
@@ -90,6 +91,7 @@ class Store:
     removals: Removals
     category_ranks: CategoryRanks
     page_marks: PageMarks
+    page_changes: PageChanges
     known_entries: KnownEntries
 
     async def check_writable(self) -> None:
@@ -223,6 +225,7 @@ def of_client(
         erasures=Erasures(client, shards=shards),
         removals=Removals(client, shards=shards),
         category_ranks=CategoryRanks(client, shards=shards),
+        page_changes=PageChanges(client, shards=shards),
         page_marks=PageMarks(client),
         known_entries=KnownEntries(client, shards=shards),
     )

@@ -127,7 +127,12 @@ class PageLoader:
         prepared.difference = difference
         # The rendered feed of a shared page is in Redis.
         own_feed = None if page.is_shared else rendered
-        return Held(prepared=prepared, version=version, rendered=own_feed)
+        return Held(
+            prepared=prepared,
+            version=version,
+            rendered=own_feed,
+            links=state.archive_links if page.is_shared else None,
+        )
 
     async def _check_token(self, page: Page) -> None:
         """Raise NotFound if the private feed is revoked; called for cached feeds, too."""
