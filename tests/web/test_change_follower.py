@@ -123,7 +123,7 @@ async def loads_of(client: Any, path: str, *, for_s: float) -> int:
 async def test_a_feed_that_does_not_change_is_loaded_once(
     quick: TestClient[Any, Any], store: Store
 ) -> None:
-    """Whoever requests it, and whatever is published elsewhere; page by page without a log."""
+    """Whatever is published elsewhere. Without a log it is confirmed page by page."""
     await publish(store, draft("a", published=NOON), draft("b", categories=("C",), published=NOON))
     await loads_of(quick, "/feeds/a.rss", for_s=2 * RECHECK_S)
     await publish(store, draft("c", categories=("C",), published=NOON))
