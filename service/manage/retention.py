@@ -129,11 +129,11 @@ async def _show_copies(store: Store, article_ids: Sequence[str]) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Loss:
-    """What would go of one category."""
+    """What a policy would remove from one category."""
 
     count: int = 0
     oldest: str = ""
-    """RFC 3339, as `newest`."""
+    """Date of the oldest article, RFC 3339; `newest` likewise."""
     newest: str = ""
     examples: list[str] = field(default_factory=list)
     """Day, id and title of the first that were seen."""
@@ -156,7 +156,7 @@ class Preview:
     examined: int
     removed: int
     categories: Mapping[str, Loss]
-    """Category path → what would go of it; `none` for articles without a category."""
+    """Category path → its loss; `none` for articles without a category."""
 
 
 async def preview(store: Store, policy: RetentionPolicy, *, now: datetime) -> Preview:

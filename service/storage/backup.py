@@ -59,7 +59,7 @@ class Backup:
         self._reader = KeyReader(client)
         self._own_groups: dict[int, list[tuple[str, Any]]] = {}
         self._page = PageSize()
-        """Of articles, and of events, which contain articles."""
+        """How many articles, or events with their articles, are read at once."""
         self._views: dict[bytes, tuple[bytes, bytes | None]] = {}
         self.cuts: dict[int, str] = {}
         self.layout = 0

@@ -62,7 +62,7 @@ class Fetched:
     body: bytes
     """Decompressed; empty for 304."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the answer; looked up in any case."""
+    """Headers of the answer; their names are compared without case."""
     etag: str
     """Validators, byte-exact; empty if there are none."""
     last_modified: str
