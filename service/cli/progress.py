@@ -47,14 +47,14 @@ class Progress:
         self._show()
 
     def _show(self) -> None:
-        done = (self._done + self._share) / max(self._items, 1)
+        share = (self._done + self._share) / max(self._items, 1)
         if self._bar is not None:
-            self._bar.update(int(done * STEPS) - self._bar.pos)
+            self._bar.update(int(share * STEPS) - self._bar.pos)
             return
         now_s = self._now()
         if now_s - self._last_s >= max(LOG_EVERY_S, LOG_SHARE * (now_s - self._began_s)):
             self._last_s = now_s
-            extra = {"percent": int(done * 100), "done": self._done, "of": self._items}
+            extra = {"percent": int(share * 100), "done": self._done, "of": self._items}
             logger.info(self._label.lower(), extra=extra)
 
 

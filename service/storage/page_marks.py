@@ -72,9 +72,9 @@ class PageMarks:
         await pipe.execute()
         if await self._client.hlen(key) > len(present) + SPARE:
             names = [name.decode() for name in await self._client.hkeys(key)]
-            gone = sorted({*names} - {*present} - marks.keys())
-            if gone:
-                await self._client.hdel(key, *gone)
+            unused = sorted({*names} - {*present} - marks.keys())
+            if unused:
+                await self._client.hdel(key, *unused)
 
 
 def _values(mark: PageMark) -> tuple[object, ...]:

@@ -177,8 +177,8 @@ def check_free(settings: Settings) -> None:
 def _reason(settings: Settings, exc: OSError) -> str:
     where = f"{settings.host}:{settings.port}"
     if exc.errno == errno.EADDRINUSE:
-        taken = f"port {settings.port} is taken on {settings.host}"
-        return f"{taken}: choose another with --port or DATELINE_PORT"
+        in_use = f"port {settings.port} is taken on {settings.host}"
+        return f"{in_use}: choose another with --port or DATELINE_PORT"
     if exc.errno == errno.EACCES:
         return f"{where}: ports below 1024 need privileges; choose another with --port"
     return f"cannot listen on {where}: {exc.strerror}"
