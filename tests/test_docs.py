@@ -40,7 +40,7 @@ def is_end_of(name: str, file: Path) -> bool:
 
 
 def default_of(name: str) -> str:
-    """As docs/settings.md writes it."""
+    """The default of a setting as docs/settings.md writes it."""
     value = Settings.model_fields[name].default
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -90,7 +90,7 @@ def parameters() -> list[str]:
 
 @pytest.mark.parametrize("name", parameters())
 def test_every_parameter_of_a_feed_is_documented(name: str) -> None:
-    """docs/http.md, as `lang=`."""
+    """docs/http.md names each parameter, as `lang=`."""
     assert re.search(rf"`\??{name}=", HTTP)
 
 
