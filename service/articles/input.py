@@ -124,9 +124,7 @@ def refuse_withdrawn(entry: Entry) -> Entry:
         InvalidInput: it was withdrawn in the archive that exported it.
     """
     if entry.status == WITHDRAWN:
-        raise InvalidInput(
-            "status", WITHDRAWN, "a withdrawn article is taken by `dateline import` alone"
-        )
+        raise InvalidInput("status", WITHDRAWN, "only `dateline import` takes a withdrawn article")
     return entry
 
 
