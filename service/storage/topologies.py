@@ -70,7 +70,7 @@ class One:
         return Placement([0], [Address("", 0)])
 
     async def aclose(self) -> None:
-        """It has no connection."""
+        """Do nothing: it has no connection."""
 
 
 @dataclass(slots=True)

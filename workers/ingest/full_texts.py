@@ -213,7 +213,7 @@ class FullTexts:
         await asyncio.sleep(wait_ms / 1000)
 
     async def _text_of(self, source: Source, url: str, on_large: OnLarge) -> str:
-        """Raises FetchFailed and ParseFailed."""
+        """Return the text of an article's page. Raises FetchFailed and ParseFailed."""
         try:
             checked_url(url)
         except InvalidInput as exc:
