@@ -26,7 +26,7 @@ _MEMBER = b"\x1f\x8b"
 MAX_MEMBERS = 2_000
 MAX_CODINGS = 2
 """Codings of one body that are removed: a proxy may compress what its server has compressed."""
-# Of so many bytes of compressed data at least one is a control character.
+# Among this many bytes of compressed data, at least one is a control character.
 _HEAD_BYTES = 512
 _TEXT_BYTES = bytes({9, 10, 12, 13, 27} | set(range(32, 256)) - {127})
 _SLICE_BYTES = 16_384

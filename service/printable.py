@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-# Between letters of Persian and Indic scripts, and of pictures.
+# Persian, Indic scripts and emoji need them between characters.
 _JOINERS = "\u200c\u200d"
 
 

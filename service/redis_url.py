@@ -39,7 +39,7 @@ class ManyServers:
     """`user:password@` as in a URL; may be empty."""
     addresses: tuple[Address, ...]
     names: tuple[str, ...]
-    """Of the primaries, as their Sentinels call them; none for a cluster."""
+    """Names by which the Sentinels know the primaries; none for a cluster."""
     query: str
     """Options of redis-py, for each server; may be empty."""
 

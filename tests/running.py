@@ -54,7 +54,7 @@ class Running:
 
     @property
     def redis_url(self) -> str:
-        """Of its embedded Redis."""
+        """The URL of its embedded Redis."""
         password = (self.data_dir / "redis" / "password").read_text()
         return f"unix://{self.data_dir}/redis/redis.sock?password={password}"
 

@@ -31,7 +31,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(port: int = 0) -> AsyncIterator[Server]:
-    """Start one, end it."""
+    """Run a server inside the context."""
     with tempfile.TemporaryDirectory(prefix="dl-") as folder:
         embedded = Embedded(
             binary=find_binary(), folder=Path(folder, "r"), appendfsync="no", port=port

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
+from datetime import UTC
 from pathlib import Path
 
 import click
 import pytest
 
+from service.articles.article import Article
+from service.articles.event import EVENT_TYPES
+from service.articles.input import entry_from_json
 from service.cli.main import main
+from service.errors import InvalidInput
+from service.feeds.formats import FORMATS
+from service.feeds.query import parse_query
 from service.settings import Settings
 from service.storage import keys
 from service.web.routes import ROUTES
@@ -32,7 +40,7 @@ def is_end_of(name: str, file: Path) -> bool:
 
 
 def default_of(name: str) -> str:
-    """As docs/settings.md writes it."""
+    """The default of a setting as docs/settings.md writes it."""
     value = Settings.model_fields[name].default
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -64,6 +72,50 @@ def test_the_threat_model_names_settings_that_exist() -> None:
 def test_every_route_is_documented(route: object) -> None:
     """Method and path, as in the route table."""
     assert f"`{route.method} {route.path}`" in HTTP  # type: ignore[attr-defined]
+
+
+def is_named(name: str, text: str) -> bool:
+    """Whether a document has this word in code."""
+    return re.search(rf"`[^`]*\b{name}\b[^`]*`", text) is not None
+
+
+def parameters() -> list[str]:
+    """The names that a feed's query may have, as the error for an unknown one lists them."""
+    try:
+        parse_query("unknown=1", zone=UTC)
+    except InvalidInput as exc:
+        return exc.reason.partition("known: ")[2].split(", ")
+    raise AssertionError("a parameter without a meaning was accepted")
+
+
+@pytest.mark.parametrize("name", parameters())
+def test_every_parameter_of_a_feed_is_documented(name: str) -> None:
+    """docs/http.md names each parameter, as `lang=`."""
+    assert re.search(rf"`\??{name}=", HTTP)
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_every_format_is_documented(extension: str) -> None:
+    """docs/http.md, in the paths of feeds."""
+    assert re.search(rf"\{{(?:[a-z.]+\|)*{extension}(?:\|[a-z.]+)*\}}", HTTP)
+
+
+def test_every_field_of_an_article_is_documented() -> None:
+    """Those that others read in docs/stream.md, those that they may send in docs/http.md."""
+    stream = (ROOT / "docs" / "stream.md").read_text()
+    assert [] == [f.name for f in fields(Article) if not is_named(f.name, stream)]
+    with pytest.raises(InvalidInput) as caught:
+        entry_from_json({"unknown": 1})
+    sendable = caught.value.reason.partition("known: ")[2].split(", ")
+    assert [] == [name for name in sendable if not is_named(name, HTTP)]
+
+
+@pytest.mark.parametrize("document", ["stream.md", "webhooks.md"])
+def test_every_type_of_event_is_documented(document: str) -> None:
+    """Each by its own word: `…updated.v1`."""
+    text = (ROOT / "docs" / document).read_text()
+    words = [kind.removeprefix("dateline.article.") for kind in EVENT_TYPES]
+    assert [] == [word for word in words if word not in text]
 
 
 def commands(group: click.Group, prefix: str = "dateline") -> list[str]:

@@ -121,7 +121,7 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_texts_arrive_in_every_output(name: str) -> None:
-    """Pictures, players, links, blocks."""
+    """Pictures, players, links and blocks are in every output."""
     document, wanted, unwanted = TEXTS[name]
     (article,) = articles(document.encode())
     for output, text in shown(article).items():

@@ -46,7 +46,7 @@ def test_sentinels_have_a_password_of_their_own() -> None:
 
 @pytest.mark.parametrize("url", ["redis://a", "rediss://a:1/2", "unix:///run/redis.sock"])
 def test_a_url_of_one_server_is_for_the_client(url: str) -> None:
-    """As before."""
+    """redis-py reads the URL of one server itself."""
     assert many_servers(url) is None
 
 

@@ -40,7 +40,7 @@ MAX_CONNECTIONS = 512
 # Node and uvicorn close idle connections after 5 s: none that is about to be closed is used.
 KEEPALIVE_S = 4
 _WEB_PORTS = frozenset({80, 443})
-# At a time: for what strangers named, for what the operator typed, by `addresses_of`.
+# Look-ups at a time: for URLs of strangers, for those that the operator typed, by `addresses_of`.
 LOOKUPS = (64, 32, 16)
 _RETRY = "_retry_connection"
 
@@ -92,7 +92,7 @@ class OutboundClient:
         self._strangers = strangers
         self._operators = operators
         self._resolver = resolver
-        """Of the strangers' session."""
+        """The resolver of the session for strangers."""
         self._lookups = lookups
         """For names that nobody has vouched for, which may never be answered."""
         self._proxies = proxies

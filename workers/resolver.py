@@ -21,7 +21,7 @@ CACHE_S = 30
 FAILURE_S = 2
 MAX_HOSTS = 4_096
 LOOKUP_S = 10
-# Of one host; the rest of a longer answer is not connected to.
+# Addresses of one host that are used; the rest of a longer answer is ignored.
 MAX_ADDRESSES = 8
 _NUMERIC = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
 

@@ -98,7 +98,7 @@ def aliases_of(
         link: as its document writes it; it may be relative.
     """
     aliases = []
-    # Without a guid of its publisher, whose business it is what is one article.
+    # A guid that the publisher wrote would decide: only the publisher knows what is one article.
     has_no_guid = is_own_title and bool(draft.url) and draft.guid in (draft.url, link)
     if has_no_guid and ("?" in draft.url or ";" in draft.url):
         aliases.append((_digest(draft.source, "same", _without_parameters(draft)), SAME))

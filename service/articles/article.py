@@ -334,7 +334,7 @@ class Article:
         return data[: data.rindex(b',"duplicate_of":')] + self._later_fields() + b"}"
 
     def _later_fields(self) -> bytes:
-        """As in events: an article has these fields only where they say something."""
+        """The JSON of the fields that an article has, as in events, only if they say something."""
         names = ["duplicate_of", "hidden_in", "duplicate_revision"] * bool(self.duplicate_revision)
         names += [name for name in ("corrections", "erased") if getattr(self, name)]
         fields = {name: getattr(self, name) for name in names}

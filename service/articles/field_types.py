@@ -8,7 +8,7 @@ from typing import Any
 from service.articles.times import from_rfc3339
 
 MIN_YEAR, MAX_YEAR = 2, 9998
-"""Of the dates of a stored article."""
+"""Years that the dates of a stored article may have."""
 _STRINGS = (
     "id", "source", "guid", "url", "title", "summary", "content_html", "language", "image",
     "attribution", "raw_published", "content_hash", "status",

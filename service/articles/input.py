@@ -58,7 +58,7 @@ def entry_from_json(fields: Mapping[str, Any]) -> Entry:
     Raises:
         InvalidInput: naming the field and its value.
     """
-    taken: dict[str, Any] = {}
+    checked: dict[str, Any] = {}
     for name, value in fields.items():
         if name in _IGNORED:
             continue
@@ -67,18 +67,20 @@ def entry_from_json(fields: Mapping[str, Any]) -> Entry:
             known = ", ".join(sorted(_TAKE))
             raise InvalidInput(name, value, f"no such field; known: {known}")
         if value is not None:
-            taken[name] = take(name, value)
-    text = taken.pop("content_text", "")
-    if text and not taken.get("content_html"):
-        taken["content_html"] = paragraphs(text)
+            checked[name] = take(name, value)
+    text = checked.pop("content_text", "")
+    if text and not checked.get("content_html"):
+        checked["content_html"] = paragraphs(text)
     # Exports of before November 2026 had no `accepted`, but then it is equal to `first_seen`.
-    accepted = taken.pop("accepted", None) or _moment_or_none(fields.get("first_seen"))
-    if "published" in taken and accepted == taken["published"] and "raw_published" in taken:
-        taken["accepted"] = accepted
-        taken["published"] = _date_of_source(accepted, taken["raw_published"])
-    elif "published" in taken and not taken.get("raw_published"):
-        taken["raw_published"] = fields["published"]
-    return Entry(**taken, **_history(fields), base_url=taken.get("url", ""), detail=Detail.RECORD)
+    accepted = checked.pop("accepted", None) or _moment_or_none(fields.get("first_seen"))
+    if "published" in checked and accepted == checked["published"] and "raw_published" in checked:
+        checked["accepted"] = accepted
+        checked["published"] = _date_of_source(accepted, checked["raw_published"])
+    elif "published" in checked and not checked.get("raw_published"):
+        checked["raw_published"] = fields["published"]
+    return Entry(
+        **checked, **_history(fields), base_url=checked.get("url", ""), detail=Detail.RECORD
+    )
 
 
 def export_fields(article: Article, titles: Mapping[str, str]) -> dict[str, Any]:
@@ -122,9 +124,7 @@ def refuse_withdrawn(entry: Entry) -> Entry:
         InvalidInput: it was withdrawn in the archive that exported it.
     """
     if entry.status == WITHDRAWN:
-        raise InvalidInput(
-            "status", WITHDRAWN, "a withdrawn article is taken by `dateline import` alone"
-        )
+        raise InvalidInput("status", WITHDRAWN, "only `dateline import` takes a withdrawn article")
     return entry
 
 

@@ -41,7 +41,7 @@ _MORE = ("data-orig-file", "data-large-file", "data-medium-file", "data-orig-src
 _SIZE = re.compile(r"(\d{1,5}(?:\.\d{1,3})?)([wxh]),?")
 _SIZE_AND_COMMA = re.compile(r"(\d[wxh]),")
 MAX_WIDTH = 2_600
-"""Of a candidate of a srcset, in pixels: larger ones are for print."""
+"""Width of a candidate of a srcset, in pixels: larger ones are for print."""
 MAX_DENSITY = 3.0
 MAX_SRCSET_CHARS = 20_000
 # Names of files that stand for a picture until a script loads it; photographs have such names, too.
@@ -53,7 +53,7 @@ _PLACEHOLDER_WORD = re.compile(
 _PICTURE_ENDINGS = (".gif", ".png", ".svg", ".jpg", ".jpeg", ".webp")
 _INLINE_SCHEMES = ("data:", "about:")
 _NOT_IN_NAMES = re.compile(r"[^\w.-]")
-# Of a <picture>: what every reader can show comes first.
+# Types of sources of a <picture> that some readers cannot show: any other type comes first.
 _MODERN = ("image/avif", "image/webp", "image/jxl", "image/heic")
 _TEX = ("application/x-tex", "tex", "text/x-tex", "latex")
 

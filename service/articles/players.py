@@ -19,7 +19,7 @@ class Shown:
     """What a frame shows."""
 
     url: str
-    """Of its page for people."""
+    """URL of its page for people."""
     label: str
     """The name of its site, for links that have no other text."""
     picture: str = ""

@@ -120,7 +120,7 @@ class Podcast:
     image: str = ""
     """URL of its cover, else of the cover of its show."""
     category: str = ""
-    """Of its show, in Apple's list: `Society & Culture/Documentary`."""
+    """Category of its show in Apple's list: `Society & Culture/Documentary`."""
     chapters: str = ""
     """URL of a file of chapters (application/json+chapters)."""
     transcripts: tuple[Transcript, ...] = ()

@@ -37,7 +37,7 @@ class Rule:
     path: str
     """A category path, or `all`."""
     max_age: timedelta | None = None
-    """Since publication; None for no limit."""
+    """Age since publication; None for no limit."""
     max_articles: int | None = None
     """Only the newest of the category's own page, those of the categories below included; None for
     no limit."""

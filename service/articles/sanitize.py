@@ -27,10 +27,10 @@ from service.articles.tree import body_of, markup_of
 
 # Real articles stay under 40 levels, a few thousand tags and a few attributes a tag.
 MAX_TRUSTED_TAGS = 400
-"""So few cost nothing, however they are nested: nh3 walks 3 ns a level and tag."""
+"""This many cost nothing, however they are nested: nh3 walks 3 ns a level and tag."""
 MAX_TAGS = 12_000
 MAX_ATTRIBUTES = 20_000
-"""Of one tag; about 0.1 s in nh3, and 0.4 s in lxml."""
+"""Attributes of one tag: about 0.1 s in nh3, and 0.4 s in lxml."""
 _SHORT_RUN = 500
 """Characters between two `>`, up to which attributes cost nothing."""
 _PLAIN_TAG = re.compile(
@@ -41,7 +41,8 @@ _PLAIN_TAG = re.compile(
 MAX_AMPERSANDS = 100_000
 """0.1 s in nh3."""
 MAX_CHARS_MADE = 2_000_000
-"""Of markup that grows eightfold: a `<b>` left open is written again in each block after it."""
+"""Limit of what is left of markup that grows eightfold: a `<b>` that is left open is written again
+in each block after it."""
 
 _TAGS = {
     "a", "abbr", "audio", "b", "blockquote", "br", "caption", "cite", "code", "col", "colgroup",

@@ -71,7 +71,7 @@ _NUMERIC = re.compile(r"&#(?:([0-9]+)|[xX]([0-9a-fA-F]+));?", re.ASCII)
 _BRACKETED = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*+)([^<>]*)>")
 _TAG_START = re.compile(r"<[A-Za-z/!]")
 _VOID = {"br", "hr", "wbr", "p"}
-# Of HTML, besides those inline; nothing else in brackets is markup.
+# Elements of HTML besides the inline ones; nothing else in brackets is markup.
 _ELEMENTS = {
     "address", "area", "article", "aside", "audio", "base", "big", "blockquote", "body", "br",
     "button", "canvas", "caption", "center", "col", "colgroup", "data", "datalist", "dd", "details",

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def to_rfc3339(moment: datetime) -> str:
     """`2017-12-22T16:41:07.000Z`: UTC, milliseconds, always 24 characters."""
@@ -26,7 +28,7 @@ def from_rfc3339(text: str) -> datetime:
 
 def to_ms(moment: datetime) -> int:
     """Milliseconds since the epoch, rounded down without floating-point error."""
-    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = moment - _EPOCH
     return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
 
 

@@ -28,7 +28,7 @@ from functools import cache, cached_property, lru_cache
 # and Syriac, and what stands above, below or beside a letter (UAX 44, table 15).
 _FOLDED_CLASSES = frozenset({1, 7, *range(10, 37), *range(200, 241)})
 _BURMESE_TONE = "\u1037"
-"""Of class 7, but not a nukta."""
+"""A mark of combining class 7, as nuktas are, that is not a nukta."""
 # Soft hyphens, joiners, directions, variation selectors; and the Arabic tatweel.
 _INVISIBLE = re.compile(
     "[\xad\u034f\u061c\u0640\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
@@ -201,7 +201,7 @@ def _word_pattern() -> re.Pattern[str]:
 
 @cache
 def _token_pattern() -> re.Pattern[str]:
-    """Of a word of a search; symbols at its end are part of it: C++, C#."""
+    """The pattern of a word in a search; symbols at its end are part of it: C++, C#."""
     chars = _word_chars()
     return re.compile(
         f"(?:(?=[{_UNSPACED}])[{chars}])+|(?:(?![{_UNSPACED}_])[{chars}])+(?:[+#]+(?!\\w))?"

@@ -22,7 +22,7 @@ MAX_SHOWN_CHARS = 80
 
 @click.command()
 @click.argument("ids", nargs=-1, required=True, metavar="ID…")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Erase without asking for confirmation.")
 @AS_JSON
 def erase(ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Erase articles for good: a tombstone remains, and no text anywhere in Redis.

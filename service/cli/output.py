@@ -21,7 +21,7 @@ def say(text: str, *, to_stderr: bool = False) -> None:
 
 
 def say_lines(lines: Iterable[str]) -> None:
-    """Print lines at once, so that who waits for the first one can read the last."""
+    """Print lines at once, so that a reader that waits for the first one can read the last."""
     click.echo("\n".join(map(printable, lines)))
 
 

@@ -14,9 +14,9 @@ import click
 logger = logging.getLogger(__name__)
 
 LOG_EVERY_S, LOG_SHARE = 1.0, 0.1
-"""The time between two lines: at least so long, and this share of the time since the beginning."""
+"""Least time between two lines, and the same as a share of the time since the beginning."""
 STEPS = 1_000
-"""Of the bar, for the whole command."""
+"""Steps of the bar for the whole command."""
 
 
 class Progress:
@@ -34,7 +34,7 @@ class Progress:
         self._done = 0
         """Items that are done."""
         self._share = 0.0
-        """Of the item that is worked on."""
+        """Share of the present item that is done, 0 to 1."""
 
     def add(self, share: float) -> None:
         """Note that a further share of the present item, 0 to 1, was done."""
@@ -47,14 +47,14 @@ class Progress:
         self._show()
 
     def _show(self) -> None:
-        done = (self._done + self._share) / max(self._items, 1)
+        share = (self._done + self._share) / max(self._items, 1)
         if self._bar is not None:
-            self._bar.update(int(done * STEPS) - self._bar.pos)
+            self._bar.update(int(share * STEPS) - self._bar.pos)
             return
         now_s = self._now()
         if now_s - self._last_s >= max(LOG_EVERY_S, LOG_SHARE * (now_s - self._began_s)):
             self._last_s = now_s
-            extra = {"percent": int(done * 100), "done": self._done, "of": self._items}
+            extra = {"percent": int(share * 100), "done": self._done, "of": self._items}
             logger.info(self._label.lower(), extra=extra)
 
 

@@ -17,7 +17,7 @@ from service.storage.store import Store
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Look at every article, and show what would go.")
+@click.option("--dry-run", is_flag=True, help="Look at every article and show which would go.")
 @click.option(
     "--policy",
     metavar="RULES",

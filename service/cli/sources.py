@@ -54,14 +54,14 @@ def settings_of_source(command: Any) -> Any:
                               "next_page, with CSS, XPath or JSONPath. Repeat it for each field, "
                               "or give all as one JSON object."),
             click.option("--rule", "rules", multiple=True, metavar="RULE",
-                         help="What becomes of its articles: 'drop title ~ Sponsored', 'tag Fog if "
+                         help="Rule for its articles: 'drop title ~ Sponsored', 'tag Fog if "
                               "text ~ fog', 'strip .share' (docs/selectors.md). Repeat it; rules "
                               "apply in their order."),
-            click.option("--user-agent", help="User-Agent of its requests."),
+            click.option("--user-agent", help="User-Agent header of requests to the source."),
             click.option("--cookie", "cookies", multiple=True, type=Pair("="), metavar="NAME=VALUE",
                          help="Cookie to send with requests to the source. May be repeated."),
             click.option("--proxy", metavar="URL",
-                         help="Proxy for its requests: http://… or socks5://…, also with "
+                         help="Proxy for requests to the source: http://… or socks5://…, also with "
                               "NAME:PASSWORD@ in it."),
             click.option("--tls-ca", type=click.File(), metavar="FILE",
                          help="Certificates (PEM) one of which must have signed that of the "
@@ -75,7 +75,8 @@ def settings_of_source(command: Any) -> Any:
                               "may be cut), false, or auto (the default: if the feed is known to "
                               "cut them)."),
             click.option("--selector", metavar="CSS|XPATH",
-                         help="What of such a page is the text; else it is guessed."),
+                         help="CSS or XPath of the article on such a page; "
+                              "without it, the article is guessed."),
             click.option("--summary-only/--with-content", default=None,
                          help="Keep and show a summary of each article alone."),
         )
@@ -149,7 +150,7 @@ def add_source(url: str, as_json: bool, **options: Any) -> None:
 @click.argument("url")
 @settings_of_source
 @click.option("--guess", is_flag=True, help="Propose selectors for the page.")
-@click.option("--limit", type=int, help="Show so many items, at most 100; by default 20.")
+@click.option("--limit", type=int, help="Show this many items, at most 100; 20 if not set.")
 @AS_JSON
 def preview_source(url: str, as_json: bool, **options: Any) -> None:
     """Show the articles that a source would bring, without keeping anything.
@@ -282,7 +283,7 @@ def remove_source(source: str) -> None:
 
 
 @group.command("export")
-@click.option("--secrets", is_flag=True, help="With headers, cookies and passwords of proxies.")
+@click.option("--secrets", is_flag=True, help="Include headers, cookies and passwords of proxies.")
 def export_sources(secrets: bool) -> None:
     """Write all sources as OPML to stdout; `dateline import` reads it again.
 

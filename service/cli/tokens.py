@@ -22,11 +22,12 @@ def group() -> None:
 
 
 @group.command("add")
-@click.option("--name", required=True, help="Name of its user; each name is given once.")
+@click.option("--name", required=True, help="Name of its user; no two tokens have the same name.")
 @click.option("--scope", "scopes", required=True, multiple=True, type=click.Choice(SCOPES),
-              help="What it covers; repeatable. admin covers everything.")  # fmt: skip
+              help="Scope of the token; may be repeated. admin covers everything.")  # fmt: skip
 @click.option("--category", "categories", multiple=True,
-              help="Publish only to this category and those below it; repeatable.")  # fmt: skip
+              help="Publish only to this category and those below it; "
+                   "may be repeated.")  # fmt: skip
 @click.option("--source", default="", help="Publish only as this source (a URI).")
 @click.option("--expires", default="", help="A duration such as 90d, a day, or a time (RFC 3339).")
 @AS_JSON

@@ -144,10 +144,12 @@ def export(live: bool) -> None:
 
     async def work(store: Store) -> None:
         titles = await store.articles.category_titles()
-        seen: set[str] = set()
+        exported_ids: set[str] = set()
         async for ids in store.articles.all_ids():
-            fresh = [article_id for article_id in dict.fromkeys(ids) if article_id not in seen]
-            seen.update(fresh)
+            fresh = [
+                article_id for article_id in dict.fromkeys(ids) if article_id not in exported_ids
+            ]
+            exported_ids.update(fresh)
             for article in await store.articles.get(fresh):
                 if article and not article.erased and (article.status == LIVE or not live):
                     line = orjson.dumps(export_fields(article, titles))

@@ -164,8 +164,8 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
 @AS_JSON
 def list_webhooks(as_json: bool) -> None:
     """List all webhooks and their states."""
-    found = with_store(settings_from(), webhooks.all_public)
-    show_list(found, "id", "state", "waiting", "url", as_json=as_json)
+    listed = with_store(settings_from(), webhooks.all_public)
+    show_list(listed, "id", "state", "waiting", "url", as_json=as_json)
 
 
 @group.command("show")
@@ -219,8 +219,8 @@ def list_operations(limit: int, as_json: bool) -> None:
     async def work(store: Store) -> list[dict[str, Any]]:
         return await store.webhooks.operations(limit=limit)
 
-    found = with_store(settings_from(), work)
-    show_list(found, "time", "type", "subject", "data", as_json=as_json)
+    listed = with_store(settings_from(), work)
+    show_list(listed, "time", "type", "subject", "data", as_json=as_json)
 
 
 @group.command("test")

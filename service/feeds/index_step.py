@@ -42,10 +42,10 @@ class IndexStep:
 
     article_id: str
     version: str
-    """Of the article (`Article.version`) that the indexes contain after the step, `3.1`."""
+    """Version of the article (`Article.version`) in the indexes after the step, `3.1`."""
     content_hash: str
-    """Of that version. The step is not applied if the article is not, or is older, or has another
-    content at this revision: Redis has lost the end of its file since the article was read."""
+    """Content hash of that version. The step is not applied if the stored article is missing, is
+    older, or has another content at this revision: Redis lost the end of its file meanwhile."""
     before: bytes
     """`idx` as it was read; the step is not applied if it has changed since."""
     after: bytes
@@ -180,7 +180,7 @@ class Indexed:
     """What the indexes contain of an article, as its `idx` states it."""
 
     version: str
-    """Of the article, `3.1`; `0.0` if no index contains it."""
+    """Version of the article, `3.1`; `0.0` if no index contains it."""
     score: int | None
     """When it was published, in ms; None if it was withdrawn or is not indexed."""
     paths: tuple[str, ...]

@@ -42,7 +42,7 @@ MAX_VALUES = 20
 MAX_PARAMETERS = 100
 MAX_VALUE_CHARS = 200
 MAX_Q_CHARS = 500
-"""Of one `q`, as it is typed and in its canonical spelling, which can be longer."""
+"""Length of one `q`, as it is typed and in its canonical spelling, which can be longer."""
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
 _CURSOR = re.compile(r"(-?[0-9]{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")

@@ -129,7 +129,7 @@ async def _erase(store: Store, article_ids: Sequence[str], *, now: datetime) -> 
 async def _tombstone(store: Store, article_id: str, now: datetime) -> Receipt:
     receipt = await store.articles.erase(article_id, now=now)
     if receipt is None:
-        # Of what retention has removed, its mark is all that is left to change.
+        # Of an article that retention has removed, only its mark is left to change.
         await store.removals.erase(article_id)
         receipt = Receipt(id=article_id, status="erased", revision=0, event_id="")
     return receipt

@@ -15,8 +15,8 @@ from service.storage.token_buckets import Bucket
 from service.websub.hub import SubscriptionRequest
 
 MINUTE_S = 60
-# What a host may have of what a client may: one client alone cannot use up a host's share, and so
-# keep its own subscriptions out.
+# A host may have this many times what a client may: one client alone cannot use up the share of a
+# host, and so keep the host's own subscriptions out.
 HOST_SHARE = 2
 
 

@@ -17,7 +17,7 @@ from service.sources.preview import PreviewRequest
 from service.storage.store import Store
 
 SLACK_S = 60
-"""For parsing, and for waiting for a worker; on top of what fetching and discovery may take."""
+"""Time for parsing and for waiting for a worker, besides what fetching and discovery may take."""
 
 
 async def preview(

@@ -64,12 +64,12 @@ async def expired(store: Store, policy: RetentionPolicy, *, now: datetime) -> As
         stored = zip(ids, await store.articles.indexed(ids), strict=True)
         old = {i: (idx, head) for i, (idx, head) in stored if _is_below(i, head, highest)}
         pairs = await store.articles.get_with_heads(list(old))
-        gone = [
+        expired_articles = [
             Expired(article=article, idx=idx, head=head)
             for (idx, head), pair in zip(old.values(), pairs, strict=True)
             if pair and pair[0] == head and _is_expired(article := pair[1], policy, floors)
         ]
-        yield Chunk(examined=len(ids), expired=gone)
+        yield Chunk(examined=len(ids), expired=expired_articles)
 
 
 def _is_below(article_id: str, head: bytes, floor: Floor) -> bool:
@@ -95,7 +95,7 @@ async def remove(
 
     Copies that an article has hidden are shown again, before it goes: they may be kept for longer.
     """
-    taken: list[IndexStep] = []
+    taken_steps: list[IndexStep] = []
     for at in range(0, len(articles), REMOVED_AT_ONCE):
         part = articles[at : at + REMOVED_AT_ONCE]
         await _show_copies(store, [each.article.id for each in part])
@@ -109,13 +109,15 @@ async def remove(
             )
             for each in part
         ]  # fmt: skip
-        done = await store.removals.remove(steps, now=now)
-        gone = [each.article for each, is_done in zip(part, done, strict=True) if is_done]
+        removed = await store.removals.remove(steps, now=now)
+        removed_articles = [
+            each.article for each, is_done in zip(part, removed, strict=True) if is_done
+        ]
         await store.duplicates.leave(
-            [(a.id, canonical(a.url) if a.url else "", a.duplicate_of) for a in gone]
+            [(a.id, canonical(a.url) if a.url else "", a.duplicate_of) for a in removed_articles]
         )
-        taken += [step for (step, _), is_done in zip(steps, done, strict=True) if is_done]
-    return taken
+        taken_steps += [step for (step, _), is_done in zip(steps, removed, strict=True) if is_done]
+    return taken_steps
 
 
 async def _show_copies(store: Store, article_ids: Sequence[str]) -> None:
@@ -129,11 +131,11 @@ async def _show_copies(store: Store, article_ids: Sequence[str]) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Loss:
-    """What would go of one category."""
+    """What a policy would remove from one category."""
 
     count: int = 0
     oldest: str = ""
-    """RFC 3339, as `newest`."""
+    """Date of the oldest article, RFC 3339; `newest` likewise."""
     newest: str = ""
     examples: list[str] = field(default_factory=list)
     """Day, id and title of the first that were seen."""
@@ -156,7 +158,7 @@ class Preview:
     examined: int
     removed: int
     categories: Mapping[str, Loss]
-    """Category path → what would go of it; `none` for articles without a category."""
+    """Category path → its loss; `none` for articles without a category."""
 
 
 async def preview(store: Store, policy: RetentionPolicy, *, now: datetime) -> Preview:

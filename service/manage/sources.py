@@ -106,11 +106,11 @@ async def add_links(
     feeds = await asyncio.to_thread(_merged, links, with_settings=with_settings)
     known = await _known(store)
     for batch in chunks(feeds, AT_ONCE):
-        made = [_made(fields, is_typed=is_typed, now=now) for fields in batch]
+        sources = [_made(fields, is_typed=is_typed, now=now) for fields in batch]
         results = iter(
-            await _add_all(store, [s for s in made if isinstance(s, Source)], known, now=now)
+            await _add_all(store, [s for s in sources if isinstance(s, Source)], known, now=now)
         )
-        for fields, source in zip(batch, made, strict=True):
+        for fields, source in zip(batch, sources, strict=True):
             if isinstance(source, InvalidInput):
                 answers.append({"status": "rejected", "url": fields["url"], "error": str(source)})
                 continue

@@ -225,7 +225,7 @@ async def _ranges(store: Store, webhook: Webhook, fields: Mapping[str, object]) 
         event = await _event(store, "event", fields["event"])
         views = {view.name: view for view in await store.views.all()}
         if not webhook.selection.matches(event, views):
-            raise InvalidInput("event", event.id, "is not what this webhook gets")
+            raise InvalidInput("event", event.id, "is not an event that this webhook gets")
         return [Range(event.shard, before(event.entry_id), event.entry_id)]
     since = _needed_moment(chosen[0], fields[chosen[0]])
     if chosen == ["failures_since"]:

@@ -28,7 +28,7 @@ class KnownEntry(NamedTuple):
     """What is remembered of one entry. Numbers that stand for texts are CRC-32, or 0 for none."""
 
     digest: bytes
-    """Of the bytes of its element, and of all else that decides what becomes of it."""
+    """Digest of the bytes of its element, and of all else that decides what becomes of it."""
     article_id: bytes
     """The UUID of its article, 16 bytes."""
     state: bytes

@@ -37,7 +37,7 @@ from service.sources.selector import CompiledSelector, WrongSelector, compiled
 MAX_RULES = 100
 MAX_RULE_CHARS = 1_000
 MAX_PATTERN_BYTES = 4_000_000
-"""Of memory for one pattern in RE2."""
+"""Memory that RE2 may use for one pattern."""
 MAX_NAME_CHARS = 200
 FIELDS = ("title", "text", "author", "category", "link")
 KEEP, DROP, TAG, CATEGORY, REPLACE, STRIP = "keep", "drop", "tag", "category", "replace", "strip"

@@ -256,7 +256,7 @@ def change_source(source: Source, fields: Mapping[str, object]) -> Source:
     """
     refuse_unknown_fields(fields, FIELDS)
     if "url" in fields:
-        raise InvalidInput("url", fields["url"], "makes the source's identity: add a new one")
+        raise InvalidInput("url", fields["url"], "identifies the source: add another one")
     if "category" in fields and "categories" in fields:
         raise InvalidInput("categories", fields["categories"], "is the same as category: name one")
     values: dict[str, Any] = {name: _CHECKS[name](value) for name, value in fields.items()}

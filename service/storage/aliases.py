@@ -54,11 +54,11 @@ class Aliases:
         for i in sorted({*unknown, *poor}):
             by_shard.setdefault(self._shard(resolved[i].aliases[0][0]), []).append(i)
         is_unknown = frozenset(unknown)
-        taken = b"".join(map(_bytes, standing)) if by_shard else b""
+        ids_in_use = b"".join(map(_bytes, standing)) if by_shard else b""
         for shard, indexes in by_shard.items():
             for at in range(0, len(indexes), MAX_BATCH):
                 part = indexes[at : at + MAX_BATCH]
-                await self._resolve(shard, part, resolved, is_unknown, taken)
+                await self._resolve(shard, part, resolved, is_unknown, ids_in_use)
         return resolved
 
     async def _unknown(self, indexes: list[int], articles: list[EncodedArticle]) -> list[int]:
@@ -79,18 +79,18 @@ class Aliases:
         indexes: list[int],
         articles: list[EncodedArticle],
         is_unknown: frozenset[int],
-        taken: bytes,
+        ids_in_use: bytes,
     ) -> None:
         """Replace the ids of those articles that are known by an alias.
 
         An article whose id is known is looked up by its EXACT alias only.
 
         Args:
-            taken: ids that belong to other entries of the document, 16 bytes each.
+            ids_in_use: ids that belong to other entries of the document, 16 bytes each.
         """
         key_names: list[str] = []
         in_call = b"".join(_bytes(a.id) for a in articles)
-        argv: list[bytes | int] = [in_call + taken]
+        argv: list[bytes | int] = [in_call + ids_in_use]
         for i in indexes:
             article = articles[i]
             id_bytes = _bytes(article.id)

@@ -59,7 +59,7 @@ class Backup:
         self._reader = KeyReader(client)
         self._own_groups: dict[int, list[tuple[str, Any]]] = {}
         self._page = PageSize()
-        """Of articles, and of events, which contain articles."""
+        """How many articles, or events with their articles, are read at once."""
         self._views: dict[bytes, tuple[bytes, bytes | None]] = {}
         self.cuts: dict[int, str] = {}
         self.layout = 0
@@ -85,8 +85,8 @@ class Backup:
         await endpoints.copy()
         self._progress("endpoints", self._last.records)
         async for names in self._scan("dateline:*"):
-            kept = [n for n in names if stage_of(n.decode("utf-8", "replace")) is Stage.LAST]
-            plain = [n for n in kept if n not in _WITH_CARE]
+            last_names = [n for n in names if stage_of(n.decode("utf-8", "replace")) is Stage.LAST]
+            plain = [n for n in last_names if n not in _WITH_CARE]
             await self._reader.copy(plain, self._last, keep=endpoints.is_kept)
             self._progress("other keys", self._last.records)
         await self._copy_views()

@@ -46,7 +46,7 @@ else:
     from backports import zstd
 
 FORMAT = 2
-"""Of the manifest and the records. Since 2, the manifest has the layout; 1 can be read, too."""
+"""Format of the manifest and the records. Since 2 the manifest has the layout; 1 is still read."""
 MANIFEST = "manifest.json"
 FILES = ("first", "articles", "events", "last")
 SUFFIX = ".msgpack.zst"
@@ -78,7 +78,7 @@ class Manifest:
 
     format: int
     id: str
-    """Of this backup; a restore that was cut is continued with the same one alone."""
+    """Id of this backup; only the same backup can continue a restore that was cut."""
     version: str
     """Version of dateline that wrote it."""
     created: str

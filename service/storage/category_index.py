@@ -31,7 +31,7 @@ class Limits:
 
     live: int
     period: int
-    """Of a month or year; a day has all of its articles."""
+    """Limit of a month or year; a day has all of its articles."""
 
     def of(self, period: Period) -> int:
         """The limit of the page of a period."""

@@ -107,8 +107,8 @@ class CategoryLimit:
         for index, (source, paths) in named.items():
             existing = [nearest(p, steps.get((source, p), p.count("/") + 1)) for p in paths]
             if existing != paths:
-                kept = dict.fromkeys(path for path in existing if path)
-                filed[index] = filed[index].with_categories(tuple(kept))
+                paths_left = dict.fromkeys(path for path in existing if path)
+                filed[index] = filed[index].with_categories(tuple(paths_left))
         return filed
 
     async def all(self) -> dict[str, CreatedCategories]:

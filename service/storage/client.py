@@ -69,7 +69,8 @@ FAULTS = {
     "UNBLOCKED": "",  # a blocking read on a server that was demoted, or whose stream was deleted
     "WRONGPASS": _WRONG_LOGIN,
 }
-# Of a key that the caller names, since the reply does not: `wrong_type_as_unavailable`. Elsewhere
+# Advice for a key that the caller names, since the reply does not (`wrong_type_as_unavailable`).
+# Elsewhere
 # WRONGTYPE costs the one thing whose key it is (docs/reliability.md).
 WRONG_TYPE = "something else wrote it: rename it in Redis (RENAME), or delete it"
 # Redis before 7 wraps errors of a script: `ERR Error running script …: -OOM command not allowed …`;
@@ -158,7 +159,7 @@ def _plain(url: str, *, retries: int, timeout_s: float, shards: int = 1) -> Redi
 
 
 async def key_on_each_primary(client: Client, names: Sequence[str]) -> list[str]:
-    """Of these keys one for each primary that has any."""
+    """Return one of these keys for each primary that has any of them."""
     if not isinstance(client, RoutedClient):
         return list(names[:1])
     placement = await client.placement()

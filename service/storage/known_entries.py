@@ -36,10 +36,12 @@ class KnownEntries:
         for article_id, record in zip(article_ids_in(b"".join(each)), each, strict=True):
             shard = self._shards.of(article_id)
             by_shard.setdefault(shard, []).append((keys.article(shard, article_id), record))
-        found: list[bytes] = []
+        holding_records: list[bytes] = []
         for in_shard in by_shard.values():
             for at in range(0, len(in_shard), MAX_BATCH):
                 names, batch = zip(*in_shard[at : at + MAX_BATCH], strict=True)
                 answers = await self._known(keys=names, args=[document, b"".join(batch)])
-                found += [r for r, answer in zip(batch, answers, strict=True) if answer == _YES]
-        return joined(found)
+                holding_records += [
+                    r for r, answer in zip(batch, answers, strict=True) if answer == _YES
+                ]
+        return joined(holding_records)

@@ -29,7 +29,7 @@ class PageMark:
     fetched; the feed's text is stored meanwhile) or REFUSED (with the text of its page it is no
     article of its source: a rule drops it, or retention has removed it)."""
     content_hash: str
-    """Of the entry as the feed had it; if it is REFUSED, with what decided so."""
+    """Hash of the entry as the feed had it; if it is REFUSED, together with what decided so."""
     full_hash: str
     tries: int = 0
     """Failed fetches of the page since it was wanted."""
@@ -72,9 +72,9 @@ class PageMarks:
         await pipe.execute()
         if await self._client.hlen(key) > len(present) + SPARE:
             names = [name.decode() for name in await self._client.hkeys(key)]
-            gone = sorted({*names} - {*present} - marks.keys())
-            if gone:
-                await self._client.hdel(key, *gone)
+            unused = sorted({*names} - {*present} - marks.keys())
+            if unused:
+                await self._client.hdel(key, *unused)
 
 
 def _values(mark: PageMark) -> tuple[object, ...]:

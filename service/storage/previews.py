@@ -16,7 +16,7 @@ from service.storage.commands import Client
 BLOCK_S = 1
 """Below the timeout of a connection."""
 TAKE_S = 10
-"""After which a request that no worker has taken is taken back."""
+"""Time after which a request that no worker has taken is withdrawn."""
 
 
 class Previews:

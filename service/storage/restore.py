@@ -186,7 +186,7 @@ class Restore:
             await self._send(command, key, *part)
 
     async def _withdrawn(self, key: bytes, payload: Sequence[Any]) -> list[Any]:
-        """Of scores and ids in turn those of articles that are withdrawn in the backup."""
+        """Of scores and ids in turn, return those of articles that the backup has as withdrawn."""
         await self._flush()
         shard = key.partition(b"{")[2].partition(b"}")[0].decode()
         ids = [article_id.decode() for article_id in payload[1::2]]

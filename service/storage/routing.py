@@ -204,9 +204,9 @@ class RoutedClient(AsyncCoreCommands):
 
     async def _refresh(self) -> None:
         """Ask where the primaries are, unless that was done just now."""
-        asked = time.monotonic()
+        requested_at = time.monotonic()
         async with self._refreshing:
-            if self._placement and self._refreshed > asked - REFRESH_EVERY_S:
+            if self._placement and self._refreshed > requested_at - REFRESH_EVERY_S:
                 return
             try:
                 self._placement = await self._topology.place(self.at, frozenset(self._suspects))

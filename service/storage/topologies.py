@@ -70,7 +70,7 @@ class One:
         return Placement([0], [Address("", 0)])
 
     async def aclose(self) -> None:
-        """It has no connection."""
+        """Do nothing: it has no connection."""
 
 
 @dataclass(slots=True)
@@ -82,8 +82,8 @@ class Sentinels:
 
     async def place(self, at: OpenServer, suspects: Collection[Address]) -> Placement:
         """Ask them for the primary of each name."""
-        found = [Address(*await self.sentinels.discover_master(name)) for name in self.names]
-        return Placement([SLOTS * n // len(found) for n in range(len(found))], found)
+        primaries = [Address(*await self.sentinels.discover_master(name)) for name in self.names]
+        return Placement([SLOTS * n // len(primaries) for n in range(len(primaries))], primaries)
 
     async def aclose(self) -> None:
         """Close the connections to the Sentinels."""
@@ -118,9 +118,9 @@ class Cluster:
         """Its nodes are those of the client."""
 
 
-def _placement(reply: Any, asked: Address) -> tuple[Placement, list[Address]]:
+def _placement(reply: Any, node: Address) -> tuple[Placement, list[Address]]:
     """The placement in a reply to CLUSTER SLOTS, and all nodes. Raises ValueError without one."""
-    ranges = sorted(parse_cluster_slots(reply, current_host=asked.host).items())
+    ranges = sorted(parse_cluster_slots(reply, current_host=node.host).items())
     if not ranges:
         raise ValueError("no slot has a node")
     primaries = [Address(*nodes["primary"][:2]) for _, nodes in ranges]

@@ -95,9 +95,9 @@ def create_app(
     app.cleanup_ctx.append(_listening_to_changes)
     app.on_response_prepare.append(_sign)
     app.on_shutdown.append(_end_events)
-    held = {"expect_handler": problems.hold_expectation}
+    expectation = {"expect_handler": problems.hold_expectation}
     app.add_routes(
-        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, **held})
+        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, **expectation})
         for route in ROUTES
     )
     return app

@@ -31,20 +31,21 @@ logger = logging.getLogger(__name__)
 
 BACKLOG = 1_024
 MAX_UNSENT_BYTES = 262_144
-"""Of an answer in the kernel, before its client has room for it; else Linux takes 4 MB. What is not
-in the kernel is shared by all clients of a page, and shows who is slow."""
+"""Bytes of an answer that the kernel may hold for a client that does not read them; by default
+Linux holds up to 4 MB. The rest stays in this process, where all clients of a page share it, and
+where it shows which clients are slow."""
 REGISTER_EVERY_S = 2.0
-"""Between two tries to make the first token known, while Redis cannot take it."""
+"""Pause between two attempts to make the first token known while Redis takes no writes."""
 IN_FLIGHT_SHARE = (process.DRAIN_SHARE - SHARE) / 2
-"""Of DRAIN_S, for requests that are in flight when the rest is drained. It is waited for twice: for
-them to end by themselves, then for those that were cancelled."""
+"""Share of DRAIN_S for requests that are still in flight after `drain`. The server waits this long
+twice: for them to end by themselves, then for those that it cancelled."""
 
 
 SWITCH_INTERVAL_S = 0.0005
 """After this time, a thread that renders lets the event loop run when it has something to do. The
 5 ms of Python itself would be added to each answer while pages are rendered."""
 
-# The client's fault, answered with 400.
+# Faults of the client, which are answered with 400.
 _MALFORMED = (HttpProcessingError, PayloadEncodingError, RequestPayloadError)
 
 
@@ -176,8 +177,8 @@ def check_free(settings: Settings) -> None:
 def _reason(settings: Settings, exc: OSError) -> str:
     where = f"{settings.host}:{settings.port}"
     if exc.errno == errno.EADDRINUSE:
-        taken = f"port {settings.port} is taken on {settings.host}"
-        return f"{taken}: choose another with --port or DATELINE_PORT"
+        in_use = f"port {settings.port} is taken on {settings.host}"
+        return f"{in_use}: choose another with --port or DATELINE_PORT"
     if exc.errno == errno.EACCES:
         return f"{where}: ports below 1024 need privileges; choose another with --port"
     return f"cannot listen on {where}: {exc.strerror}"

@@ -28,7 +28,7 @@ from service.settings import Settings
 
 SUBSCRIBE, UNSUBSCRIBE, PUBLISH = MODES = ("subscribe", "unsubscribe", "publish")
 DENIED = "denied"
-# Of a request to subscribe or unsubscribe (5.1); others are ignored.
+# Parameters of a request to subscribe or unsubscribe (5.1); others are ignored.
 PARAMETERS = (
     "hub.mode", "hub.callback", "hub.topic", "hub.secret", "hub.lease_seconds",
     "hub.signature_method",

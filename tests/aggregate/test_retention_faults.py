@@ -46,7 +46,7 @@ async def test_a_pass_that_is_cut_is_begun_anew(
     monkeypatch.setattr(retention, "REMOVED_AT_ONCE", 10)
 
     async def publish(changes: object) -> None:
-        """Nobody is notified."""
+        """Accept changed pages, and notify nobody."""
 
     await worker._retention.run(publish, stop)
     assert await store.removals.last_pass() is None

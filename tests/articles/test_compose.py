@@ -100,7 +100,7 @@ def test_identity_falls_back_to_url_and_text() -> None:
     ],
 )
 def test_what_cannot_be_kept_is_refused_by_name(entry: Entry, field: str) -> None:
-    """The field is named."""
+    """The error names the field."""
     with pytest.raises(InvalidInput) as caught:
         compose(entry, source="s")
     assert field == caught.value.field
@@ -109,7 +109,7 @@ def test_what_cannot_be_kept_is_refused_by_name(entry: Entry, field: str) -> Non
 
 @pytest.mark.parametrize("year", [1, 1899, 1970])
 def test_dates_that_mean_none_are_none(year: int) -> None:
-    """0001-01-01, 1899-12-30, the epoch."""
+    """0001-01-01, 1899-12-30 and the start of the epoch mean that there is no date."""
     moment = datetime(year, 1, 1, tzinfo=UTC)
     assert compose(Entry(title="t", published=moment), source="s").published is None
 

@@ -60,7 +60,7 @@ def test_placeholders_without_a_picture_go() -> None:
 
 
 def test_later_pictures_load_late() -> None:
-    """All but the first."""
+    """All pictures but the first one are loaded when they come into view."""
     first, second = html("<img src='/a.jpg'><img src='/b.jpg'>").split("<img")[1:]
     assert "loading" not in first
     assert all(
@@ -143,7 +143,7 @@ def test_what_objects_show_to_others_is_kept() -> None:
 
 
 def test_frames_that_count_readers_go() -> None:
-    """They show nothing."""
+    """Frames that show nothing are removed."""
     assert "<p>a</p>" == html("<p>a</p><iframe width='1' src='https://t.example/'></iframe>")
 
 

@@ -62,7 +62,7 @@ def kept(podcast: Podcast, *, detail: Detail = Detail.FEED) -> Podcast | None:
 
 
 def test_what_is_well_is_kept_as_it_is() -> None:
-    """Every field."""
+    """Every valid field stays as it is."""
     assert WHOLE == kept(WHOLE)
 
 
@@ -103,7 +103,7 @@ def test_a_podcast_that_says_nothing_is_none(podcast: Podcast) -> None:
 
 
 def test_everything_is_bounded() -> None:
-    """Numbers, texts and lists."""
+    """Numbers, texts and lists have a bound."""
     many = Podcast(
         duration_s=10**30,
         episode=10**30,
@@ -186,7 +186,7 @@ def test_a_push_states_every_field() -> None:
     ],
 )
 def test_a_push_with_a_wrong_value_names_it(fields: object, name: str) -> None:
-    """Before anything is kept."""
+    """The push is refused before anything is stored."""
     with pytest.raises(InvalidInput) as error:
         compose(entry_from_json({"title": "T", "podcast": fields}), source="s")
     assert name == error.value.field

@@ -22,6 +22,6 @@ def test_references_to_nothing_leave_nothing(reference: str) -> None:
 
 @pytest.mark.parametrize("reference", ["&#65;", "&#x41;", "&#x0041", "&#0065;"])
 def test_other_references_are_characters(reference: str) -> None:
-    """With leading zeros, too."""
+    """Leading zeros make no difference."""
     assert "A" == text.line(reference)
     assert "A" == text.without_lost_references(reference).replace(reference, "A")

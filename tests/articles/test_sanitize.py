@@ -198,7 +198,7 @@ def test_long_and_short_articles_are_cleaned_alike() -> None:
     ],
 )  # fmt: skip
 def test_plain_text(markup: str, expected: str) -> None:
-    """Words, paragraph by paragraph."""
+    """The text has the words, paragraph by paragraph."""
     assert expected == plain_text(markup)
 
 

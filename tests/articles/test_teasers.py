@@ -76,7 +76,7 @@ def test_short_texts() -> None:
     "piece", ["<", "&", "read more ", ". more ", "[…] ", "The post ", "> ", "…"]
 )
 def test_no_text_takes_long(piece: str) -> None:
-    """Whatever it repeats."""
+    """The time is short whatever the text repeats."""
     started_s = time.process_time()
     for _ in range(20):
         is_cut(Entry(content_html=piece * 50_000))

@@ -59,7 +59,7 @@ def test_what_is_cut_off_is_owed_until_it_is_acknowledged_again(ledger: Ledger) 
 
 
 def test_an_id_that_changes_is_a_violation(ledger: Ledger, said: list[str]) -> None:
-    """Ids never change."""
+    """The id of an article never changes."""
     one = record(ledger)
     ledger.acked(one, "a", article_id="i", event_id="e1", now_s=1)
     ledger.acked(one, "a", article_id="j", event_id="e1", now_s=2)
@@ -91,7 +91,7 @@ def test_the_table_has_a_line_for_each_fault(ledger: Ledger) -> None:
 
 
 def test_contents_are_counted_by_what_is_known_of_them(ledger: Ledger) -> None:
-    """Acknowledged, withdrawn, uncertain."""
+    """Contents are acknowledged, withdrawn or uncertain."""
     one = record(ledger)
     ledger.acked(one, WITHDRAWN, article_id="i", event_id="e1", now_s=1)
     ledger.records["h"] = Record(guid="h", category="c")

@@ -26,7 +26,7 @@ async def server() -> AsyncIterator[Server]:
 
 @pytest.fixture
 async def way(server: Server) -> AsyncIterator[Way]:
-    """A way to it."""
+    """A way to Redis that leads through the proxy."""
     async with open_way(server.embedded.port) as opened:
         yield opened
 

@@ -14,7 +14,7 @@ from tests.running import free_port
 
 @pytest.fixture
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RedisServer]:
-    """One that runs."""
+    """A server that runs."""
     folder = Path(tmp_path_factory.mktemp("r"))
     server = RedisServer(folder, port=free_port(), is_small_disk=False)
     await server.start()

@@ -60,7 +60,7 @@ def test_a_moment_is_within_its_day_month_and_year(moment: datetime, zone: Any) 
 
 
 def test_days_of_clock_changes() -> None:
-    """23 and 25 hours."""
+    """These days have 23 and 25 hours."""
     for day, hours in ((Period(2026, 3, 29), 23), (Period(2026, 10, 25), 25)):
         start, end = day.bounds(PARIS)
         assert timedelta(hours=hours) == end.astimezone(UTC) - start.astimezone(UTC)

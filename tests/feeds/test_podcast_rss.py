@@ -181,7 +181,7 @@ def test_an_address_is_not_invented(base_url: str) -> None:
 def test_namespaces_are_declared_where_they_are_used(
     articles: list[Article], prefixes: set[str]
 ) -> None:
-    """At the root alone."""
+    """Each namespace is declared at the root alone."""
     body = render(articles)
     assert prefixes == {"itunes", "podcast"} & etree.fromstring(body).nsmap.keys()
     assert len(prefixes) == body.count(b"xmlns:itunes") + body.count(b"xmlns:podcast")
@@ -214,7 +214,7 @@ def test_our_own_feeds_are_read_back(extension: str) -> None:
 
 
 def test_a_duration_of_json_feed_is_read() -> None:
-    """It makes an episode."""
+    """An item with a duration is an episode."""
     body = (
         '{"version": "https://jsonfeed.org/version/1", "items": [{"id": "1", "attachments": '
         '[{"url": "https://media.example/1.mp3", "duration_in_seconds": 45.5}]}]}'

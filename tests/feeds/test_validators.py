@@ -70,7 +70,7 @@ def test_every_entry_of_atom_has_a_text(
 
 
 def test_a_brief_entry_has_one_too() -> None:
-    """Its summary."""
+    """A brief entry has its summary, and not its text."""
     body = render(full_article(1), "atom", is_brief=True)
     (entry,) = etree.fromstring(body).iter(f"{ATOM}entry")
     assert "A summary & more" == entry.findtext(f"{ATOM}summary")

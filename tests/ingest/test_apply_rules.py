@@ -21,7 +21,7 @@ ENTRY = Entry(
 
 
 def ruled(*rules: str, entry: Entry = ENTRY) -> RuledEntry:
-    """An entry after rules."""
+    """Return an entry as these rules leave it."""
     return apply_rules(entry, read_rules(checked_rules(list(rules))))
 
 

@@ -202,7 +202,7 @@ async def test_redirects_that_lead_nowhere(
     location: str,
     reason: str,
 ) -> None:
-    """Loops, other schemes, credentials."""
+    """Loops, other schemes and credentials in the URL are failures."""
     site.put("/loop", status=301, Location=location)
     for number in range(1, 10):
         site.put(f"/{number}", status=302, Location=f"/{number + 1}")

@@ -61,7 +61,7 @@ async def add(store: Store, site: FakeSite, clock: Clock, **fields: object) -> s
 
 
 async def by_title(store: Store) -> dict[str, Article]:
-    """All articles."""
+    """All articles by their titles."""
     return {article.title: article for article in await articles(store)}
 
 

@@ -97,7 +97,7 @@ async def test_archive_documents_are_followed_once(
 async def test_links_in_headers_and_of_json_feeds_are_followed(
     store: Store, settings: Settings, site: FakeSite, clock: Clock
 ) -> None:
-    """RFC 8288, and `next_url`."""
+    """Links of RFC 8288 and `next_url` lead to older documents."""
     site.put("/f", atom(site, "a"), Link='</2>; rel="next"')
     site.put("/2", atom(site, "b"), Link='</3?x=1>; rel="prev-archive"')
     item = '{"id": "c", "title": "c", "content_text": "c"}'

@@ -98,7 +98,7 @@ async def test_keys_beside_the_sources_stop_no_poll(
 
 
 async def test_a_subscription_that_cannot_be_read_is_not_swept(store: Store, clock: Clock) -> None:
-    """The others are."""
+    """The other subscriptions are swept."""
     over = HubSubscription(id="over", source_id="s", hub="h", topic="t", secret="x")
     await store.our_subscriptions.put(over)
     await store.client.hset(keys.SUBSCRIPTIONS, "broken", b"{")

@@ -131,7 +131,7 @@ async def test_what_a_hand_wrote_costs_the_work_that_it_saves(
 async def test_what_is_known_goes_with_its_source(
     store: Store, settings: Settings, clock: Clock
 ) -> None:
-    """And not before."""
+    """It is deleted with the source, and not before."""
     async with FakeSite() as site, polling(store, settings, clock):
         site.put("/f", rss("a one"))
         source_id = await add(store, f"{site.url}/f", clock)

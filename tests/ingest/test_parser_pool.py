@@ -83,7 +83,7 @@ async def test_what_is_no_document_is_reported(pool: ParserPool) -> None:
 
 
 async def test_rejects_have_reasons(pool: ParserPool) -> None:
-    """The others are kept."""
+    """The other entries are kept."""
     body = b'{"title": "One"}\n{"titel": 1}\n{"title": "Two"}'
     _, articles, left_out = await taken(pool, body)
     (reason,) = left_out.rejects

@@ -41,7 +41,7 @@ def volatile_links(poll: int, _: Clock) -> str:
 
 
 def one_link_for_all(_: int, __: Clock) -> str:
-    """Without guids and dates."""
+    """A feed without guids and dates whose items share one link."""
     link = "<link>https://quay.example/live</link>"
     return "".join(item(f"Entry {n}", more=link, text=f"Text {n}") for n in "123")
 

@@ -95,7 +95,7 @@ async def test_ten_thousand_feeds_are_added_and_others_have_their_turn(store: St
 
 
 async def test_a_paused_source_that_is_added_again_stays_paused(store: Store) -> None:
-    """Nothing makes it due."""
+    """Adding it again does not make it due."""
     source, _ = await sources.add(store, {"url": "http://x.example/f", "paused": True}, now=NOON)
     assert not await store.sources.add(
         make_source({"url": source.url}, created=NOON), due_ms=to_ms(NOON)

@@ -32,7 +32,7 @@ def due_s(poll: Poll) -> float:
 
 
 def answer(status: int = 200, **given: object) -> Answer:
-    """An answer of NOW."""
+    """An answer that was fetched at NOW."""
     return Answer(status=status, received=NOW, **given)  # type: ignore[arg-type]
 
 
@@ -238,7 +238,7 @@ def test_a_discovered_feed_becomes_the_source() -> None:
 
 
 def test_410_pauses_and_429_spares_the_host() -> None:
-    """Other failures do neither."""
+    """Other failures neither pause the source nor spare the host."""
     gone = decide(BEFORE, PollOutcome(result=Failure(reason="r", status=410)))
     assert (True, None, 0) == (gone.source.paused, gone.due_ms, gone.spare_ms)
     busy = decide(BEFORE, PollOutcome(result=Failure(reason="r", status=429)))

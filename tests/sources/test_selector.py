@@ -70,7 +70,7 @@ def test_names_in_xml_keep_their_case() -> None:
     ],
 )
 def test_selectors_of_json(text: str, expected: list[Any]) -> None:
-    """RFC 9535, filters included."""
+    """They are those of RFC 9535, filters included."""
     value = {"posts": [{"title": "a", "n": 1}, {"title": "b", "n": 2}]}
     assert (JSONPATH, expected) == (compiled(text).language, compiled(text).values(value))
 
@@ -128,7 +128,7 @@ def test_values_are_bounded() -> None:
 
 @pytest.mark.parametrize("value", [None, {}])
 def test_no_selectors(value: object) -> None:
-    """Null takes them away."""
+    """Null removes the selectors of a source."""
     assert {} == checked_select(value)
 
 

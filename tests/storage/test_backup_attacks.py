@@ -39,7 +39,7 @@ NAMES = [name + SUFFIX for name in FILES]
 
 
 def flip_a_bit(path: Path, other: Path) -> None:
-    """A disk that rots."""
+    """Change one bit of a file, as a failing disk does."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)

@@ -45,7 +45,7 @@ def cut_short(folder: Path) -> None:
 
 
 def one_bit(folder: Path) -> None:
-    """A disk that rots."""
+    """Change one bit of a file, as a failing disk does."""
     data = bytearray((folder / ARTICLES).read_bytes())
     data[len(data) // 2] ^= 1
     (folder / ARTICLES).write_bytes(data)

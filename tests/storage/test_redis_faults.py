@@ -223,7 +223,7 @@ async def test_a_server_that_loads_its_file_is_waited_for(
 
 
 async def test_a_cluster_without_its_slots_is_waited_for() -> None:
-    """CLUSTERDOWN is Unavailable."""
+    """CLUSTERDOWN is Unavailable, not a fault of our code."""
     async with raw_server("--cluster-enabled", "yes") as url, connected(url) as client:
         with pytest.raises(Unavailable), redis_errors_as_unavailable():
             await write(client)

@@ -66,7 +66,7 @@ async def masters() -> AsyncIterator[Topology]:
     ],
 )
 def test_the_key_of_a_command(args: tuple[Any, ...], key: bytes | None) -> None:
-    """Wherever it stands."""
+    """The key is found wherever it stands in the command."""
     assert key == key_of(args)
 
 
@@ -200,7 +200,7 @@ async def _is_promoted_in_cluster(topology: Topology, count: int) -> bool:
 
 
 async def _takes_writes(store: Store) -> bool:
-    """Whether each shard does."""
+    """Whether each shard takes writes."""
     try:
         with redis_errors_as_unavailable():
             for name in map(str, range(12)):
@@ -313,7 +313,7 @@ async def test_an_unknown_place_is_a_fault_of_redis() -> None:
 async def test_a_plain_url_of_a_node_or_a_replica_says_which_to_use(
     masters: Topology, sentinels: Topology
 ) -> None:
-    """Before anything is written."""
+    """The start fails before anything is written."""
     node, replica = masters.nodes[0], sentinels.nodes[1]
     for server, error, match in (
         (node, InvalidSettings, r"redis\+cluster://"),

@@ -28,7 +28,7 @@ STREAM = "dateline:{0}:events"
 
 
 def draft(guid: str = "g", **fields: Any) -> Draft:
-    """One that says little."""
+    """A draft with few fields."""
     made = {"title": "t", "content_html": "<p>x</p>", "categories": ("A/B",), **fields}
     return compose(Entry(guid=guid, **made), source="s")
 

@@ -186,11 +186,11 @@ class Held:
         self.idle: float | None = None
 
     def cut_off(self) -> None:
-        """Note it."""
+        """Note that the connection was cut off."""
         self.is_cut = True
 
     def idle_s(self, now: float) -> float | None:
-        """As the test says."""
+        """Return what the test sets."""
         return self.idle
 
     def unsent_bytes(self) -> int:

@@ -227,7 +227,7 @@ async def test_what_is_asked_twice_is_made_once(
 
 
 async def test_metrics_say_how_many_costly_reads_there_were(strict: WebClient) -> None:
-    """Worked on, and refused."""
+    """Metrics count reads that were worked on and reads that were refused."""
     limit = strict.app[COSTLY_READS]  # type: ignore[union-attr]
     async with limit.slot(HERE), strict.get("/feeds.opml") as response:
         assert 429 == response.status

@@ -89,7 +89,7 @@ async def test_last_event_id_resumes(client: Client, store: Store) -> None:
 
 
 async def test_only_a_category_if_asked_for(client: Client, store: Store) -> None:
-    """With those below it."""
+    """The categories below it are included."""
     async with reading(client, "?category=Media") as response:
         await publish(store, "no", category="Sports")
         (expected,) = await publish(store, "yes", category="Media/News")
@@ -138,7 +138,7 @@ async def test_a_gap_is_told(client: Client, store: Store) -> None:
 
 @pytest.mark.parametrize("value", ["x", "1-1,2-2", "-", "99999999999999999-1"])
 async def test_a_wrong_last_event_id_is_refused(client: Client, value: str) -> None:
-    """400, naming the field."""
+    """The answer is 400 and names the field."""
     async with client.get("/events", headers={"Last-Event-ID": value}) as response:
         assert (400, "Last-Event-ID") == (response.status, (await response.json())["field"])
 

@@ -70,7 +70,7 @@ async def _answer(request: web.BaseRequest) -> web.StreamResponse:
 
 @pytest.fixture
 async def watched(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Watched]:
-    """It, with short times."""
+    """Watch for slow clients with short time limits."""
     monkeypatch.setattr(slow_clients, "LOOK_S", 0.05)
     runner = web.ServerRunner(web.Server(_answer))
     await runner.setup()
@@ -100,7 +100,7 @@ async def test_a_head_must_come_in_time(
 
 
 async def test_a_later_head_must_come_in_time(watched: Watched) -> None:
-    """From its first byte."""
+    """The time runs from the first byte of the head."""
     with await watched.connect(GET) as client:
         async with within(5):
             assert await asyncio.get_running_loop().sock_recv(client, 65_536)

@@ -166,7 +166,7 @@ def test_a_webhook_is_kept_whole_and_shown_without_its_secret() -> None:
      (410, Verdict.GONE)],
 )  # fmt: skip
 def test_verdicts(status: int, verdict: Verdict) -> None:
-    """2xx alone is success."""
+    """Only a status from 200 to 299 is a success."""
     assert verdict is Answer(status=status).verdict
 
 

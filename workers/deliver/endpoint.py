@@ -40,7 +40,7 @@ class Request:
     events: int
     """Number of events that a success delivers, for the counters; 0 for requests without events."""
     provenance: Provenance = STRANGER
-    """Of the URL."""
+    """Provenance of the URL."""
 
 
 @dataclass(slots=True, eq=False)

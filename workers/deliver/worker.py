@@ -118,7 +118,7 @@ class DeliverWorker:
                 await work()
 
         if what == "share":
-            # A worker without leases is none.
+            # A worker that cannot renew its leases serves nobody.
             await runtime.repeat(unit, stop, what="deliver share")
         else:
             what = f"deliver {what}"

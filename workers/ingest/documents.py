@@ -44,7 +44,7 @@ BATCH_BYTES = 262_144
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParseJob:
-    """How to parse one document; its body is sent apart."""
+    """How to parse one document; its body is sent separately."""
 
     url: str
     """Where it came from after redirects; empty for a file."""
@@ -56,7 +56,7 @@ class ParseJob:
     source_url: str = ""
     """The URL of its source now; the document speaks for this host, too."""
     categories: tuple[str, ...] = ()
-    """With `mapping`, see `category_mapping.placed`."""
+    """The categories of its source; for these and `mapping` see `category_mapping.placed`."""
     mapping: dict[str, str] = field(default_factory=dict)
     summary_only: bool = False
     """See `Source.summary_only`."""

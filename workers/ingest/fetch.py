@@ -62,7 +62,7 @@ class Fetched:
     body: bytes
     """Decompressed; empty for 304."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the answer; looked up in any case."""
+    """Headers of the answer; their names are compared without case."""
     etag: str
     """Validators, byte-exact; empty if there are none."""
     last_modified: str
@@ -138,7 +138,7 @@ async def _follow(
     private: Mapping[str, str], settings: Settings, transport: Transport,
     on_large: OnLarge | None,
 ) -> Fetched:  # fmt: skip
-    first, moved_to, permanent, seen = url, "", True, {url}
+    first, moved_to, permanent, visited = url, "", True, {url}
     while True:
         is_own = may_share_secrets(first, url)
         async with client.request(
@@ -153,10 +153,10 @@ async def _follow(
             url = _target(url, response.headers.get("Location", ""))
             permanent = permanent and response.status in _PERMANENT
         moved_to = url if permanent else moved_to
-        if url in seen:
+        if url in visited:
             raise FetchFailed(first, f"redirects in a circle, over {url}")
-        seen.add(url)
-        if len(seen) > MAX_REDIRECTS + 1:
+        visited.add(url)
+        if len(visited) > MAX_REDIRECTS + 1:
             raise FetchFailed(first, f"more than {MAX_REDIRECTS} redirects")
 
 

@@ -40,9 +40,9 @@ logger = logging.getLogger(__name__)
 HOLD_S = 20.0
 PAGE_TIMEOUT_S = 10.0
 MAX_TRIES = 3
-# Of one poll: a feed of 10,000 entries must not be a list of pages to attack somebody with.
+# Pages that one poll fetches: a feed of 10,000 entries must not direct an attack on somebody.
 MAX_PAGES = 60
-# Of all pages of one poll, and of one page.
+# Longest time for all pages of one poll, and for one page.
 MAX_CHARS, PAGE_MAX_BYTES = 10_000_000, 5_000_000
 # A host whose pages fail like this is left alone until the next poll.
 MAX_FAILURES_IN_A_ROW = 3
@@ -52,7 +52,7 @@ LONGER = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletedTexts:
-    """What the teasers of one document came to; they are appended."""
+    """What became of the teasers of one document, which were appended."""
 
     counts: Counter[str] = field(default_factory=Counter)
     """Status of the receipt → number of articles."""
@@ -69,7 +69,7 @@ class _Teaser:
     """An article whose text is cut."""
 
     article: EncodedArticle
-    """As its entry has it."""
+    """The draft of its entry."""
     id: str
     """Of the article that it is: another one than that of its entry if the guid or link changed."""
     has_own_link: bool
@@ -85,7 +85,7 @@ class _Work:
     rules: bytes
     """The rules of the source."""
     marks: dict[str, PageMark] = field(default_factory=dict)
-    """As they are after the work, by the id of the article."""
+    """Id of the article → its mark after the work."""
     append: list[EncodedArticle] = field(default_factory=list)
     pages: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Id of the entry → URL and text of the page."""
@@ -213,7 +213,7 @@ class FullTexts:
         await asyncio.sleep(wait_ms / 1000)
 
     async def _text_of(self, source: Source, url: str, on_large: OnLarge) -> str:
-        """Raises FetchFailed and ParseFailed."""
+        """Return the text of an article's page. Raises FetchFailed and ParseFailed."""
         try:
             checked_url(url)
         except InvalidInput as exc:

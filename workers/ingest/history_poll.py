@@ -85,7 +85,7 @@ class HistoryPoller:
         return after_document(history, claim.source, document, now=now(), settings=settings), 0
 
     async def _read(self, source: Source, history: History) -> HistoryDocument:
-        """Raises FetchFailed and ParseFailed."""
+        """Read and append the next older document. Raises FetchFailed and ParseFailed."""
         async with self._permits() as permit:
             fetched = await self._fetch(source.moved(history.url, ""), permit)
             appended = await self._intake.append_document(

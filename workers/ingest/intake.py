@@ -193,7 +193,7 @@ def job_of(
         categories=source.categories,
         mapping=source.mapping,
         summary_only=source.summary_only,
-        # Of an article without content nothing would be shown.
+        # An article without content would show nothing.
         full_text="" if source.summary_only else source.full_text,
         refused=tuple(refused),
         select=source.select,

@@ -31,15 +31,17 @@ async def append_next_pages(
     Returns:
         The first document, with the counts, rejects and dropped entries of all pages.
     """
-    seen = {first.url}
+    visited = {first.url}
     url, is_new = appended.report.next_url, appended.counts["created"] > 0
     try:
         async with asyncio.timeout(settings.fetch_timeout_s):
-            while url and is_new and url not in seen and len(seen) < settings.select_max_pages:
+            while (
+                url and is_new and url not in visited and len(visited) < settings.select_max_pages
+            ):
                 # What another site has is not this source's, and its headers are not for it.
                 if host_of(url) != host_of(first.url):
                     break
-                seen.add(url)
+                visited.add(url)
                 await asyncio.sleep(settings.poll_spacing_s)
                 page = await _appended(source, url, fetch, intake)
                 url, is_new = page.report.next_url, page.counts["created"] > 0

@@ -23,8 +23,8 @@ class ParseReport:
     error: str = ""
     """Why the document cannot be used; empty if it can."""
     ids: tuple[str, ...] = ()
-    """Of the articles that its entries are, unless they are known under other guids; without those
-    of entries that only their text identifies, and of those that were passed over."""
+    """Ids of the articles of its entries, unless they are known under other guids; without entries
+    that only their text identifies, and without those that were passed over."""
     passed_over: tuple[int, ...] = ()
     """The numbers of those records of `ParseJob.known` whose entries come again."""
     next_url: str = ""
@@ -57,7 +57,7 @@ class LeftOut:
     rejects: tuple[str, ...] = ()
     """Why feed entries were rejected, one line each."""
     dropped: tuple[str, ...] = ()
-    """Of each entry that a rule of its source dropped, the id that its article would have, unless
+    """For each entry that a rule of its source dropped, the id that its article would have, unless
     it is known under another guid; empty if only its text identifies it."""
 
     def to_wire(self) -> bytes:

@@ -101,8 +101,8 @@ class PreviewConsumer:
             source = request.source.moved(url, "")
             with suppress(FetchFailed, ParseFailed):
                 feed = await self._fetch(source)
-                answer, found = await self._read(request, source, feed, refused=PAGE_KINDS)
-                if found.kind in FEED_KINDS and not found.error:
+                answer, feed_report = await self._read(request, source, feed, refused=PAGE_KINDS)
+                if feed_report.kind in FEED_KINDS and not feed_report.error:
                     return {**answer, "discovered_on": page.url}
         return None
 

@@ -25,7 +25,7 @@ from workers.ingest.parse.guess import guess
 from workers.ingest.parse_report import ParseReport
 
 MAX_CHARS = 500
-"""Of a value that is shown."""
+"""Longest value that is shown."""
 ARTICLE, DROPPED, REJECTED = "article", "dropped", "rejected"
 
 

@@ -33,7 +33,7 @@ class RemainingEntries:
 
     document: Document
     positions: Sequence[int]
-    """Of each of its entries, its place in the whole document, from 0."""
+    """The position of each of its entries in the whole document, from 0."""
     records: Sequence[bytes]
     """What is to be remembered of each of its entries, still without its article; may be empty."""
     passed_over: tuple[int, ...] = ()

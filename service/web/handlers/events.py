@@ -36,7 +36,7 @@ HEARTBEAT_S = 15.0
 ROOM_WAIT_S = 0.05
 # How long browsers wait before they reconnect.
 RETRY_MS = 3_000
-# For who was refused: streams are long, so a place becomes free now and then.
+# For clients that are refused: streams are long, so a slot becomes free now and then.
 RETRY_AFTER_S = 60
 _PARAMETERS = ("category", "types", "last-event-id")
 _throttle = Throttle()

@@ -75,7 +75,7 @@ async def deliver(request: web.Request) -> web.StreamResponse:
         logger.warning("a push has a wrong signature", extra={"topic": subscription.topic})
         await store.count({"pushes_forged": 1})
         # Section 7.1.1 lets a wrong signature look like success, so that nobody can guess one.
-        # Without any there is nothing to guess, and its hub should learn of it.
+        # A push without a signature offers nothing to guess, and its hub should learn of it.
         return web.Response(status=202 if signature else 403)
     content_type = request.headers.get("Content-Type", "")
     if not await store.our_subscriptions.push(subscription.source_id, body, content_type):

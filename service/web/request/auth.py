@@ -39,7 +39,7 @@ def _needs(scope: Scope, handler: Authorized, scheme: str) -> Authorized:
     """The handler, for tokens of this scope.
 
     Scheme Bearer takes the token itself (RFC 6750). Basic is for people whose browser asks them for
-    it: the password of any name (RFC 7617).
+    it: the token is the password, with any name (RFC 7617).
     """
 
     async def check(request: web.Request) -> web.StreamResponse:
@@ -70,8 +70,8 @@ async def _token(request: web.Request, scheme: str) -> Token:
 
 
 def limited_client(request: web.Request) -> Client:
-    """By whom the costly reads of a public path are counted: the client's network; None for a
-    request with a token in force, which no limit holds."""
+    """Return the network for which the costly reads of a public path are counted; None for a
+    request with a token in force, which has no limit."""
     credentials = request.headers.get(hdrs.AUTHORIZATION, "")
     scheme, _, text = credentials.partition(" ")
     if scheme.lower() == "bearer":

@@ -39,9 +39,9 @@ from service.web.serving.response import add_common_headers, closing
 logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
-# What an error's status is explained by (RFC 9110 15.5.2, 15.5.6, 15.5.16, 10.2.3).
+# Headers that explain the status of an error (RFC 9110 15.5.2, 15.5.6, 15.5.16, 10.2.3).
 _EXPLAINING_HEADERS = ("Allow", "WWW-Authenticate", "Accept-Encoding", "Retry-After")
-# Of the path in an error.
+# Characters of the path that an error shows.
 MAX_SHOWN_CHARS = 200
 _FOR_PROGRAMS = (
     "/api/", "/feeds", "/livez", "/readyz", "/metrics", "/static/", "/events", "/private",

@@ -32,10 +32,10 @@ LOOPBACK_RESERVE = 16
 IDLE_S = 5.0
 """A connection that was idle for this long since its last answer may be closed for a new one."""
 IDLE_LOOK_S = 1.0
-"""Between two looks for such connections, which cost 0.5 us for each that is open: so each look
-makes room for many."""
+"""Time between two searches for such connections. A search takes 0.5 us for each open connection,
+so it makes room for many."""
 IDLE_PART = 8
-"""One in so many of the idle connections is closed, those that were idle for longest."""
+"""One in this many idle connections is closed: those that were idle for longest."""
 _ADVICE = {
     Full.TOTAL: "raise the limit on open files (ulimit -n, LimitNOFILE) or "
     "DATELINE_MAX_CONNECTIONS, or start more servers",
@@ -118,7 +118,8 @@ class Connections:
         self._silent_of: dict[str, dict[Connection, None]] = {}
         self._reserved: set[Connection] = set()
         self._next_look = dict.fromkeys(Full, 0.0)
-        """Of each limit: who has reached its own must not keep others from finding room."""
+        """Limit → when the next search for it is allowed: an address that has reached its own limit
+        must not keep others from finding room."""
         self.refused: Counter[Refused] = Counter()
         """How many were refused or cut off since the start, by reason."""
         self._refusals = {full: _Refusals() for full in Full}
@@ -152,7 +153,7 @@ class Connections:
         return Admission.FULL
 
     def heard(self, connection: Connection) -> None:
-        """Its first request has come."""
+        """Note that the first request of a connection has arrived."""
         if connection in self._silent:
             del self._silent[connection]
             network = self._network_of[connection]

@@ -25,10 +25,10 @@ QUIET_S, QUIET_SHARE = 1.0, 0.25
 """How long a client must have been quiet for its connection to be closed; less where that is more
 than this share of DRAIN_S."""
 IDLE_SHARE, HANDSHAKE_SHARE, LAST_SHARE = 0.3, 0.02, 0.18
-"""Of DRAIN_S, at most: for step 2, for handshakes in step 3, and for step 4."""
+"""Largest shares of DRAIN_S: for step 2, for handshakes in step 3, and for step 4."""
 SHARE = IDLE_SHARE + HANDSHAKE_SHARE + LAST_SHARE
 LOOK_S = 0.02
-"""Between two looks at what is left."""
+"""Time between two looks at the connections that are left."""
 
 
 async def drain(

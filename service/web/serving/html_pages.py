@@ -59,8 +59,8 @@ class HtmlPages:
         self._now = now
 
     async def news_version(self, page: Page) -> str:
-        """Of a home or news page. It has a calendar and links to other days, so its version is
-        the category's."""
+        """Version of a home or news page. The page has a calendar and links to other days, so its
+        version is that of the whole category."""
         return str(await self._store.page_states.version(Page(page.category)))
 
     async def news(self, page: Page) -> Written:
@@ -114,7 +114,7 @@ class HtmlPages:
         return Written(body=body, headers=self._headers(page))
 
     async def categories_version(self, _: Page) -> str:
-        """Of every page that lists categories."""
+        """Version of every page that lists categories."""
         return await self._feeds.categories.version()
 
     async def categories(self, page: Page) -> Written:
@@ -134,7 +134,7 @@ class HtmlPages:
         return Written(body=body, headers={**HTML_HEADERS, "Cache-Control": BRIEFLY})
 
     async def article_version(self, page: ArticlePage) -> str:
-        """Of one article: what is stored of it besides its text. Raises NotFound or Gone."""
+        """Version of an article: what is stored besides its text. Raises NotFound or Gone."""
         (head,) = await self._store.articles.heads([page.id])
         fields = decoded(orjson.loads, head, what=f"article {page.id}") if head else None
         if fields is None:
@@ -183,7 +183,7 @@ class HtmlPages:
         }
 
     def cache_control(self, page: Page) -> str:
-        """Of a feed or page: long for a period that has settled."""
+        """Cache-Control of a feed or page: long for a period that has settled."""
         closed = (
             not page.period.is_live
             and page.period.bounds(self._settings.timezone)[1] + SETTLES_AFTER < self._now()

@@ -46,7 +46,7 @@ class Listings:
         self._now = now
 
     async def opml_version(self, _: Page) -> str:
-        """Of the OPML: it changes with the categories and views alone, not with their articles."""
+        """Version of the OPML, which changes with categories and views, not with their articles."""
         return f"{await self._feeds.categories.version()}/{await self._store.views.changes()}"
 
     async def opml(self, _: Page) -> Written:
@@ -65,7 +65,7 @@ class Listings:
         return Written(body=body, headers=headers)
 
     async def period_version(self, page: Page) -> str:
-        """Of the sitemap of a period; for a live page, of the index of all sitemaps."""
+        """Version of the sitemap of a period; for a live page, of the index of all sitemaps."""
         return str(await self._store.page_states.version(page))
 
     async def sitemap_index(self, _: Page) -> Written:
@@ -87,7 +87,7 @@ class Listings:
         return Written(body=await self._thread.run(write), headers=_XML)
 
     async def categories_version(self, _: Page) -> str:
-        """Of the sitemap of the pages of categories."""
+        """Version of the sitemap of the pages of categories."""
         return await self._feeds.categories.version()
 
     async def sitemap_pages(self, _: Page) -> Written:
@@ -114,7 +114,7 @@ class Listings:
         return Written(body=body, headers=_XML)
 
     async def news_version(self, page: Page) -> str:
-        """Of the news sitemap."""
+        """Version of the news sitemap."""
         hour = to_ms(self._now()) // NEWS_AGES_MS
         return f"{await self._store.page_states.version(page)}/{hour}"
 

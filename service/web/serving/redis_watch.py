@@ -59,7 +59,7 @@ class RedisWatch:
 
     @asynccontextmanager
     async def bounded(self, has_begun: Callable[[], bool]) -> AsyncIterator[None]:
-        """Handle a request inside of this.
+        """Handle a request inside this context.
 
         Args:
             has_begun: whether a part of its response was sent.

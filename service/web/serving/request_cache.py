@@ -203,7 +203,7 @@ class CachingConnection(ErrorConnection):
             self.head_since = time.monotonic()
 
     def _hear(self) -> None:
-        """A whole head has come."""
+        """Note that the whole head of a request has arrived."""
         self.head_since = 0.0
         if not self._is_heard:
             self._is_heard = True

@@ -26,7 +26,7 @@ from service.web.serving.connections import Connection, Connections, Refused
 logger = logging.getLogger(__name__)
 
 LOOK_S = 1.0
-"""Between two looks."""
+"""Time between two looks at all connections."""
 MIN_SENT_BYTES = 32_768
 """With SEND_TIMEOUT_S, the slowest rate at which an answer is taken: 1 kB/s."""
 AT_ONCE = 500

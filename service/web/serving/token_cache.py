@@ -25,7 +25,7 @@ from service.tokens.token import Token, settings_token
 logger = logging.getLogger(__name__)
 
 REFRESH_S = 2.0
-# Between two loads for unknown tokens: a stranger who sends many costs four reads a second.
+# Pause between two loads for unknown tokens: a stranger who sends many causes four reads a second.
 MIN_LOAD_S = 0.25
 WAIT_S = 3.0
 USED_EVERY = timedelta(minutes=1)

@@ -274,7 +274,7 @@ async def test_bodies_of_another_kind_are_refused_in_words(
 
 
 async def test_unknown_methods_and_codings_are_refused_in_words(client: Client) -> None:
-    """405 with Allow, 415."""
+    """The answers are 405 with Allow, and 415."""
     async with client.get("/hub") as response:
         assert (405, "POST") == (response.status, response.headers["Allow"])
         assert response.headers["Content-Type"].startswith("text/plain")

@@ -154,7 +154,7 @@ async def test_many_replays_wait_for_each_other(
 async def test_wrong_replays_are_refused(
     store: Store, receiver: FakeReceiver, fields: dict[str, object], match: str
 ) -> None:
-    """Naming what is wrong."""
+    """The error names what is wrong."""
     webhook_id = await subscribe(store, receiver)
     with pytest.raises(InvalidInput, match=match):
         await webhooks.replay(store, webhook_id, fields)

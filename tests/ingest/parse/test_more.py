@@ -278,7 +278,7 @@ def test_entities_that_a_feed_declares_itself() -> None:
 
 
 def test_scripts_in_titles() -> None:
-    """Neither run nor read."""
+    """Scripts are neither run nor read as words."""
     title = "Safe&lt;script&gt;alert(1)&lt;/script&gt; words&lt;!-- and no end"
     (entry,) = rss(item=f"<title>{title}</title>").entries
     assert "Safe words" == line(entry.title)

@@ -197,7 +197,7 @@ def test_documents_that_are_something_else(body: str, items: str, reason: str) -
 
 
 def test_a_page_in_another_charset() -> None:
-    """As pages without selectors."""
+    """The charset is found as for pages without selectors."""
     body = "<html><meta charset='windows-1251'><li>Новости</li></html>".encode("cp1251")
     assert "Новости" == read(body, items="li", title="xpath:.").entries[0].title
 

@@ -77,7 +77,7 @@ def judge(
 
 
 def attempt(what: str, message_id: str, answer: Answer, *, number: int) -> dict[str, str | int]:
-    """Return a line of the attempt log.
+    """Return an entry of the attempt log.
 
     Args:
         what: content | subscribe | unsubscribe | denied.

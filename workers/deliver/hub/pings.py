@@ -55,7 +55,7 @@ class PingEndpoint:
 
     @property
     def is_confirmed(self) -> bool:
-        """The operator named it."""
+        """Always true: the operator named it."""
         return True
 
     def changed(self, changes: Sequence[Change]) -> None:

@@ -40,7 +40,7 @@ class SubscriptionEndpoint:
         self.id = subscription_id
         self.turn = Turn()
         self.subscription = subscription
-        """As it was confirmed; None before."""
+        """The subscription that its callback confirmed; None before that."""
         self.request = request
         """What its callback is to confirm, or to be notified of; None if nothing is."""
         self._topics = topics

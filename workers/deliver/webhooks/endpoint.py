@@ -75,7 +75,7 @@ class WebhookEndpoint:
 
     @property
     def is_confirmed(self) -> bool:
-        """The operator named it."""
+        """Always true: the operator named it."""
         return True
 
     @property

@@ -58,12 +58,15 @@ class DeliveryState:
 
     def after(self, ack: Ack) -> DeliveryState:
         """Return the state that a written ack leaves; itself if the ack changes nothing of it."""
+        if _CONVERT.keys().isdisjoint(ack.fields):
+            # All acks but those of and after failures: they move a cursor.
+            return self
         changes: dict[str, Any] = {
             name: convert(ack.fields[name])
             for name, convert in _CONVERT.items()
             if name in ack.fields
         }
-        return replace(self, **changes) if changes else self
+        return replace(self, **changes)
 
     @property
     def is_failing(self) -> bool:

@@ -67,7 +67,7 @@ _ZONES = {
     "hkt": 480, "sgt": 480, "pht": 480, "awst": 480, "jst": 540, "kst": 540, "acst": 570,
     "aest": 600, "acdt": 630, "aedt": 660, "nzst": 720, "nzdt": 780,
 }  # fmt: skip
-# As JavaScript and Java write them; `standard` and `summer` or `daylight` decide the hour.
+# Names as JavaScript and Java write them; `standard` and `summer` or `daylight` decide the hour.
 _LONG_ZONES = {
     "coordinated universal": 0, "greenwich mean": 0, "british": 0, "western european": 0,
     "central european": 60, "eastern european": 120, "moscow": 180, "india": 330, "china": 480,

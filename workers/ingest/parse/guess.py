@@ -202,7 +202,7 @@ def _select(group: _Group, root: Any, zone: tzinfo) -> dict[str, str]:
     links = (f"{heading} a", f"a:has({heading})") if heading else ()
     fitting = (each for each in (*links, select["title"], "a") if _is_link(each, items))
     select["link"] = next(fitting, "a")
-    found = {
+    guesses = {
         "date": _best(items, _is_date(zone), _DATE_CLASS, ("time",)),
         "content": _best(items, lambda text: len(text) >= MIN_TITLE_CHARS, _TEXT_CLASS, ("p",)),
         "author": _best(items, bool, _AUTHOR_CLASS, ("[rel~=author]",)),
@@ -211,7 +211,7 @@ def _select(group: _Group, root: Any, zone: tzinfo) -> dict[str, str]:
         "next_page": next((each for each in _NEXT if compiled(each).values(root)), ""),
     }
     titles = (select["title"], select["link"])
-    return select | {name: text for name, text in found.items() if text and text not in titles}
+    return select | {name: text for name, text in guesses.items() if text and text not in titles}
 
 
 def _heading_of(items: Sequence[Any]) -> str:

@@ -276,8 +276,8 @@ def _image(value: Any) -> str:
 
 def _background(element: Any) -> str:
     """The address in `style="background-image: url(…)"`; empty if there is none."""
-    _, found, rest = (element.get("style") or "").partition("url(")
-    return rest.partition(")")[0].strip("\"' ") if found else ""
+    _, separator, rest = (element.get("style") or "").partition("url(")
+    return rest.partition(")")[0].strip("\"' ") if separator else ""
 
 
 def _shown(item: Any) -> str:

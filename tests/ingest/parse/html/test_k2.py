@@ -152,7 +152,7 @@ def test_a_base_is_no_address_of_an_item() -> None:
 
 
 def test_a_bad_link_costs_one_item() -> None:
-    """The others are taken."""
+    """The other items are read."""
     body = "".join(
         f'<div class="catItemView"><h3 class="catItemTitle"><a href="{link}">x</a></h3></div>'
         for link in ("http://[x", "/item/2")

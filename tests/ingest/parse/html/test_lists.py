@@ -19,7 +19,7 @@ LONG = "The ferry sails again at noon, says the harbour master, and the fog has 
 
 
 def read(body: str, head: str = "") -> Document:
-    """A page."""
+    """Parse a page."""
     page = f"<!doctype html><html lang='en'><head><title>Blog</title>{head}</head>{body}</html>"
     return parse(page.encode(), url=URL)
 
@@ -247,7 +247,7 @@ def test_deep_json_ld_ends() -> None:
     ],
 )
 def test_microformats_take_linear_time(entry: str) -> None:
-    """Also in each other."""
+    """Entries that are nested in each other take linear time, too."""
 
     def try_to_read(text: str) -> None:
         with suppress(ParseFailed):

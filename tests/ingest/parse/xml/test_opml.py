@@ -9,7 +9,7 @@ from workers.ingest.parse import FeedLink, parse
 
 
 def feeds(body: str) -> tuple[FeedLink, ...]:
-    """Of an OPML body."""
+    """The feeds of an OPML document with this body."""
     document = parse(f"<opml version='2.0'><head/>{body}</opml>".encode(), url="http://o.example/")
     assert ("opml", "http://o.example/", ()) == (document.kind, document.url, document.entries)
     return document.feeds

@@ -88,7 +88,7 @@ def test_the_channel_speaks_for_an_episode_that_says_less() -> None:
 
 
 def test_an_item_without_a_file_is_not_an_episode() -> None:
-    """Whatever the channel says."""
+    """This holds whatever the channel says."""
     assert None is drafts()[2].podcast
 
 

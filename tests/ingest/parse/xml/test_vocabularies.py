@@ -56,7 +56,7 @@ every_dialect = pytest.mark.parametrize("dialect", [rss, rdf, atom])
 
 
 def entry_of(document: Document) -> Entry:
-    """Its only entry."""
+    """The only entry of a document."""
     (entry,) = document.entries
     return entry
 

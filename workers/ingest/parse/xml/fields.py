@@ -54,7 +54,7 @@ _CARRIERS = ("enclosure", "atom:link", "media:content", "media:group")
 MAX_AUTHOR_CHARS = 400
 """In longer ones no address is looked for, which takes quadratic time."""
 MAX_PICTURES = 50
-"""Of Media RSS that are shown after a text, as many as an article may have files."""
+"""Pictures of Media RSS that are shown after a text: as many as an article may have files."""
 _AUTHOR_PATTERNS = (
     re.compile(r"\S+@\S+\s+\((.+)\)"),
     re.compile(r"([^<(]+?)\s*[<(]\S+@\S+[>)]"),
@@ -64,7 +64,7 @@ _SIZES = frozenset({
     "w", "h", "width", "height", "size", "resize", "fit", "crop", "quality", "q", "dpr", "auto",
     "format", "fm", "imwidth", "scale",
 })  # fmt: skip
-# Between groups of three digits.
+# Separators of groups of three digits.
 _SEPARATOR = re.compile(r"(?<=\d)[,. '\u00a0\u202f](?=\d{3}(?:\D|$))")
 Fields: TypeAlias = dict[str, list[Any]]
 

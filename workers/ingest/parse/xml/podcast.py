@@ -98,7 +98,7 @@ def seconds_of(text: str) -> int:
 
 
 def _duration_s_of_media(fields: Fields) -> int:
-    """Of the first media:content that has a duration, in seconds."""
+    """Duration of the first media:content that has one, in seconds."""
     lengths = (seconds_of(each.get("duration") or "") for each in fields.get("media:content", ()))
     return next(filter(None, lengths), 0)
 
