@@ -49,6 +49,13 @@ _SHORT = 64
 # case is Min Nan Chinese.
 _SLIP = re.compile(r"(?:^|-)(?:NaN|(?i:null|none|undefined))(?:-.*)?$")
 _UNDETERMINED = "und"
+# Languages that were registered before they had a code of two or three letters (RFC 5646 3.1.7).
+_CODES_NOW = {
+    "art-lojban": "jbo", "en-gb-oed": "en-GB-oxendict", "i-ami": "ami", "i-bnn": "bnn",
+    "i-hak": "hak", "i-klingon": "tlh", "i-lux": "lb", "i-navajo": "nv", "i-pwn": "pwn",
+    "i-tao": "tao", "i-tay": "tay", "i-tsu": "tsu", "no-bok": "nb", "no-nyn": "nn",
+    "zh-guoyu": "cmn", "zh-hakka": "hak", "zh-min-nan": "nan", "zh-xiang": "hsn",
+}  # fmt: skip
 # Well-formed by RFC 5646 2.1, except languages of four to eight letters: none is registered, and in
 # practice such a value is the English name of a language.
 _LANGUAGE = re.compile(
@@ -172,6 +179,7 @@ def language_tag(text: str) -> str:
     if len(tag) > MAX_LANGUAGE_CHARS:
         return ""
     tag = _SLIP.sub("", tag)
+    tag = _CODES_NOW.get(tag.lower(), tag)
     return tag if _LANGUAGE.fullmatch(tag) and tag.lower() != _UNDETERMINED else ""
 
 
@@ -238,6 +246,18 @@ def _resolved(text: str) -> str:
     return unescape(without_lost_references(text))
 
 
+def _resolved_again(text: str) -> str:
+    """A text whose references were escaped twice. Nobody escapes one to a control character: that
+    is what the text is about."""
+    text = without_lost_references(text)
+    return unescape(_NUMERIC.sub(_literal_if_empty, text) if "&#" in text else text)
+
+
+def _literal_if_empty(match: re.Match[str]) -> str:
+    reference = match.group()
+    return reference if unescape(reference) else f"&amp;{reference[1:]}"
+
+
 def line(text: str) -> str:
     """One line of plain text. Feed titles have markup, and entities that are escaped twice."""
     if isinstance(text, Plain) or not ("&" in text or "<" in text):
@@ -246,7 +266,7 @@ def line(text: str) -> str:
     # was escaped twice by mistake.
     text = _resolved(_without_markup(text))
     # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
-    text = _resolved(text) if "&" in text else text
+    text = _resolved_again(text) if "&" in text else text
     text = _INLINE_PAIR.sub(r"\2", text) if "<" in text else text
     return spaces(normalized(text))
 
