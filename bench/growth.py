@@ -33,7 +33,6 @@ from service.articles.article import Draft, Entry
 from service.articles.categories import parse
 from service.articles.category_creator import OPERATOR
 from service.articles.compose import compose
-from service.articles.hashes import content_hash
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
@@ -68,7 +67,7 @@ def drafts(start: int, end: int) -> list[Draft]:
             replace(
                 base, guid=str(number), categories=(category,), published=published,
                 url=f"https://quay.example/{number}",
-                content_hash=content_hash(title=str(number), text="", categories=[category.path]),
+                content_hash=f"{number:032x}",
             )
         )  # fmt: skip
     return articles

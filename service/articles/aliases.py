@@ -34,6 +34,8 @@ _TRACKING = re.compile(r"utm_.*|fbclid|gclid|mc_cid|mc_eid|igshid|xtor|at_.*")
 # query. `SAME` finds others by their effect.
 _PATH_SESSION = re.compile(r";(?:jsessionid|phpsessid|session_?id)=[^;/]*", re.I)
 _SESSION = re.compile(r"jsessionid|phpsessid|aspsessionid.*|session_?id")
+# Nearly every link has a path that is not empty, and so have most guids.
+_WITH_PATH = re.compile(r"https?://[A-Za-z0-9.-]+/[A-Za-z0-9]")
 _PARAMETERS = re.compile(r";[^/]*")
 _PICTURE = re.compile(r'\bsrc="([^"?#;]*)')
 # A piece of text that the browser highlights (https://wicg.github.io/scroll-to-text-fragment/).
@@ -108,12 +110,16 @@ def aliases_of(
     if number and "/" not in draft.source:
         # Its source is a host, so the link is on that host (see identify).
         aliases.append((_digest(draft.source, "k2", number.group(1)), b""))
-    if is_own_link and draft.url and urlsplit(draft.url).path.strip("/"):
+    if is_own_link and _has_path(draft.url):
         aliases.append((_digest(draft.source, "link", canonical(draft.url)), _fingerprint(draft)))
     if has_no_guid and draft.published and ":" in draft.raw_published:
         words = f"{draft.title.casefold()}\0{int(draft.published.timestamp())}"
         aliases.append((_digest(draft.source, "title", words), b""))
     return tuple(aliases)
+
+
+def _has_path(url: str) -> bool:
+    return bool(_WITH_PATH.match(url) or urlsplit(url).path.strip("/"))
 
 
 def stem(url: str) -> str:
@@ -132,6 +138,8 @@ def _without_parameters(draft: Draft) -> str:
 
 def is_poor(guid: str) -> bool:
     """Whether several entries may share this guid: "N/A", a number, the site's address."""
+    if _WITH_PATH.match(guid):
+        return False
     try:
         parts = urlsplit(guid)
     except ValueError:

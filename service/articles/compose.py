@@ -24,7 +24,7 @@ from service.articles.article import (
     article_id,
 )
 from service.articles.categories import Category
-from service.articles.hashes import content_hash, dated_hash
+from service.articles.hashes import content_hashes
 from service.articles.podcast import cleaned
 from service.articles.text import Plain, line, paragraphs, plain_text, spaces, without_forbidden
 from service.errors import InvalidInput
@@ -45,25 +45,23 @@ _ATTRIBUTION = re.compile(
 _SENTENCE_END = re.compile(r"[.!?؟。!?…]+[\"”’»')]*(?=\s|$)|(?<=[。!?])")
 
 
-def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
+def compose(entry: Entry, *, source: str, guid: str = "", content: str | None = None) -> Draft:
     """The draft of an entry.
 
     Args:
         entry: not cleaned.
         source: URI of the feed or site that the guid belongs to.
         guid: identity within the source, if the caller knows better than the entry.
+        content: the result of `content_of`, if the caller has it.
 
     Raises:
         InvalidInput: the entry has neither title nor text, or a value over its bound.
     """
-    if len(entry.content_html) > MAX_CONTENT_CHARS:
-        raise InvalidInput(
-            "content_html", f"{len(entry.content_html)} characters", f"over {MAX_CONTENT_CHARS}"
-        )
+    if content is None:
+        content = content_of(entry)
     if len(source) > MAX_SOURCE_CHARS:
         # If it were cut, it would name another source.
         raise InvalidInput("source", source, f"over {MAX_SOURCE_CHARS} characters")
-    content = _html(entry.content_html, entry)
     text = plain_text(content)
     summary = line(entry.summary)
     url = _url(entry, "url", entry.url)
@@ -80,6 +78,9 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
     paths = [category.path for category in where]
     published = _plausible(entry.published)
     guid = without_forbidden(guid or entry.guid).strip()
+    news, dated = content_hashes(
+        title=title, text=text or summary, date=published, categories=paths
+    )
     return Draft(
         source=source,
         guid=guid or url or _fallback_guid(title, published, text),
@@ -97,14 +98,30 @@ def compose(entry: Entry, *, source: str, guid: str = "") -> Draft:
         published=_shown_date(published, entry.accepted),
         raw_published=line(entry.raw_published),
         updated=_plausible(entry.updated),
-        content_hash=content_hash(title=title, text=text or summary, categories=paths),
-        dated_hash=dated_hash(title=title, text=text or summary, date=published, categories=paths),
+        content_hash=news,
+        dated_hash=dated,
         detail=entry.detail,
         podcast=cleaned(entry.podcast, partial(_url, entry)) if entry.podcast else None,
     )
 
 
-def with_page_text(entry: Entry, *, url: str, markup: str) -> Entry:
+def content_of(entry: Entry) -> str:
+    """The sanitised content of an entry.
+
+    To sanitise several, and only then to compose them, takes an eighth less time than in turns:
+    the code of nh3 and ours do not fit into the caches of a processor together.
+
+    Raises:
+        InvalidInput: it is over its bound.
+    """
+    if len(entry.content_html) > MAX_CONTENT_CHARS:
+        raise InvalidInput(
+            "content_html", f"{len(entry.content_html)} characters", f"over {MAX_CONTENT_CHARS}"
+        )
+    return _html(entry.content_html, entry)
+
+
+def with_page_text(entry: Entry, url: str, markup: str) -> Entry:
     """The entry with the text of its page in place of its own, unless that is hardly longer. All of
     its other fields stay."""
     page = replace(entry, base_url=url, text_base_url=url, content_html=markup)

@@ -16,28 +16,29 @@ from service.articles.times import to_rfc3339
 _RAW_PUBLISHED = re.compile(rb',"raw_published":"(?:[^"\\]|\\.)*"')
 
 
-def content_hash(*, title: str, text: str, categories: list[str]) -> str:
-    """128 bits in hex over what makes a revision; line breaks and the order of categories do not.
+def content_hashes(
+    *, title: str, text: str, date: datetime | None, categories: list[str]
+) -> tuple[str, str]:
+    """(content hash, dated hash), each of 128 bits in hex.
+
+    The first is over what makes a revision; line breaks and the order of categories do not. The
+    second is the one of versions until November 2026, with the date: their archives hold it, and an
+    article that did not change since must not look changed.
 
     Args:
         title, text: cleaned (`text.line`, `text.plain_text`): one space at most between words.
     """
-    return _hash_of(title, _on_one_line(text), "\n".join(sorted(categories)))
-
-
-def dated_hash(*, title: str, text: str, date: datetime | None, categories: list[str]) -> str:
-    """The content hash as versions until November 2026 computed it, with the date. Their archives
-    hold it, and an article that did not change since must not look changed."""
-    date_text = to_rfc3339(date) if date else ""
-    return _hash_of(title, _on_one_line(text), date_text, "\n".join(sorted(categories)))
+    # Both begin with the words.
+    words = hashlib.blake2b(f"{title}\0{_on_one_line(text)}\0".encode(), digest_size=16)
+    rest = "\n".join(sorted(categories))
+    dated = words.copy()
+    words.update(rest.encode())
+    dated.update(f"{to_rfc3339(date) if date else ''}\0{rest}".encode())
+    return words.hexdigest(), dated.hexdigest()
 
 
 def _on_one_line(text: str) -> str:
     return text.replace("\n\n", " ").replace("\n", " ")
-
-
-def _hash_of(*parts: str) -> str:
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
 
 def full_hash(doc: bytes) -> str:

@@ -65,18 +65,18 @@ def has_media(markup: str) -> bool:
     if any(map(text.__contains__, _SPECIAL)) or (b"data-" in text and _DATA.search(text)):
         return True
     # Most pictures with a `srcset` have a `src` of their own, too, and need nothing.
-    return b"srcset" in text and not all(map(_has_source, _with_set(markup.lower())))
+    return b"srcset" in text and not all(map(_has_source, _with_set(text)))
 
 
-def _with_set(markup: str) -> Iterator[str]:
+def _with_set(markup: bytes) -> Iterator[str]:
     """The tags that contain the word."""
-    at, end = markup.find("srcset"), 0
+    at, end = markup.find(b"srcset"), 0
     while at >= 0:
-        start, end = markup.rfind("<", end, at), markup.find(">", at)
+        start, end = markup.rfind(b"<", end, at), markup.find(b">", at)
         if start < 0 or end < 0:
             return
-        yield markup[start:end]
-        at = markup.find("srcset", end)
+        yield markup[start:end].decode("utf-8", "surrogatepass").lower()
+        at = markup.find(b"srcset", end)
 
 
 def _has_source(image: str) -> bool:

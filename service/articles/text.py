@@ -42,6 +42,10 @@ _NOT_MARKS = (
     "\u1e00-\u20cf\u2100-\u2cee\u3040-\u3098\u309b-\u9fff\uac00-\ud7ff\uff00-\uffff"
 )
 _MAYBE_MARKS = re.compile(f"[^{_NOT_MARKS}][^{_NOT_MARKS}]{{{MAX_MARKS}}}")
+# Bytes of UTF-8 that occur in texts of which every character is composed and no mark: those of
+# ASCII, Latin, Cyrillic and Han. Quotation marks and dashes need a closer look.
+_COMPOSED = bytes({*range(0xCC), 0xD0, 0xD1, *range(0xE4, 0xEA)})
+_PUNCTUATION, _QUADS = b"\xe2\x80", (b"\xe2\x80\x80", b"\xe2\x80\x81")
 _SOLIDUS, _SOLIDUS_REFERENCE = "\u0338", "&#824;"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
@@ -49,6 +53,13 @@ _SHORT = 64
 # case is Min Nan Chinese.
 _SLIP = re.compile(r"(?:^|-)(?:NaN|(?i:null|none|undefined))(?:-.*)?$")
 _UNDETERMINED = "und"
+# Languages that were registered before they had a code of two or three letters (RFC 5646 3.1.7).
+_CODES_NOW = {
+    "art-lojban": "jbo", "en-gb-oed": "en-GB-oxendict", "i-ami": "ami", "i-bnn": "bnn",
+    "i-hak": "hak", "i-klingon": "tlh", "i-lux": "lb", "i-navajo": "nv", "i-pwn": "pwn",
+    "i-tao": "tao", "i-tay": "tay", "i-tsu": "tsu", "no-bok": "nb", "no-nyn": "nn",
+    "zh-guoyu": "cmn", "zh-hakka": "hak", "zh-min-nan": "nan", "zh-xiang": "hsn",
+}  # fmt: skip
 # Well-formed by RFC 5646 2.1, except languages of four to eight letters: none is registered, and in
 # practice such a value is the English name of a language.
 _LANGUAGE = re.compile(
@@ -96,6 +107,10 @@ _BLOCKS = {
 _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
     tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
 }
+# The same for all tags that are usual.
+_GAP_OF_TAG = {
+    tag: _GAPS.get(tag, "") for name in _INLINE | _ELEMENTS for tag in (name, f"/{name}")
+}
 
 
 class Plain(str):
@@ -107,8 +122,29 @@ class Plain(str):
 
 def normalized(text: str) -> str:
     """The text in NFC, without forbidden characters; C1 is decoded as Windows-1252."""
+    if len(text) <= _SHORT and text.isascii() and text.isprintable():
+        return text
     text = without_forbidden(text)
-    return text if text.isascii() else unicodedata.normalize("NFC", _stream_safe(text))
+    if text.isascii() or _is_composed(text.encode()):
+        return text
+    return unicodedata.normalize("NFC", _stream_safe(text))
+
+
+def are_normalized(texts: Iterable[str]) -> bool:
+    """Whether `normalized` changes none of these texts."""
+    # A line break composes with nothing.
+    whole = "\n".join(texts)
+    return normalized(whole) == whole
+
+
+def _is_composed(text: bytes) -> bool:
+    """Whether a text in UTF-8 is in NFC and has no marks; quick, and never wrongly True."""
+    others = text.translate(None, _COMPOSED)
+    if not others:
+        return True
+    # No other character of these is another one in NFC (U+2000 to U+203F).
+    is_punctuation = not others.strip(b"\xe2") and text.count(_PUNCTUATION) == len(others)
+    return is_punctuation and not any(map(text.__contains__, _QUADS))
 
 
 def _stream_safe(text: str) -> str:
@@ -172,6 +208,7 @@ def language_tag(text: str) -> str:
     if len(tag) > MAX_LANGUAGE_CHARS:
         return ""
     tag = _SLIP.sub("", tag)
+    tag = _CODES_NOW.get(tag.lower(), tag)
     return tag if _LANGUAGE.fullmatch(tag) and tag.lower() != _UNDETERMINED else ""
 
 
@@ -184,6 +221,8 @@ def plain_text(markup: str) -> str:
     """Sanitised markup as text: a blank line between blocks, a line break for `<br>`, one space for
     any other white space."""
     text = markup.replace("\n", " ")
+    if "<" in text:
+        text = _without_known_tags(text)
     if "<" in text:
         pieces = _TAG.split(text)
         # Every second piece is the name of a tag, or None for a comment.
@@ -200,6 +239,22 @@ def plain_text(markup: str) -> str:
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip()
+
+
+def _without_known_tags(markup: str) -> str:
+    """As what sanitised markup is written: each `<` begins a tag, and each tag ends with the only
+    `>` up to the next. The same markup if anything is written in another way."""
+    first, *parts = markup.split("<")
+    pieces = [first]
+    for part in parts:
+        tag, end, text = part.partition(">")
+        gap = _GAP_OF_TAG.get(tag)
+        if gap is None:
+            gap = _GAP_OF_TAG.get(tag.partition(" ")[0])
+        if gap is None or not end or ">" in text:
+            return markup
+        pieces += gap, text
+    return "".join(pieces)
 
 
 def _unescaped(text: str) -> str:
@@ -238,6 +293,18 @@ def _resolved(text: str) -> str:
     return unescape(without_lost_references(text))
 
 
+def _resolved_again(text: str) -> str:
+    """A text whose references were escaped twice. Nobody escapes one to a control character: that
+    is what the text is about."""
+    text = without_lost_references(text)
+    return unescape(_NUMERIC.sub(_literal_if_empty, text) if "&#" in text else text)
+
+
+def _literal_if_empty(match: re.Match[str]) -> str:
+    reference = match.group()
+    return reference if unescape(reference) else f"&amp;{reference[1:]}"
+
+
 def line(text: str) -> str:
     """One line of plain text. Feed titles have markup, and entities that are escaped twice."""
     if isinstance(text, Plain) or not ("&" in text or "<" in text):
@@ -246,7 +313,7 @@ def line(text: str) -> str:
     # was escaped twice by mistake.
     text = _resolved(_without_markup(text))
     # `Tom &amp;amp; Ann`, `&amp;quot;`: a second round, which leaves `AT&T` as it is.
-    text = _resolved(text) if "&" in text else text
+    text = _resolved_again(text) if "&" in text else text
     text = _INLINE_PAIR.sub(r"\2", text) if "<" in text else text
     return spaces(normalized(text))
 

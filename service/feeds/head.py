@@ -164,10 +164,11 @@ def _category_title(path: str, titles: Mapping[str, str]) -> str:
 
 
 def _never(page: Page, zone: tzinfo) -> datetime:
-    """Return the date of an empty feed, which Atom requires: one that never changes."""
+    """Return the date of an empty feed, which Atom requires: one that never changes. Validators
+    doubt dates before the first feeds, and no feed was made then."""
     if page.period.is_live:
         return EMPTY_SINCE
-    return page.period.bounds(zone)[0].astimezone(UTC)
+    return max(EMPTY_SINCE, page.period.bounds(zone)[0].astimezone(UTC))
 
 
 def _newest(articles: Sequence[Article]) -> list[datetime]:

@@ -25,6 +25,9 @@ MAX_OUTLINES = 100_000
 # An outline of these types has a URL, too, which is not that of a feed.
 _OTHER_TYPES = frozenset({"include", "html"})
 _BARE_AMPERSAND = re.compile(rb"&(?!#?\w{1,40};)")
+# The specification has HTML in the names of outlines, and readers show them as text: so these are
+# written with characters that are the same in both.
+_NO_MARKUP = str.maketrans("<>", "‹›")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,21 +60,21 @@ def render(
     """
     root = etree.Element("opml", version="2.0")
     head = etree.SubElement(root, "head")
-    etree.SubElement(head, "title").text = f"Feeds of {site_title}"
+    etree.SubElement(head, "title").text = f"Feeds of {site_title}".translate(_NO_MARKUP)
     body = etree.SubElement(root, "body")
     folders = {"": body}
     parents = {path.rpartition("/")[0] for path in titles}
-    _outline(body, Page(categories.ALL), site_title, base_url)
+    _outline(body, Page(categories.ALL), site_title.translate(_NO_MARKUP), base_url)
     for path in sorted(titles):
         parent = folders.get(path.rpartition("/")[0], body)
-        title = categories.title_path(path, titles).rsplit("/", 1)[-1]
+        title = categories.title_path(path, titles).rsplit("/", 1)[-1].translate(_NO_MARKUP)
         if path in parents:
             parent = folders[path] = _subfolder(parent, title)
         _outline(parent, Page(path), title, base_url)
     if views:
         folder = _subfolder(body, "Views")
         for path, title in sorted(views.items()):
-            _outline(folder, Page(path), title, base_url)
+            _outline(folder, Page(path), title.translate(_NO_MARKUP), base_url)
     opml: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=True)
     return opml
 
@@ -188,9 +191,14 @@ def _attribute(outline: Any, *names: str) -> str:
 
 def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
     """Write a list of feeds, in folders by category; `read` returns the same feeds."""
-    root = etree.Element("opml", {"version": "2.0"}, {"dateline": SETTINGS})
+    # Others' validators do not know our namespace.
+    has_settings = any(feed.settings for feed in feeds)
+    root = etree.Element("opml", {"version": "2.0"}, {"dateline": SETTINGS} if has_settings else {})
     etree.SubElement(etree.SubElement(root, "head"), "title").text = title
     folders = {"": etree.SubElement(root, "body")}
+    if not feeds:
+        # A body without an outline is not valid.
+        etree.SubElement(folders[""], "outline", text="No feeds", isComment="true")
     for feed in sorted(feeds, key=lambda feed: feed.category):
         parent = _folder(folders, feed.category)
         name = feed.title or feed.url

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
 from html import escape
+from html.entities import name2codepoint
 from typing import Any
 
 from feedgen.entry import FeedEntry
@@ -28,6 +29,7 @@ from lxml import etree
 
 from service.articles import categories
 from service.articles.article import Article, Enclosure
+from service.articles.text import line
 from service.feeds import head
 from service.feeds.head import Feed, Tombstone
 from service.feeds.podcast_rss import PodcastChannel, PodcastItem, namespaces
@@ -62,6 +64,9 @@ _NAMES = re.compile(
     rb"<(?:title|category|dc:creator|itunes:author|itunes:name|podcast:person)(?:\s[^<>]*)?>[^<]*"
 )
 _DESCRIPTION = re.compile(rb"<description>[^<]*")
+# What validators and readers take for HTML in a text that does not say what it is.
+_END_TAG = re.compile(r"</\w+>")
+_REFERENCE = re.compile(r"&(#?\w+)")
 _STYLE = f'<?xml-stylesheet type="text/css" href="{head.STYLE_PATH}"?>\n'.encode()
 # The RSS Advisory Board's profile asks for the specification's address.
 _RSS_DOCS = "https://www.rssboard.org/rss-specification"
@@ -91,6 +96,7 @@ class FeedLinks(BaseExtension):  # type: ignore[misc]  # feedgen has no types
         """Add links, without a namespace, because feedgen's tree has none in memory."""
         for link in self.history:
             etree.SubElement(feed, "link", link)
+        _state_types(feed, "title", "subtitle")
         return self._extend(feed, feed)
 
     def _extend(self, feed: Any, parent: Any) -> Any:
@@ -117,6 +123,7 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
             etree.SubElement(entry, "link", link)
         if self.language:
             entry.set(_LANG, self.language)
+        _state_types(entry, "title", "summary")
         return self._extend(entry)
 
     def extend_rss(self, entry: Any) -> Any:
@@ -136,6 +143,28 @@ class EntryLinks(BaseEntryExtension):  # type: ignore[misc]  # feedgen has no ty
         if self.image:
             etree.SubElement(entry, f"{{{_MEDIA}}}thumbnail", url=self.image)
         return entry
+
+
+def _state_types(parent: Any, *names: str) -> None:
+    """State the type of the plain texts in these elements that look like HTML: `&#1;`, `</b>`.
+
+    As HTML they are shown by readers that take every text for HTML, too. One that would be changed
+    by readers that resolve references twice, as ours does, is declared to be text.
+    """
+    for name in names:
+        element = parent.find(name)
+        text = "" if element is None else element.text or ""
+        if _looks_like_html(text):
+            markup = escape(text, quote=False)
+            is_safe = line(markup) == text
+            element.text = markup if is_safe else text
+            element.set("type", "html" if is_safe else "text")
+
+
+def _looks_like_html(text: str) -> bool:
+    names = _REFERENCE.findall(text) if "&" in text else ()
+    is_reference = any(name in name2codepoint or not name.isalpha() for name in names)
+    return is_reference or ("</" in text and bool(_END_TAG.search(text)))
 
 
 @dataclass(frozen=True, slots=True)

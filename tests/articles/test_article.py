@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from service.articles import times
 from service.articles.article import NAMESPACE, Article, Enclosure, article_id
 from service.articles.event import Event
-from service.articles.hashes import content_hash
+from service.articles.hashes import content_hashes
 from service.articles.text import without_forbidden
-from tests.composing import article
+from tests.composing import NOON, article
 
 moments = st.integers(10**8, 253 * 10**12).map(times.from_ms)
 words = st.text(max_size=30).map(without_forbidden)
@@ -83,9 +84,27 @@ def test_a_time_without_a_zone_is_none() -> None:
 def test_what_makes_a_revision(change: dict[str, Any], same: bool) -> None:
     """Title, text and categories; not breaks of lines, not order."""
     base: dict[str, Any] = {
-        "title": "t", "text": "some words", "categories": ["a", "b"],
+        "title": "t", "text": "some words", "categories": ["a", "b"], "date": None,
     }  # fmt: skip
-    assert same == (content_hash(**base) == content_hash(**(base | change)))
+    assert same == (content_hashes(**base)[0] == content_hashes(**(base | change))[0])
+    dated = [content_hashes(**(base | change | {"date": date})) for date in (None, NOON)]
+    assert [True, False] == [a == b for a, b in zip(*dated, strict=True)]
+
+
+def test_hashes_are_those_that_archives_hold() -> None:
+    """Another hash would make a revision of every article, at the next poll of its source."""
+    words: dict[str, Any] = {
+        "title": "Fähre",
+        "text": "One\n\ntwo\nthree",
+        "categories": ["b", "a"],
+    }
+    date = datetime(2017, 12, 22, 15, 41, 7, tzinfo=UTC)
+    parts = ["Fähre", "One two three", "2017-12-22T15:41:07.000Z", "a\nb"]
+    expected = [
+        hashlib.blake2b("\0".join(each).encode(), digest_size=16).hexdigest()
+        for each in (parts[:2] + parts[3:], parts)
+    ]
+    assert expected == list(content_hashes(**words, date=date))
 
 
 @pytest.mark.parametrize("value", [None, 5, [], {}, "x", [5]])

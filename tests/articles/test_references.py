@@ -25,3 +25,10 @@ def test_other_references_are_characters(reference: str) -> None:
     """Leading zeros make no difference."""
     assert "A" == text.line(reference)
     assert "A" == text.without_lost_references(reference).replace(reference, "A")
+
+
+@pytest.mark.parametrize("reference", ["&#1;", "&#x1F;", "&#1", "&#127;", "&#xFFFE;"])
+def test_a_text_about_a_control_character_is_not_escaped_twice(reference: str) -> None:
+    """Nobody would escape such a reference twice; once, it is the character, which is dropped."""
+    assert f"a{reference} b" == text.line(f"a{reference.replace('&', '&amp;')} b")
+    assert "a b" == text.line(f"a{reference} b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -142,6 +143,10 @@ def test_whatever_stands_in_an_article_is_read_by_strict_parsers(entry: Entry, s
         ("en_US.UTF-8", "en-US"),
         ("de_DE@euro", "de-DE"),
         ("x-klingon", "x-klingon"),
+        ("i-klingon", "tlh"),
+        ("zh_min_nan", "nan"),
+        ("en-GB-oed", "en-GB-oxendict"),
+        ("i-enochian", "i-enochian"),
         ("e\x0bn", ""),
         ("English", ""),
         ("en-", ""),
@@ -238,3 +243,45 @@ async def test_odd_titles_of_other_things_harm_no_document(
         if "views" in path or "opml" in document:
             etree.fromstring(await get(document))
     etree.fromstring(await get("/api/v1/sources.opml", **AUTH))
+
+
+MARKUP = st.lists(
+    st.sampled_from(
+        ["<p>", "</p>", "<br>", '<a href="/x">', '<a title="<p>">', "</a>", "<td>", "</td>", "<b >",
+         "<P>", "<h2 id='a'>", "<li\n>", "<x-y>", "<3 ", "< b>", "<>", ">", "<", "a", " ", "\n", "é",
+         "&amp;", "&nbsp;", "\u2003", "</p", "<p/>", "<br />", "<mi>"]
+    ),
+    max_size=12,
+).map("".join)  # fmt: skip
+
+
+@given(MARKUP)
+def test_tags_are_found_in_the_quick_way_as_in_any_other(markup: str) -> None:
+    """A comment is nothing, and is not what sanitised markup has, so that it is read by a pattern."""
+    assert text.plain_text(f"{markup}<!---->") == text.plain_text(markup)
+
+
+@given(
+    st.text(
+        "ae\u0301\u0338\u2000\u2001\u2013\u201c\u2126\u212bй\u0438\u0306中\u3099が\u1161\u1100é ΩĀ>",
+        max_size=29,
+    )
+)
+@example("“Ferry” – naïve")
+@example("\u2001")
+@example("\u2126")
+@example("\u212b")
+def test_texts_are_in_nfc(value: str) -> None:
+    """Those of which a quick look says so, too."""
+    assert unicodedata.normalize("NFC", value) == text.normalized(value)
+
+
+@pytest.mark.parametrize("field", ["title", "summary", "attribution", "raw_published", "url"])
+@pytest.mark.parametrize("value", ["e\u0301", "x\x01y", "a\r\nb", "\ud800z", "\u0301"])
+def test_a_draft_is_normalised_whatever_field_is_odd(field: str, value: str) -> None:
+    """One text alone is enough for all to be looked at."""
+    draft = replace(ordinary("Usual"), **{field: value}, authors=("Ann", "A\u0301"), tags=("é",))
+    assert text.normalized(value) == getattr(draft, field)
+    assert (("Ann", "Á"), ("é",)) == (draft.authors, draft.tags)
+    cut = replace(ordinary("Usual"), title="t" * 600, tags=("g" * 300,))
+    assert (500, 200) == (len(cut.title), len(cut.tags[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC
+from html import unescape
 from typing import Any
 
 import orjson
@@ -11,7 +12,7 @@ from lxml import etree
 
 from service.articles.article import Article
 from service.feeds import opml
-from service.feeds.page import Page
+from service.feeds.page import Page, Period
 from service.feeds.writer import Renderer
 from tests.composing import compose_all, full_article
 from workers.ingest.parse import parse
@@ -105,6 +106,73 @@ def test_plain_texts_of_rss_do_not_look_like_html() -> None:
     # HTML by convention: as it was.
     assert "A summary &amp; more" == root.findtext("channel/item/description")
     assert b"<description>A summary &amp;amp; more</description>" in body
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("&#1; is a control", "html"),
+        ("The </marquee> tag", "html"),
+        ("Q&A2 & more", "html"),
+        ("AT&T, R&D", None),
+        ("vector<int> & more", None),
+        # A reader that resolves twice would show something else.
+        ("The <b>x</b> tag", "text"),
+        ("&amp; is an entity", "text"),
+    ],
+)
+def test_atom_says_of_texts_that_look_like_html_what_they_are(text: str, kind: str | None) -> None:
+    """Of titles and summaries of entries, and of the feed; what is read back is the same."""
+    body = Renderer(site_title=text, base_url="http://n.example", language="en", zone=UTC).render(
+        Page("all"), "atom", [bare(title=text, summary=f"{text}!")], {}
+    )
+    feed = etree.fromstring(body)
+    entry = feed.find(f"{ATOM}entry")
+    assert entry is not None
+    for element in (
+        feed.find(f"{ATOM}title"),
+        *map(entry.find, (f"{ATOM}title", f"{ATOM}summary")),
+    ):
+        assert element is not None
+        assert kind == element.get("type")
+        shown = element.text or ""
+        assert text in (unescape(shown) if kind == "html" else shown)
+    (draft,), _ = compose_all(parse(body), name="feed", url="http://n.example/feeds/all")
+    assert (text, f"{text}!") == (draft.title, draft.summary)
+
+
+@pytest.mark.parametrize("extension", ["rss", "atom"])
+@pytest.mark.parametrize("year", [1970, 1985, 2004])
+def test_an_empty_feed_has_no_date_before_there_were_feeds(extension: str, year: int) -> None:
+    """W3C: ImplausibleDate."""
+    renderer = Renderer(site_title="S", base_url="http://n.example", language="en", zone=UTC)
+    body = renderer.render(Page("all", Period(year)), extension, [], {})
+    assert (b"2005-12-01" if extension == "atom" else b"01 Dec 2005") in body
+
+
+def test_names_in_opml_are_the_same_as_text_and_as_html() -> None:
+    """The specification takes them for HTML, readers for text; an ampersand stays."""
+    titles = {"a": "Vec<u8> & <b>C", "a/b": "<i>"}
+    body = opml.render(titles, views={"views/x": "<x>"}, site_title="T <i>", base_url="http://n.x")
+    root = etree.fromstring(body)
+    names = [root.findtext("head/title"), *(each.get("text") for each in root.iter("outline"))]
+    assert [
+        "Feeds of T ‹i›", "T ‹i›", "Vec‹u8› & ‹b›C", "Vec‹u8› & ‹b›C", "‹i›", "Views", "‹x›",
+    ] == names  # fmt: skip
+    shown = [o.attrib["title"] for o in root.iter("outline") if "title" in o.attrib]
+    assert shown == [o.attrib["text"] for o in root.iter("outline") if "title" in o.attrib]
+
+
+def test_a_list_of_sources_is_valid_without_sources_and_without_settings() -> None:
+    """A body has an outline, and no namespace is declared in vain."""
+    empty = opml.write([], title="T")
+    assert () == tuple(opml.read(empty))
+    (outline,) = etree.fromstring(empty).iter("outline")
+    assert {"text": "No feeds", "isComment": "true"} == dict(outline.attrib)
+    plain = opml.FeedLink(url="http://a.example/", title="A")
+    assert b"dateline" not in opml.write([plain], title="T")
+    odd = opml.FeedLink(url="http://b.example/", title="Vec<u8>", settings={"interval_s": 60})
+    assert [plain, odd] == opml.read(opml.write([plain, odd], title="T"))
 
 
 def test_opml_has_what_its_validators_know() -> None:

@@ -13,7 +13,7 @@ from service.articles.article import Article, Detail, Draft, Enclosure, Entry
 from service.articles.compose import compose
 from service.articles.encoded import encode
 from service.articles.event import is_of_types
-from service.articles.hashes import dated_hash
+from service.articles.hashes import content_hashes
 from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import NOON
@@ -150,7 +150,7 @@ async def put_back(store: Store, one: Draft) -> None:
     """Store an article as a version of before November 2026 did."""
     name = keys.article(0, one.id)
     stored_head = orjson.loads(await store.client.hget(name, "head"))
-    old = dated_hash(title="t", text="x", date=MAY, categories=["a/b"])
+    _, old = content_hashes(title="t", text="x", date=MAY, categories=["a/b"])
     for field in ("full", "said"):
         stored_head.pop(field, None)
     forms = {form.partition(":")[0]: old for form in stored_head["forms"]}

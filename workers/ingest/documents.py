@@ -21,13 +21,13 @@ from service.articles import urls
 from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
-from service.articles.compose import compose, with_page_text, with_summary_alone
+from service.articles.compose import compose, content_of, with_page_text, with_summary_alone
 from service.articles.encoded import EncodedArticle, document_name, encode
 from service.articles.input import refuse_withdrawn
 from service.articles.teasers import cuts_its_texts, is_cut, is_short
 from service.errors import InvalidInput, ParseFailed
 from service.sources.known_entries import known_entries
-from service.sources.rules import read_rules
+from service.sources.rules import Rule, read_rules
 from service.sources.source import ALWAYS, AUTO
 from workers.ingest.apply_rules import RuledEntry, apply_rules
 from workers.ingest.identify import identify, link_title_date, shared_in
@@ -40,6 +40,9 @@ _version = cache(partial(importlib.metadata.version, "dateline"))
 # What the loop of a worker decodes and appends at a time.
 BATCH = 100
 BATCH_BYTES = 262_144
+# What is sanitised before it is composed.
+PART = 16
+PART_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,13 +275,14 @@ def encoder(
     """
     links = Counter(canonical(entry.url) for entry in document.entries)
     titles = Counter((entry.title, entry.published) for entry in document.entries)
-    exact = Counter(map(_exact, document.entries))
+    exact_of = {id(entry): _exact(entry) for entry in document.entries}
+    exact = Counter(exact_of.values())
     places = range(len(document.entries)) if positions is None else positions
     place_of = {id(entry): place for entry, place in zip(document.entries, places, strict=True)}
     name = document_name(polled_from) if polled_from else ""
 
     def encoded(entry: Entry, draft: Draft) -> EncodedArticle:
-        words = _exact(entry)
+        words = exact_of[id(entry)]
         # A link to the site's front page in every item identifies none of them.
         is_own_link = entry.url != document.url and links[canonical(entry.url)] == 1
         aliases = aliases_of(
@@ -330,34 +334,61 @@ def ruled_drafts_of(
     """Each entry, what rules made of it, and its draft, or why it cannot be an article; None for
     one that a rule drops."""
     rules = read_rules(job.rules)
-    for entry, (source, guid) in zip(entries, identities, strict=True):
-        page = _page_of(job, (source, guid))
-        # The entry itself is known by its place in the document.
-        whole = with_page_text(entry, url=page[0], markup=page[1]) if page else entry
-        ruled = apply_rules(whole, rules)
-        if ruled.is_dropped:
-            yield entry, ruled, None
-            continue
-        try:
-            if not guid and ruled.steps:
-                # Its text identifies it: that of its source, which rules do not change.
-                guid = compose(entry, source=source).guid
-            draft = compose(_prepared(ruled, job), source=source, guid=guid)
-        except InvalidInput as exc:
-            yield entry, ruled, exc
-        else:
-            yield entry, ruled, draft
+    for part in _parts(entries, identities):
+        # All are sanitised before the first is composed; see `content_of`.
+        prepared = [_prepared(entry, identity, job, rules) for entry, identity in part]
+        for (entry, (source, guid)), (ruled, ready, content) in zip(part, prepared, strict=True):
+            if ready is None:
+                yield entry, ruled, None
+                continue
+            try:
+                if not guid and ruled.steps:
+                    # Its text identifies it: that of its source, which rules do not change.
+                    guid = compose(entry, source=source).guid
+                draft = compose(ready, source=source, guid=guid, content=content)
+            except InvalidInput as exc:
+                yield entry, ruled, exc
+            else:
+                yield entry, ruled, draft
+
+
+def _parts(
+    entries: Sequence[Entry], identities: Sequence[tuple[str, str]]
+) -> Iterator[list[tuple[Entry, tuple[str, str]]]]:
+    """The entries with their identities, some at a time, as long as their texts are short."""
+    part: list[tuple[Entry, tuple[str, str]]] = []
+    chars = 0
+    for entry, identity in zip(entries, identities, strict=True):
+        part.append((entry, identity))
+        chars += len(entry.content_html)
+        if len(part) == PART or chars > PART_CHARS:
+            yield part
+            part, chars = [], 0
+    yield part
+
+
+def _prepared(
+    entry: Entry, identity: tuple[str, str], job: ParseJob, rules: Sequence[Rule]
+) -> tuple[RuledEntry, Entry | None, str | None]:
+    """What the rules make of an entry; what is to be composed, None if they drop it; and the content
+    of that, None if it is too long."""
+    # The entry itself is known by its place in the document.
+    page = _page_of(job, identity)
+    ruled = apply_rules(with_page_text(entry, *page) if page else entry, rules)
+    if ruled.is_dropped:
+        return ruled, None, None
+    ready = _placed(ruled, job.categories, job.mapping)
+    ready = with_summary_alone(ready) if job.summary_only else ready
+    try:
+        return ruled, ready, content_of(ready)
+    except InvalidInput:
+        return ruled, ready, None
 
 
 def _page_of(job: ParseJob, identity: tuple[str, str]) -> tuple[str, str] | None:
     """URL and text of an article's page, if that was fetched."""
     _, guid = identity
     return job.pages.get(draft_id(*identity)) if job.pages and guid else None
-
-
-def _prepared(ruled: RuledEntry, job: ParseJob) -> Entry:
-    entry = _placed(ruled, job.categories, job.mapping)
-    return with_summary_alone(entry) if job.summary_only else entry
 
 
 def _placed(ruled: RuledEntry, categories: Sequence[str], mapping: Mapping[str, str]) -> Entry:
