@@ -282,18 +282,25 @@ class Aggregator:
         await self._renderer.render_ahead(wanted, changes=sorted(changes))
 
     async def _trim(self) -> None:
-        """Delete old events that no consumer group and no webhook cursor needs any more."""
+        """Delete events that are old, or beyond the caps; before the caps in number, only those
+        that no consumer group of ours and no webhook cursor needs any more."""
         oldest_ms = times.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
         for shard in self._store.event_stream.shards:
             needed = await self._store.event_stream.needed_from_all(shard)
             cursors = await self._store.webhooks.needed_from(shard)
             min_ids = [position(entry_id) for entry_id in (*needed, *cursors)]
-            low = min([*min_ids, (oldest_ms, 0)])
-            _, dropped = await self._store.event_stream.trim(
+            needed_ms, needed_seq = min(min_ids)
+            low = min((needed_ms, needed_seq), (oldest_ms, 0))
+            _, dropped, heavy = await self._store.event_stream.trim(
                 shard,
                 min_id=f"{low[0]}-{low[1]}",
                 max_entries=self._settings.stream_max_entries,
+                max_bytes=self._settings.stream_max_bytes,
+                needed=f"{needed_ms}-{needed_seq}",
             )
+            if heavy:
+                logger.info("stream is over its bytes", extra={"shard": shard, "dropped": heavy})
+                await self._store.count({"stream_dropped_over_bytes": heavy})
             if dropped:
                 logger.info("stream is over its cap", extra={"shard": shard, "dropped": dropped})
                 await self._store.count({"stream_dropped_over_cap": dropped})
