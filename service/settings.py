@@ -76,6 +76,7 @@ class Settings(BaseModel):
     page_size: int = Field(default=50, ge=1, le=1000)
     period_page_size: int = Field(default=1_000, ge=1, le=10_000)
     stream_max_entries: int = Field(default=100_000, ge=100)
+    stream_max_bytes: int = Field(default=0, ge=0)
     stream_retention_s: Seconds = 604_800
     retention: RetentionPolicy = RetentionPolicy()
     allow_volatile_redis: bool = False

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from service.storage.compression import plain
+from service.storage.compression import Dictionary, plain
 from tests.storage.backups import contents
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -16,14 +16,23 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 async def traces(client: Any, text: str) -> list[str]:
     """The names of the keys in which the text is found, in any case."""
     wanted = text.lower().encode()
+    keys = await contents(client)
+    known = dict(_dictionaries(keys))
     return sorted(
         name
-        for name, value in (await contents(client)).items()
-        if any(wanted in part.lower() for part in _parts([name, value]))
+        for name, value in keys.items()
+        if any(wanted in part.lower() for part in _parts([name, value], known))
     )
 
 
-def _parts(value: Any) -> Iterator[bytes]:
+def _dictionaries(keys: dict[str, Any]) -> Iterator[tuple[int, Dictionary]]:
+    """(id, dictionary) of all zstd dictionaries."""
+    for name, fields in keys.items():
+        if name.endswith(":dictionaries"):
+            yield from ((int(id), Dictionary(d)) for id, d in fields.items() if id.isdigit())
+
+
+def _parts(value: Any, known: dict[int, Dictionary]) -> Iterator[bytes]:
     """Every string in a value, and what it is the encoding of."""
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
@@ -32,13 +41,13 @@ def _parts(value: Any) -> Iterator[bytes]:
     if isinstance(value, bytes):
         yield value
         if value.startswith(_ZSTD_MAGIC):
-            yield plain(value)
+            yield plain(value, known)
         try:
             unpacked = msgpack.unpackb(value)
         except ValueError:
             return
         if not isinstance(unpacked, int):
-            yield from _parts(unpacked)
+            yield from _parts(unpacked, known)
     elif isinstance(value, list | tuple | set):
         for part in value:
-            yield from _parts(part)
+            yield from _parts(part, known)

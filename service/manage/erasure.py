@@ -49,16 +49,18 @@ def article_id_of(text: str) -> str:
 
 
 async def find(store: Store, article_ids: Sequence[str]) -> list[Article | None]:
-    """The articles to be erased in their order; None for one that retention has removed.
+    """The articles to be erased in their order; None for one that retention has removed,
+    or whose document cannot be read.
 
     Raises:
         NotFound: names the ids that are not known.
     """
     articles = await store.articles.get(article_ids)
+    heads = await store.articles.heads(article_ids)
     unknown = [
         article_id
-        for article_id, article in zip(article_ids, articles, strict=True)
-        if article is None and not await store.removals.contains(article_id)
+        for article_id, article, head in zip(article_ids, articles, heads, strict=True)
+        if not article and not head and not await store.removals.contains(article_id)
     ]
     if unknown:
         raise NotFound(f"{', '.join(unknown)}: no such article")

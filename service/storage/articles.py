@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 
-from service.articles import categories, times
-from service.articles.article import STORED_FIELDS, Article, Draft
+from service.articles import times
+from service.articles.article import Article, Draft
 from service.articles.category_creator import OF_EACH_SOURCE, CategoryCreator
 from service.articles.encoded import EncodedArticle, encode, erased_doc
-from service.articles.json_text import decode_stored
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.aliases import Aliases
 from service.storage.category_index import index_keys
 from service.storage.category_limit import CategoryLimit
+from service.storage.category_titles import merged_titles
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
-from service.storage.compression import compressed, plain
+from service.storage.compression import Dictionary, compressed
+from service.storage.dictionaries import Dictionaries
 from service.storage.removals import mark_of
 from service.storage.shards import Shards
-from service.storage.stored import decoded, text_of
+from service.storage.stored import text_of
+from service.storage.stored_articles import categories_in, decoded_articles
 
 # Redis serves no other client while a script runs: 100 articles take about 5 ms.
 MAX_BATCH = 100
@@ -39,6 +41,9 @@ _ARTICLES = "dateline:{*}:article:*"
 READ_AT_ONCE = 100
 # Of stored documents that the event loop decodes itself: about 15 articles of 4 kB, 1 ms.
 DECODED_AT_ONCE_BYTES = 30_000
+
+# As in append.lua: no result, but a reason to send it again.
+_PLAINLY = "plainly"
 
 _Answer = tuple[bytes, int, bytes]
 """(status, revision, event id), the reply of append.lua, withdraw.lua and erase.lua."""
@@ -62,13 +67,21 @@ class Receipt:
 class Articles:
     """All articles: append, withdraw, read, index."""
 
-    def __init__(self, client: Client, *, shards: Shards, category_limit: CategoryLimit) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        shards: Shards,
+        category_limit: CategoryLimit,
+        dictionaries: Dictionaries,
+    ) -> None:
         self._client = client
         self._shards = shards
+        self._dictionaries = dictionaries
         self._aliases = Aliases(client, shards=shards)
         self._category_limit = category_limit
         durable = partial(lua_script, client, "head", "event", is_durable=True)
-        self._append: Script[list[_Answer]] = durable("append")
+        self._append: Script[list[_Answer] | None] = durable("append")
         self._withdraw: Script[_Answer | None] = durable("withdraw")
         self._erase: Script[_Answer | None] = durable("erase")
         self._index: Script[int] = lua_script(client, "head", "versions", "index")
@@ -119,14 +132,43 @@ class Articles:
     async def _append_batch(
         self, shard: int, batch: list[EncodedArticle], now: datetime, *, revive: bool, readmit: bool
     ) -> list[Receipt]:
+        dictionary = await self._dictionaries.newest(shard)
+        append = partial(self._append_with, shard, now=now, revive=revive, readmit=readmit)
+        receipts = await append(batch, dictionary)
+        if receipts is None and dictionary:
+            # Redis has lost the newest writes, and this process knows what they were.
+            await self._dictionaries.put(shard, dictionary)
+            receipts = await append(batch, dictionary)
+        if receipts is None:
+            receipts = await append(batch, None) or []
+        plainly = [at for at, receipt in enumerate(receipts) if receipt.status == _PLAINLY]
+        if plainly:
+            again = await append([batch[at] for at in plainly], None) or []
+            for at, receipt in zip(plainly, again, strict=True):
+                receipts[at] = receipt
+        return receipts
+
+    async def _append_with(
+        self,
+        shard: int,
+        batch: list[EncodedArticle],
+        dictionary: Dictionary | None,
+        *,
+        now: datetime,
+        revive: bool,
+        readmit: bool,
+    ) -> list[Receipt] | None:
+        """None if the shard does not have the dictionary."""
         titles = {path: title for encoded in batch for path, title in encoded.titles}
         argv: list[str | bytes | int] = [
             times.to_rfc3339(now), times.to_ms(now), uuid.uuid4().hex, int(revive),
-            int(readmit), len(titles),
+            int(readmit), dictionary.id if dictionary else "", len(titles),
         ]  # fmt: skip
         for pair in titles.items():
             argv.extend(pair)
-        key_names = [keys.stream(shard), keys.dirty(shard), keys.categories(shard)]
+        key_names = [
+            keys.stream(shard), keys.dirty(shard), keys.categories(shard), keys.dictionaries(shard)
+        ]  # fmt: skip
         for encoded in batch:
             marks, mark = mark_of(encoded.id, shard)
             key_names += [keys.article(shard, encoded.id), marks]
@@ -134,10 +176,12 @@ class Articles:
             undated = times.to_rfc3339(now - timedelta(seconds=encoded.position))
             argv += [
                 encoded.id, encoded.form, encoded.content_hash, encoded.dated_hash,
-                encoded.full_hash, encoded.doc, compressed(encoded.doc), encoded.published,
-                encoded.updated, undated, encoded.history, mark,
+                encoded.full_hash, encoded.doc, compressed(encoded.doc, dictionary),
+                encoded.published, encoded.updated, undated, encoded.history, mark,
             ]  # fmt: skip
         answers = await self._append(keys=key_names, args=argv)
+        if answers is None:
+            return None
         return [_receipt(e.id, answer) for e, answer in zip(batch, answers, strict=True)]
 
     async def withdraw(self, article_id: str, *, now: datetime) -> Receipt | None:
@@ -147,9 +191,10 @@ class Articles:
             ((doc, head),) = await self._read([article_id], "doc", "head")
             if not doc or not head:
                 return None
+            plain = await self._dictionaries.read(shard, doc)
             answer = await self._withdraw(
                 keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
-                args=[times.to_rfc3339(now), times.to_ms(now), article_id, head, plain(doc)],
+                args=[times.to_rfc3339(now), times.to_ms(now), article_id, head, plain],
             )
             if answer:
                 return _receipt(article_id, answer)
@@ -162,11 +207,13 @@ class Articles:
             ((doc, head),) = await self._read([article_id], "doc", "head")
             if not doc or not head:
                 return None
+            await self._dictionaries.load([(shard, doc)])
+            paths = categories_in(doc, self._dictionaries.plain)
             answer = await self._erase(
                 keys=[keys.stream(shard), keys.dirty(shard), keys.article(shard, article_id)],
                 args=[
                     times.to_rfc3339(now), times.to_ms(now), article_id, head,
-                    erased_doc(article_id, _categories_in(doc)),
+                    erased_doc(article_id, paths),
                 ],
             )  # fmt: skip
             if answer:
@@ -193,10 +240,11 @@ class Articles:
         for at in range(0, len(article_ids), READ_AT_ONCE):
             ids = article_ids[at : at + READ_AT_ONCE]
             stored = await self._read(ids, "doc", "head")
-            if sum(len(doc or b"") for doc, _ in stored) <= DECODED_AT_ONCE_BYTES:
-                pairs += _decoded(ids, stored)
-            else:
-                pairs += await asyncio.to_thread(_decoded, ids, stored)
+            docs = [doc for doc, _ in stored]
+            await self._dictionaries.load(zip(map(self._shard, ids), docs, strict=True))
+            decode = partial(decoded_articles, ids, stored, self._dictionaries.plain)
+            is_short = sum(len(doc or b"") for doc in docs) <= DECODED_AT_ONCE_BYTES
+            pairs += decode() if is_short else await asyncio.to_thread(decode)
         return pairs
 
     async def indexed(self, article_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
@@ -281,7 +329,7 @@ class Articles:
         for shard in self._shards:
             pipe.hgetall(keys.categories(shard))
         replies: list[dict[bytes, bytes]] = await pipe.execute()
-        return await asyncio.to_thread(_merged_titles, replies)
+        return await asyncio.to_thread(merged_titles, replies)
 
     async def category_counts(self) -> tuple[int, ...]:
         """For each shard the number of its categories; equal counts mean equal titles, because
@@ -336,64 +384,8 @@ def _batches(
         yield shard, batch
 
 
-def _titles(stored: Mapping[bytes, bytes]) -> Iterator[tuple[str, str]]:
-    """Yield (path, title), without paths that cannot be those of a page, which a hand wrote:
-    `categories.is_path` would take too long for all."""
-    for name, title in stored.items():
-        path = text_of(name)
-        steps = path.split("/")
-        is_text = path.encode() == name and path.isprintable() and " " not in path
-        is_page = steps[0] not in categories.RESERVED and not any(
-            s == "" or s.isdigit() for s in steps
-        )
-        if is_text and is_page and title:
-            yield path, text_of(title)
-
-
-def _categories_in(doc: bytes) -> list[str]:
-    """The category paths of a stored document; none if a hand made it unreadable."""
-    try:
-        paths = decode_stored(plain(doc))["categories"]
-    except (ValueError, TypeError, KeyError):
-        return []
-    return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
-
-
 def _receipt(article_id: str, answer: _Answer) -> Receipt:
     status, revision, event_id = answer
     return Receipt(
         id=article_id, status=status.decode(), revision=revision, event_id=event_id.decode()
     )
-
-
-def _merged_titles(replies: Sequence[dict[bytes, bytes]]) -> dict[str, str]:
-    """Path → title; the first shard that has a title decides."""
-    merged: dict[str, str] = {}
-    for titles in reversed(replies):
-        merged.update(_titles(titles))
-    return merged
-
-
-def _decoded(
-    article_ids: Sequence[str], stored: Sequence[Sequence[bytes | None]]
-) -> list[tuple[bytes, Article] | None]:
-    """(head, article) of each (doc, head); None where one is missing or cannot be read."""
-    pairs: list[tuple[bytes, Article] | None] = []
-    for article_id, (doc, head) in zip(article_ids, stored, strict=True):
-        parts = (article_id, doc, head) if doc and head else None
-        article = decoded(_article, parts, what=f"article {article_id}") if parts else None
-        pairs.append((head, article) if head and article else None)
-    return pairs
-
-
-def _article(stored: tuple[str, bytes, bytes]) -> Article:
-    """Decode (id, doc, head) as they are stored."""
-    article_id, doc, head = stored
-    decided, fields = decode_stored(head), decode_stored(plain(doc))
-    fields.update((name, decided[name]) for name in STORED_FIELDS if name in decided)
-    fields["content_hash"] = decided["hash"]
-    fields["duplicate_revision"] = decided.get("marks", 0)
-    fields["corrections"] = decided.get("corrections", 0)
-    if fields["id"] != article_id:
-        raise ValueError(f"has the id of another article: {fields['id']!r}")
-    return Article.from_dict(fields)

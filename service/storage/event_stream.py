@@ -233,20 +233,26 @@ class EventStream:
         groups = [group for group in OWN_GROUPS if group == AGGREGATE or group in exist]
         return [await self.needed_from(shard, group) for group in groups]
 
-    async def trim(self, shard: int, *, min_id: str, max_entries: int) -> tuple[int, int]:
-        """Drop entries before `min_id`, then the oldest until `max_entries` are left.
+    async def trim(
+        self, shard: int, *, min_id: str, max_entries: int, max_bytes: int = 0, needed: str = FIRST
+    ) -> tuple[int, int, int]:
+        """Drop entries before `min_id`, then the oldest until `max_entries` are left, then the
+        oldest before `needed` until the stream takes about `max_bytes` of memory.
+
+        Args:
+            max_bytes: 0 for no cap in bytes.
 
         Returns:
-            (entries dropped before min_id, entries dropped only because of the cap).
+            (entries dropped before min_id, only because of the cap, only because of that in bytes).
         """
         names = [keys.stream(shard), keys.trimmed(shard)]
-        total, total_over = 0, 0
+        args: list[str | int] = [min_id, max_entries, TRIM_AT_ONCE, max_bytes, needed]
+        total = (0, 0, 0)
         while True:
-            args: list[str | int] = [min_id, max_entries, TRIM_AT_ONCE]
-            dropped, over = await self._trim(keys=names, args=args)
-            total, total_over = total + dropped, total_over + over
-            if over < TRIM_AT_ONCE:
-                return total, total_over
+            before, over, heavy = await self._trim(keys=names, args=args)
+            total = (total[0] + before, total[1] + over, total[2] + heavy)
+            if max(over, heavy) < TRIM_AT_ONCE:
+                return total
 
     async def read_on(self, shard: int, after: str, *, count: int) -> tuple[list[Event], str]:
         """Up to `count` events after an entry id, and the id of the newest dropped entry or '': a

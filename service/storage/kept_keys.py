@@ -41,7 +41,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{0\}:tokens(:used)?", Stage.LAST),
     (r"dateline:\{0\}:views(:(changes|built))?", Stage.LAST),
     (r"dateline:\{0\}:(twins|urls|bands|landmarks|epoch):.+", Stage.LAST),
-    (r"dateline:\{\d+\}:categories(:created)?", Stage.LAST),
+    (r"dateline:\{\d+\}:(categories(:created)?|dictionaries)", Stage.LAST),
     (r"dateline:\{0\}:categories:renamed", Stage.LAST),
     (r"dateline:\{\d+\}:(aliases|gone|removed|versions):.+", Stage.LAST),
     (r"dateline:\{0\}:(erasing|retention)", Stage.LAST),

@@ -175,6 +175,12 @@ def article(n: int, article_id: str) -> str:
     return f"dateline:{{{n}}}:article:{article_id}"
 
 
+def dictionaries(n: int) -> str:
+    """Hash, one field a zstd dictionary that documents of the shard need (its id → its bytes), and
+    `newest`, `articles`, `swept` (dictionaries.py) · permanent · aggregate → all."""
+    return f"dateline:{{{n}}}:dictionaries"
+
+
 def dirty(n: int) -> str:
     """Sorted set of article ids whose index is behind, score: ms of the append · append →
     aggregate.

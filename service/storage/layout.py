@@ -27,7 +27,12 @@ async def _forget_open_hub(client: Client) -> None:
         await client.unlink(name.decode())
 
 
-STEPS: tuple[Step, ...] = (_forget_open_hub, rename_categories)
+async def _have_dictionaries(client: Client) -> None:
+    """Change nothing: versions before this layout cannot read documents that a zstd dictionary
+    was used for."""
+
+
+STEPS: tuple[Step, ...] = (_forget_open_hub, rename_categories, _have_dictionaries)
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)
 

@@ -29,6 +29,7 @@ from service.storage.client import (
 )
 from service.storage.commands import Client
 from service.storage.dead_events import DeadEvents
+from service.storage.dictionaries import Dictionaries
 from service.storage.duplicates import Duplicates
 from service.storage.erasures import Erasures
 from service.storage.event_stream import EventStream
@@ -43,6 +44,7 @@ from service.storage.page_marks import PageMarks
 from service.storage.page_states import PageStates
 from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
+from service.storage.recompression import Recompression
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
 from service.storage.role_keys import check_types, of_roles
@@ -69,6 +71,8 @@ class Store:
     client: Client
     articles: Articles
     category_limit: CategoryLimit
+    dictionaries: Dictionaries
+    recompression: Recompression
     event_stream: EventStream
     category_index: CategoryIndex
     page_states: PageStates
@@ -200,10 +204,15 @@ def of_client(
         max_categories: most categories that one source may create.
     """
     category_limit = CategoryLimit(client, shards=shards, limit=max_categories)
+    dictionaries = Dictionaries(client, shards=shards)
     return Store(
         client=client,
-        articles=Articles(client, shards=shards, category_limit=category_limit),
+        articles=Articles(
+            client, shards=shards, category_limit=category_limit, dictionaries=dictionaries
+        ),
         category_limit=category_limit,
+        dictionaries=dictionaries,
+        recompression=Recompression(client, shards=shards, dictionaries=dictionaries),
         event_stream=EventStream(client, shards=shards),
         category_index=CategoryIndex(client, shards=shards),
         page_states=PageStates(client, shards=shards),

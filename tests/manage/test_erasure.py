@@ -354,15 +354,28 @@ async def test_an_article_that_cannot_be_erased_costs_itself(
     """The other order ends; its own stays, and is tried again once it can be done."""
     ids = [r.id for r in await store.articles.append([marked(), marked(2)], now=now())]
     name = keys.article(0, ids[0])
-    fields: dict[bytes, bytes] = await store.client.hgetall(name)
-    await store.client.hset(name, "doc", b"not a document")
+    client: Any = store.client
+    fields: dict[bytes, bytes] = await client.hgetall(name)
+    await client.delete(name)
+    await client.set(name, "another type")
     await store.erasures.order(ids, now=now() - timedelta(hours=1))
     await SecondPass(store, settings, now=now).run()
     assert [ids[0]] == await store.erasures.ordered(before=now())
     assert ids[0] in {fault.name for fault in await store.faults.all(now=now())}
-    await store.client.hset(name, "doc", fields[b"doc"])
+    await client.delete(name)
+    await client.hset(name, mapping=fields)
     await SecondPass(store, settings, now=now).run()
     assert 0 == await store.erasures.count()
+    assert [] == await traces(store.client, MARK)
+
+
+async def test_a_document_that_cannot_be_read_is_erased(store: Store) -> None:
+    """A hand has changed it, or its dictionary is gone: it may hold the text all the same."""
+    (receipt,) = await store.articles.append([marked()], now=now())
+    name = keys.article(0, receipt.id)
+    await store.client.hset(name, "doc", f"not a document about {MARK}")
+    done = await erasure.erase(store, [receipt.id], now=now())
+    assert ["erased"] == [each.status for each in done.articles]
     assert [] == await traces(store.client, MARK)
 
 

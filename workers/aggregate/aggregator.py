@@ -38,6 +38,7 @@ from service.storage.faults import each_alone, reason_of
 from service.storage.rendered_pages import Change
 from service.storage.store import Store
 from workers import runtime
+from workers.aggregate.compaction import Compaction
 from workers.aggregate.erasures import SecondPass
 from workers.aggregate.group_consumer import MAX_TRIES, GroupConsumer
 from workers.aggregate.retention import Retention
@@ -56,6 +57,7 @@ TRIM_EVERY_S = 30.0
 VIEWS_EVERY_S = 2.0
 ERASURES_EVERY_S = 10.0
 RETENTION_EVERY_S = 30.0
+COMPACTION_EVERY_S = 60.0
 TICK_TIMEOUT_S = 60.0
 # An event that arrives at all arrives sooner than this.
 DIRTY_AFTER = timedelta(seconds=10)
@@ -68,7 +70,7 @@ NOTIFY_EVERY_S = 0.05
 
 
 class Aggregator:
-    """The loops of one aggregate worker: consume, notify, sweep, trim and build views."""
+    """The loops of one aggregate worker: consume, notify, sweep, trim, build views."""
 
     def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
         self._store = store
@@ -89,6 +91,7 @@ class Aggregator:
             token=token,
             now=now,
         )
+        self._compaction = Compaction(store, token=token)
         self._retention = Retention(store, settings, self._view_index, token=token, now=now)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -103,6 +106,7 @@ class Aggregator:
             "views": (VIEWS_EVERY_S, partial(self._view_index.build, self._publish, stop)),
             "erasures": (ERASURES_EVERY_S, self._second_pass.run),
             "retention": (RETENTION_EVERY_S, partial(self._retention.run, self._publish, stop)),
+            "compaction": (COMPACTION_EVERY_S, partial(self._compaction.run, stop)),
         }
         try:
             async with (
@@ -278,18 +282,25 @@ class Aggregator:
         await self._renderer.render_ahead(wanted, changes=sorted(changes))
 
     async def _trim(self) -> None:
-        """Delete old events that no consumer group and no webhook cursor needs any more."""
+        """Delete events that are old, or beyond the caps; before the caps in number, only those
+        that no consumer group of ours and no webhook cursor needs any more."""
         oldest_ms = times.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
         for shard in self._store.event_stream.shards:
             needed = await self._store.event_stream.needed_from_all(shard)
             cursors = await self._store.webhooks.needed_from(shard)
             min_ids = [position(entry_id) for entry_id in (*needed, *cursors)]
-            low = min([*min_ids, (oldest_ms, 0)])
-            _, dropped = await self._store.event_stream.trim(
+            needed_ms, needed_seq = min(min_ids)
+            low = min((needed_ms, needed_seq), (oldest_ms, 0))
+            _, dropped, heavy = await self._store.event_stream.trim(
                 shard,
                 min_id=f"{low[0]}-{low[1]}",
                 max_entries=self._settings.stream_max_entries,
+                max_bytes=self._settings.stream_max_bytes,
+                needed=f"{needed_ms}-{needed_seq}",
             )
+            if heavy:
+                logger.info("stream is over its bytes", extra={"shard": shard, "dropped": heavy})
+                await self._store.count({"stream_dropped_over_bytes": heavy})
             if dropped:
                 logger.info("stream is over its cap", extra={"shard": shard, "dropped": dropped})
                 await self._store.count({"stream_dropped_over_cap": dropped})

@@ -1,11 +1,12 @@
 -- Store articles and append their events to the stream, all or nothing. A call that is sent again
 -- changes nothing (clients resend after a lost reply).
 --
--- KEYS  1 stream  2 dirty  3 categories  4… for each article of the call 2: article, bucket of its
---       mark if it was removed
+-- KEYS  1 stream  2 dirty  3 categories  4 dictionaries  5… for each article of the call 2: article,
+--       bucket of its mark if it was removed
 -- ARGV  1 now (RFC 3339)  2 now (ms)  3 call id  4 '1' to bring withdrawn articles back
 --       5 '1' to take removed articles in again
---       6 number of category titles t, then t pairs: path, title
+--       6 id of the dictionary that the stored docs need, '' if they need none
+--       7 number of category titles t, then t pairs: path, title
 --       then for each article 12: id, form, content hash, the same as old versions computed it
 --       (`dated_hash`), hash of everything ('' if nothing but the words may count), doc, doc as it
 --       is stored (compressed), published, updated ('' if unknown), what stands for an unknown
@@ -13,7 +14,8 @@
 --       ('' if none did), for an article that is not known here, field of its mark
 -- Returns for each article {status, revision, event id}; status: created | updated | corrected |
 -- unchanged, or why it was not taken: erased | removed (by retention; its revision is 0, its event id
--- empty).
+-- empty) | plainly (it can only be judged by a doc that is compressed without a dictionary: send it
+-- again with one); nil, with nothing written, if the shard does not have the dictionary.
 --
 -- All reads come before the first write: a wrong type fails the call with nothing written.
 --
@@ -27,7 +29,8 @@
 
 local now, now_ms, call = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local revive, readmit = ARGV[4] == '1', ARGV[5] == '1'
-local FIRST, FIELDS = 6 + 2 * tonumber(ARGV[6]), 12
+local dictionary = ARGV[6]
+local FIRST, FIELDS = 7 + 2 * tonumber(ARGV[7]), 12
 -- What `Removals` stores as the mark of an article that was erased after it was removed.
 local ERASED = 'erased'
 local RECORD = '2'
@@ -44,7 +47,7 @@ local function article_at(i)
     hash = ARGV[at + 3], dated = ARGV[at + 4], full = ARGV[at + 5], doc = ARGV[at + 6],
     stored = ARGV[at + 7], published = ARGV[at + 8], updated = ARGV[at + 9],
     undated = ARGV[at + 10], history = ARGV[at + 11], mark = ARGV[at + 12],
-    key = KEYS[2 + 2 * i], marks = KEYS[3 + 2 * i],
+    key = KEYS[3 + 2 * i], marks = KEYS[4 + 2 * i],
   }
 end
 
@@ -112,7 +115,10 @@ local function judge_rest(head, article, seen_full)
   local before = seen_full or head.full
   local is_same = article.full == '' or before == article.full
   -- Stored by a version before November 2026, which had no hash of everything.
-  if not before then is_same = is_stored_as(article) end
+  if not before then
+    if dictionary ~= '' then return 'plainly' end
+    is_same = is_stored_as(article)
+  end
   if not is_same or has_better_date(head, article) then return 'corrected' end
   return seen_full and 'unchanged' or 'noted'
 end
@@ -231,8 +237,9 @@ local function done_before(head)
   return head.revision == 1 and 'created' or 'updated'
 end
 
-local count = (#KEYS - 3) / 2
+local count = (#KEYS - 4) / 2
 local articles, heads, indexed, marks = {}, {}, {}, {}
+if dictionary ~= '' and redis.call('HEXISTS', KEYS[4], dictionary) == 0 then return false end
 redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
@@ -243,7 +250,7 @@ for i = 1, count do
   marks[i] = not heads[i] and redis.call('HGET', article.marks, article.mark)
 end
 
-for i = 7, FIRST, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
+for i = 8, FIRST, 2 do redis.call('HSETNX', KEYS[3], ARGV[i], ARGV[i + 1]) end
 
 local answers = {}
 for i = 1, count do
