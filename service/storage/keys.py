@@ -291,6 +291,15 @@ def versions(n: int, path: str) -> str:
     return f"dateline:{{{n}}}:versions:{path}"
 
 
+def page_changes(n: int) -> str:
+    """Stream · about PAGE_CHANGES_MAX entries · index, views → servers. An entry: category → the
+    periods of its pages that have changed, joined by spaces."""
+    return f"dateline:{{{n}}}:changes"
+
+
+PAGE_CHANGES_MAX = 2_000
+
+
 def rendered(n: int, page: str, extension: str) -> str:
     """Hash, a page's bytes and validators · TTL RENDERED_TTL_S · servers, aggregate → servers."""
     return f"dateline:{{{n}}}:rendered:{page}.{extension}"

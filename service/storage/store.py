@@ -38,7 +38,9 @@ from service.storage.known_entries import KnownEntries
 from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
+from service.storage.page_changes import PageChanges
 from service.storage.page_marks import PageMarks
+from service.storage.page_states import PageStates
 from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
 from service.storage.removals import Removals
@@ -69,6 +71,7 @@ class Store:
     category_limit: CategoryLimit
     event_stream: EventStream
     category_index: CategoryIndex
+    page_states: PageStates
     rendered_pages: RenderedPages
     leases: Leases
     webhooks: Webhooks
@@ -88,6 +91,7 @@ class Store:
     removals: Removals
     category_ranks: CategoryRanks
     page_marks: PageMarks
+    page_changes: PageChanges
     known_entries: KnownEntries
 
     async def check_writable(self) -> None:
@@ -202,6 +206,7 @@ def of_client(
         category_limit=category_limit,
         event_stream=EventStream(client, shards=shards),
         category_index=CategoryIndex(client, shards=shards),
+        page_states=PageStates(client, shards=shards),
         rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
         webhooks=Webhooks(client),
@@ -220,6 +225,7 @@ def of_client(
         erasures=Erasures(client, shards=shards),
         removals=Removals(client, shards=shards),
         category_ranks=CategoryRanks(client, shards=shards),
+        page_changes=PageChanges(client, shards=shards),
         page_marks=PageMarks(client),
         known_entries=KnownEntries(client, shards=shards),
     )
