@@ -230,7 +230,7 @@ def publish(store: Store, aggregating: None) -> Publish:
     """Append an article and wait until it is indexed; its id."""
 
     async def made(title: str = "One", **fields: Any) -> str:
-        before = str(await store.page_states.version(Page("all")))
+        before = str(await store.category_index.version(Page("all")))
         entry = Entry(
             **{
                 "guid": title,
@@ -246,7 +246,7 @@ def publish(store: Store, aggregating: None) -> Publish:
         )
 
         async def indexed() -> bool:
-            return before != str(await store.page_states.version(Page("all")))
+            return before != str(await store.category_index.version(Page("all")))
 
         await wait_until(indexed)
         return receipt.id

@@ -29,25 +29,9 @@ class ArchiveLinks:
         """A short text, equal for equal links only; part of a page's version."""
         return f"{self.older or ''}<{self.newer or ''}{'.' if self.is_archive else ''}"
 
-    def may_change_with(self, page: Page, day: Period, *, today: Period) -> bool:
-        """Whether these links of a page may become others when articles of another day do: when it
-        gets its first one, or loses its last one."""
-        if not has_archive_links(page):
-            return False
-        own = today if page.period.is_live else page.period
-        if _date(day) < _date(own):
-            return self.older is None or _date(day) >= _date(self.older)
-        if page.period.is_live or _date(day) >= _date(today):
-            return False
-        return self.newer is None or _date(day) <= _date(self.newer)
-
     def ends(self, zone: tzinfo) -> list[datetime]:
         """Moments at which the linked days end; before each of them the links were different."""
         return [day.bounds(zone)[1] for day in (self.older, self.newer) if day]
-
-
-def _date(period: Period) -> tuple[int, int, int]:
-    return period.year, period.month, period.day
 
 
 NO_ARCHIVE_LINKS = ArchiveLinks()

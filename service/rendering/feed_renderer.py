@@ -30,10 +30,9 @@ from service.rendering.article_cache import ArticleCache
 from service.rendering.article_selector import ArticleSelector
 from service.rendering.category_titles import CategoryTitles
 from service.settings import Settings
-from service.storage.category_index import Entries, Limits
+from service.storage.category_index import Entries, Limits, State
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.faults import each_alone
-from service.storage.page_states import State
 from service.storage.rendered_pages import Change, Rendered
 from service.storage.store import Store
 
@@ -101,7 +100,7 @@ class FeedRenderer:
 
     async def states(self, pages: Sequence[Page]) -> list[State]:
         """The present states of these pages, in their order, read in one round trip."""
-        return await self._store.page_states.states(
+        return await self._store.category_index.states(
             pages, now=self._now(), zone=self._zone, page_size=self._limits.live
         )
 
@@ -174,7 +173,7 @@ class FeedRenderer:
         return renderings
 
     def forget_articles(self) -> None:
-        """Drop the articles in memory: some of them were erased."""
+        """Drop the articles in memory: some were erased, or none is needed soon."""
         self._article_cache.clear()
 
     def prime(self, article: Article, head: bytes) -> None:

@@ -21,7 +21,6 @@ from service.articles.json_text import decode_stored
 from service.feeds.index_step import IndexStep
 from service.storage import keys
 from service.storage.aliases import Aliases
-from service.storage.category_index import index_keys
 from service.storage.category_limit import CategoryLimit
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
@@ -219,17 +218,18 @@ class Articles:
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard)]
             argv: list[str | bytes | int] = [
                 step.before, step.after, step.article_id, step.version, step.stamp_ms,
-                keys.GONE_MAX, step.content_hash, keys.PAGE_CHANGES_MAX,
+                keys.GONE_MAX, step.content_hash,
             ]  # fmt: skip
             for change in step.changes:
-                key_names += index_keys(shard, change.category)
+                key_names += [
+                    keys.category(shard, change.category), keys.versions(shard, change.category),
+                    keys.gone(shard, change.category),
+                ]  # fmt: skip
                 argv += [
                     "" if change.score is None else change.score,
                     "" if change.withdrawn is None else change.withdrawn,
                     " ".join(change.periods),
-                    change.category,
                 ]
-            key_names.append(keys.page_changes(shard))
             self._index.run_in(pipe, keys=key_names, args=argv)
         _, *done = await pipe.execute()
         return [bool(is_done) for is_done in done]

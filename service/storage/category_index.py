@@ -1,22 +1,61 @@
-"""Pages in Redis: the articles on a page, and which dates have any."""
+"""Pages in Redis: the articles on a page, its version, its links in the archive.
+
+The version of a page is that of its category and period in all shards; it changes whenever the
+content of the page may have changed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 
 from service.articles import times
+from service.feeds.archive import ArchiveLinks, Neighbours, has_archive_links
 from service.feeds.page import MAX_YEAR, MIN_YEAR, Page, Period
 from service.feeds.query import PageCursor
 from service.storage import keys
-from service.storage.commands import Client, ScoredMembers
-from service.storage.page_states import date_ms, stamp_ms
+from service.storage.commands import Client, Pipeline, ScoredMembers
 from service.storage.shards import Shards
 from service.storage.stored import decoded, text_of
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """State of a page's content; equal versions mean equal content."""
+
+    stamps_ms: tuple[int, ...]
+    """For each shard the time of the newest event on the page; 0 without one."""
+
+    @property
+    def changed_ms(self) -> int:
+        """Time of the last change of the page in ms; 0 if it never had an article."""
+        return max(self.stamps_ms)
+
+    def __str__(self) -> str:
+        return "-".join(map(str, self.stamps_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything that a feed of a page depends on: equal states mean equal bytes."""
+
+    version: Version
+    archive_links: ArchiveLinks
+    changed_ms: int
+    """Time of the last known change to this state; 0 if the page never had an article."""
+
+    def __str__(self) -> str:
+        """A text that differs between different states."""
+        return f"{self.version}/{self.archive_links}"
+
+
+# The dates that a page can have, in whatever time zone.
+_OLDEST_MS = times.to_ms(datetime(MIN_YEAR, 1, 2, tzinfo=UTC))
+_NEWEST_MS = times.to_ms(datetime(MAX_YEAR, 12, 30, tzinfo=UTC))
 # Maximum number of tombstones in a feed.
 GONE_SHOWN = 100
 # More than any day has; a number, so that it can be compared.
@@ -178,6 +217,61 @@ class CategoryIndex:
                 return list(dict.fromkeys(members))
             start, count = start + count, READ_AT_ONCE
 
+    async def version(self, page: Page) -> Version:
+        """The present version of a page, read in one round trip."""
+        pipe = self._client.pipeline(transaction=False)
+        self._read_version(pipe, page)
+        return _version(await pipe.execute())
+
+    async def states(
+        self, pages: Sequence[Page], *, now: datetime, zone: tzinfo, page_size: int
+    ) -> list[State]:
+        """The states of these pages in their order, read in one round trip."""
+        today = Period.of(now, zone)
+        pipe = self._client.pipeline(transaction=False)
+        for page in pages:
+            self._read_version(pipe, page)
+            self._read_neighbours(pipe, page, today, zone)
+        replies = iter(await pipe.execute())
+        states = []
+        for page in pages:
+            version = _version([next(replies) for _ in self._shards])
+            neighbours = self._neighbours(page, replies, zone)
+            archive_links = neighbours.links(page, today=today, zone=zone, page_size=page_size)
+            states.append(
+                State(version, archive_links, _changed_ms(version, archive_links, now, zone))
+            )
+        return states
+
+    def _read_version(self, pipe: Pipeline, page: Page) -> None:
+        for shard in self._shards:
+            pipe.hget(keys.versions(shard, page.category), str(page.period))
+
+    def _read_neighbours(self, pipe: Pipeline, page: Page, today: Period, zone: tzinfo) -> None:
+        """Read the newest article before the page; then for a day, the oldest article after it, and
+        for a live page, the number of today's articles."""
+        if not has_archive_links(page):
+            return
+        day = today if page.period.is_live else page.period
+        start, end = (times.to_ms(moment) for moment in day.bounds(zone))
+        names = [keys.category(shard, page.category) for shard in self._shards]
+        for name in names:
+            pipe.zrevrangebyscore(name, f"({start}", "-inf", start=0, num=1, withscores=True)
+        for name in names:
+            if page.period.is_live:
+                pipe.zcount(name, start, "+inf")
+            else:
+                pipe.zrangebyscore(name, end, "+inf", start=0, num=1, withscores=True)
+
+    def _neighbours(self, page: Page, replies: Iterator[Any], zone: tzinfo) -> Neighbours:
+        if not has_archive_links(page):
+            return Neighbours()
+        before, others = ([next(replies) for _ in self._shards] for _ in range(2))
+        older = _day_of(max, before, zone)
+        if page.period.is_live:
+            return Neighbours(older=older, today_count=sum(others))
+        return Neighbours(older=older, newer=_day_of(min, others, zone))
+
     async def periods(self, category: str) -> dict[Period, int]:
         """Each year, month and day that ever had an article → ms of the newest event in it."""
         pipe = self._client.pipeline(transaction=False)
@@ -189,7 +283,7 @@ class CategoryIndex:
             for name, stamp in stamps.items():
                 period = decoded(_period, name, what=f"period {name!r} of {category}")
                 if period and not period.is_live:
-                    newest_ms[period] = max(stamp_ms(stamp), newest_ms.get(period, 0))
+                    newest_ms[period] = max(_stamp_ms(stamp), newest_ms.get(period, 0))
         return newest_ms
 
     async def counts(self, category: str, periods: Sequence[Period], zone: tzinfo) -> list[int]:
@@ -222,7 +316,7 @@ class CategoryIndex:
             else:
                 pipe.zrevrangebyscore(key, f"({ms}", "-inf", start=0, num=1, withscores=True)
         replies: list[ScoredMembers] = await pipe.execute()
-        dates_ms = [date_ms(score) for pairs in replies for _, score in pairs]
+        dates_ms = [_date_ms(score) for pairs in replies for _, score in pairs]
         if not dates_ms:
             return None
         return times.from_ms(min(dates_ms) if newer else max(dates_ms))
@@ -236,11 +330,39 @@ class CategoryIndex:
         return sum(counts)
 
 
+def _date_ms(score: float) -> int:
+    """The date of a score; one that no calendar has, which a hand wrote, becomes the nearest."""
+    return int(min(max(score, _OLDEST_MS), _NEWEST_MS))
+
+
+def _stamp_ms(stamp: bytes | None) -> int:
+    return int(stamp) if stamp and stamp.isdigit() else 0
+
+
 def _period(name: bytes) -> Period:
     period = Period.parse(name.decode())
     if not period.is_live and not MIN_YEAR <= period.bounds(UTC)[0].year <= MAX_YEAR:
         raise ValueError("is out of the calendar")
     return period
+
+
+def _version(stamps: Sequence[bytes | None]) -> Version:
+    return Version(stamps_ms=tuple(map(_stamp_ms, stamps)))
+
+
+def _changed_ms(version: Version, archive_links: ArchiveLinks, now: datetime, zone: tzinfo) -> int:
+    if not version.changed_ms:
+        return 0
+    ends = [times.to_ms(moment) for moment in archive_links.ends(zone) if moment <= now]
+    return max([version.changed_ms, *ends])
+
+
+def _day_of(
+    closest: Callable[[list[int]], int], replies: Sequence[ScoredMembers], zone: tzinfo
+) -> Period | None:
+    """The day of the article that is closest to a page, in all shards; None without one."""
+    dates_ms = [_date_ms(score) for pairs in replies for _, score in pairs]
+    return Period.of(times.from_ms(closest(dates_ms)), zone) if dates_ms else None
 
 
 def _range(page: Page, zone: tzinfo) -> tuple[str, str]:
@@ -256,8 +378,3 @@ def merged(replies: Sequence[ScoredMembers]) -> ScoredMembers:
     if len(replies) == 1:
         return replies[0]
     return list(heapq.merge(*replies, key=lambda pair: (pair[1], pair[0]), reverse=True))
-
-
-def index_keys(shard: int, path: str) -> list[str]:
-    """The keys of a category's index in a shard: its articles, versions and withdrawn articles."""
-    return [keys.category(shard, path), keys.versions(shard, path), keys.gone(shard, path)]

@@ -26,7 +26,6 @@ from service.articles.json_text import decode_stored
 from service.errors import InvalidInput
 from service.feeds.query import parse_query
 from service.storage import keys
-from service.storage.category_index import index_keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
@@ -81,7 +80,7 @@ async def rename_categories(client: Client) -> None:
     for shard in shards:
         await _rename_articles(client, shard, renames)
         for path, present in renames.items():
-            await move(keys=[*index_keys(shard, path), *index_keys(shard, present)], args=[now_ms])
+            await move(keys=[*_indexes(shard, path), *_indexes(shard, present)], args=[now_ms])
     for name in _SETTINGS:
         await _rename_settings(client, name, renames)
     # A former path may be that of a category again, later.
@@ -93,6 +92,10 @@ async def rename_categories(client: Client) -> None:
             if path.encode() in stored:
                 await client.hsetnx(keys.categories(shard), present, stored[path.encode()])
                 await client.hdel(keys.categories(shard), path)
+
+
+def _indexes(shard: int, path: str) -> list[str]:
+    return [keys.category(shard, path), keys.versions(shard, path), keys.gone(shard, path)]
 
 
 async def _rename_articles(client: Client, shard: int, renames: Mapping[str, str]) -> None:

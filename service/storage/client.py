@@ -165,20 +165,6 @@ async def key_on_each_primary(client: Client, names: Sequence[str]) -> list[str]
     return list({placement.of(name.encode()): name for name in names}.values())
 
 
-async def groups_on_servers(client: Client, shards: Sequence[int]) -> list[list[int]]:
-    """These shards in groups of which one script can read the keys: all that are on a server, or of
-    a cluster each alone."""
-    if not isinstance(client, RoutedClient):
-        return [list(shards)]
-    if client.keeps_slots_apart:
-        return [[shard] for shard in shards]
-    placement = await client.placement()
-    groups: dict[Address, list[int]] = {}
-    for shard in shards:
-        groups.setdefault(placement.of(b"{%d}" % shard), []).append(shard)
-    return list(groups.values())
-
-
 async def each_primary(client: Client) -> list[tuple[str, Client]]:
     """Each primary behind a client, as (its address, client of it alone); one without an address
     if there is only one."""

@@ -190,6 +190,12 @@ def dead_events(n: int) -> str:
     return f"dateline:{{{n}}}:events:dead"
 
 
+def reader(n: int) -> str:
+    """String, the worker that reads the new events of our groups while they are few · TTL
+    READER_TTL_MS (read_turns.py) · aggregate."""
+    return f"dateline:{{{n}}}:reader"
+
+
 def event_tries(n: int) -> str:
     """Hash, `group entry-id` → the processes that began to process this event and did not come to
     an end; removed when one does, or when it becomes a dead letter · aggregate."""
@@ -289,15 +295,6 @@ def versions(n: int, path: str) -> str:
     A version is the ms of the newest event in it, and always rises.
     """
     return f"dateline:{{{n}}}:versions:{path}"
-
-
-def page_changes(n: int) -> str:
-    """Stream · about PAGE_CHANGES_MAX entries · index, views → servers. An entry: category → the
-    periods of its pages that have changed, joined by spaces."""
-    return f"dateline:{{{n}}}:changes"
-
-
-PAGE_CHANGES_MAX = 2_000
 
 
 def rendered(n: int, page: str, extension: str) -> str:

@@ -14,7 +14,6 @@ from datetime import datetime
 
 from service.feeds.index_step import IndexStep
 from service.storage import keys
-from service.storage.category_index import index_keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Value
 from service.storage.shards import Shards
@@ -99,12 +98,13 @@ class Removals:
             key_names = [keys.article(shard, step.article_id), keys.dirty(shard), marks]
             argv: list[Value] = [
                 step.before, head, step.article_id, field, f"{now:%Y-%m-%d}", step.stamp_ms,
-                keys.PAGE_CHANGES_MAX,
             ]  # fmt: skip
             for change in step.changes:
-                key_names += index_keys(shard, change.category)
-                argv += [change.category, " ".join(change.periods)]
-            key_names.append(keys.page_changes(shard))
+                key_names += [
+                    keys.category(shard, change.category), keys.versions(shard, change.category),
+                    keys.gone(shard, change.category),
+                ]  # fmt: skip
+                argv.append(" ".join(change.periods))
             self._remove.run_in(pipe, keys=key_names, args=argv)
         _, *done = await pipe.execute()
         return [bool(is_done) for is_done in done]

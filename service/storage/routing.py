@@ -22,7 +22,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from service.redis_url import Address
 from service.storage.routed_pipeline import Command, RoutedPipeline
 from service.storage.routes import PASSING, TooFewReplicas, is_ask, key_of
-from service.storage.topologies import Cluster, OpenServer, Placement, Topology
+from service.storage.topologies import OpenServer, Placement, Topology
 
 Reply = TypeVar("Reply")
 REFRESH_EVERY_S = 0.1
@@ -57,11 +57,6 @@ class RoutedClient(AsyncCoreCommands):
         self._suspects: set[Address] = set()
         self._refreshing = asyncio.Lock()
         self._refreshed = 0.0
-
-    @property
-    def keeps_slots_apart(self) -> bool:
-        """Whether the servers refuse a script with keys of several slots."""
-        return isinstance(self._topology, Cluster)
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run a command where its key is; without a key on every primary, and return the first

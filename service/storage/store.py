@@ -38,11 +38,10 @@ from service.storage.known_entries import KnownEntries
 from service.storage.layout import migrate
 from service.storage.leases import Leases
 from service.storage.our_subscriptions import OurSubscriptions
-from service.storage.page_changes import PageChanges
 from service.storage.page_marks import PageMarks
-from service.storage.page_states import PageStates
 from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
+from service.storage.read_turns import ReadTurns
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
 from service.storage.role_keys import check_types, of_roles
@@ -71,9 +70,9 @@ class Store:
     category_limit: CategoryLimit
     event_stream: EventStream
     category_index: CategoryIndex
-    page_states: PageStates
     rendered_pages: RenderedPages
     leases: Leases
+    read_turns: ReadTurns
     webhooks: Webhooks
     category_renames: CategoryRenames
     duplicates: Duplicates
@@ -91,7 +90,6 @@ class Store:
     removals: Removals
     category_ranks: CategoryRanks
     page_marks: PageMarks
-    page_changes: PageChanges
     known_entries: KnownEntries
 
     async def check_writable(self) -> None:
@@ -206,9 +204,9 @@ def of_client(
         category_limit=category_limit,
         event_stream=EventStream(client, shards=shards),
         category_index=CategoryIndex(client, shards=shards),
-        page_states=PageStates(client, shards=shards),
         rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
+        read_turns=ReadTurns(client),
         webhooks=Webhooks(client),
         category_renames=CategoryRenames(client),
         duplicates=Duplicates(client, shards=shards),
@@ -225,7 +223,6 @@ def of_client(
         erasures=Erasures(client, shards=shards),
         removals=Removals(client, shards=shards),
         category_ranks=CategoryRanks(client, shards=shards),
-        page_changes=PageChanges(client, shards=shards),
         page_marks=PageMarks(client),
         known_entries=KnownEntries(client, shards=shards),
     )

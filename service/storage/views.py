@@ -10,8 +10,6 @@ from service.articles.json_text import decode_stored
 from service.articles.times import from_rfc3339
 from service.feeds.view import View
 from service.storage import keys
-from service.storage.category_index import index_keys
-from service.storage.client import Script, lua_script
 from service.storage.commands import Client
 from service.storage.shards import Shards
 from service.storage.stored import decoded, text_of, typed
@@ -35,7 +33,6 @@ class Views:
     def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
-        self._clear_index: Script[int] = lua_script(client, "versions", "clear_index")
 
     async def put(self, view: View) -> None:
         """Store a view in place of one with the same name; its index is built again."""
@@ -58,8 +55,8 @@ class Views:
 
     async def _clear(self, path: str) -> None:
         for shard in self._shards:
-            names = [*index_keys(shard, path), keys.page_changes(shard)]
-            await self._clear_index(keys=names, args=[path, keys.PAGE_CHANGES_MAX])
+            names = (keys.category(shard, path), keys.versions(shard, path), keys.gone(shard, path))
+            await self._client.unlink(*names)
 
     async def get(self, name: str) -> View | None:
         """The view of this name; None if it is unknown."""

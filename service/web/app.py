@@ -36,7 +36,6 @@ from service.web.request.keys import (
 )
 from service.web.routes import ROUTES
 from service.web.serving.address_limit import AddressLimit
-from service.web.serving.change_follower import ChangeFollower
 from service.web.serving.connections import Connections
 from service.web.serving.costly_reads import CostlyReads
 from service.web.serving.event_broadcast import Broadcast
@@ -199,7 +198,6 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
     stop = asyncio.Event()
     async with stopping_group(app[STOP]) as group:
         group.create_task(_listen(app, stop))
-        group.create_task(_follower(app).run(stop))
         group.create_task(app[TOKENS].run())
         group.create_task(app[REDIS_WATCH].run(stop))
         group.create_task(app[REDIS_WATCH].end_waiting(stop))
@@ -208,13 +206,6 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
         yield
         stop.set()
         app[TOKENS].close()
-
-
-def _follower(app: web.Application) -> ChangeFollower:
-    return ChangeFollower(
-        app[STORE].page_changes, app[CACHE], app[SETTINGS], now=app[CLOCK],
-        report=lambda exc: _report(app, "server page changes", exc),
-    )  # fmt: skip
 
 
 async def _listen(app: web.Application, stop: asyncio.Event) -> None:

@@ -80,7 +80,7 @@ async def test_an_edit_moves_it_and_leaves_nothing_behind(store: Store) -> None:
         return await ids(store, CATEGORY)
 
     await wait_until(there)
-    before = await store.page_states.version(old)
+    before = await store.category_index.version(old)
     await append(store, draft("a", published=DAY + timedelta(days=1), category="Sports"))
 
     async def moved() -> bool:
@@ -89,7 +89,7 @@ async def test_an_edit_moves_it_and_leaves_nothing_behind(store: Store) -> None:
     await wait_until(moved)
     assert [] == await ids(store, CATEGORY)
     assert [article_id] == await ids(store, "all", Period(2017, 12, 23))
-    assert (await store.page_states.version(old)).changed_ms > before.changed_ms
+    assert (await store.category_index.version(old)).changed_ms > before.changed_ms
 
 
 @pytest.mark.usefixtures("aggregating")

@@ -61,7 +61,7 @@ class HtmlPages:
     async def news_version(self, page: Page) -> str:
         """Of a home or news page. It has a calendar and links to other days, so its version is
         the category's."""
-        return str(await self._store.page_states.version(Page(page.category)))
+        return str(await self._store.category_index.version(Page(page.category)))
 
     async def news(self, page: Page) -> Written:
         """The page of a category or view, live or for a period."""

@@ -66,7 +66,7 @@ class Listings:
 
     async def period_version(self, page: Page) -> str:
         """Of the sitemap of a period; for a live page, of the index of all sitemaps."""
-        return str(await self._store.page_states.version(page))
+        return str(await self._store.category_index.version(page))
 
     async def sitemap_index(self, _: Page) -> Written:
         """The index of one sitemap for the pages of categories and one for the articles of each
@@ -116,7 +116,7 @@ class Listings:
     async def news_version(self, page: Page) -> str:
         """Of the news sitemap."""
         hour = to_ms(self._now()) // NEWS_AGES_MS
-        return f"{await self._store.page_states.version(page)}/{hour}"
+        return f"{await self._store.category_index.version(page)}/{hour}"
 
     async def sitemap_news(self, _: Page) -> Written:
         """The sitemap of the articles of the last two days, with the news extension."""

@@ -2,8 +2,7 @@
 
 A request for a hot page is one look-up in `hot`, by the raw path of the request. A page that is not
 hot, or was not confirmed for RECHECK_S, goes through `get`: one load for all requests that wait,
-and the cached page if Redis is unavailable. A feed of which no change is known is confirmed by
-`follow`, together with all others. When a change of a page is announced and clients have
+and the cached page if Redis is unavailable. When a change of a page is announced and clients have
 requested the page, it is loaded again at once, the most requested pages first; the old version is
 served until the new one is loaded, for LAG_S at most.
 """
@@ -14,15 +13,14 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Container, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 from cachetools import TTLCache
 
 from service.errors import DatelineError, NotFound, TooManyReads, Unavailable
-from service.feeds.archive import ArchiveLinks
-from service.feeds.page import ArticlePage, Page, Period
+from service.feeds.page import ArticlePage, Page
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change, Rendered
 from service.web.serving.costly_reads import Client
@@ -56,10 +54,6 @@ class Held:
     rendered: Rendered | None = None
     """The feed of a page that is not shared, to make differences to its next version."""
     hot: Hot = field(init=False)
-    links: ArchiveLinks | None = None
-    """Of a feed whose changes `follow` knows; None for any other page."""
-    is_current: bool = False
-    """Whether no change is known since it was loaded or confirmed; only with `links`."""
     path: str = ""
     """Raw request path under which the page is hot; empty if it is not hot."""
     size: int = 0
@@ -213,7 +207,6 @@ class PageCache:
                 # A page that is not requested any more is renewed a few times, then no more.
                 cached.hot.uses = before.hot.uses // 2
         self._held[key] = cached
-        cached.is_current = cached.links is not None and key not in self._doubtful
         cached.size = cached.prepared.size
         self._bytes += cached.size
         # A hot page stays hot, with the new bytes.
@@ -286,11 +279,11 @@ class PageCache:
             else:
                 # HTML takes tens of milliseconds to render, and strangers can make up any number
                 # of selections: these are loaded by their next request.
-                self._let_lag(self._held[key])
+                self._let_lag(self._held[key].hot)
 
     def _renew(self, key: Key) -> None:
         """Load a requested page in the background, and serve the old version meanwhile."""
-        self._let_lag(self._held[key])
+        self._let_lag(self._held[key].hot)
         if key in self._renewing:
             # That renewal will notice that it may have read the old version, and load again.
             self._doubtful.add(key)
@@ -300,9 +293,8 @@ class PageCache:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _let_lag(self, cached: Held) -> None:
-        cached.is_current = False
-        cached.hot.until = min(cached.hot.until, time.monotonic() + LAG_S)
+    def _let_lag(self, hot: Hot) -> None:
+        hot.until = min(hot.until, time.monotonic() + LAG_S)
 
     async def _renewed(self, key: Key) -> None:
         try:
@@ -326,40 +318,6 @@ class PageCache:
         finally:
             if self._renewing.get(key) is asyncio.current_task():
                 del self._renewing[key]
-
-    def follow(self, changes: Collection[Change], *, today: Period, until: float) -> None:
-        """Confirm the feeds that these changes do not concern, without a look at each in Redis; the
-        others are confirmed by their next request.
-
-        Args:
-            changes: all since the last call.
-            until: how long feeds are confirmed (monotonic).
-        """
-        periods: dict[str, set[str]] = {}
-        for category, period in changes:
-            periods.setdefault(category, set()).add(period)
-        days = {category: _days(names) for category, names in periods.items()}
-        self._doubtful.update(key for key in self._loading if key[0].category in periods)
-        for (page, _), cached in self._held.items():
-            if not cached.is_current or cached.links is None or not isinstance(page, Page):
-                continue
-            names = periods.get(page.category)
-            if names and (
-                str(page.period) in names
-                or any(
-                    cached.links.may_change_with(page, day, today=today)
-                    for day in days[page.category]
-                )
-            ):
-                cached.is_current = False
-            else:
-                cached.hot.until = max(cached.hot.until, until)
-
-    def follow_anew(self) -> None:
-        """Confirm every feed before it is followed again: changes may have been missed."""
-        self._doubtful.update(self._loading)
-        for cached in self._held.values():
-            cached.is_current = False
 
     def forget_all(self) -> None:
         """Confirm every page before it is served again: messages may have been lost."""
@@ -389,11 +347,6 @@ class PageCache:
         most MAX_READS, because nobody may take them while Redis is away."""
         reads, self._reads = self._reads, set()
         return reads
-
-
-def _days(periods: Collection[str]) -> list[Period]:
-    parsed = map(Period.parse, periods)
-    return [period for period in parsed if period.day]
 
 
 def _is_selection(key: Key) -> bool:

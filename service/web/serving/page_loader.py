@@ -17,8 +17,8 @@ from service.feeds.private_feed import token_hash
 from service.http import link
 from service.rendering.feed_renderer import FeedRenderer
 from service.settings import Settings
+from service.storage.category_index import State
 from service.storage.client import redis_errors_as_unavailable
-from service.storage.page_states import State
 from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web.serving.costly_reads import Client, CostlyReads
@@ -127,12 +127,7 @@ class PageLoader:
         prepared.difference = difference
         # The rendered feed of a shared page is in Redis.
         own_feed = None if page.is_shared else rendered
-        return Held(
-            prepared=prepared,
-            version=version,
-            rendered=own_feed,
-            links=state.archive_links if page.is_shared else None,
-        )
+        return Held(prepared=prepared, version=version, rendered=own_feed)
 
     async def _check_token(self, page: Page) -> None:
         """Raise NotFound if the private feed is revoked; called for cached feeds, too."""
