@@ -20,7 +20,8 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -35,7 +36,10 @@ MAX_OPEN_FILES = 1_048_576
 COLLECTOR_THRESHOLDS = (1_000, 5, 200)
 """Python's own are 700, 10, 10: a thousand requests in flight are 200,000 objects, and all of them
 were traversed each time they had grown by a quarter."""
+RELEASE_EVERY_S = 300.0
 _PR_SET_PDEATHSIG = 1
+_ARG_FIELDS = (48, 49)
+"""Numbers of the fields of /proc/self/stat that say where the words of the command are: proc(5)."""
 
 
 def stopping_group(stop: asyncio.Event) -> asyncio.TaskGroup:
@@ -181,7 +185,53 @@ def freeze_garbage_collector() -> None:
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
+async def keep_memory_small(stop: asyncio.Event) -> None:
+    """Return freed memory to the system from time to time, until stopped.
+
+    The C library keeps what was freed between things that are still in use: after a large document
+    or page that is a fifth of a process's memory.
+    """
+    while not stop.is_set():
+        await sleep(stop, RELEASE_EVERY_S)
+        if not stop.is_set():
+            await asyncio.to_thread(release_memory)
+
+
+def release_memory() -> None:
+    """Return freed memory to the system, where the C library can (glibc); 10 ms for 100 MB."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def die_with_parent() -> None:
-    """Run in a child before exec: Linux sends it SIGTERM when its parent dies for any reason."""
+    """Run in a child, before exec if there is one: Linux sends it SIGTERM when its parent dies for
+    any reason."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def show_as(command: Sequence[str]) -> None:
+    """Show this process under another command in /proc and `ps`, if its own has the room for it.
+
+    The program's path is shortened to its name if need be, and lengthened by slashes, so that the
+    words fill the room exactly.
+    """
+    path = Path("/proc/self/stat")
+    if not path.exists():
+        return
+    fields = path.read_text().rpartition(")")[2].split()
+    start, end = (int(fields[number - 3]) for number in _ARG_FIELDS)
+    program, *rest = command
+    for name in (program, os.path.basename(program)):  # noqa: PTH119 -- text, not a file
+        room = end - start - len(_words([name, *rest]))
+        if room >= 0:
+            folder, _, own = name.rpartition("/")
+            padded = f"{folder}/{'/' * room}{own}" if folder else f"{'/' * room}{own}"
+            words = _words([padded, *rest])
+            ctypes.memmove(start, words, len(words))
+            return
+
+
+def _words(command: Sequence[str]) -> bytes:
+    return b"".join(os.fsencode(word) + b"\0" for word in command)

@@ -62,6 +62,7 @@ async def run(loops: list[Loop], stop: asyncio.Event, *, drain_s: float) -> None
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_watched(loop, stop, failures)) for loop in loops]
         group.create_task(_drain(tasks, stop, drain_s))
+        group.create_task(process.keep_memory_small(stop))
     if failures:
         raise LoopsFailed("loops failed", failures)
 

@@ -72,18 +72,20 @@ def up(
     With DATELINE_REDIS_URL set, that Redis is used and no embedded one is started.
     """
     from service.cli import up as everything
+    from service.cli.forked_parts import fork_parts
 
     settings = settings_from(host=host, port=port, data_dir=data_dir)
     if settings.port == 0:
         raise click.UsageError("--port 0 is for tests of `serve`; choose a port")
+    parts = everything.all_parts(servers=servers, demo=demo)
+    # Here, because no process may fork once it has an event loop.
+    forked = fork_parts(parts)
 
     async def work() -> None:
         ready = asyncio.Event()
         async with asyncio.TaskGroup() as group:
             greeting = group.create_task(_greet(settings, ready, redis_port))
-            await everything.up(
-                settings, servers=servers, demo=demo, redis_port=redis_port, ready=ready
-            )
+            await everything.up(settings, parts, forked, redis_port=redis_port, ready=ready)
             greeting.cancel()
 
     run(work())

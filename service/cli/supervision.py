@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.1, 10.0
+
+
+class ChildProcess(Protocol):
+    """A child process that can be waited for and ended, however it was started."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Exit status, negative for a signal; None while it runs."""
+
+    async def wait(self) -> int:
+        """Wait for its end; return the exit status."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
 
 
 def delay_s(failures: int) -> float:
@@ -12,7 +30,7 @@ def delay_s(failures: int) -> float:
     return min(FIRST_DELAY_S * 2.0 ** min(failures, 10), LONGEST_DELAY_S)
 
 
-async def ended(process: asyncio.subprocess.Process, stop: asyncio.Event) -> bool:
+async def ended(process: ChildProcess, stop: asyncio.Event) -> bool:
     """Wait for the process to end or for the order to stop; True for the latter."""
     async with asyncio.TaskGroup() as group:
         waits = [group.create_task(process.wait()), group.create_task(stop.wait())]

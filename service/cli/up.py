@@ -1,5 +1,6 @@
 """`dateline up`: run all parts of the service, each in a separate process.
 
+The first start of a part is a fork of this process (forked_parts.py), later ones are new programs.
 Order: embedded Redis (unless DATELINE_REDIS_URL is set), workers, servers; backwards at the end. A
 part that dies is restarted, at once the first time and then after growing delays, for as long as
 `up` runs; no data is lost, because every part can be killed at any moment. Faults that prevent any
@@ -15,15 +16,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from subprocess import SubprocessError
 
 from service.cli.data_dir import locked
+from service.cli.forked_parts import ForkedPart, Part
 from service.cli.redis_process import embedded
-from service.cli.supervision import delay_s, ended
+from service.cli.supervision import ChildProcess, delay_s, ended
 from service.process import die_with_parent, sleep
 from service.settings import Settings
 from service.storage.faults import Faults
@@ -38,36 +39,39 @@ HEALTHY_AFTER_S = 30.0
 READY_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 15.0
 REPORT_TIMEOUT_S = 2.0
+# What the commands of parts import, as text: `service` starts workers, and imports none of them.
+_WORKERS, _SERVER = "workers.commands", "service.web.server"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One process to keep running."""
-
-    name: str
-    command: Sequence[str]
-
-
-def parts(*, servers: int, demo: bool) -> list[Part]:
+def all_parts(*, servers: int, demo: bool) -> list[Part]:
     """The processes besides Redis, in the order of their start."""
     python = sys.executable
     processes = [
-        Part(name=role, command=(python, "-m", "workers", "work", role))
+        Part(name=role, command=(python, "-m", "workers", "work", role), preload=_WORKERS)
         for role in ("aggregate", "deliver", "ingest")
     ]
     processes += [
-        Part(name=f"server-{number}", command=(python, "-m", "service", "serve"))
+        Part(name=f"server-{number}", command=(python, "-m", "service", "serve"), preload=_SERVER)
         for number in range(servers)
     ]
     if demo:
-        processes.append(Part(name="demo", command=(python, "-m", "workers", "demo")))
+        command = (python, "-m", "workers", "demo")
+        processes.append(Part(name="demo", command=command, preload=_WORKERS))
     return processes
 
 
 async def up(
-    settings: Settings, *, servers: int, demo: bool, redis_port: int, ready: asyncio.Event
+    settings: Settings,
+    parts: Sequence[Part],
+    forked: Mapping[str, ForkedPart],
+    *,
+    redis_port: int,
+    ready: asyncio.Event,
 ) -> None:
     """Run everything until SIGTERM or SIGINT; sets `ready` when a server accepts connections.
+
+    Args:
+        forked: by name, parts that were forked and wait for their start.
 
     Raises:
         StartFailed, InvalidSettings: something cannot start; the rest is stopped again.
@@ -75,8 +79,10 @@ async def up(
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    check_free(settings)
     async with AsyncExitStack() as stack:
+        for child in forked.values():
+            stack.callback(child.discard)
+        check_free(settings)
         stack.enter_context(locked(settings.data_dir))
         # A fault that would end every server is reported before the first one starts.
         first_api_token(settings)
@@ -85,8 +91,9 @@ async def up(
         store = await stack.enter_async_context(open_store(settings, stop=stop))
         environ = {**os.environ, **settings.to_env()}
         async with asyncio.TaskGroup() as group:
-            for part in parts(servers=servers, demo=demo):
-                group.create_task(_keep_running(part, environ, stop, store.faults))
+            for part in parts:
+                first = forked.get(part.name)
+                group.create_task(_keep_running(part, environ, stop, store.faults, first))
             group.create_task(_notify_when_ready(settings, ready, stop))
             await stop.wait()
             logger.info("stopping")
@@ -94,7 +101,11 @@ async def up(
 
 
 async def _keep_running(
-    part: Part, environ: dict[str, str], stop: asyncio.Event, faults: Faults
+    part: Part,
+    environ: dict[str, str],
+    stop: asyncio.Event,
+    faults: Faults,
+    first: ForkedPart | None = None,
 ) -> None:
     deaths = 0
     async with asyncio.TaskGroup() as reports:
@@ -104,9 +115,10 @@ async def _keep_running(
                 HEALTHY_AFTER_S, lambda: reports.create_task(faults.clear("part", part.name))
             )
             try:
-                why = await _end_of(part, environ, stop)
+                why = await _end_of(part, environ, stop, first)
             finally:
                 healthy.cancel()
+            first = None
             if not why:
                 return
             deaths = 1 if time.monotonic() - started > HEALTHY_AFTER_S else deaths + 1
@@ -118,12 +130,19 @@ async def _keep_running(
             await sleep(stop, in_s)
 
 
-async def _end_of(part: Part, environ: dict[str, str], stop: asyncio.Event) -> str:
+async def _end_of(
+    part: Part, environ: dict[str, str], stop: asyncio.Event, first: ForkedPart | None
+) -> str:
     """Start a part and wait for its end; return why it ended, empty if it was to stop."""
+    process: ChildProcess
     try:
-        process = await asyncio.create_subprocess_exec(
-            *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
-        )
+        if first is not None:
+            first.start(environ)
+            process = first
+        else:
+            process = await asyncio.create_subprocess_exec(
+                *part.command, env=environ, preexec_fn=die_with_parent, start_new_session=True
+            )
     except (OSError, SubprocessError) as exc:
         # No process, memory or file is left now: the other parts live on.
         return f"cannot be started: {exc}"
@@ -140,7 +159,7 @@ async def _report(part: Part, why: str, deaths: int, faults: Faults) -> None:
             await faults.report("part", part.name, reason, now=datetime.now(UTC))
 
 
-async def _terminate(part: Part, process: asyncio.subprocess.Process) -> None:
+async def _terminate(part: Part, process: ChildProcess) -> None:
     if process.returncode is not None:
         return
     process.terminate()

@@ -174,7 +174,7 @@ class FeedRenderer:
         return renderings
 
     def forget_articles(self) -> None:
-        """Drop the articles in memory: some of them were erased."""
+        """Drop the articles in memory: some were erased, or none is needed soon."""
         self._article_cache.clear()
 
     def prime(self, article: Article, head: bytes) -> None:

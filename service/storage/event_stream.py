@@ -72,6 +72,10 @@ class EventStream:
             SHARED_BYTES, SHARED_S, getsizeof=lambda event: len(event.data) + _OBJECT_BYTES
         )
 
+    def forget_decoded(self) -> None:
+        """Drop the decoded events that wait for another group: none came to fetch them."""
+        self._shared.clear()
+
     async def create_group(self, group: str) -> None:
         """Create the group on every shard, from the first entry on, unless it exists."""
         for shard in self.shards:
@@ -81,12 +85,15 @@ class EventStream:
                 if "BUSYGROUP" not in str(exc):
                     raise
 
-    async def read_group(self, shard: int, group: str, consumer: str, *, count: int) -> list[Event]:
+    async def read_group(
+        self, shard: int, group: str, consumer: str, *, count: int, wait: bool = True
+    ) -> list[Event]:
         """Up to `count` new events for this consumer, oldest first; waits up to BLOCK_MS for them.
 
         A missing group (the stream was deleted) is created again.
         """
-        return await self._read_group(shard, group, consumer, ">", count=count, block=BLOCK_MS)
+        block = BLOCK_MS if wait else None
+        return await self._read_group(shard, group, consumer, ">", count=count, block=block)
 
     async def read_pending(
         self, shard: int, group: str, consumer: str, *, after: str, count: int

@@ -48,7 +48,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{\d+\}:events:(dead|tries)", Stage.LAST),
     (r"dateline:\{\d+\}:category:.+", Stage.DERIVED),
     (r"dateline:\{\d+\}:dirty", Stage.DERIVED),
-    (r"dateline:\{\d+\}:(rendered:.+|probe|changes)", Stage.LEFT_OUT),
+    (r"dateline:\{\d+\}:(rendered:.+|probe|changes|reader)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(asked|deliverers|endpoints:changes|restoring|faults)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:sources:(claims|known)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(previews|preview:.+)", Stage.LEFT_OUT),

@@ -196,6 +196,12 @@ def dead_events(n: int) -> str:
     return f"dateline:{{{n}}}:events:dead"
 
 
+def reader(n: int) -> str:
+    """String, the worker that reads the new events of our groups while they are few · TTL
+    READER_TTL_MS (read_turns.py) · aggregate."""
+    return f"dateline:{{{n}}}:reader"
+
+
 def event_tries(n: int) -> str:
     """Hash, `group entry-id` → the processes that began to process this event and did not come to
     an end; removed when one does, or when it becomes a dead letter · aggregate."""

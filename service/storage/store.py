@@ -44,6 +44,7 @@ from service.storage.page_marks import PageMarks
 from service.storage.page_states import PageStates
 from service.storage.previews import Previews
 from service.storage.private_feeds import PrivateFeeds
+from service.storage.read_turns import ReadTurns
 from service.storage.recompression import Recompression
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
@@ -78,6 +79,7 @@ class Store:
     page_states: PageStates
     rendered_pages: RenderedPages
     leases: Leases
+    read_turns: ReadTurns
     webhooks: Webhooks
     category_renames: CategoryRenames
     duplicates: Duplicates
@@ -218,6 +220,7 @@ def of_client(
         page_states=PageStates(client, shards=shards),
         rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
+        read_turns=ReadTurns(client),
         webhooks=Webhooks(client),
         category_renames=CategoryRenames(client),
         duplicates=Duplicates(client, shards=shards),

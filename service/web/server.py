@@ -88,6 +88,7 @@ async def serve(settings: Settings, *, first_token: str) -> None:
         )
         async with process.stopping_group(stop) as group:
             group.create_task(slow_clients.run(stop))
+            group.create_task(process.keep_memory_small(stop))
             if not is_registered:
                 group.create_task(_register_later(app[STORE], first_token, throttle, stop))
             await stop.wait()

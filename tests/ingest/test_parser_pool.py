@@ -16,7 +16,7 @@ from service.articles.encoded import EncodedArticle, encode
 from service.errors import ParseFailed
 from service.sources.outcome import Hints
 from tests.running import ROOT
-from tests.waiting import within
+from tests.waiting import wait_until, within
 from workers.ingest import parser_pool, parser_process
 from workers.ingest.documents import BATCH, ParseJob, read_document
 from workers.ingest.parse import FeedLink
@@ -96,7 +96,7 @@ async def test_a_reader_that_is_killed_is_replaced(
 ) -> None:
     """The document that it held fails, the next is read."""
     await taken(pool, RSS)
-    process = pool._idle._queue[0]  # type: ignore[attr-defined]
+    (process,) = pool._idle
     process.kill()
     with pytest.raises(ParseFailed):
         await taken(pool, feed(10))
@@ -111,12 +111,47 @@ async def test_a_reader_that_does_not_answer_is_killed(
     meanwhile."""
     await taken(pool, RSS)
     monkeypatch.setattr(parser_pool, "FRAME_TIMEOUT_S", 0.3)
-    process = pool._idle._queue[0]  # type: ignore[attr-defined]
+    (process,) = pool._idle
     process.send_signal(19)  # SIGSTOP
     with pytest.raises(ParseFailed, match="takes more than"):
         await taken(pool, feed(10))
     assert -9 == process.returncode
     monkeypatch.setattr(parser_pool, "FRAME_TIMEOUT_S", 20)
+    assert 1 == len((await taken(pool, RSS))[1])
+
+
+async def test_a_process_without_work_is_ended() -> None:
+    """Its memory is free until the next document, for which another is started."""
+    async with open_parser_pool(1, idle_s=0.1) as pool:
+        await taken(pool, RSS)
+        (process,) = pool._idle
+
+        async def has_ended() -> bool:
+            return process.returncode == -9
+
+        await wait_until(has_ended)
+        assert {} == pool._idle
+        assert 1 == len((await taken(pool, RSS))[1])
+
+
+async def test_what_a_burst_needed_becomes_idle() -> None:
+    """The process that was used last is used again, so that the others can end."""
+    async with open_parser_pool(2) as pool:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(taken(pool, RSS))
+        first, last = pool._idle
+        for _ in range(3):
+            await taken(pool, RSS)
+            assert [first, last] == list(pool._idle)
+
+
+async def test_a_process_that_died_without_work_costs_no_document(pool: ParserPool) -> None:
+    """The kernel may end it at any time; the next document gets another process."""
+    await taken(pool, RSS)
+    (process,) = pool._idle
+    process.kill()
+    await process.wait()
     assert 1 == len((await taken(pool, RSS))[1])
 
 

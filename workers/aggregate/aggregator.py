@@ -97,8 +97,9 @@ class Aggregator:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume every shard and sweep at each tick, until stopped."""
         consumer = GroupConsumer(
-            self._store, AGGREGATE, f"{AGGREGATE}-{self._settings.worker_ordinal}",
-            batch=BATCH, process=self._apply, process_articles=self._reindex, now=self._now,
+            self._store, AGGREGATE, ordinal=self._settings.worker_ordinal,
+            batch=BATCH, process=self._apply, process_articles=self._reindex,
+            on_idle=self._renderer.forget_articles, now=self._now,
         )  # fmt: skip
         works: dict[str, tuple[float, runtime.Unit]] = {
             "sweep": (SWEEP_EVERY_S, self._sweep),

@@ -55,14 +55,15 @@ class DuplicateFinder:
     def __init__(self, store: Store, settings: Settings, *, now: Clock) -> None:
         self._store = store
         self._now = now
-        self._consumer = f"{DUPLICATES}-{settings.worker_ordinal}"
+        self._ordinal = settings.worker_ordinal
         self._sketches: LRUCache[str, tuple[str, Sketch]] = LRUCache(MAX_SKETCHES)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Find and mark the duplicate of each event's article, until stopped."""
         consumer = GroupConsumer(
-            self._store, DUPLICATES, self._consumer, batch=BATCH,
-            process=self._judge_events, process_articles=self._judge_all, now=self._now,
+            self._store, DUPLICATES, ordinal=self._ordinal, batch=BATCH,
+            process=self._judge_events, process_articles=self._judge_all,
+            on_idle=self._sketches.clear, now=self._now,
         )  # fmt: skip
         async with stopping_group(stop) as group:
             consumer.start(group, stop)

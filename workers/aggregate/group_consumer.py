@@ -1,11 +1,14 @@
 """One consumer group of the event stream: read, process, acknowledge; isolate what fails.
 
-    read → process the batch → ack
-               └ fails → each event alone → those that fail stay pending
+    one's turn? → read → process the batch → ack
+                              └ fails → each event alone → those that fail stay pending
     every SWEEP_EVERY_S: claim what nobody acknowledged → process it again, MAX_TRIES times at most
     (own events at once: none is in work then, so a reply was lost, or their last try failed)
                └ then it becomes a dead letter (storage/dead_events.py), tried again more and more
                  rarely
+
+One worker reads while there is little to read (storage/read_turns.py); the others look each WAIT_S
+whether it lives and keeps up. All of them sweep.
 
 An event whose process dies of it is found at the next start among the pending ones. After MAX_TRIES
 deliveries it is processed alone, with a note of the process that is removed afterwards; notes of
@@ -18,11 +21,16 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
+from service import process
 from service.articles.event import FIRST, Event
+from service.errors import Unavailable
+from service.storage.client import redis_errors_as_unavailable
 from service.storage.dead_events import DeadEvent, dead_event
 from service.storage.event_stream import AGGREGATE
 from service.storage.faults import each_alone, reason_of
+from service.storage.read_turns import Turn
 from service.storage.store import Store
 from workers import runtime
 from workers.runtime import Clock
@@ -30,6 +38,11 @@ from workers.runtime import Clock
 MAX_TRIES = 5
 MAX_DEATHS = 3
 SWEEP_EVERY_S = 5.0
+# A reader asks for its turn at the first read after RENEW_S, others each WAIT_S.
+RENEW_S, WAIT_S = 1.5, 1.0
+LEAVE_S = 1.0
+# What is in memory for the next events is dropped when none came for so long.
+IDLE_S = 300.0
 
 ProcessEvents = Callable[[Sequence[Event]], Awaitable[None]]
 ProcessArticles = Callable[[Sequence[str]], Awaitable[object]]
@@ -39,28 +52,37 @@ class GroupConsumer:
     """The loops of one consumer of a group, one for each shard.
 
     Args:
+        ordinal: WORKER_ORDINAL; the next process with this number takes over from this one.
         process: has the effect of events, idempotently; it does not acknowledge them.
         process_articles: has the effect of the newest revisions of articles, by their ids.
+        on_idle: called once when no event was read for IDLE_S.
     """
 
     def __init__(
         self,
         store: Store,
         group: str,
-        consumer: str,
         *,
+        ordinal: int,
         batch: int,
         process: ProcessEvents,
         process_articles: ProcessArticles,
+        on_idle: Callable[[], None],
         now: Clock,
     ) -> None:
         self._store = store
         self._group = group
-        self._consumer = consumer
+        self._worker = str(ordinal)
+        self._consumer = f"{group}-{ordinal}"
         self._batch = batch
         self._process = process
         self._process_articles = process_articles
+        self._on_idle = on_idle
         self._now = now
+        self._renew_at: dict[int, float] = {}
+        """Shard → until when this worker is its reader without asking again."""
+        self._busy_at = time.monotonic()
+        self._is_idle = False
         self._process_id = uuid.uuid4().hex
 
     def start(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
@@ -83,14 +105,44 @@ class GroupConsumer:
             else:
                 # If this fails, events may be pending that were never received: sweep at once.
                 before, swept = swept, 0.0
-                await self._apply(
-                    await self._store.event_stream.read_group(
-                        shard, self._group, self._consumer, count=self._batch
-                    )
-                )
+                await self._read(shard, stop)
                 swept = before
 
         await runtime.repeat(unit, stop, what=f"{self._group} {shard}")
+        # Redis may be away, or stand still.
+        with suppress(Unavailable, TimeoutError), redis_errors_as_unavailable():
+            async with asyncio.timeout(LEAVE_S):
+                await self._store.read_turns.leave(shard, self._worker)
+
+    async def _read(self, shard: int, stop: asyncio.Event) -> None:
+        """Read and process new events, or wait if another worker does."""
+        turn = await self._turn(shard)
+        events: Sequence[Event] = ()
+        if turn is not Turn.WAIT:
+            events = await self._store.event_stream.read_group(
+                shard, self._group, self._consumer, count=self._batch, wait=turn is Turn.READ
+            )
+            await self._apply(events)
+        if not events and turn is not Turn.READ:
+            await process.sleep(stop, WAIT_S)
+        self._note_idleness(is_busy=bool(events))
+
+    async def _turn(self, shard: int) -> Turn:
+        asked_at = time.monotonic()
+        if asked_at < self._renew_at.get(shard, 0.0):
+            return Turn.READ
+        turn = await self._store.read_turns.turn(shard, self._group, self._worker)
+        self._renew_at[shard] = asked_at + RENEW_S if turn is Turn.READ else 0.0
+        return turn
+
+    def _note_idleness(self, *, is_busy: bool) -> None:
+        now = time.monotonic()
+        if is_busy:
+            self._busy_at, self._is_idle = now, False
+        elif not self._is_idle and now - self._busy_at > IDLE_S:
+            self._is_idle = True
+            self._store.event_stream.forget_decoded()
+            self._on_idle()
 
     async def _recover(self, shard: int) -> None:
         """Create the group if it does not exist, and process what this consumer did not ack."""
