@@ -226,7 +226,7 @@ async def feed(url: str, kind: str, first: int) -> None:
 async def memory(store: Any, count: int) -> int:
     """Bytes in Redis an article for what finds duplicates."""
     total = 0
-    async for key in store.client.scan_iter(match="dateline:{0}:[blu]*", count=1_000):
+    async for key in store.client.scan_iter(match="dateline:{*}:[blu]*", count=1_000):
         if key.split(b":")[2] in (b"bands", b"landmarks", b"urls"):
             total += int(await store.client.execute_command("MEMORY", "USAGE", key, "SAMPLES", 0))
     return total // (count + RATE * RATE_S)

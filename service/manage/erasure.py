@@ -141,8 +141,9 @@ async def _copies(store: Store, articles: Sequence[Article]) -> list[str]:
     """Ids of what other sources published of the same, and this archive still shows the text of."""
     erased = {article.id for article in articles}
     ids: dict[str, None] = {}
+    twins_of = await store.duplicates.twins_of([article.id for article in articles])
     for article in articles:
-        ids.update(dict.fromkeys(await store.duplicates.twins(article.id)))
+        ids.update(dict.fromkeys(twins_of.get(article.id, ())))
         ids.update({article.duplicate_of: None} if article.duplicate_of else {})
     others = [article_id for article_id in ids if article_id not in erased]
     copies = await store.articles.get(others)

@@ -18,6 +18,7 @@ from service.articles.aliases import canonical
 from service.articles.article import Article
 from service.articles.retention import Floor, RetentionPolicy
 from service.feeds.index_step import IndexStep, removal_step
+from service.storage.duplicates import Mark
 from service.storage.store import Store
 from service.storage.stored import decoded
 
@@ -121,12 +122,13 @@ async def remove(
 
 
 async def _show_copies(store: Store, article_ids: Sequence[str]) -> None:
-    duplicates = store.duplicates
-    for article_id, twins in (await duplicates.twins_of(article_ids)).items():
-        for twin in await store.articles.get(twins):
-            if twin and twin.duplicate_of == article_id:
-                await duplicates.mark(twin.id, original="", hidden_in=())
-        await duplicates.forget_twins(article_id)
+    twins_of = await store.duplicates.twins_of(article_ids)
+    ids = dict.fromkeys(twin for twins in twins_of.values() for twin in twins)
+    copies = [copy for copy in await store.articles.get(list(ids)) if copy]
+    await store.duplicates.mark_all(
+        [Mark(article_id=copy.id) for copy in copies if copy.duplicate_of in twins_of]
+    )
+    await store.duplicates.forget_twins(twins_of)
 
 
 @dataclass(slots=True, kw_only=True)

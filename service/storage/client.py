@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
 from redis.asyncio.retry import Retry
@@ -41,6 +41,8 @@ from service.storage.routing import RoutedClient
 from service.storage.topologies import Cluster, One, Sentinels, Topology
 
 Reply = TypeVar("Reply")
+ScriptCall: TypeAlias = tuple[Sequence[str], Sequence[Value]]
+"""(keys, arguments) of one call of a script."""
 SOCKET_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 2
 RETRIES = 3
@@ -216,6 +218,27 @@ class Script(Generic[Reply]):
             # EVAL loads and runs it in one command, so a SCRIPT FLUSH in between does no harm.
             reply = await run("EVAL", self._source, len(keys), *keys, *args)
         return reply
+
+    async def run_all(self, calls: Sequence[ScriptCall]) -> list[Reply]:
+        """Run the script several times in one round trip, without WAIT; the replies in order.
+
+        If a server does not know it, all of it is sent again: a script can be run twice.
+        """
+        if not calls:
+            return []
+        try:
+            return await self._run_all(calls)
+        except NoScriptError:
+            _, *replies = await self._run_all(calls, loads=True)
+            return replies
+
+    async def _run_all(self, calls: Sequence[ScriptCall], *, loads: bool = False) -> list[Any]:
+        pipe = self._client.pipeline(transaction=False)
+        if loads:
+            self.load_in(pipe)
+        for key_names, args in calls:
+            self.run_in(pipe, keys=key_names, args=args)
+        return await pipe.execute()
 
     def load_in(self, pipe: Pipeline) -> None:
         """Load the script at the start of a pipeline that runs it; this adds one reply.

@@ -1,16 +1,17 @@
 """Duplicates in Redis: links and landmarks by which they are recognised, and their marks.
 
-The rules are in articles/duplicates.py.
+The rules are in articles/duplicates.py. Links and landmarks are spread over the shards by their own
+hashes (trace_buckets.py), marks are in the shard of the article that has them, and the twins of an
+original in that of the original. Whatever a batch does to one shard is one call of a script, and
+the calls of a batch are sent together.
 """
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-import zlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -18,24 +19,21 @@ import orjson
 
 from service.articles.duplicates import MIN_LANDMARKS_COMMON
 from service.storage import keys
-from service.storage.client import Script, lua_script
+from service.storage.client import Script, ScriptCall, lua_script
 from service.storage.commands import Client, Value
 from service.storage.shards import Shards
+from service.storage.trace_buckets import (
+    landmark_bucket,
+    landmark_shard,
+    link_bucket,
+    link_field,
+    link_shard,
+)
 
 _WINDOW_MS = 3 * 86_400_000
 _ID_BYTES = 16
-
-_LEAVE_LINK = """
--- KEYS 1 links  ARGV 1 digest of a link 2 id (16 bytes). Returns 1 if the article was noted there.
-local owners = redis.call('HGET', KEYS[1], ARGV[1])
-if not owners then return 0 end
-local newest, before = string.sub(owners, 1, 16), string.sub(owners, 17)
-if newest ~= ARGV[2] and before ~= ARGV[2] then return 0 end
-local rest = newest == ARGV[2] and before or newest
-if rest == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
-redis.call('HSET', KEYS[1], ARGV[1], rest)
-return 1
-"""
+# Redis serves no other client while a script runs: 100 marks take about 2 ms.
+MARKED_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,28 +68,36 @@ class Owners:
     the ones with most of them first."""
 
 
+_Fields = dict[int, list[tuple[bytes, int]]]
+"""Number of a bucket → its fields, each with the number of its trace."""
+
+
+@dataclass(slots=True)
 class _Parts:
-    """The parts of traces by the hashes that they are stored in: lists of (field, number of the
-    trace)."""
+    """The parts of traces that are stored in one shard."""
 
-    def __init__(self) -> None:
-        self.by_landmark: dict[int, list[tuple[bytes, int]]] = {}
-        """Number of a bucket → its fields."""
-        self.by_link: dict[str, list[tuple[bytes, int]]] = {}
-        """Key → its fields."""
+    shard: int
+    by_landmark: _Fields = field(default_factory=dict)
+    by_link: _Fields = field(default_factory=dict)
 
-    def add(self, number: int, trace: Trace) -> None:
-        """Add the parts of one trace."""
-        for landmark in trace.landmarks:
-            # By the last byte: the first ones of all landmarks are alike.
-            self.by_landmark.setdefault(landmark[-1] % keys.LANDMARK_BUCKETS, []).append(
-                (landmark, number)
-            )
-        if trace.link:
-            key, field = _link(trace.link)
-            self.by_link.setdefault(key, []).append((field, number))
+    def call(self, window: int, ids: Sequence[bytes]) -> ScriptCall:
+        """The call of note_traces.lua that notes them.
 
-    def _numbers(self) -> list[tuple[bool, int]]:
+        Args:
+            ids: of the articles of the traces.
+        """
+        key_names = [
+            keys.landmarks(self.shard, each, bucket)
+            for each in (window, window - 1)
+            for bucket in self.by_landmark
+        ]
+        key_names += [keys.urls(self.shard, bucket) for bucket in self.by_link]
+        argv: list[Value] = [keys.LANDMARKS_TTL_S, len(self.by_landmark)]
+        for fields in (*self.by_landmark.values(), *self.by_link.values()):
+            argv += [len(fields), *(name for name, _ in fields), *(ids[n] for _, n in fields)]
+        return key_names, argv
+
+    def numbers(self) -> list[tuple[bool, int]]:
         """Of each value that note_traces.lua numbers: whether it is of a link, and its trace."""
         numbers = []
         for fields in self.by_landmark.values():
@@ -101,27 +107,49 @@ class _Parts:
             numbers += [(True, number) for _, number in fields]
         return numbers
 
-    def owners(self, replies: Sequence[Any], ids: Sequence[bytes]) -> list[Owners]:
-        """Read the reply of note_traces.lua.
 
-        Args:
-            ids: of the articles of the traces.
-        """
-        numbers = self._numbers()
-        of_landmarks: list[list[bytes]] = [[] for _ in ids]
-        of_link = [b""] * len(ids)
-        for value, owners in zip(replies[::2], replies[1::2], strict=True):
-            is_link, number = numbers[value]
-            if is_link:
-                of_link[number] = owners
-            elif len(owners) % _ID_BYTES == 0:  # Else a hand wrote it.
-                of_landmarks[number].append(owners)
+class _Batch:
+    """Traces that are noted together."""
+
+    def __init__(self, traces: Sequence[Trace], shards: Shards) -> None:
+        self.ids = [uuid.UUID(trace.article_id).bytes for trace in traces]
+        self.parts: dict[int, _Parts] = {}
+        """By their shards."""
+        for number, trace in enumerate(traces):
+            for landmark in trace.landmarks:
+                bucket = landmark_bucket(landmark)
+                by_landmark = self._of(landmark_shard(bucket, shards)).by_landmark
+                by_landmark.setdefault(bucket, []).append((landmark, number))
+            if trace.link:
+                name = link_field(trace.link)
+                bucket = link_bucket(name)
+                by_link = self._of(link_shard(bucket, shards)).by_link
+                by_link.setdefault(bucket, []).append((name, number))
+
+    def _of(self, shard: int) -> _Parts:
+        parts = self.parts.get(shard)
+        if parts is None:
+            parts = self.parts[shard] = _Parts(shard)
+        return parts
+
+    def owners(self, replies: Sequence[Sequence[Any]]) -> list[Owners]:
+        """Read the replies of note_traces.lua, one for each of the parts."""
+        of_landmarks: list[list[bytes]] = [[] for _ in self.ids]
+        of_link = [b""] * len(self.ids)
+        for parts, reply in zip(self.parts.values(), replies, strict=True):
+            numbers = parts.numbers() if reply else []
+            for value, owners in zip(reply[::2], reply[1::2], strict=True):
+                is_link, number = numbers[value]
+                if is_link:
+                    of_link[number] = owners
+                elif len(owners) % _ID_BYTES == 0:  # Else a hand wrote it.
+                    of_landmarks[number].append(owners)
         return [
             Owners(
                 of_link=tuple(map(_text, dict.fromkeys(_others(of_link[number], own)))),
                 of_landmarks=_most_common(of_landmarks[number], own),
             )
-            for number, own in enumerate(ids)
+            for number, own in enumerate(self.ids)
         ]
 
 
@@ -132,9 +160,9 @@ class Duplicates:
         self._client = client
         self._shards = shards
         self._note: Script[list[Any]] = lua_script(client, "note_traces")
-        self._leave_link: Script[int] = Script(client, _LEAVE_LINK)
+        self._leave: Script[int] = lua_script(client, "leave_traces")
         self._window = 0
-        self._mark: Script[int] = lua_script(client, "head", "mark")
+        self._mark: Script[list[int]] = lua_script(client, "head", "mark")
 
     async def note(self, traces: Sequence[Trace], *, now_ms: int) -> list[Owners]:
         """Note articles as the last ones with their links and landmarks.
@@ -144,71 +172,54 @@ class Duplicates:
         Returns:
             For each trace, in order, who had its parts before.
         """
-        parts = _Parts()
-        for number, trace in enumerate(traces):
-            parts.add(number, trace)
-        if not (parts.by_landmark or parts.by_link):
-            return [Owners(of_link=(), of_landmarks=())] * len(traces)
+        batch = _Batch(traces, self._shards)
         window = now_ms // _WINDOW_MS
-        if window != self._window:
-            # In the background: to free so much at once, when it expires, would stop Redis.
-            old = [keys.landmarks(window - 2, bucket) for bucket in range(keys.LANDMARK_BUCKETS)]
-            await self._client.unlink(*old)
+        if batch.parts and window != self._window:
+            await self._free(window - 2)
             self._window = window
-        key_names = [
-            keys.landmarks(each, bucket)
-            for each in (window, window - 1)
-            for bucket in parts.by_landmark
-        ]
-        ids = [uuid.UUID(trace.article_id).bytes for trace in traces]
-        argv: list[Value] = [keys.LANDMARKS_TTL_S, len(parts.by_landmark)]
-        for fields in (*parts.by_landmark.values(), *parts.by_link.values()):
-            argv += [len(fields), *(field for field, _ in fields), *(ids[n] for _, n in fields)]
-        return parts.owners(await self._note(keys=[*key_names, *parts.by_link], args=argv), ids)
+        calls = [parts.call(window, batch.ids) for parts in batch.parts.values()]
+        return batch.owners(await self._note.run_all(calls))
 
-    async def mark(self, article_id: str, *, original: str, hidden_in: Sequence[str]) -> bool:
-        """Mark an article as a duplicate of `original`, or as none if that is empty.
-
-        Returns:
-            False if the mark was the same before.
-        """
-        mark = Mark(article_id=article_id, original=original, hidden_in=tuple(hidden_in))
-        return bool(await self.mark_all([mark]))
-
-    async def mark_all(self, marks: Sequence[Mark]) -> list[Mark]:
-        """Write marks in their order; those that were not the same before."""
-        if not marks:
-            return []
+    async def _free(self, window: int) -> None:
+        """Remove the landmarks of a window that nobody reads any more."""
+        # In the background: to free so much at once, when it expires, would stop Redis.
+        by_shard: dict[int, list[str]] = {}
+        for bucket in range(keys.LANDMARK_BUCKETS):
+            shard = landmark_shard(bucket, self._shards)
+            by_shard.setdefault(shard, []).append(keys.landmarks(shard, window, bucket))
         pipe = self._client.pipeline(transaction=False)
-        self._mark.load_in(pipe)
-        for mark in marks:
-            shard = self._shards.of(mark.article_id)
-            self._mark.run_in(
-                pipe,
-                keys=[keys.dirty(shard), keys.article(shard, mark.article_id)],
-                args=[mark.article_id, mark.original, orjson.dumps(mark.hidden_in)],
-            )
-        _, *changed = await pipe.execute()
-        await self._add_twins([mark for mark in marks if mark.original])
-        return [mark for mark, is_new in zip(marks, changed, strict=True) if is_new]
-
-    async def _add_twins(self, marks: Sequence[Mark]) -> None:
-        if not marks:
-            return
-        pipe = self._client.pipeline(transaction=False)
-        for mark in marks:
-            pipe.execute_command("SCARD", keys.twins(mark.original))
-        counts: list[int] = await pipe.execute()
-        pipe = self._client.pipeline(transaction=False)
-        for mark, count in zip(marks, counts, strict=True):
-            if count < keys.TWINS_MAX:
-                pipe.execute_command("SADD", keys.twins(mark.original), mark.article_id)
+        for names in by_shard.values():
+            pipe.execute_command("UNLINK", *names)
         await pipe.execute()
 
-    async def twins(self, article_id: str) -> list[str]:
-        """Ids of the articles that were marked as duplicates of this one."""
-        members = await self._client.smembers(keys.twins(article_id))
-        return sorted(member.decode() for member in members)
+    async def mark_all(self, marks: Sequence[Mark]) -> list[Mark]:
+        """Write marks, those of one article in their order, and note duplicates with their
+        originals; returns those that were not the same before."""
+        changed: set[int] = set()
+        for at in range(0, len(marks), MARKED_AT_ONCE):
+            changed |= {
+                at + number for number in await self._mark_some(marks[at : at + MARKED_AT_ONCE])
+            }
+        return [mark for number, mark in enumerate(marks) if number in changed]
+
+    async def _mark_some(self, marks: Sequence[Mark]) -> list[int]:
+        """The numbers of those that were not the same before."""
+        articles: dict[int, list[int]] = {}
+        twins: dict[int, list[Mark]] = {}
+        for number, mark in enumerate(marks):
+            articles.setdefault(self._shards.of(mark.article_id), []).append(number)
+            if mark.original:
+                twins.setdefault(self._shards.of(mark.original), []).append(mark)
+        calls: list[ScriptCall] = []
+        shards = list(dict.fromkeys([*articles, *twins]))
+        for shard in shards:
+            of_shard = [marks[number] for number in articles.get(shard, [])]
+            calls.append(_marking(shard, of_shard, twins.get(shard, [])))
+        numbers = []
+        for shard, reply in zip(shards, await self._mark.run_all(calls), strict=True):
+            replies = zip(articles.get(shard, []), reply, strict=True)
+            numbers += [number for number, is_new in replies if is_new]
+        return numbers
 
     async def leave(self, articles: Sequence[tuple[str, str, str]]) -> None:
         """Forget articles that are not there any more: as the last ones with their links, and as
@@ -217,22 +228,31 @@ class Duplicates:
         Args:
             articles: of each its id, its canonical URL or '', and the id of its original or ''.
         """
-        pipe = self._client.pipeline(transaction=False)
-        self._leave_link.load_in(pipe)
+        links: dict[int, list[tuple[str, bytes, bytes]]] = {}
+        twins: dict[int, list[tuple[str, str]]] = {}
         for article_id, canonical, original in articles:
             if canonical:
-                key, field = _link(canonical)
-                args = [field, uuid.UUID(article_id).bytes]
-                self._leave_link.run_in(pipe, keys=[key], args=args)
+                name = link_field(canonical)
+                shard = link_shard(bucket := link_bucket(name), self._shards)
+                link = (keys.urls(shard, bucket), name, uuid.UUID(article_id).bytes)
+                links.setdefault(shard, []).append(link)
             if original:
-                pipe.execute_command("SREM", keys.twins(original), article_id)
-        await pipe.execute()
+                shard = self._shards.of(original)
+                twins.setdefault(shard, []).append((keys.twins(shard, original), article_id))
+        await self._leave.run_all(
+            [
+                _leaving(links.get(shard, []), twins.get(shard, []))
+                for shard in dict.fromkeys([*links, *twins])
+            ]
+        )
 
     async def twins_of(self, article_ids: Sequence[str]) -> dict[str, list[str]]:
         """Those of the articles that have duplicates → the ids of these."""
+        if not article_ids:
+            return {}
         pipe = self._client.pipeline(transaction=False)
         for article_id in article_ids:
-            pipe.execute_command("SMEMBERS", keys.twins(article_id))
+            pipe.execute_command("SMEMBERS", self._twins(article_id))
         replies: list[set[bytes]] = await pipe.execute()
         return {
             article_id: sorted(member.decode() for member in members)
@@ -240,14 +260,43 @@ class Duplicates:
             if members
         }
 
-    async def forget_twins(self, article_id: str) -> None:
-        """Forget the duplicates of an article that is no longer an original."""
-        await self._client.delete(keys.twins(article_id))
+    async def forget_twins(self, article_ids: Iterable[str]) -> None:
+        """Forget the duplicates of articles that are no longer originals."""
+        by_shard: dict[int, list[str]] = {}
+        for article_id in article_ids:
+            shard = self._shards.of(article_id)
+            by_shard.setdefault(shard, []).append(keys.twins(shard, article_id))
+        if by_shard:
+            pipe = self._client.pipeline(transaction=False)
+            for names in by_shard.values():
+                pipe.delete(*names)
+            await pipe.execute()
+
+    def _twins(self, article_id: str) -> str:
+        return keys.twins(self._shards.of(article_id), article_id)
 
 
-def _link(canonical: str) -> tuple[str, bytes]:
-    field = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
-    return keys.urls(zlib.crc32(field) % keys.URL_BUCKETS), field
+def _marking(shard: int, marks: Sequence[Mark], twins: Sequence[Mark]) -> ScriptCall:
+    """The call of mark.lua for the articles of a shard, and for duplicates of its originals."""
+    key_names = [keys.dirty(shard), *(keys.article(shard, mark.article_id) for mark in marks)]
+    key_names += [keys.twins(shard, mark.original) for mark in twins]
+    argv: list[Value] = [len(marks), keys.TWINS_MAX]
+    for mark in marks:
+        argv += [mark.article_id, mark.original, orjson.dumps(mark.hidden_in)]
+    argv += [mark.article_id for mark in twins]
+    return key_names, argv
+
+
+def _leaving(
+    links: Sequence[tuple[str, bytes, bytes]], twins: Sequence[tuple[str, str]]
+) -> ScriptCall:
+    """The call of leave_traces.lua for links as (key, field, id) and twins as (key, id)."""
+    key_names = [*(key for key, _, _ in links), *(key for key, _ in twins)]
+    argv: list[Value] = [len(links)]
+    for _, name, article_id in links:
+        argv += [name, article_id]
+    argv += [article_id for _, article_id in twins]
+    return key_names, argv
 
 
 def _others(owners: bytes, own: bytes) -> list[bytes]:

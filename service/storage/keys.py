@@ -233,32 +233,36 @@ def aliases(n: int, bucket: int) -> str:
     return f"dateline:{{{n}}}:aliases:{bucket:04x}"
 
 
-def twins(article_id: str) -> str:
-    """Set of the ids of an article's duplicates · permanent, capped at TWINS_MAX · duplicates."""
-    return f"dateline:{{0}}:twins:{article_id}"
+def twins(n: int, article_id: str) -> str:
+    """Set of the ids of an article's duplicates · permanent, capped at TWINS_MAX · duplicates. In
+    the shard of the article."""
+    return f"dateline:{{{n}}}:twins:{article_id}"
 
 
 TWINS_MAX = 50
 URL_BUCKETS = 65_536
 LANDMARKS_TTL_S = 6 * 86_400
-LANDMARK_BUCKETS = 8
+LANDMARK_BUCKETS = 64
 """Few, so that a batch of articles needs few commands, and a bucket is soon too large to be packed:
-a packed one is searched from its beginning."""
+a packed one is searched from its beginning. Not fewer, because a bucket moves as a whole when its
+slot does (docs/scale.md)."""
 
 
-def urls(bucket: int) -> str:
+def urls(n: int, bucket: int) -> str:
     """Hash, digest of a canonical URL (8 bytes) → ids of the last articles with it (16 bytes each,
     two at most, the newest first) · permanent · duplicates.
 
-    In buckets for the reason that aliases are: about 60 bytes a URL.
+    In buckets for the reason that aliases are: about 60 bytes a URL. All shards together have
+    URL_BUCKETS; which one has a bucket says trace_buckets.py.
     """
-    return f"dateline:{{0}}:urls:{bucket:04x}"
+    return f"dateline:{{{n}}}:urls:{bucket:04x}"
 
 
-def landmarks(window: int, bucket: int) -> str:
+def landmarks(n: int, window: int, bucket: int) -> str:
     """Hash, a landmark (8 bytes) → ids of the last articles with it, as in `urls` · TTL
-    LANDMARKS_TTL_S · duplicates. A window is three days; 12 landmarks an article."""
-    return f"dateline:{{0}}:landmarks:{window}:{bucket:x}"
+    LANDMARKS_TTL_S · duplicates. A window is three days; 12 landmarks an article. Buckets are
+    placed as those of `urls` are."""
+    return f"dateline:{{{n}}}:landmarks:{window}:{bucket:x}"
 
 
 def bands(window: int, bucket: int) -> str:

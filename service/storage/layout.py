@@ -14,6 +14,7 @@ from service.errors import StartFailed
 from service.storage import keys
 from service.storage.category_renames import rename_categories
 from service.storage.commands import Client
+from service.storage.duplicate_moves import spread_duplicates
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,9 @@ async def _have_dictionaries(client: Client) -> None:
     was used for."""
 
 
-STEPS: tuple[Step, ...] = (_forget_open_hub, rename_categories, _have_dictionaries)
+STEPS: tuple[Step, ...] = (
+    _forget_open_hub, rename_categories, _have_dictionaries, spread_duplicates,
+)  # fmt: skip
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)
 

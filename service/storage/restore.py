@@ -25,7 +25,7 @@ from service.feeds.index_step import Indexed
 from service.storage import backup_files, keys
 from service.storage.backup_files import MANIFEST, BackupFault, Manifest
 from service.storage.commands import Client, Pipeline, Value
-from service.storage.duplicates import Duplicates
+from service.storage.duplicates import Duplicates, Mark
 from service.storage.key_reader import KeyReader, chunks
 from service.storage.layout import VERSION, migrate
 from service.storage.shards import Shards, claim_shards, numbered
@@ -252,9 +252,10 @@ class Restore:
             for _, original in part:
                 shard = self._shards.of(original)
                 pipe.execute_command("EXISTS", keys.article(shard, original))
-            for (article_id, _), is_there in zip(part, await pipe.execute(), strict=True):
-                if not is_there:
-                    await duplicates.mark(article_id, original="", hidden_in=())
+            replies = zip(part, await pipe.execute(), strict=True)
+            await duplicates.mark_all(
+                [Mark(article_id=name) for (name, _), is_there in replies if not is_there]
+            )
 
     async def _put_entries(self, kind: str, key: bytes, payload: Any) -> None:
         """Add entries with their ids; those that an earlier attempt has added are passed."""

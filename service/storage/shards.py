@@ -44,6 +44,10 @@ class Shards:
         """The shard of an article id or of any other name; stable over versions and machines."""
         return self.tags[zlib.crc32(name.encode()) % len(self.tags)]
 
+    def of_bucket(self, bucket: int, count: int) -> int:
+        """The shard of one of `count` numbered buckets; equal parts of the buckets are in each."""
+        return self.tags[bucket * len(self.tags) // count]
+
 
 ONE = Shards((0,))
 

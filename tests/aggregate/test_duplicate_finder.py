@@ -12,12 +12,14 @@ import pytest
 
 from service.articles.article import Article, Draft
 from service.articles.duplicates import sketch_of
+from service.articles.event import Event, position
 from service.articles.times import to_ms
 from service.settings import Settings
-from service.storage import duplicates
+from service.storage import keys
 from service.storage.duplicates import Trace
 from service.storage.event_stream import DUPLICATES
 from service.storage.store import Store
+from service.storage.trace_buckets import link_bucket, link_field, link_shard
 from tests.articles.test_duplicates import MOMENT, PRODUCT, draft, edited, halved, text
 from tests.loops import at_work
 from tests.waiting import wait_until
@@ -62,11 +64,19 @@ async def shown(store: Store, category: str, *ids: str) -> None:
     """Wait until exactly these are in a category."""
 
     async def same() -> bool:
-        prefix = f"dateline:{{0}}:category:{category}"
-        found = await store.client.zrange(prefix, 0, -1)
-        return {i.decode() for i in found} == set(ids)
+        members: list[bytes] = []
+        for shard in store.event_stream.shards:
+            members += await store.client.zrange(keys.category(shard, category), 0, -1)  # type: ignore[attr-defined]
+        return {member.decode() for member in members} == set(ids)
 
     await wait_until(same)
+
+
+async def newest(store: Store, count: int) -> list[Event]:
+    """The newest events of each shard, at most so many, in the order of their time."""
+    stream = store.event_stream
+    events = [e for shard in stream.shards for e in await stream.newest(shard, count=count)]
+    return sorted(events, key=lambda event: position(event.entry_id))
 
 
 async def settled(store: Store) -> None:
@@ -74,12 +84,12 @@ async def settled(store: Store) -> None:
 
     async def done() -> bool:
         # Redis 6.2 knows no lag. In this order: the newest may be read and not judged yet.
-        newest = await store.event_stream.last_id(0)
-        if await store.event_stream.needed_from(0, DUPLICATES) != newest:
-            return False
-        return [0] == [
-            b.pending for b in await store.event_stream.backlogs() if b.group == DUPLICATES
-        ]
+        for shard in store.event_stream.shards:
+            newest = await store.event_stream.last_id(shard)
+            if await store.event_stream.needed_from(shard, DUPLICATES) != newest:
+                return False
+        backlogs = await store.event_stream.backlogs()
+        return {0} == {b.pending for b in backlogs if b.group == DUPLICATES}
 
     await wait_until(done)
 
@@ -182,7 +192,7 @@ async def test_an_event_that_is_judged_twice_changes_nothing(
         store, draft("a.example", body, category="A/B"), draft("b.example", body, guid="2")
     )
     finder = DuplicateFinder(store, settings, now=lambda: datetime.now(UTC))
-    events = await store.event_stream.newest(0, count=9)
+    events = await newest(store, 9)
     for _ in range(3):
         for event in events:
             await finder._judge_events([event])
@@ -220,7 +230,7 @@ async def test_copies_are_found_wherever_they_are(store: Store, settings: Settin
         draft("9.example", edited(text(30)), guid="9"),
     )
     finder = DuplicateFinder(store, settings, now=lambda: moment)
-    events = await store.event_stream.newest(0, count=9)
+    events = await newest(store, 9)
     by_id = {event.subject: event for event in events}
     await finder._judge_events([by_id[first], by_id[second]])
     await finder._judge_events([by_id[third]])
@@ -239,7 +249,9 @@ async def test_copies_are_found_wherever_they_are(store: Store, settings: Settin
 async def test_links_of_the_version_before_are_read(store: Store) -> None:
     """It kept one article for each link, and no more of it is lost when the article leaves."""
     one, other = (str(uuid.UUID(int=n)) for n in (1, 2))
-    bucket, field = duplicates._link("quay.example/fog")
+    field = link_field("quay.example/fog")
+    number = link_bucket(field)
+    bucket = keys.urls(link_shard(number, store.event_stream.shards), number)
     await store.client.hset(bucket, field, uuid.UUID(one).bytes)
     trace = Trace(article_id=other, link="quay.example/fog", landmarks=())
     for _ in range(2):
@@ -260,7 +272,7 @@ async def test_the_cost_of_an_article_is_bounded(store: Store, settings: Setting
     for each in drafts:
         await store.articles.append([each], now=datetime.now(UTC))
     finder = DuplicateFinder(store, settings, now=lambda: datetime.now(UTC))
-    events = await store.event_stream.newest(0, count=200)
+    events = await newest(store, 200)
     before = (await store.client.info("stats"))["total_net_output_bytes"]
     for event in events:
         await finder._judge_events([event])

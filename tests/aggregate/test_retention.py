@@ -22,7 +22,7 @@ from service.manage import erasure, retention
 from service.settings import Settings
 from service.storage import keys
 from service.storage.category_index import Limits
-from service.storage.duplicates import Trace
+from service.storage.duplicates import Mark, Trace
 from service.storage.event_stream import AGGREGATE
 from service.storage.store import Store
 from tests.conftest import AUTH, Get
@@ -267,10 +267,11 @@ async def test_what_was_removed_can_be_erased(store: Store, settings: Settings) 
     old = draft("old", 9)
     await indexed(store, settings, old)
     await passed(store, settings, "5d")
-    assert 1 == await store.event_stream.length(0)
+    shard = store.event_stream.shards.of(old.id)
+    assert 1 == await store.event_stream.length(shard)
     done = await erasure.erase(store, [old.id], now=now())
     assert ("erased", 0) == (done.articles[0].status, done.articles[0].revision)
-    assert 0 == await store.event_stream.length(0)
+    assert 0 == await store.event_stream.length(shard)
     (receipt,) = await store.articles.append([old], now=now(), revive=True)
     assert "erased" == receipt.status
 
@@ -281,9 +282,10 @@ async def test_an_event_that_is_late_does_not_bring_it_back(
     """It was pending in the group while the article was removed: no index has it afterwards."""
     await indexed(store, settings, draft("old", 9))
     await passed(store, settings, "5d")
-    before = await store.client.execute_command("KEYS", "dateline:{0}:category:*")
-    await store.client.execute_command("XGROUP SETID", keys.stream(0), AGGREGATE, "0")
-    await store.client.zadd(keys.dirty(0), {draft("old", 9).id: 1})
+    before = await store.client.execute_command("KEYS", "dateline:*:category:*")
+    shard = store.event_stream.shards.of(draft("old", 9).id)
+    await store.client.execute_command("XGROUP SETID", keys.stream(shard), AGGREGATE, "0")
+    await store.client.zadd(keys.dirty(shard), {draft("old", 9).id: 1})
     async with keeping(store, settings, ""):
         await append(store, draft("new", 1))
         await settled(store)
@@ -316,7 +318,7 @@ async def test_copies_are_shown_again(store: Store, settings: Settings) -> None:
     newer = Trace(article_id=draft("newer", 1).id, link="quay.example/fog", landmarks=())
     (owners,) = await store.duplicates.note([newer], now_ms=0)
     assert (copy_id,) == owners.of_link
-    assert [] == await store.duplicates.twins(mine.id)
+    assert {} == await store.duplicates.twins_of([mine.id])
 
 
 async def test_hidden_copies_go_as_well(store: Store, settings: Settings) -> None:
@@ -324,10 +326,11 @@ async def test_hidden_copies_go_as_well(store: Store, settings: Settings) -> Non
     mine = draft("mine", 9, "Archive")
     hidden = draft("hidden", 9)
     await indexed(store, settings, mine, hidden)
-    await store.duplicates.mark(hidden.id, original=mine.id, hidden_in=["all", "news"])
+    mark = Mark(article_id=hidden.id, original=mine.id, hidden_in=("all", "news"))
+    await store.duplicates.mark_all([mark])
     await settled_once(store, settings)
     assert 1 == await store.category_index.count("all")
-    assert [hidden.id] == await store.duplicates.twins(mine.id)
+    assert {mine.id: [hidden.id]} == await store.duplicates.twins_of([mine.id])
     assert 1 == await passed(store, settings, "5d, archive=keep")
     assert ["mine"] == await titles(store)
-    assert [] == await store.duplicates.twins(mine.id)
+    assert {} == await store.duplicates.twins_of([mine.id])

@@ -261,7 +261,8 @@ async def test_a_withdrawn_article_is_erased_too(store: Store) -> None:
     (receipt,) = await store.articles.append([marked()], now=now())
     await store.articles.withdraw(receipt.id, now=now())
     done = await erasure.erase(store, [receipt.id], now=now())
-    (event,) = await store.event_stream.newest(0, count=9)
+    shard = store.event_stream.shards.of(receipt.id)
+    (event,) = await store.event_stream.newest(shard, count=9)
     assert ("erased", event.id) == (done.articles[0].status, done.articles[0].event_id)
     assert "dateline.article.withdrawn.v1" == event.type
     assert event.is_erasure
@@ -353,7 +354,7 @@ async def test_an_article_that_cannot_be_erased_costs_itself(
 ) -> None:
     """The other order ends; its own stays, and is tried again once it can be done."""
     ids = [r.id for r in await store.articles.append([marked(), marked(2)], now=now())]
-    name = keys.article(0, ids[0])
+    name = keys.article(store.event_stream.shards.of(ids[0]), ids[0])
     client: Any = store.client
     fields: dict[bytes, bytes] = await client.hgetall(name)
     await client.delete(name)
@@ -387,7 +388,7 @@ async def test_articles_of_earlier_releases_are_erased(store: Store) -> None:
         "updated": "2017-12-22T16:41:07.000Z", "first_seen": "2017-12-22T16:41:07.000Z",
         "status": "live", "event": f"{draft.id}_3", "call": "", "forms": {"1": "a" * 32},
     }  # fmt: skip
-    name = keys.article(0, draft.id)
+    name = keys.article(store.event_stream.shards.of(draft.id), draft.id)
     await store.client.hset(name, "doc", draft.to_doc())
     await store.client.hset(name, "head", orjson.dumps(head))
     done = await erasure.erase(store, [draft.id], now=now())

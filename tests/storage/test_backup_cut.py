@@ -13,6 +13,7 @@ import pytest
 from service.articles.article import Detail
 from service.storage import backup, key_reader, keys
 from service.storage.backup import settled
+from service.storage.duplicates import Mark
 from service.storage.key_reader import PageSize
 from service.storage.store import Store
 from tests.conftest import NOON
@@ -74,8 +75,12 @@ async def test_a_duplicate_of_what_is_not_in_the_backup_is_shown(
     """Its original was published after the cut; the duplicate of one that is there stays hidden."""
     (first, second, late) = drafts("First", "Second", "Late")
     await store.articles.append([first, second], now=NOON)
-    await store.duplicates.mark(first.id, original=late.id, hidden_in=["all"])
-    await store.duplicates.mark(second.id, original=first.id, hidden_in=["all"])
+    await store.duplicates.mark_all(
+        [
+            Mark(article_id=first.id, original=late.id, hidden_in=("all",)),
+            Mark(article_id=second.id, original=first.id, hidden_in=("all",)),
+        ]
+    )
     await backed_up(store, base / "backup")
     await restored(target, base / "backup")
     articles = await target.articles.get([first.id, second.id])

@@ -18,6 +18,7 @@ from service.articles.compose import compose
 from service.settings import Settings
 from service.storage import keys
 from service.storage.category_renames import _rename_articles, rename_categories
+from service.storage.duplicates import Mark
 from service.storage.store import Store, open_store
 from tests.conftest import DAY, TOKEN, Get
 from tests.waiting import wait_until
@@ -45,7 +46,8 @@ async def ids(store: Store, aggregating: None) -> dict[str, str]:
     ]  # fmt: skip
     receipts = await store.articles.append(drafts, now=datetime.now(UTC))
     by_guid = {each.guid: receipt.id for each, receipt in zip(drafts, receipts, strict=True)}
-    await store.duplicates.mark(by_guid["copy"], original=by_guid["plus"], hidden_in=("all", "c"))
+    mark = Mark(article_id=by_guid["copy"], original=by_guid["plus"], hidden_in=("all", "c"))
+    await store.duplicates.mark_all([mark])
     await store.articles.withdraw(by_guid["gone"], now=datetime.now(UTC))
     await indexed(store)
     return by_guid
@@ -133,7 +135,7 @@ async def test_renamed_articles_are_indexed_as_before(
     edited = replace(draft("port", "Ankara", path="ankara"), content_hash="another")
     await store.articles.append([edited], now=datetime.now(UTC))
     await store.articles.withdraw(ids["plus"], now=datetime.now(UTC))
-    await store.duplicates.mark(ids["copy"], original="", hidden_in=())
+    await store.duplicates.mark_all([Mark(article_id=ids["copy"])])
     await indexed(store)
     assert set() == await titles_at(get, "/feeds/istanbul.json")
     assert {"port"} == await titles_at(get, "/feeds/ankara.json")

@@ -89,9 +89,7 @@ class DuplicateFinder:
     async def _judge(self, articles: Sequence[Article]) -> None:
         """Judge articles, each in its present revision."""
         live = [article for article in articles if article.status == LIVE]
-        for article in articles:
-            if article.status != LIVE:
-                await self._release(article)
+        await self._release([article.id for article in articles if article.status != LIVE])
         if not live:
             return
         traces = []
@@ -191,20 +189,23 @@ class DuplicateFinder:
         them, may have changed."""
         originals = {article.id: article for article in articles if not article.duplicate_of}
         if originals:
-            twins_of = await self._store.duplicates.twins_of(list(originals))
-            for article_id, ids in twins_of.items():
-                twins = await self._twins(article_id, ids)
-                await self._write([_mark(twin, originals[article_id]) for twin in twins])
+            twins = await self._twins(list(originals))
+            await self._write([_mark(twin, originals[twin.duplicate_of]) for twin in twins])
 
-    async def _release(self, article: Article) -> None:
-        """Show the duplicates of a withdrawn article again."""
-        twins = await self._twins(article.id, await self._store.duplicates.twins(article.id))
-        await self._write([Mark(article_id=twin.id) for twin in twins])
-        await self._store.duplicates.forget_twins(article.id)
+    async def _release(self, article_ids: Sequence[str]) -> None:
+        """Show the duplicates of withdrawn articles again."""
+        if article_ids:
+            twins = await self._twins(article_ids)
+            await self._write([Mark(article_id=twin.id) for twin in twins])
+            await self._store.duplicates.forget_twins(article_ids)
 
-    async def _twins(self, article_id: str, ids: Sequence[str]) -> list[Article]:
-        twins = await self._store.articles.get(ids)
-        return [twin for twin in twins if twin and twin.duplicate_of == article_id]
+    async def _twins(self, article_ids: Sequence[str]) -> list[Article]:
+        """The articles that are marked as duplicates of these."""
+        twins_of = await self._store.duplicates.twins_of(article_ids)
+        ids = dict.fromkeys(twin for twins in twins_of.values() for twin in twins)
+        read = await self._store.articles.get(list(ids))
+        originals = set(article_ids)
+        return [twin for twin in read if twin and twin.duplicate_of in originals]
 
 
 def _mark(article: Article, original: Article) -> Mark:
