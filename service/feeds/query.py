@@ -33,7 +33,7 @@ from service.articles import categories
 from service.articles.article import Article
 from service.articles.text import line, plain_text
 from service.articles.times import from_rfc3339, to_ms
-from service.articles.words import Term, comparable, terms_of
+from service.articles.words import Term, comparable, terms_of, words_of
 from service.errors import InvalidInput
 from service.http import whole_number
 
@@ -48,6 +48,9 @@ _LANGUAGE = re.compile(r"[a-z]{2,8}(?:-[a-z0-9]{1,8})*")
 _CURSOR = re.compile(r"(-?[0-9]{1,15})-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 # Parameters whose values are joined by commas; others are repeated, as names contain commas.
 _LISTS = ("lang", "any", "all", "none")
+Label = tuple[str, str]
+"""A property of articles that can be looked up: (kind, value)."""
+WORD = "word"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,22 @@ class Filter:
             and self._labels_match(article)
             and (not self.q or _has_words(article, self.q))
         )
+
+    def label_sets(self) -> list[frozenset[Label]]:
+        """Sets of labels, of each of which every article that matches has one (`labels_of`,
+        `word_labels_of`); a set of words has one member, and comes last."""
+        sets = [
+            *({("tag", value)} for value in self.tag),
+            {("source", value) for value in self.source},
+            {("author", value) for value in self.author},
+            *({("tag", value), ("category", value)} for value in self.all),
+            {(kind, value) for value in self.any for kind in ("tag", "category")},
+            {("lang", value) for value in self.lang},
+        ]
+        tokens = [token for spelling in self.q for token in _term_of(spelling).tokens]
+        # Those with symbols, and runs of letters without spaces, are no words of a text.
+        words = [{(WORD, token)} for token in tokens if words_of(token) == [token]]
+        return [frozenset(labels) for labels in (*sets, *words) if labels]
 
     def _labels_match(self, article: Article) -> bool:
         if not (self.tag or self.any or self.all or self.none):
@@ -295,8 +314,11 @@ def _is_in_language(article: Article, wanted: Sequence[str]) -> bool:
 
 def _is_from(article: Article, wanted: Sequence[str]) -> bool:
     source = categories.fold(article.source)
-    host = source.split("://", 1)[-1].split("/", 1)[0].rpartition("@")[2]
-    return source in wanted or host in wanted
+    return source in wanted or _host(source) in wanted
+
+
+def _host(source: str) -> str:
+    return source.split("://", 1)[-1].split("/", 1)[0].rpartition("@")[2]
 
 
 def _has_words(article: Article, spellings: Sequence[str]) -> bool:
@@ -308,7 +330,7 @@ def _has_words(article: Article, spellings: Sequence[str]) -> bool:
     return all(term.is_in(text) for term in missing)
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=16_384)
 def _term_of(spelling: str) -> Term:
     return terms_of(spelling)[0]
 
@@ -322,6 +344,26 @@ def _text(content_html: str, summary: str) -> str:
 @lru_cache(maxsize=32)
 def _tags(tags: tuple[str, ...]) -> frozenset[str]:
     return frozenset(categories.slugify(tag) for tag in tags)
+
+
+def labels_of(article: Article) -> set[Label]:
+    """All labels of an article but those of its words, for `Filter.label_sets`."""
+    source = categories.fold(article.source)
+    language = article.language.lower().replace("_", "-")
+    parts = language.split("-")
+    return {
+        *(("tag", tag) for tag in _tags(article.tags)),
+        *(("category", path) for path in categories.with_ancestors(article.categories)),
+        *(("author", _folded(name)) for name in article.authors),
+        *(("source", name) for name in (source, _host(source))),
+        *(("lang", "-".join(parts[: count + 1])) for count in range(len(parts))),
+    }
+
+
+def word_labels_of(article: Article) -> set[Label]:
+    """The labels of the words in the title and the text of an article."""
+    text = _text(article.content_html, article.summary)
+    return {(WORD, word) for word in (*words_of(comparable(article.title)), *words_of(text))}
 
 
 def cursor_of(article: Article) -> PageCursor:

@@ -71,6 +71,17 @@ async def all_public(store: Store) -> list[dict[str, Any]]:
     return await to_public(store, await store.webhooks.all())
 
 
+async def part_public(store: Store, *, after: str, limit: int) -> tuple[list[dict[str, Any]], str]:
+    """The first webhooks after an id, each as by `to_public`, at most `limit`.
+
+    Returns:
+        The webhooks, and the id after which the list continues; empty at its end.
+    """
+    webhooks = await store.webhooks.part(after=after, limit=limit + 1)
+    last = webhooks[limit - 1].id if len(webhooks) > limit else ""
+    return await to_public(store, webhooks[:limit]), last
+
+
 async def to_public(store: Store, webhooks: Sequence[Webhook]) -> list[dict[str, Any]]:
     """Webhooks as JSON objects with state and number of waiting events, without secrets."""
     states = await store.webhooks.states([webhook.id for webhook in webhooks])

@@ -18,6 +18,7 @@ from service.storage import keys
 from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Pipeline, StreamEntry, Value
 from service.storage.leases import Lease
+from service.storage.partitions import partition_of
 from service.storage.stored import decoded, typed
 from service.webhooks.webhook import Webhook
 
@@ -191,6 +192,16 @@ class Webhooks:
             decoded(_webhook, value, what=f"webhook {name!r}") for name, value in stored.items()
         ]
         return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
+
+    async def part(self, *, after: str, limit: int) -> list[Webhook]:
+        """The first webhooks after an id, in the order of partitions and ids; at most `limit`.
+
+        Args:
+            after: id of the webhook before, which may be gone; empty for the first ones.
+        """
+        start = (partition_of(after), after) if after else (0, "")
+        webhooks = [w for w in await self.all() if (partition_of(w.id), w.id) > start]
+        return sorted(webhooks, key=lambda w: (partition_of(w.id), w.id))[:limit]
 
     async def count(self) -> int:
         """Number of webhooks, with those whose settings cannot be read."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from service.articles import categories
 from service.articles.event import Event, is_of_types
-from service.feeds.query import Filter, parse_query
+from service.feeds.query import Filter, Label, parse_query
 from service.feeds.view import View
 
 
@@ -40,6 +40,15 @@ class Selection:
             return False
         return not self.view or self._is_in_view(event, views)
 
+    def label_sets(self) -> list[frozenset[Label]]:
+        """Sets of labels, of each of which every event that matches has one, unless it announces an
+        erasure: that is not selected by what the article was. Empty if any event may match."""
+        paths = frozenset(("category", path) for path in self.categories)
+        return [
+            *([paths] if paths else []),
+            *(_filter(self.query).label_sets() if self.query else ()),
+        ]
+
     def _is_in_view(self, event: Event, views: Mapping[str, View]) -> bool:
         view = views.get(self.view)
         if view is None or event.article is None:
@@ -51,6 +60,7 @@ class Selection:
 ALL_EVENTS = Selection()
 
 
-@lru_cache(maxsize=1_024)
+# Those of all webhooks of a worker: to parse one takes longer than to match it.
+@lru_cache(maxsize=16_384)
 def _filter(query: str) -> Filter:
     return parse_query(query, zone=UTC).filter

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from aiohttp.test_utils import TestClient
 
+from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
-from tests.conftest import AUTH, TOKEN
+from service.web.request import paging
+from tests.conftest import AUTH, NOON, TOKEN
 from tests.deliver.working import QUICK, delivered, delivering, operations, publish, subscribe
 from tests.receiver import FakeReceiver
 from tests.waiting import wait_until
@@ -96,3 +98,53 @@ async def test_the_pages_show_states_and_attempts(
     assert "hush" not in text
     async with client.get("/webhooks/none", headers=headers) as response:
         assert 404 == response.status
+
+
+async def test_a_list_in_parts_names_each_webhook_once(store: Store, client: Client) -> None:
+    """Whatever is removed meanwhile; a part says where the next one begins, the last one null."""
+    ids = {await added(store) for _ in range(7)}
+    listed: list[str] = []
+    path: str | None = "/api/v1/webhooks?limit=3"
+    while path:
+        async with client.get(path, headers=AUTH) as response:
+            assert 200 == response.status
+            part = await response.json()
+        assert len(part["webhooks"]) <= 3
+        listed += [each["id"] for each in part["webhooks"]]
+        if len(listed) == 3:
+            await webhooks.remove(store, listed[-1])
+        path = part["next"]
+    assert (7, ids) == (len(listed), set(listed))
+
+
+async def added(store: Store) -> str:
+    """Add a webhook that nothing is sent to; its id."""
+    made = await webhooks.add(store, {"url": "https://receiver.example/"}, now=NOON)
+    return str(made["id"])
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("limit=", "limit"),
+        ("limit=1&limit=2", "limit"), ("after=a&after=b", "after"), (f"after={201 * 'x'}", "after"),
+    ],
+)  # fmt: skip
+async def test_parameters_of_a_list_are_checked(client: Client, query: str, field: str) -> None:
+    """The answer names the parameter."""
+    async with client.get(f"/api/v1/webhooks?{query}", headers=AUTH) as response:
+        assert (400, field) == (response.status, (await response.json())["field"])
+
+
+async def test_a_list_that_is_too_long_must_be_read_in_parts(
+    store: Store, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused by name, and not cut without a word."""
+    monkeypatch.setattr(paging, "MAX_LISTED", 2)
+    for _ in range(2):
+        await added(store)
+    async with client.get("/api/v1/webhooks", headers=AUTH) as response:
+        assert (200, 2) == (response.status, len(await response.json()))
+    await added(store)
+    async with client.get("/api/v1/webhooks", headers=AUTH) as response:
+        assert (400, "limit") == (response.status, (await response.json())["field"])

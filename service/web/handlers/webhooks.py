@@ -11,6 +11,7 @@ from service.manage import webhooks as manage_webhooks
 from service.web.html import render
 from service.web.request.body import json_response, read_object
 from service.web.request.keys import CLOCK, SETTINGS, STORE
+from service.web.request.paging import check_length, part_response, part_wanted
 from service.web.request.parameters import single_value
 from service.web.serving.headers import HTML_HEADERS
 
@@ -24,8 +25,13 @@ async def add_webhook(request: web.Request) -> web.StreamResponse:
 
 
 async def list_webhooks(request: web.Request) -> web.StreamResponse:
-    """GET: all webhooks with their states, without their secrets."""
-    return json_response(await manage_webhooks.all_public(request.app[STORE]))
+    """GET: webhooks with their states, without their secrets; all, or with `limit` a part."""
+    store, part = request.app[STORE], part_wanted(request)
+    if part is None:
+        check_length(await store.webhooks.count())
+        return json_response(await manage_webhooks.all_public(store))
+    shown, last = await manage_webhooks.part_public(store, after=part.after, limit=part.limit)
+    return part_response(request, "webhooks", shown, last=last)
 
 
 async def show_webhook(request: web.Request) -> web.StreamResponse:

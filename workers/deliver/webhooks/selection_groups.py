@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from service.articles.event import Event
+from service.feeds.query import WORD, Label, labels_of, word_labels_of
 from service.feeds.view import View
 from service.webhooks.selection import Selection
 from workers.deliver.webhooks.event_log import MAX_EVENTS, EventLog
 
 logger = logging.getLogger(__name__)
 Wake = Callable[[], None]
+ANY: Label = ("any", "")
+"""Label of every event, for selections that want all."""
 
 
 class SelectionGroup:
@@ -83,20 +86,27 @@ class _Matches:
 
 
 class SelectionGroups:
-    """All groups, found by the categories of an event."""
+    """All groups, found by what an event is, so that it is matched with few of them.
+
+    Each group is filed under one set of labels (`Selection.label_sets`): that under which the
+    fewest groups are when it is created, as a category with one webhook in it says more than a
+    language that all of them want.
+    """
 
     def __init__(self, views: Mapping[str, View]) -> None:
         self._views = views
         self._groups: dict[Selection, SelectionGroup] = {}
-        self._by_path: dict[str, dict[Selection, SelectionGroup]] = {}
+        self._by_label: dict[Label, dict[Selection, SelectionGroup]] = {}
+        self._filed: dict[Selection, frozenset[Label]] = {}
+        self._word_indexed = 0
+        """Number of groups that are filed under a word."""
 
     def join(self, selection: Selection) -> SelectionGroup:
         """Add a member to the group of a selection; the first one creates the group."""
         group = self._groups.get(selection)
         if group is None:
             group = self._groups[selection] = SelectionGroup(selection, self._views)
-            for path in selection.categories or ("",):
-                self._by_path.setdefault(path, {})[selection] = group
+            self._file(group)
         group.members += 1
         return group
 
@@ -105,19 +115,41 @@ class SelectionGroups:
         group.members -= 1
         if not group.members:
             del self._groups[group.selection]
-            for path in group.selection.categories or ("",):
-                del self._by_path[path][group.selection]
-                if not self._by_path[path]:
-                    del self._by_path[path]
+            labels = self._filed.pop(group.selection)
+            self._word_indexed -= _is_of_words(labels)
+            for label in labels:
+                del self._by_label[label][group.selection]
+                if not self._by_label[label]:
+                    del self._by_label[label]
 
     def wanting(self, event: Event) -> Iterator[SelectionGroup]:
         """Yield the groups that want an event, each once."""
-        seen: set[Selection] = set()
-        for path in ("", *event.categories):
-            for selection, group in self._by_path.get(path, {}).items():
-                if selection not in seen and group.matches(event):
-                    seen.add(selection)
-                    yield group
+        for group in self.candidates(event):
+            if group.matches(event):
+                yield group
+
+    def candidates(self, event: Event) -> Collection[SelectionGroup]:
+        """The groups that may want an event, each once."""
+        article = event.article
+        if article is None:
+            return ()
+        if article.erased:
+            return list(self._groups.values())
+        try:
+            labels = labels_of(article)
+            if self._word_indexed:
+                labels |= word_labels_of(article)
+        except Exception:
+            # What another program wrote: each selection says for itself what it cannot judge.
+            logger.exception("an event has no labels", extra={"event": event.id})
+            return list(self._groups.values())
+        labels.add(ANY)
+        # The smaller side is walked: an article may have thousands of words.
+        known = labels & self._by_label.keys()
+        groups: dict[Selection, SelectionGroup] = {}
+        for label in known:
+            groups.update(self._by_label[label])
+        return groups.values()
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -132,3 +164,22 @@ class SelectionGroups:
         """Match all events again: views have changed."""
         for group in self._groups.values():
             group.forget()
+
+    def _file(self, group: SelectionGroup) -> None:
+        try:
+            sets = group.selection.label_sets()
+        except Exception:
+            # Its webhooks get nothing (`SelectionGroup.matches`); others are not harmed.
+            logger.exception("a selection has no labels", extra={"selection": group.selection})
+            sets = []
+        sets = sets or [frozenset({ANY})]
+        # Of equal ones the first: words are last.
+        labels = min(sets, key=lambda each: sum(len(self._by_label.get(lb, ())) for lb in each))
+        self._filed[group.selection] = labels
+        self._word_indexed += _is_of_words(labels)
+        for label in labels:
+            self._by_label.setdefault(label, {})[group.selection] = group
+
+
+def _is_of_words(labels: frozenset[Label]) -> bool:
+    return any(kind == WORD for kind, _ in labels)
