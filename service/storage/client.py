@@ -216,6 +216,28 @@ class Script(Generic[Reply]):
             reply = await run("EVAL", self._source, len(keys), *keys, *args)
         return reply
 
+    async def each(self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]]) -> list[Reply]:
+        """Run the script with each of these keys and arguments, which may be in different slots, in
+        one round trip; their replies in order. Not more durable than a plain call."""
+        if len(calls) <= 1:
+            return [await self(keys=keys, args=args) for keys, args in calls]
+        try:
+            return await self._run_each(calls, loads=False)
+        except NoScriptError:
+            # Those that a server has run already are safe to be sent twice, as all writes are.
+            return await self._run_each(calls, loads=True)
+
+    async def _run_each(
+        self, calls: Sequence[tuple[Sequence[str], Sequence[Value]]], *, loads: bool
+    ) -> list[Reply]:
+        pipe = self._client.pipeline(transaction=False)
+        if loads:
+            self.load_in(pipe)
+        for keys, args in calls:
+            self.run_in(pipe, keys=keys, args=args)
+        replies = await pipe.execute()
+        return replies[1:] if loads else replies
+
     def load_in(self, pipe: Pipeline) -> None:
         """Load the script at the start of a pipeline that runs it; this adds one reply.
 

@@ -14,6 +14,7 @@ from service.errors import StartFailed
 from service.storage import keys
 from service.storage.category_renames import rename_categories
 from service.storage.commands import Client
+from service.storage.source_moves import place_sources
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ async def _forget_open_hub(client: Client) -> None:
         await client.unlink(name.decode())
 
 
-STEPS: tuple[Step, ...] = (_forget_open_hub, rename_categories)
+STEPS: tuple[Step, ...] = (_forget_open_hub, rename_categories, place_sources)
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)
 
