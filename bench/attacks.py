@@ -102,7 +102,7 @@ async def unharmed(store: Store) -> None:
             poll = await store.sources.poll(source.id)
             assert poll.result, f"{source.url} was never polled"
             assert not poll.failures, poll.result
-    polls = await store.client.hvals(keys.SOURCES_POLLS)
+    polls = await store.client.hvals(keys.sources_polls(0))
     normal = sum(orjson.loads(poll)["kind"] in ("rss", "atom") for poll in polls)
     count = sum([len(chunk) async for chunk in store.articles.all_ids()])
     assert count >= min(normal, FEEDS) * ENTRIES, f"{count} articles of {normal} feeds"

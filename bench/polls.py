@@ -58,9 +58,9 @@ async def fill(store: Store, wanted: list[str]) -> None:
         sources = [make_source({"url": url}, created=now) for url in wanted[at : at + 1_000]]
         pipe = store.client.pipeline(transaction=False)
         for source in sources:
-            pipe.hset(keys.SOURCES, source.id, orjson.dumps(source))
-            pipe.hset(keys.SOURCES_POLLS, source.id, poll)
-            pipe.zadd(keys.SOURCES_DUE, {source.id: to_ms(now)})
+            pipe.hset(keys.sources(0), source.id, orjson.dumps(source))
+            pipe.hset(keys.sources_polls(0), source.id, poll)
+            pipe.zadd(keys.sources_due(0), {source.id: to_ms(now)})
         await pipe.execute()
 
 

@@ -19,8 +19,8 @@ from aiohttp.test_utils import TestClient
 from service.settings import Settings
 from service.sources.source import make_source
 from service.storage import keys
+from service.storage.claims import Claimant, Finished
 from service.storage.compression import compressed, plain
-from service.storage.sources import Claimant, Finished
 from service.storage.store import Store
 from tests import strict_outputs
 from tests.conftest import TOKEN
@@ -224,8 +224,8 @@ async def test_odd_settings_of_operators_harm_no_output(
     """Stored sources, views, webhooks and the like cost themselves; the others work."""
     redis = store.client
     nouns = {
-        keys.SOURCES: {"id": "x", "url": "http://s.example/f", "title": "T"},
-        keys.SOURCES_POLLS: {"etag": "x"},
+        keys.sources(0): {"id": "x", "url": "http://s.example/f", "title": "T"},
+        keys.sources_polls(0): {"etag": "x"},
         keys.VIEWS: {
             "name": "x", "title": "T", "category": "all", "query": "", "private": False,
             "created": "2026-01-01T00:00:00.000Z",
@@ -278,16 +278,16 @@ async def test_an_odd_host_stops_no_poll(store: Store, value: bytes) -> None:
     for host in ("127.0.0.1", "127.0.0.2"):
         source = make_source({"url": f"http://{host}/"}, created=datetime(2026, 1, 5, tzinfo=UTC))
         await store.sources.add(source, due_ms=0)
-    await store.client.hset(keys.SOURCES_HOSTS, "127.0.0.1", value)
+    await store.client.hset(keys.sources_hosts(0), "127.0.0.1", value)
     worker = Claimant(ordinal=0, token="t")
-    claims, _ = await store.sources.claim(
+    claims, _ = await store.claims.claim(
         claimant=worker, now_ms=1, limit=9, lapse_ms=10, spacing_ms=0
     )
     assert {"127.0.0.1", "127.0.0.2"} == {claim.source.host for claim in claims}
     finished = [Finished(claim=claim, poll=claim.poll, due_ms=99) for claim in claims]
-    await store.client.hset(keys.SOURCES_HOSTS, "127.0.0.1", value)
-    await store.sources.finish(finished, now_ms=2)
-    assert ([], 99) == await store.sources.claim(
+    await store.client.hset(keys.sources_hosts(0), "127.0.0.1", value)
+    await store.claims.finish(finished, now_ms=2)
+    assert ([], 99) == await store.claims.claim(
         claimant=worker, now_ms=3, limit=9, lapse_ms=12, spacing_ms=0
     )
 

@@ -36,14 +36,14 @@ from service.storage.commands import Client, StreamEntry
 from service.storage.endpoint_backup import EndpointBackup
 from service.storage.event_stream import OWN_GROUPS
 from service.storage.kept_keys import Stage, stage_of
-from service.storage.key_reader import PAGE, KeyReader, PageSize, chunks, size_of
+from service.storage.key_reader import PAGE, KeyReader, PageSize, size_of
 from service.storage.layout import version_of
 from service.storage.shards import Shards
+from service.storage.source_backup import SourceBackup
 
 Progress = Callable[[str, int], None]
 """Called with what is copied now, and how many records were written so far."""
 SCAN_COUNT = 500
-SOURCES_AT_ONCE = 100
 
 
 class Backup:
@@ -68,7 +68,8 @@ class Backup:
     async def take(self) -> None:
         """Copy everything; the files are complete afterwards, but not ended."""
         self.layout = await version_of(self._client)
-        await self._copy_sources()
+        await SourceBackup(self._client, self._first, shards=self._shards).copy()
+        self._progress("sources", self._first.records)
         await self._reader.copy([keys.PUSHES.encode()], self._first)
         self._views = await self._views_now()
         for shard in self._shards:
@@ -105,25 +106,6 @@ class Backup:
                 names = []
         if names:
             yield names
-
-    async def _copy_sources(self) -> None:
-        """Each source with its poll and due time, at one moment: one that is not due for lack of an
-        entry would never be polled again."""
-        for ids in chunks(await self._client.hkeys(keys.SOURCES), SOURCES_AT_ONCE):
-            names = [source_id.decode() for source_id in ids]
-            pipe = self._client.pipeline(transaction=True)
-            pipe.hmget(keys.SOURCES, names)
-            pipe.hmget(keys.SOURCES_POLLS, names)
-            pipe.execute_command("ZMSCORE", keys.SOURCES_DUE, *names)
-            sources, polls, due = await pipe.execute()
-            for key, values in ((keys.SOURCES, sources), (keys.SOURCES_POLLS, polls)):
-                self._first.put("hash", key, _pairs(zip(ids, values, strict=True)))
-            scores = [
-                (i, None if ms is None else float(ms)) for i, ms in zip(ids, due, strict=True)
-            ]
-            self._first.put("zset", keys.SOURCES_DUE, _pairs(scores))
-        await self._reader.copy([keys.SOURCES_HOSTS.encode()], self._first)
-        self._progress("sources", self._first.records)
 
     async def _copy_articles(self, shard: int, names: Sequence[bytes]) -> None:
         while names:

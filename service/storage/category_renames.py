@@ -51,7 +51,7 @@ end
 return 1
 """
 # Hashes of settings as JSON; those of the second kind have no `categories`, but one `category`.
-_SETTINGS = (keys.ENDPOINTS, keys.TOKENS, keys.VIEWS, keys.PRIVATE_FEEDS, keys.SOURCES)
+_SETTINGS = (keys.ENDPOINTS, keys.TOKENS, keys.VIEWS, keys.PRIVATE_FEEDS, keys.sources(0))
 
 
 class CategoryRenames:

@@ -30,7 +30,7 @@ class Stage(Enum):
 
 
 RULES: tuple[tuple[str, Stage], ...] = (
-    (r"dateline:\{0\}:sources(:(due|polls|hosts))?", Stage.FIRST),
+    (r"dateline:\{\d+\}:sources(:(due|polls|hosts))?", Stage.FIRST),
     (r"dateline:\{0\}:pushes", Stage.FIRST),
     (r"dateline:\{\d+\}:article:.+", Stage.ARTICLES),
     (r"dateline:\{\d+\}:(events|trimmed)", Stage.EVENTS),
@@ -51,9 +51,9 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{\d+\}:dirty", Stage.DERIVED),
     (r"dateline:\{\d+\}:(rendered:.+|probe|changes|reader)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(asked|deliverers|endpoints:changes|restoring|faults)", Stage.LEFT_OUT),
-    (r"dateline:\{0\}:sources:(claims|known)", Stage.LEFT_OUT),
+    (r"dateline:\{\d+\}:sources:(claims|known|moving)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(previews|preview:.+)", Stage.LEFT_OUT),
-    (r"dateline:\{0\}:pages:.+", Stage.LEFT_OUT),
+    (r"dateline:\{\d+\}:pages:.+", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(lease|buckets):.+", Stage.LEFT_OUT),
 )
 

@@ -52,32 +52,9 @@ ASKED_MAX = 2_000
 # API and CLI → deliver.
 ENDPOINTS = "dateline:{0}:endpoints"
 
-# dateline:{0}:sources · hash · permanent, one field a source (id → its settings as JSON) ·
-# API, CLI and ingest → ingest.
-SOURCES = "dateline:{0}:sources"
-
-# dateline:{0}:sources:due · sorted set · one member a source that is not paused, score: ms when it
-# is due, or until when a worker has claimed it · API, CLI, ingest → ingest.
-SOURCES_DUE = "dateline:{0}:sources:due"
-
-# dateline:{0}:sources:polls · hash · one field a source: what its polls left, as JSON · ingest.
-SOURCES_POLLS = "dateline:{0}:sources:polls"
-
-# dateline:{0}:sources:hosts · hash · one field a host that is being asked or spared: JSON of `n`,
-# ms from when on it may be asked, and `f`, source id → ms until when its claim holds · ingest.
-SOURCES_HOSTS = "dateline:{0}:sources:hosts"
-
 # dateline:{0}:categories:renamed · hash · permanent, one field a category whose slug is another one
 # since it was created (former path → path) · layout → servers.
 CATEGORIES_RENAMED = "dateline:{0}:categories:renamed"
-
-# dateline:{0}:sources:claims · hash · one field a source that a worker has claimed: the worker, and
-# ms until when its claim holds; removed with the claim · ingest.
-SOURCES_CLAIMS = "dateline:{0}:sources:claims"
-
-# dateline:{0}:sources:known · hash · one field a source: what is remembered of the entries of its
-# last document (sources/known_entries.py), removed with the source · ingest → ingest.
-SOURCES_KNOWN = "dateline:{0}:sources:known"
 
 # dateline:{0}:views · hash · permanent, one field a view (name → JSON) · API, CLI → all.
 VIEWS = "dateline:{0}:views"
@@ -233,6 +210,47 @@ def aliases(n: int, bucket: int) -> str:
     return f"dateline:{{{n}}}:aliases:{bucket:04x}"
 
 
+def sources(n: int) -> str:
+    """Hash of the sources whose host is in this shard, id → its settings as JSON · permanent · API,
+    CLI and ingest → ingest. All that belongs to a source is in the shard of its row."""
+    return f"dateline:{{{n}}}:sources"
+
+
+def sources_due(n: int) -> str:
+    """Sorted set, one member a source that is not paused, score: ms when it is due, or until when a
+    worker has claimed it · removed with the source · API, CLI, ingest → ingest."""
+    return f"dateline:{{{n}}}:sources:due"
+
+
+def sources_polls(n: int) -> str:
+    """Hash, one field a source: what its polls left, as JSON · removed with the source · ingest."""
+    return f"dateline:{{{n}}}:sources:polls"
+
+
+def sources_hosts(n: int) -> str:
+    """Hash, one field a host that is being asked or spared: JSON of `n`, ms from when on it may be
+    asked, and `f`, source id → ms until when its claim holds · removed after that · ingest."""
+    return f"dateline:{{{n}}}:sources:hosts"
+
+
+def sources_claims(n: int) -> str:
+    """Hash, one field a source that a worker has claimed: the worker, and ms until when its claim
+    holds; removed with the claim · ingest."""
+    return f"dateline:{{{n}}}:sources:claims"
+
+
+def sources_known(n: int) -> str:
+    """Hash, one field a source: what is remembered of the entries of its last document
+    (sources/known_entries.py), removed with the source · ingest → ingest."""
+    return f"dateline:{{{n}}}:sources:known"
+
+
+def sources_moving(n: int) -> str:
+    """Hash, one field a source that has left this shard and is not due in its new one yet: the tag
+    of that, and ms when it is due there (source_moves.py) · removed then · ingest."""
+    return f"dateline:{{{n}}}:sources:moving"
+
+
 def twins(n: int, article_id: str) -> str:
     """Set of the ids of an article's duplicates · permanent, capped at TWINS_MAX · duplicates. In
     the shard of the article."""
@@ -372,11 +390,11 @@ def preview(name: str) -> str:
     return f"dateline:{{0}}:preview:{name}"
 
 
-def page_marks(source_id: str) -> str:
+def page_marks(n: int, source_id: str) -> str:
     """Hash, one field an article of a source whose page was wanted (its id → JSON, see
     page_marks.py) · TTL PAGE_MARKS_TTL_S after the last, pruned to what its feed has, removed with
     the source · ingest."""
-    return f"dateline:{{0}}:pages:{source_id}"
+    return f"dateline:{{{n}}}:pages:{source_id}"
 
 
 def replays(endpoint_id: str) -> str:

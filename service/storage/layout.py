@@ -35,6 +35,7 @@ async def _have_dictionaries(client: Client) -> None:
 
 STEPS: tuple[Step, ...] = (
     _forget_open_hub, rename_categories, _have_dictionaries, spread_duplicates,
+    spread_sources,
 )  # fmt: skip
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import orjson
 
+from service.sources.source import Source
 from service.storage import keys
 from service.storage.commands import Client
+from service.storage.shards import Shards
 from service.storage.stored import decoded, typed
 
 FULL, TEASER, WAITING, REFUSED = "full", "teaser", "waiting", "refused"
@@ -38,14 +40,15 @@ class PageMark:
 class PageMarks:
     """The marks of all sources."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
+        self._shards = shards
 
-    async def get(self, source_id: str, article_ids: Sequence[str]) -> dict[str, PageMark]:
+    async def get(self, source: Source, article_ids: Sequence[str]) -> dict[str, PageMark]:
         """The marks of these articles, without those that have none."""
         if not article_ids:
             return {}
-        key = keys.page_marks(source_id)
+        key = self._key(source)
         stored = await self._client.execute_command("HMGET", key, *article_ids)
         marks = {
             article_id: decoded(_mark, value, what=f"page of {article_id}")
@@ -55,7 +58,7 @@ class PageMarks:
         return {article_id: mark for article_id, mark in marks.items() if mark}
 
     async def put(
-        self, source_id: str, marks: Mapping[str, PageMark], *, present: Sequence[str]
+        self, source: Source, marks: Mapping[str, PageMark], *, present: Sequence[str]
     ) -> None:
         """Store marks, and forget those of articles that the feed has no longer.
 
@@ -64,7 +67,7 @@ class PageMarks:
         """
         if not marks:
             return
-        key = keys.page_marks(source_id)
+        key = self._key(source)
         pipe = self._client.pipeline(transaction=True)
         values = {name: orjson.dumps([*_values(mark)]) for name, mark in marks.items()}
         pipe.hset(key, mapping=values)
@@ -75,6 +78,9 @@ class PageMarks:
             unused = sorted({*names} - {*present} - marks.keys())
             if unused:
                 await self._client.hdel(key, *unused)
+
+    def _key(self, source: Source) -> str:
+        return keys.page_marks(self._shards.of(source.host), source.id)
 
 
 def _values(mark: PageMark) -> tuple[object, ...]:

@@ -15,14 +15,15 @@ from service.storage.shards import Shards
 
 _FIXED: dict[str, dict[str, str]] = {
     "ingest": {
-        keys.SOURCES: "hash", keys.SOURCES_DUE: "zset", keys.SOURCES_POLLS: "hash",
-        keys.SOURCES_HOSTS: "hash", keys.PUSHES: "stream",
+        keys.PUSHES: "stream",
     },
     "aggregate": {},
     "deliver": {
         keys.ENDPOINTS: "hash", keys.ENDPOINTS_CHANGES: "stream", keys.DELIVERERS: "zset",
     },
 }  # fmt: skip
+
+_OF_SOURCES = (keys.sources, keys.sources_polls, keys.sources_hosts)
 
 
 def of_roles(roles: Iterable[str], *, shards: Shards) -> dict[str, str]:
@@ -32,6 +33,10 @@ def of_roles(roles: Iterable[str], *, shards: Shards) -> dict[str, str]:
         needed |= _FIXED[role]
         if role in ("aggregate", "deliver"):
             needed |= {keys.stream(shard): "stream" for shard in shards}
+        if role == "ingest":
+            for shard in shards:
+                needed |= {keys.sources_due(shard): "zset"}
+                needed |= {name(shard): "hash" for name in _OF_SOURCES}
         if role == "aggregate":
             needed |= {keys.dirty(shard): "zset" for shard in shards}
     return needed

@@ -1,36 +1,34 @@
 """Sources in Redis: their settings, their due times, and the state of their polls.
 
-Any number of ingest workers share the work by claims: claim.lua gives each due source to one
-worker, with at most AT_ONCE requests at a time to one host and with a delay between them, over all
-workers; finish.lua stores the result. The cost of a call depends on the number of due sources, not
-on the number of all sources.
+A source is in the shard of its host (source_rows.py); any number of ingest workers share the work
+by claims (claims.py). Where only an id is known, all shards are asked in one round trip: a list of
+the shards of all ids would be in one slot again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import orjson
 
-from service.articles.json_text import decode_stored
+from service.http import host_of
 from service.sources.history import History
 from service.sources.schedule import Poll
 from service.sources.source import Source
 from service.storage import keys
-from service.storage.client import Script, lua_script
-from service.storage.commands import Client
+from service.storage.client import Script
+from service.storage.commands import Client, Value
 from service.storage.key_reader import chunks
-from service.storage.stored import decoded, typed
+from service.storage.shards import Shards
+from service.storage.source_rows import rows_of, to_poll, to_source
+from service.storage.stored import decoded
 
 # Sources that one script call stores, and that are read and decoded at once.
 ADDED_AT_ONCE, READ_AT_ONCE = 200, 200
-# Concurrent requests to a host (RFC 9112 9.4 gives no number; browsers use 6, good pollers 2).
-AT_ONCE = 2
-_POLL_FIELDS = frozenset(field.name for field in fields(Poll))
-_HISTORY_FIELDS = frozenset(field.name for field in fields(History))
-_SOURCE_FIELDS = frozenset(field.name for field in fields(Source))
+# How often a source is looked for that is being moved.
+TRIES = 5
 # What follows these words in the result of a poll is quoted.
 _QUOTED = re.compile(r"( rejected|an error of ours)(?: \(|: ).*", re.DOTALL)
 _ADD = """
@@ -44,6 +42,19 @@ for i = 1, #ARGV, 3 do
   added[#added + 1] = is_new
 end
 return added
+"""
+_REPLACE = """
+-- KEYS 1 sources 2 due  ARGV 1 source id 2 source 3 ms when it is due unless it is already; '' if
+-- it is paused. Returns 1; 0 if it is not here.
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('ZCARD', KEYS[2])
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+if ARGV[3] == '' then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+else
+  redis.call('ZADD', KEYS[2], 'NX', ARGV[3], ARGV[1])
+end
+return 1
 """
 _WAKE = """
 -- KEYS 1 due 2 polls  ARGV 1 source id 2 ms
@@ -66,66 +77,38 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
+_START_AFRESH = """
+-- KEYS 1 sources 2 polls 3 known entries  ARGV 1 source id 2 poll
+-- Returns 1; 0 if it is not here.
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.pcall('HDEL', KEYS[3], ARGV[1])
+return 1
+"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """A source that only the claiming worker polls until the claim lapses."""
-
-    source: Source
-    poll: Poll
-    lapse_ms: int
-    stored: bytes
-    """The source as it was stored at the claim."""
-    server_run: bytes
-    """Which run of which Redis server the claim was made in."""
-    known: bytes = b""
-    """What is remembered of the entries of its last document (`known_entries`)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """The result of a claim."""
-
-    claim: Claim
-    poll: Poll
-    due_ms: int | None
-    """None: the source is no longer polled."""
-    source: Source | None = None
-    """The changed source; None if it did not change."""
-    spare_ms: int = 0
-    """Until when no request goes to its host; 0 if requests are allowed."""
-    known: bytes = b""
-    """What is remembered of the entries of this document; empty if that of before stays."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimant:
-    """A process that claims sources."""
-
-    ordinal: int
-    """WORKER_ORDINAL: the next process with this number takes over from it."""
-    token: str
-    """Unique to the process; without spaces."""
-
-    def __str__(self) -> str:
-        return f"{self.ordinal}:{self.token}"
+_REMOVE = """
+-- KEYS 1 due 2 sources 3 polls 4 claims 5 known entries 6 moving 7 page marks  ARGV 1 source id
+-- Returns 1 if it was here, else 0.
+for i = 3, 6 do redis.pcall('HDEL', KEYS[i], ARGV[1]) end
+redis.call('UNLINK', KEYS[7])
+redis.call('ZREM', KEYS[1], ARGV[1])
+return redis.call('HDEL', KEYS[2], ARGV[1])
+"""
 
 
 class Sources:
     """All sources, their due times and the state of their polls."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
-        self._server_run = b""
-        """Of the last claims of this process."""
+        self.shards = shards
         self._add: Script[list[int]] = Script(client, _ADD)
-        self._claim: Script[list[bytes]] = lua_script(client, "host", "server", "claim")
-        self._finish: Script[int] = lua_script(client, "host", "server", "finish")
-        self._turn: Script[int] = lua_script(client, "host", "turn")
-        self._release: Script[int] = lua_script(client, "host", "release")
+        self._replace: Script[int] = Script(client, _REPLACE)
         self._wake: Script[int] = Script(client, _WAKE)
         self._replace_poll: Script[int] = Script(client, _REPLACE_POLL)
+        self._start_afresh: Script[int] = Script(client, _START_AFRESH)
+        self._remove: Script[int] = Script(client, _REMOVE)
 
     async def add(self, source: Source, *, due_ms: int) -> bool:
         """Store a new source; False, without a change, if its id is known already."""
@@ -136,32 +119,59 @@ class Sources:
         """Store new sources; for each whether it is new. A known one is not changed."""
         added: list[bool] = []
         for batch in chunks(sources, ADDED_AT_ONCE):
-            argv: list[str | bytes | int] = []
-            for source in batch:
-                argv += [source.id, orjson.dumps(source), "" if source.paused else due_ms]
-            answer = await self._add(keys=[keys.SOURCES, keys.SOURCES_DUE], args=argv)
-            added += map(bool, answer)
+            added += await self._add_batch(batch, due_ms)
         return added
 
+    async def _add_batch(self, batch: Sequence[Source], due_ms: int) -> list[bool]:
+        # One that has moved is in the shard of another host.
+        ids = [source.id for source in batch]
+        known = await self._rows(ids) if len(self.shards) > 1 else {}
+        is_new = dict.fromkeys(ids, False)
+        by_shard: dict[int, list[Source]] = {}
+        for source in batch:
+            if source.id not in known:
+                by_shard.setdefault(self.shards.of(source.host), []).append(source)
+        calls: list[tuple[Sequence[str], Sequence[Value]]] = []
+        for shard, new in by_shard.items():
+            argv: list[Value] = []
+            for source in new:
+                argv += [source.id, orjson.dumps(source), "" if source.paused else due_ms]
+            calls.append(([keys.sources(shard), keys.sources_due(shard)], argv))
+        for new, answer in zip(by_shard.values(), await self._add.run_all(calls), strict=True):
+            for source, is_added in zip(new, answer, strict=True):
+                is_new[source.id] = is_new[source.id] or bool(is_added)
+        # Of the same source twice the first is new.
+        return [is_new.pop(source.id, False) for source in batch]
+
     async def replace(self, source: Source, *, now_ms: int) -> None:
-        """Store a changed source; a paused source is never due, a resumed one is due now."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.SOURCES, source.id, orjson.dumps(source))
-        if source.paused:
-            pipe.zrem(keys.SOURCES_DUE, source.id)
-        else:
-            pipe.zadd(keys.SOURCES_DUE, {source.id: now_ms}, nx=True)
-        await pipe.execute()
+        """Store a changed source; a paused source is never due, a resumed one is due now. One that
+        was removed meanwhile stays removed."""
+
+        async def attempt(shard: int) -> int:
+            return await self._replace(
+                keys=[keys.sources(shard), keys.sources_due(shard)],
+                args=[source.id, orjson.dumps(source), "" if source.paused else now_ms],
+            )
+
+        await self._where_it_is(source.id, attempt)
 
     async def wake(self, source_id: str, *, due_ms: int) -> None:
         """Make the next poll of a source due no later than this, unless it is paused."""
         # A source may be claimed for another purpose while its poll is not due (`due_of`).
-        await self._wake(keys=[keys.SOURCES_DUE, keys.SOURCES_POLLS], args=[source_id, due_ms])
+        await self._wake.run_all(
+            [
+                ([keys.sources_due(shard), keys.sources_polls(shard)], [source_id, due_ms])
+                for shard in self.shards
+            ]
+        )
 
     async def wake_for_renewal(self, source_id: str, *, due_ms: int) -> None:
         """Have a source claimed no later than this, unless it is paused; its next poll stays due
         when it was."""
-        await self._client.zadd(keys.SOURCES_DUE, {source_id: due_ms}, xx=True, lt=True)
+        pipe = self._client.pipeline(transaction=False)
+        for shard in self.shards:
+            pipe.execute_command("ZADD", keys.sources_due(shard), "XX", "LT", due_ms, source_id)
+        await pipe.execute()
 
     async def start_afresh(
         self, source_id: str, *, is_another_kind: bool = False, with_history: bool = False
@@ -178,161 +188,105 @@ class Sources:
         fresh = replace(poll, etag="", last_modified="", body_hash="", kind=kind)
         if with_history:
             fresh = replace(fresh, history=History())
-        await self._client.hdel(keys.SOURCES_KNOWN, source_id)
-        await self._client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(fresh))
+
+        async def attempt(shard: int) -> int:
+            return await self._start_afresh(
+                keys=[keys.sources(shard), keys.sources_polls(shard), keys.sources_known(shard)],
+                args=[source_id, orjson.dumps(fresh)],
+            )
+
+        await self._where_it_is(source_id, attempt)
 
     async def erase_texts(self) -> None:
         """Shorten what the results of polls say of rejected entries and of our own errors: they may
         repeat the text of an article."""
-        stored: dict[bytes, bytes] = await self._client.hgetall(keys.SOURCES_POLLS)
-        for name, value in stored.items():
-            poll = decoded(_poll, value, what=f"poll of {name!r}")
-            result = _QUOTED.sub(r"\1", poll.result) if poll else ""
-            if poll and result != poll.result:
-                # A poll that ended meanwhile says what it has found now.
-                changed = orjson.dumps(replace(poll, result=result))
-                await self._replace_poll(keys=[keys.SOURCES_POLLS], args=[name, value, changed])
+        for shard in self.shards:
+            polls = keys.sources_polls(shard)
+            for names in chunks(await self._client.hkeys(polls), READ_AT_ONCE):
+                stored = await self._client.execute_command("HMGET", polls, *names)
+                for name, value in zip(names, stored, strict=True):
+                    await self._erase_text(polls, name, value or b"")
+
+    async def _erase_text(self, polls: str, name: bytes, value: bytes) -> None:
+        poll = decoded(to_poll, value, what=f"poll of {name!r}")
+        result = _QUOTED.sub(r"\1", poll.result) if poll else ""
+        if poll and result != poll.result:
+            # A poll that ended meanwhile says what it has found now.
+            changed = orjson.dumps(replace(poll, result=result))
+            await self._replace_poll(keys=[polls], args=[name, value, changed])
 
     async def remove(self, source_id: str) -> bool:
         """Delete a source; its articles stay. False if it is unknown."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hdel(keys.SOURCES, source_id)
-        pipe.zrem(keys.SOURCES_DUE, source_id)
-        pipe.hdel(keys.SOURCES_POLLS, source_id)
-        pipe.hdel(keys.SOURCES_CLAIMS, source_id)
-        pipe.hdel(keys.SOURCES_KNOWN, source_id)
-        pipe.delete(keys.page_marks(source_id))
-        removed, *_ = await pipe.execute()
-        return bool(removed)
+        is_known = False
+        for _ in range(TRIES):
+            removed = await self._remove.run_all(
+                [(_keys_to_remove(shard, source_id), [source_id]) for shard in self.shards]
+            )
+            is_known = any(removed) or is_known
+            # It may have left one shard before, and arrived in another one after it was passed.
+            if len(self.shards) == 1 or not await self._rows([source_id]):
+                break
+        return is_known
 
     async def get(self, source_id: str) -> Source | None:
         """The source of this id; None if it is unknown."""
-        stored = await self._client.hget(keys.SOURCES, source_id)
-        return decoded(_source, stored, what=f"source {source_id}") if stored else None
+        for _, stored in (await self._rows([source_id])).values():
+            return decoded(to_source, stored, what=f"source {source_id}")
+        return None
 
     async def count(self) -> int:
         """Number of sources, paused ones included."""
-        return int(await self._client.hlen(keys.SOURCES))
+        pipe = self._client.pipeline(transaction=False)
+        for shard in self.shards:
+            pipe.execute_command("HLEN", keys.sources(shard))
+        return sum(await pipe.execute())
+
+    async def in_parts(self) -> AsyncIterator[list[Source]]:
+        """All sources in parts of READ_AT_ONCE, of each part the oldest first."""
+        moved: set[str] = set()
+        for shard in self.shards:
+            for names in chunks(await self._client.hkeys(keys.sources(shard)), READ_AT_ONCE):
+                stored = await self._client.execute_command("HMGET", keys.sources(shard), *names)
+                part = [
+                    source
+                    for name, value in zip(names, stored, strict=True)
+                    if value and (source := decoded(to_source, value, what=f"source {name!r}"))
+                ]
+                # While it is moved, a source is in two shards.
+                yield _oldest_first([s for s in part if s.id not in moved])
+                moved.update(s.id for s in part if host_of(s.added_url or s.url) != s.host)
 
     async def all(self) -> list[Source]:
         """All sources, oldest first. They are read in parts: other work has its turn in between."""
-        sources: list[Source | None] = []
-        for names in chunks(await self._client.hkeys(keys.SOURCES), READ_AT_ONCE):
-            stored = await self._client.execute_command("HMGET", keys.SOURCES, *names)
-            sources += [
-                decoded(_source, value, what=f"source {name!r}")
-                for name, value in zip(names, stored, strict=True)
-                if value
-            ]
-        return sorted((s for s in sources if s), key=lambda s: (s.created, s.id))
+        return _oldest_first([source async for part in self.in_parts() for source in part])
 
     async def poll(self, source_id: str) -> Poll:
         """The state that the last poll left; an empty Poll before the first."""
-        stored = await self._client.hget(keys.SOURCES_POLLS, source_id)
-        return decoded(_poll, stored, what=f"poll of {source_id}") or Poll()
+        shards = list(self.shards)
+        if len(shards) > 1:
+            shards = [shard for shard, _ in (await self._rows([source_id])).values()]
+        stored = [await self._client.hget(keys.sources_polls(shard), source_id) for shard in shards]
+        poll = next(iter(stored), None)
+        return decoded(to_poll, poll, what=f"poll of {source_id}") or Poll()
 
-    async def claim(
-        self, *, claimant: Claimant, now_ms: int, limit: int, lapse_ms: int, spacing_ms: int
-    ) -> tuple[list[Claim], int | None]:
-        """Claim due sources for this caller only; call `finish` with each of them.
+    async def _rows(self, source_ids: Sequence[str]) -> dict[str, tuple[int, bytes]]:
+        return await rows_of(self._client, self.shards, source_ids)
 
-        Args:
-            claimant: the caller.
-            lapse_ms: when an unfinished claim is due again, in ms since the epoch; different in
-                each call. A call without an answer may have claimed sources: the next one with the
-                same `lapse_ms` returns these, too.
-            spacing_ms: time between the starts of two requests to one host.
-
-        Returns:
-            The claims, and when the next source is due in ms since the epoch (None without one).
-        """
-        next_ms, server_run, *flat = await self._claim(
-            keys=_KEYS, args=[now_ms, limit, lapse_ms, spacing_ms, AT_ONCE, str(claimant)]
-        )
-        if self._server_run not in (b"", server_run):
-            # It may have kept a claim and lost its end, for which nobody would come back; what is
-            # still at work is not stored anyway (finish.lua).
-            names = f"{claimant.ordinal}:"
-            await self._release(keys=_KEYS, args=[now_ms, names, lapse_ms])
-        self._server_run = server_run
-        claims = [
-            # A poll that cannot be decoded is replaced; a source that cannot be decoded is skipped.
-            Claim(
-                source=source,
-                poll=decoded(_poll, poll, what=f"poll of {name!r}") or Poll(),
-                lapse_ms=lapse_ms,
-                stored=stored,
-                server_run=server_run,
-                known=known,
-            )
-            for name, stored, poll, known in zip(
-                flat[::4], flat[1::4], flat[2::4], flat[3::4], strict=True
-            )
-            if (source := decoded(_source, stored, what=f"source {name!r}"))
-        ]
-        return claims, int(float(next_ms)) if next_ms else None
-
-    async def release(self, ordinal: int, *, now_ms: int) -> int:
-        """Make the sources due that processes with this number have claimed and not finished,
-        because they were killed; returns how many there are."""
-        return await self._release(keys=_KEYS, args=[now_ms, f"{ordinal}:", ""])
-
-    async def turn(self, host: str, *, now_ms: int, spacing_ms: int) -> int:
-        """Take the next turn of a request to a host among the polls of all workers; in how many ms
-        it is."""
-        return await self._turn(keys=[keys.SOURCES_HOSTS], args=[now_ms, spacing_ms, host])
-
-    async def end_turns(self, host: str, *, now_ms: int) -> None:
-        """Forget the turns of a host that are over; one that has sources is left as it is."""
-        await self._turn(keys=[keys.SOURCES_HOSTS], args=[now_ms, -1, host])
-
-    async def finish(self, results: Sequence[Finished], *, now_ms: int) -> None:
-        """Store the results of polls, except of sources that were removed, paused or claimed by
-        another worker in the meantime."""
-        argv: list[str | bytes | int] = [now_ms]
-        for result in results:
-            claim = result.claim
-            argv += [
-                claim.server_run,
-                claim.source.id,
-                claim.source.host,
-                claim.lapse_ms,
-                orjson.dumps(result.poll),
-                "" if result.due_ms is None else result.due_ms,
-                claim.stored,
-                orjson.dumps(result.source) if result.source else "",
-                result.spare_ms,
-                result.known,
-            ]
-        await self._finish(keys=_KEYS, args=argv)
+    async def _where_it_is(self, source_id: str, attempt: Callable[[int], Awaitable[int]]) -> None:
+        """Change a source in its shard; it may be moved to another one meanwhile."""
+        for _ in range(TRIES):
+            for shard, _row in (await self._rows([source_id])).values():
+                if await attempt(shard):
+                    return
 
 
-_KEYS = (
-    keys.SOURCES_DUE, keys.SOURCES, keys.SOURCES_POLLS, keys.SOURCES_HOSTS, keys.SOURCES_CLAIMS,
-    keys.SOURCES_KNOWN,
-)  # fmt: skip
+def _oldest_first(sources: Sequence[Source]) -> list[Source]:
+    return sorted(sources, key=lambda source: (source.created, source.id))
 
 
-def _source(stored: bytes) -> Source:
-    values = decode_stored(stored)
-    if "categories" in values:
-        values["categories"] = tuple(values["categories"])
-    elif values.get("category"):
-        # Until November 2026 a source had one category.
-        values["categories"] = (values["category"],)
-    # Another version may have stored other fields, too.
-    return typed(Source(**{name: values[name] for name in values if name in _SOURCE_FIELDS}))
-
-
-def _poll(stored: bytes | None) -> Poll:
-    if not stored:
-        return Poll()
-    values = decode_stored(stored)
-    for name in ("skip_hours", "skip_days"):
-        if values.get(name):
-            values[name] = tuple(values[name])
-        else:
-            values.pop(name, None)
-    if history := values.get("history"):
-        values["history"] = History(**{n: v for n, v in history.items() if n in _HISTORY_FIELDS})
-    return typed(Poll(**{name: values[name] for name in values if name in _POLL_FIELDS}))
+def _keys_to_remove(shard: int, source_id: str) -> list[str]:
+    return [
+        keys.sources_due(shard), keys.sources(shard), keys.sources_polls(shard),
+        keys.sources_claims(shard), keys.sources_known(shard), keys.sources_moving(shard),
+        keys.page_marks(shard, source_id),
+    ]  # fmt: skip

@@ -21,6 +21,7 @@ from service.storage.category_index import CategoryIndex
 from service.storage.category_limit import CategoryLimit
 from service.storage.category_ranks import CategoryRanks
 from service.storage.category_renames import CategoryRenames
+from service.storage.claims import Claims
 from service.storage.client import (
     WORKER_PATIENCE_S,
     client_of,
@@ -51,6 +52,7 @@ from service.storage.rendered_pages import RenderedPages
 from service.storage.role_keys import check_types, of_roles
 from service.storage.server_check import check_server
 from service.storage.shards import ONE, Shards, of_new_archive, shards_of
+from service.storage.source_moves import SourceMoves
 from service.storage.sources import Sources
 from service.storage.token_buckets import TokenBuckets
 from service.storage.tokens import Tokens
@@ -84,6 +86,7 @@ class Store:
     category_renames: CategoryRenames
     duplicates: Duplicates
     sources: Sources
+    claims: Claims
     hub_subscriptions: HubSubscriptions
     our_subscriptions: OurSubscriptions
     previews: Previews
@@ -224,7 +227,8 @@ def of_client(
         webhooks=Webhooks(client),
         category_renames=CategoryRenames(client),
         duplicates=Duplicates(client, shards=shards),
-        sources=Sources(client),
+        sources=Sources(client, shards=shards),
+        claims=Claims(client, shards=shards, moves=SourceMoves(client, shards=shards)),
         hub_subscriptions=HubSubscriptions(client),
         our_subscriptions=OurSubscriptions(client),
         previews=Previews(client),
@@ -238,6 +242,6 @@ def of_client(
         removals=Removals(client, shards=shards),
         category_ranks=CategoryRanks(client, shards=shards),
         page_changes=PageChanges(client, shards=shards),
-        page_marks=PageMarks(client),
+        page_marks=PageMarks(client, shards=shards),
         known_entries=KnownEntries(client, shards=shards),
     )

@@ -33,8 +33,8 @@ CLEANED = without_forbidden(EVIL)
 ESCAPED = (r"\x1b[2J\x9b31m\x7f\u202eX\r\ny\u2028z\x00", r"[2J›31m\u202eX\ny\u2028z")
 WORD = "marker"
 HASHES = (
-    keys.SOURCES, keys.SOURCES_POLLS, keys.ENDPOINTS, keys.VIEWS, keys.PRIVATE_FEEDS, keys.TOKENS,
-    keys.SUBSCRIBERS,
+    keys.sources(0), keys.sources_polls(0), keys.ENDPOINTS, keys.VIEWS, keys.PRIVATE_FEEDS,
+    keys.TOKENS, keys.SUBSCRIBERS,
 )  # fmt: skip
 COMMANDS = [
     ("sources", "list"), ("sources", "show", "SOURCE"), ("webhooks", "list"),
@@ -78,7 +78,7 @@ def _plant(webhook_id: str, source_id: str) -> Callable[[Store], Awaitable[None]
         )  # fmt: skip
         await client.hset(keys.SUBSCRIBERS, subscription.id, subscription.to_json())
         poll = orjson.dumps({"result": WORD, "kind": WORD})
-        await client.hset(keys.SOURCES_POLLS, source_id, poll)
+        await client.hset(keys.sources_polls(0), source_id, poll)
         for name in HASHES:
             for field, value in (await client.hgetall(name)).items():
                 planted = value.replace(WORD.encode(), orjson.dumps(EVIL)[1:-1])

@@ -34,8 +34,8 @@ async def test_what_cannot_be_read_costs_its_source(
         await add(store, f"{site.url}/bad", clock),
         await add(store, f"{site.url}/renewed", clock),
     )
-    await redis.hset(keys.SOURCES, bad, b"{")
-    await redis.hset(keys.SOURCES_POLLS, renewed, b"[]")
+    await redis.hset(keys.sources(0), bad, b"{")
+    await redis.hset(keys.sources_polls(0), renewed, b"[]")
     good = await add(store, _at_another_host(f"{site.url}/good"), clock)
     async with polling(store, settings, clock):
         await polled(store, good, " new")

@@ -32,7 +32,7 @@ def appended(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 async def known_of(store: Store, source_id: str) -> list[str]:
     """Ids of the articles whose entries are known of a source."""
-    stored = await store.client.hget(keys.SOURCES_KNOWN, source_id) or b""
+    stored = await store.client.hget(keys.sources_known(0), source_id) or b""
     return article_ids_in(stored)
 
 
@@ -114,10 +114,10 @@ async def test_what_a_hand_wrote_costs_the_work_that_it_saves(
         if ruin == "article":
             await store.client.delete(article_key(store, ids[0]))
         elif ruin == "type":
-            await store.client.delete(keys.SOURCES_KNOWN)
-            await store.client.psetex(keys.SOURCES_KNOWN, 60_000, b"x")
+            await store.client.delete(keys.sources_known(0))
+            await store.client.psetex(keys.sources_known(0), 60_000, b"x")
         else:
-            await store.client.hset(keys.SOURCES_KNOWN, source_id, b"[]")
+            await store.client.hset(keys.sources_known(0), source_id, b"[]")
         site.put("/f", rss("a one", "b two", "c three"))
         await again(
             store, clock, source_id,

@@ -318,5 +318,5 @@ async def test_hundreds_of_sources_are_polled_once_each(
         await wait_until(done, timeout_s=25)
     assert 300 == len(site.requests) == len({request.host for request in site.requests})
     assert 0 == (await store.counters()).get("polls_failed", 0)
-    hosts = await store.client.hvals(keys.SOURCES_HOSTS)
+    hosts = await store.client.hvals(keys.sources_hosts(0))
     assert not any(orjson.loads(host)["f"] for host in hosts)

@@ -361,7 +361,7 @@ async def test_a_renewal_that_is_due_names_no_hub_that_is_gone(
         poll = await polled(store, source_id, "1 new")
         await hub.verify(form, lease_seconds="1000")
         stale = replace(poll, hub="", topic="")
-        await store.client.hset(keys.SOURCES_POLLS, source_id, orjson.dumps(stale))
+        await store.client.hset(keys.sources_polls(0), source_id, orjson.dumps(stale))
         clock.move(seconds=801)
         assert "unsubscribe" == (await hub.was_asked(2))["hub.mode"]
 

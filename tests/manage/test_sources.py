@@ -47,7 +47,7 @@ async def test_a_source_of_the_version_before_keeps_its_category(store: Store) -
     fields = orjson.loads(orjson.dumps(source))
     del fields["categories"]
     await store.client.hset(
-        keys.SOURCES, source.id, orjson.dumps({**fields, "category": "News/Port"})
+        keys.sources(0), source.id, orjson.dumps({**fields, "category": "News/Port"})
     )
     stored = await store.sources.get(source.id)
     assert stored
@@ -101,4 +101,4 @@ async def test_a_paused_source_that_is_added_again_stays_paused(store: Store) ->
         make_source({"url": source.url}, created=NOON), due_ms=to_ms(NOON)
     )
     assert (source, False) == await sources.add(store, {"url": source.url}, now=NOON)
-    assert None is await store.client.zscore(keys.SOURCES_DUE, source.id)
+    assert None is await store.client.zscore(keys.sources_due(0), source.id)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from service.storage.claims import Claimant
 from service.storage.embedded_redis import end
-from service.storage.sources import Claimant
 from service.storage.store import of_client
 from tests.servers import connected, serving
 from tests.sources.test_source import NOW_MS, add, claim

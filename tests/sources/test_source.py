@@ -17,7 +17,7 @@ from service.manage import sources
 from service.sources.schedule import Poll
 from service.sources.source import make_source
 from service.storage import keys
-from service.storage.sources import Claim, Claimant, Finished
+from service.storage.claims import Claim, Claimant, Finished
 from service.storage.store import Store
 from tests.conftest import NOON, Clock
 
@@ -164,7 +164,7 @@ async def claim(
     store: Store, now_ms: int = NOW_MS, *, limit: int = 99, claimant: Claimant | None = None
 ) -> list[Claim]:
     """The claims that a worker gets: another one each time, unless it is named."""
-    claims, _ = await store.sources.claim(
+    claims, _ = await store.claims.claim(
         claimant=claimant or Claimant(ordinal=0, token=uuid.uuid4().hex),
         now_ms=now_ms, limit=limit, lapse_ms=now_ms + 60_000, spacing_ms=1_000,
     )  # fmt: skip
@@ -174,7 +174,7 @@ async def claim(
 async def finish(store: Store, claim: Claim, *, now_ms: int = NOW_MS, **given: object) -> None:
     """A poll's end; due in an hour."""
     result = {"poll": Poll(etag="e"), "due_ms": now_ms + 3_600_000, **given}
-    await store.sources.finish([Finished(claim=claim, **result)], now_ms=now_ms)  # type: ignore[arg-type]
+    await store.claims.finish([Finished(claim=claim, **result)], now_ms=now_ms)  # type: ignore[arg-type]
 
 
 async def test_a_claim_goes_to_one_worker_and_lapses(store: Store) -> None:
@@ -215,7 +215,7 @@ async def test_a_call_that_is_sent_again_returns_its_claims_again(store: Store) 
     for each in both:
         await finish(store, each)
     assert [] == await claim(store, claimant=one)
-    assert [second.encode()] == await store.client.hkeys(keys.SOURCES_CLAIMS)
+    assert [second.encode()] == await store.client.hkeys(keys.sources_claims(0))
 
 
 async def test_the_next_process_takes_over_what_a_killed_one_had_claimed(store: Store) -> None:
@@ -229,13 +229,13 @@ async def test_the_next_process_takes_over_what_a_killed_one_had_claimed(store: 
     await finish(store, first)
     elsewhere = await add(store, "http://y.example/")
     assert [elsewhere] == [c.source.id for c in await claim(store, claimant=other)]
-    assert 1 == await store.sources.release(1, now_ms=NOW_MS + 3_000)
-    assert 0 == await store.sources.release(1, now_ms=NOW_MS + 3_000)
+    assert 1 == await store.claims.release(1, now_ms=NOW_MS + 3_000)
+    assert 0 == await store.claims.release(1, now_ms=NOW_MS + 3_000)
     claims = await claim(store, NOW_MS + 3_000)
     assert [second.source.id] == [c.source.id for c in claims]
     # The killed one was only stopped: what it finishes now changes no due time.
     await finish(store, second, now_ms=NOW_MS + 3_000)
-    assert NOW_MS + 63_000 == await store.client.zscore(keys.SOURCES_DUE, second.source.id)
+    assert NOW_MS + 63_000 == await store.client.zscore(keys.sources_due(0), second.source.id)
 
 
 async def test_a_poll_that_is_finished_is_due_when_it_says(store: Store) -> None:

@@ -30,6 +30,7 @@ from service.storage.backup_files import (
 )
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.restore import Restore
+from service.storage.shards import ONE
 from service.storage.store import Store, of_client
 from tests.conftest import NOON
 from tests.servers import Server, connected
@@ -76,7 +77,7 @@ async def test_whatever_happens_to_a_file_is_seen(
     for folder in ("backup", "other"):
         client: Any = store.client
         await store.articles.append(drafts(folder), now=NOON)
-        await client.hset(keys.SOURCES, folder, "{}")
+        await client.hset(keys.sources(0), folder, "{}")
         await client.hset(keys.COUNTERS, folder, "1")
         await backed_up(store, base / folder)
     harm(base / "backup" / name, base / "other" / name)
@@ -217,7 +218,7 @@ async def test_a_redis_that_goes_away_leaves_no_half_that_looks_whole(
             pytest.raises(Unavailable),
             redis_errors_as_unavailable(),
         ):
-            await take_backup(client, base / "half", shards=1, created="x", progress=end_it)
+            await take_backup(client, base / "half", shards=ONE, created="x", progress=end_it)
         await process.wait()
     with pytest.raises(BackupFault, match="no complete backup"):
         read_manifest(base / "half")

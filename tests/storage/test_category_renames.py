@@ -196,7 +196,7 @@ async def test_settings_name_the_new_path(client: Client, store: Store) -> None:
     rows = {
         keys.ENDPOINTS: {"selection": {"categories": ["c", "news"], "query": "any=c,x&all=c"}},
         keys.TOKENS: {"categories": ["i̇stanbul"]}, keys.VIEWS: {"category": "c", "query": "none=c"},
-        keys.PRIVATE_FEEDS: {"category": "c/r-d"}, keys.SOURCES: {"category": "c", "url": "x"},
+        keys.PRIVATE_FEEDS: {"category": "c/r-d"}, keys.sources(0): {"category": "c", "url": "x"},
     }  # fmt: skip
     for name, fields in rows.items():
         await store.client.hset(name, "1", orjson.dumps(fields))
@@ -213,7 +213,7 @@ async def test_settings_name_the_new_path(client: Client, store: Store) -> None:
         keys.TOKENS: {"categories": ["i̇stanbul", "istanbul"]},
         keys.VIEWS: {"category": "c-plus-plus", "query": "none=c,c-plus-plus"},
         keys.PRIVATE_FEEDS: {"category": "c-plus-plus/r-d"},
-        keys.SOURCES: {"category": "c-plus-plus", "url": "x"},
+        keys.sources(0): {"category": "c-plus-plus", "url": "x"},
     } == renamed
     assert b"\xff{" == await store.client.hget(keys.VIEWS, "bad")
     for name in rows:

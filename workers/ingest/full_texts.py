@@ -144,7 +144,7 @@ class FullTexts:
             if receipt.status == "removed":
                 teaser = of_entry[article.id]
                 work.marks[teaser.id] = _mark(teaser.article, REFUSED)
-        await self._store.page_marks.put(source.id, work.marks, present=appended.report.ids)
+        await self._store.page_marks.put(source, work.marks, present=appended.report.ids)
         return CompletedTexts(
             counts=counts, dropped=work.dropped, waiting=bool(work.waiting), note=_note(work)
         )
@@ -155,7 +155,7 @@ class FullTexts:
         """Articles whose texts are cut, with what is known of them."""
         resolved = await self._store.articles.resolved(articles, standing=standing)
         ids = [article.id for article in resolved]
-        marks = await self._store.page_marks.get(source.id, ids)
+        marks = await self._store.page_marks.get(source, ids)
         stored = await self._store.articles.get(ids)
         return [
             _Teaser(
@@ -202,12 +202,12 @@ class FullTexts:
         except TimeoutError:
             logger.info("articles wait no longer for their pages", extra={"source": source.url})
         for host in hosts - {source.host}:
-            await self._store.sources.end_turns(host, now_ms=to_ms(self._now()))
+            await self._store.claims.end_turns(host, now_ms=to_ms(self._now()))
         return tried
 
     async def _wait_for_turn(self, host: str) -> None:
         spacing_ms = int(self._settings.poll_spacing_s * 1000)
-        wait_ms = await self._store.sources.turn(
+        wait_ms = await self._store.claims.turn(
             host, now_ms=to_ms(self._now()), spacing_ms=spacing_ms
         )
         await asyncio.sleep(wait_ms / 1000)

@@ -18,7 +18,7 @@ from service.sources.history import History, HistoryDocument, after_document, af
 from service.sources.outcome import Failure
 from service.sources.schedule import due_of
 from service.sources.source import Source
-from service.storage.sources import Claim, Finished
+from service.storage.claims import Claim, Finished
 from workers.ingest.fetch import Fetched
 from workers.ingest.hub_client import HubClient
 from workers.ingest.intake import Intake

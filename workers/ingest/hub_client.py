@@ -23,7 +23,7 @@ from service.settings import Settings
 from service.sources.outcome import SubscriptionOutcome
 from service.sources.schedule import Poll, due_of
 from service.sources.source import Source
-from service.storage.sources import Claim, Finished
+from service.storage.claims import Claim, Finished
 from service.storage.store import Store
 from service.websub import subscriber
 from service.websub.subscriber import HubSubscription

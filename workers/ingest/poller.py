@@ -18,9 +18,9 @@ from service.articles.times import to_ms
 from service.errors import Unavailable
 from service.process import stopping_group
 from service.settings import Settings
+from service.storage.claims import Claim, Claimant, Finished
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.faults import each_alone
-from service.storage.sources import Claim, Claimant, Finished
 from service.storage.store import Store
 from workers import runtime
 from workers.http_client import open_client
@@ -115,11 +115,12 @@ class Poller:
 
     async def _sweep(self) -> None:
         await self._store.our_subscriptions.sweep(to_ms(self._now()))
+        await self._store.claims.complete_moves()
 
     async def _take_over(self) -> None:
         """Poll at once what the process before this one had claimed when it was killed."""
         ordinal = self._settings.worker_ordinal
-        count = await self._store.sources.release(ordinal, now_ms=to_ms(self._now()))
+        count = await self._store.claims.release(ordinal, now_ms=to_ms(self._now()))
         if count:
             logger.info("took over sources of the process before", extra={"sources": count})
 
@@ -136,7 +137,7 @@ class Poller:
         if self._is_answered or self._lapse_ms <= now_ms:
             self._lapse_ms = max(self._lapse_ms + 1, now_ms + self._claim_ms)
         self._is_answered = False
-        claims, next_ms = await self._store.sources.claim(
+        claims, next_ms = await self._store.claims.claim(
             claimant=self._claimant,
             now_ms=now_ms,
             limit=max(free, 0),
@@ -221,7 +222,7 @@ class Poller:
                 await self._store.count(counts)
 
     async def _write_results(self, batch: Sequence[Finished]) -> None:
-        await self._store.sources.finish(batch, now_ms=to_ms(self._now()))
+        await self._store.claims.finish(batch, now_ms=to_ms(self._now()))
 
     async def _report(self, finished: Finished, exc: Exception) -> None:
         """The claim of this one lapses by itself, and the source is due again."""

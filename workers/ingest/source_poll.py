@@ -21,8 +21,8 @@ from service.settings import Settings
 from service.sources.outcome import Answer, DocumentOutcome, Failure, PollOutcome
 from service.sources.schedule import Poll, next_poll, outside_window, with_outcome
 from service.sources.source import Source
+from service.storage.claims import Claim, Finished
 from service.storage.client import redis_errors_as_unavailable
-from service.storage.sources import Claim, Finished
 from service.storage.store import Store
 from workers.http_client import OutboundClient, typed_by_operator
 from workers.ingest.discover_feed import DiscoveredFeed, discover_feed, is_page
