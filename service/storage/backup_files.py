@@ -39,6 +39,7 @@ import msgpack
 import orjson
 
 from service.errors import DatelineError
+from service.storage.shards import Shards, numbered
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -94,6 +95,11 @@ class Manifest:
     cuts: tuple[str, ...]
     """For each shard, the id of the last stream entry that the backup contains."""
     files: tuple[FileSummary, ...]
+
+    @property
+    def layout_shards(self) -> Shards:
+        """The shards that the archive had."""
+        return Shards(self.tags) if self.tags else numbered(self.shards)
 
     @property
     def bytes(self) -> int:

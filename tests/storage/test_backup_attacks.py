@@ -30,6 +30,7 @@ from service.storage.backup_files import (
 )
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.restore import Restore
+from service.storage.shards import ONE
 from service.storage.store import Store, of_client
 from tests.conftest import NOON
 from tests.servers import Server, connected
@@ -199,7 +200,7 @@ async def test_a_redis_that_goes_away_leaves_no_half_that_looks_whole(
                 server.process.kill()
 
         with pytest.raises(Unavailable), redis_errors_as_unavailable():
-            await Restore(client, base / "whole", whole, progress=kill).run()
+            await Restore(client, base / "whole", whole, shards=ONE, progress=kill).run()
         await server.process.wait()
         process = await server.embedded.start()
         assert whole.id.encode() == await client.get(keys.RESTORING)
