@@ -40,7 +40,7 @@ LEFT_OUT = (
 )
 
 
-class _Progress:
+class Progress:
     """Lines on stderr, one a second at most."""
 
     def __init__(self) -> None:
@@ -77,7 +77,7 @@ def backup(folder: Path, as_json: bool) -> None:
                     folder,
                     shards=store.event_stream.shards,
                     created=to_rfc3339(datetime.now(UTC)),
-                    progress=_Progress(),
+                    progress=Progress(),
                 )
 
     manifest = with_store(settings_from(), work)
@@ -122,7 +122,7 @@ def restore(folder: Path, shards: int | None, as_json: bool) -> None:
                 restores=True,
             )
             with names_remedy("the restore is not complete; run it again with the same backup"):
-                await Restore(client, folder, manifest, shards=target, progress=_Progress()).run()
+                await Restore(client, folder, manifest, shards=target, progress=Progress()).run()
         return manifest
 
     _show(run(work()), folder, streams=target, as_json=as_json)

@@ -30,7 +30,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,14 @@ def _emptied(folder: Path) -> bool:
             f"name another folder"
         ) from exc
     return bool(names)
+
+
+def remove_backup(folder: Path) -> None:
+    """Remove a backup and its folder; what else is in the folder stays, and then the folder."""
+    for name in (MANIFEST, *(name + SUFFIX for name in FILES)):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _no_folder(folder: Path, exc: OSError) -> str:

@@ -66,14 +66,23 @@ async def check_empty(client: Client, manifest: Manifest, *, shards: Shards) -> 
                 f"restore it with DATELINE_SHARDS={manifest.shards}, or a multiple of that"
             ]
         )
+    await check_nothing_there(client, note_of(manifest, shards))
+
+
+async def check_nothing_there(client: Client, note: str) -> None:
+    """Refuse a Redis that holds anything but a part of the restore of this note.
+
+    Raises:
+        BackupFault: with what it holds.
+    """
     begun = await client.get(keys.RESTORING)
-    if begun == note_of(manifest, shards).encode():
+    if begun == note.encode():
         return
     if begun is not None:
         raise BackupFault(
             f"Redis holds a part of the backup {begun.decode('utf-8', 'replace')}, whose restore "
-            f"was cut, and this is the backup {note_of(manifest, shards)} (`id` in its {MANIFEST}, "
-            f"and tags if it gets other shards): restore that one again, {_EMPTY}"
+            f"was cut, and this is the backup {note} (`id` in its {MANIFEST}, and tags if it gets "
+            f"other shards): restore that one again, {_EMPTY}"
         )
     # Left by a process that started on an empty archive.
     ignored = int(await client.execute_command("EXISTS", keys.LAYOUT))
