@@ -149,11 +149,12 @@ def is_poor(guid: str) -> bool:
 
 def _digest(source: str, kind: str, value: str) -> bytes:
     what = f"{source}\0{kind}\0{value}".encode()
-    return _whose(source) + hashlib.blake2b(what, digest_size=ALIAS_BYTES - 2).digest()
+    return source_part(source) + hashlib.blake2b(what, digest_size=ALIAS_BYTES - 2).digest()
 
 
 @lru_cache(maxsize=64)
-def _whose(source: str) -> bytes:
+def source_part(source: str) -> bytes:
+    """The bytes with which all aliases of a source begin."""
     return hashlib.blake2b(source.encode(), digest_size=2).digest()
 
 

@@ -18,7 +18,7 @@ from service.cli.output import AS_JSON, say, show
 from service.cli.running import run, settings_from, with_store
 from service.errors import DatelineError, Unavailable
 from service.settings import Settings
-from service.storage import embedded_redis
+from service.storage import embedded_redis, keys
 from service.storage.backup import take_backup
 from service.storage.backup_files import Manifest, new_folder, read_manifest, verify
 from service.storage.client import client_of, redis_errors_as_unavailable
@@ -26,7 +26,7 @@ from service.storage.commands import Client
 from service.storage.embedded_redis import Embedded
 from service.storage.restore import Restore, check_empty
 from service.storage.server_check import check_server
-from service.storage.shards import of_new_archive
+from service.storage.shards import Shards, of_new_archive
 from service.storage.store import Store
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -40,7 +40,7 @@ LEFT_OUT = (
 )
 
 
-class _Progress:
+class Progress:
     """Lines on stderr, one a second at most."""
 
     def __init__(self) -> None:
@@ -77,17 +77,27 @@ def backup(folder: Path, as_json: bool) -> None:
                     folder,
                     shards=store.event_stream.shards,
                     created=to_rfc3339(datetime.now(UTC)),
-                    progress=_Progress(),
+                    progress=Progress(),
                 )
 
-    _show(with_store(settings_from(), work), folder, as_json=as_json)
+    manifest = with_store(settings_from(), work)
+    _show(manifest, folder, streams=manifest.layout_shards, as_json=as_json)
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=FOLDER)
+@click.option(
+    "--shards",
+    type=int,
+    help="Number of shards to have there, that of the backup or a multiple (DATELINE_SHARDS).",
+)
 @AS_JSON
-def restore(folder: Path, as_json: bool) -> None:
+def restore(folder: Path, shards: int | None, as_json: bool) -> None:
     """Put the backup in DIR back into an empty Redis.
+
+    The archive gets the shards that a new one would have there, and each article and event the
+    shard that is its own among them; entry ids of events stay. What else reads the streams finds
+    their keys in the summary.
 
     Without DATELINE_REDIS_URL, that of the data dir is started for it, and stopped again; start
     `dateline up` afterwards. All files are checked before anything is written. A restore that was
@@ -97,24 +107,25 @@ def restore(folder: Path, as_json: bool) -> None:
 
     DIR contains SECRETS, as `dateline backup --help` says.
     """
-    settings = settings_from()
+    settings = settings_from(shards=shards)
+    target = of_new_archive(settings)
 
     async def work() -> Manifest:
         manifest = read_manifest(folder)
         verify(folder, manifest)
         async with _redis(settings) as client:
-            await check_empty(client, manifest, shards=settings.shards)
+            await check_empty(client, manifest, shards=target)
             await check_server(
                 client,
-                shards=of_new_archive(settings),
+                shards=target,
                 allow_volatile=settings.allow_volatile_redis,
                 restores=True,
             )
             with names_remedy("the restore is not complete; run it again with the same backup"):
-                await Restore(client, folder, manifest, progress=_Progress()).run()
+                await Restore(client, folder, manifest, shards=target, progress=Progress()).run()
         return manifest
 
-    _show(run(work()), folder, as_json=as_json)
+    _show(run(work()), folder, streams=target, as_json=as_json)
 
 
 @contextmanager
@@ -158,13 +169,14 @@ async def _embedded(settings: Settings) -> AsyncIterator[str]:
         await embedded_redis.end(process)
 
 
-def _show(manifest: Manifest, folder: Path, *, as_json: bool) -> None:
+def _show(manifest: Manifest, folder: Path, *, streams: Shards, as_json: bool) -> None:
     summary: dict[str, Any] = {
         "folder": str(folder),
         "created": manifest.created,
         "articles": manifest.articles,
         "events": manifest.events,
         "bytes": manifest.bytes,
+        "streams": [keys.stream(shard) for shard in streams],
         "left_out": LEFT_OUT,
     }
     show(summary, as_json=as_json)

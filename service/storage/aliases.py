@@ -52,7 +52,8 @@ class Aliases:
         poor = [i for i, article in enumerate(resolved) if _exact(article)]
         by_shard: dict[int, list[int]] = {}
         for i in sorted({*unknown, *poor}):
-            by_shard.setdefault(self._shard(resolved[i].aliases[0][0]), []).append(i)
+            shard = shard_of_aliases(resolved[i].aliases[0][0], self._shards)
+            by_shard.setdefault(shard, []).append(i)
         is_unknown = frozenset(unknown)
         ids_in_use = b"".join(map(_bytes, standing)) if by_shard else b""
         for shard, indexes in by_shard.items():
@@ -110,8 +111,10 @@ class Aliases:
             if answer[_ID_BYTES:] == SAME:
                 articles[i] = replace(articles[i], full_hash="")
 
-    def _shard(self, alias: bytes) -> int:
-        return self._shards.tags[zlib.crc32(alias[:_SOURCE_BYTES]) % len(self._shards)]
+
+def shard_of_aliases(alias: bytes, shards: Shards) -> int:
+    """The shard of all aliases of a source, by one of them or its `source_part`."""
+    return shards.tags[zlib.crc32(alias[:_SOURCE_BYTES]) % len(shards)]
 
 
 def _bytes(article_id: str) -> bytes:

@@ -30,7 +30,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ import msgpack
 import orjson
 
 from service.errors import DatelineError
+from service.storage.shards import Shards, numbered
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -94,6 +95,11 @@ class Manifest:
     cuts: tuple[str, ...]
     """For each shard, the id of the last stream entry that the backup contains."""
     files: tuple[FileSummary, ...]
+
+    @property
+    def layout_shards(self) -> Shards:
+        """The shards that the archive had."""
+        return Shards(self.tags) if self.tags else numbered(self.shards)
 
     @property
     def bytes(self) -> int:
@@ -191,6 +197,14 @@ def _emptied(folder: Path) -> bool:
             f"name another folder"
         ) from exc
     return bool(names)
+
+
+def remove_backup(folder: Path) -> None:
+    """Remove a backup and its folder; what else is in the folder stays, and then the folder."""
+    for name in (MANIFEST, *(name + SUFFIX for name in FILES)):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def _no_folder(folder: Path, exc: OSError) -> str:

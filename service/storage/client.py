@@ -63,7 +63,8 @@ FAULTS = {
     "BGREWRITEAOF (`dateline up` does), or Redis 7.0 may not read its file at its next start",
     "NOAUTH": _WRONG_LOGIN,
     "NOPERM": "the Redis user of DATELINE_REDIS_URL needs all commands on the keys dateline:*",
-    "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write: start them",
+    "NOREPLICAS": "Redis has fewer replicas than its min-replicas-to-write: start them; or the "
+    "archive is moved (`dateline layout` says so)",
     "NOSCRIPT": "",  # between its load and its use in a pipeline: a restart, SCRIPT FLUSH
     "OOM": "Redis has reached its maxmemory: raise it, or remove what is not needed there",
     "READONLY": "Redis is a replica now: DATELINE_REDIS_URL must name the primary",
@@ -180,6 +181,14 @@ async def groups_on_servers(client: Client, shards: Sequence[int]) -> list[list[
     for shard in shards:
         groups.setdefault(placement.of(b"{%d}" % shard), []).append(shard)
     return list(groups.values())
+
+
+async def servers_of(client: Client, names: Sequence[str]) -> list[str]:
+    """The address of the primary that has each of these keys; empty if there is only one."""
+    if not isinstance(client, RoutedClient):
+        return [""] * len(names)
+    placement = await client.placement()
+    return [str(placement.of(name.encode())) for name in names]
 
 
 async def each_primary(client: Client) -> list[tuple[str, Client]]:

@@ -18,6 +18,10 @@ LAYOUT = "dateline:{0}:layout"
 # restore → every process at its start, which refuses an archive of which a part is missing.
 RESTORING = "dateline:{0}:restoring"
 
+# dateline:{0}:moving · hash · permanent, in an archive that is moved or was moved to another Redis
+# (write_stop.py) · layout move → every process at its start, which refuses it; servers.
+MOVING = "dateline:{0}:moving"
+
 # dateline:{0}:changed · channel · aggregate → servers. JSON [[category, period, version], …].
 CHANGED = "dateline:{0}:changed"
 

@@ -1,4 +1,4 @@
-"""Put a backup back into an empty Redis.
+"""Put a backup back into an empty Redis, in the shards that it had or in others (placement.py).
 
 Every step can be repeated: a restore that was cut is run again with the same backup, from its
 beginning. Until it is complete, a note in Redis keeps every other process from starting.
@@ -28,7 +28,8 @@ from service.storage.commands import Client, Pipeline, Value
 from service.storage.duplicates import Duplicates, Mark
 from service.storage.key_reader import KeyReader, chunks
 from service.storage.layout import VERSION, migrate
-from service.storage.shards import Shards, claim_shards, numbered
+from service.storage.placement import Placement, can_move
+from service.storage.shards import Shards, claim_shards
 
 Progress = Callable[[str, int], None]
 ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
@@ -42,11 +43,14 @@ _EMPTY = (
 _PREFIX = b"dateline:"
 
 
-async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> None:
+async def check_empty(client: Client, manifest: Manifest, *, shards: Shards) -> None:
     """Refuse a Redis into which this backup cannot be restored; nothing is written.
 
+    Args:
+        shards: those that the restored archive shall have.
+
     Raises:
-        InvalidSettings: SHARDS is another than the backup's.
+        InvalidSettings: there are not so many, or a multiple, in the backup.
         BackupFault: Redis is not empty, or holds a part of another backup; or the backup has a
             layout that only a newer dateline knows.
     """
@@ -55,21 +59,30 @@ async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> Non
             f"the data of the backup has layout {manifest.layout}, and this dateline knows "
             f"{VERSION}: restore it with dateline {manifest.version} or newer"
         )
-    if shards != manifest.shards:
+    if not can_move(manifest.shards, len(shards)):
         raise InvalidSettings(
             [
-                f"DATELINE_SHARDS={shards}: the backup was taken with {manifest.shards}; "
-                f"restore it with DATELINE_SHARDS={manifest.shards}"
+                f"DATELINE_SHARDS={len(shards)}: the backup was taken with {manifest.shards}; "
+                f"restore it with DATELINE_SHARDS={manifest.shards}, or a multiple of that"
             ]
         )
+    await check_nothing_there(client, note_of(manifest, shards))
+
+
+async def check_nothing_there(client: Client, note: str) -> None:
+    """Refuse a Redis that holds anything but a part of the restore of this note.
+
+    Raises:
+        BackupFault: with what it holds.
+    """
     begun = await client.get(keys.RESTORING)
-    if begun == manifest.id.encode():
+    if begun == note.encode():
         return
     if begun is not None:
         raise BackupFault(
             f"Redis holds a part of the backup {begun.decode('utf-8', 'replace')}, whose restore "
-            f"was cut, and this is the backup {manifest.id} (`id` in its {MANIFEST}): restore that "
-            f"one again, {_EMPTY}"
+            f"was cut, and this is the backup {note} (`id` in its {MANIFEST}, and tags if it gets "
+            f"other shards): restore that one again, {_EMPTY}"
         )
     # Left by a process that started on an empty archive.
     ignored = int(await client.execute_command("EXISTS", keys.LAYOUT))
@@ -87,20 +100,35 @@ async def check_empty(client: Client, manifest: Manifest, *, shards: int) -> Non
         )
 
 
+def note_of(manifest: Manifest, shards: Shards) -> str:
+    """What says in Redis that a restore is at work: a restore that was cut is continued with the
+    same backup and the same shards."""
+    if shards == manifest.layout_shards:
+        return manifest.id
+    return f"{manifest.id} {' '.join(map(str, shards))}"
+
+
 class Restore:
     """One restore while it runs."""
 
     def __init__(
-        self, client: Client, folder: Path, manifest: Manifest, *, progress: Progress
+        self,
+        client: Client,
+        folder: Path,
+        manifest: Manifest,
+        *,
+        shards: Shards,
+        progress: Progress,
     ) -> None:
         self._client = client
         self._folder = folder
         self._manifest = manifest
-        self._shards = Shards(manifest.tags) if manifest.tags else numbered(manifest.shards)
+        self._shards = shards
         self._progress = progress
         self._reader = KeyReader(client)
         self._now_ms = time.time_ns() // 1_000_000
         self._pipe: Pipeline = client.pipeline(transaction=False)
+        self._placement = Placement(client, manifest.layout_shards, shards, flush=self._flush)
         self._waiting = self._waiting_bytes = self._done = 0
         self._of_total = f"of {sum(file.records for file in manifest.files):,} records"
         self._articles: dict[bytes, dict[bytes, bytes]] = {}
@@ -117,7 +145,8 @@ class Restore:
             StartFailed: a newer dateline wrote the data.
         """
         client = self._client
-        await client.execute_command("SET", keys.RESTORING, self._manifest.id)
+        note = note_of(self._manifest, self._shards)
+        await client.execute_command("SET", keys.RESTORING, note)
         # A process that started on the empty archive has noted its own layout.
         await client.delete(keys.LAYOUT)
         await claim_shards(client, self._shards)
@@ -134,11 +163,12 @@ class Restore:
         self._progress(self._of_total, self._done)
 
     async def _put_records(self) -> None:
-        for kind, key, payload, expires_ms in backup_files.records(self._folder, self._manifest):
+        for record in backup_files.records(self._folder, self._manifest):
             self._done += 1
-            if kind != "article":
+            if record[0] != "article":
                 await self._flush_articles()
-            await self._put(kind, key, payload, expires_ms)
+            for kind, key, payload, expires_ms in await self._placement.placed(record):
+                await self._put(kind, key, payload, expires_ms)
             if not self._done % RECORDS_AT_ONCE:
                 self._progress(self._of_total, self._done)
         await self._flush_articles()

@@ -14,6 +14,7 @@ from service.storage.client import each_primary, redis_errors_as_unavailable
 from service.storage.commands import Client
 from service.storage.routing import RoutedClient
 from service.storage.shards import Shards, claim_shards
+from service.storage.stored import text_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,8 @@ async def check_server(
     client: Client, *, shards: Shards, allow_volatile: bool, restores: bool = False
 ) -> Shards:
     """Refuse a server that would lose articles or is not the one to name, a SHARDS that is not the
-    archive's, and an archive of which a backup restored only a part; only `restores`, the restore
-    itself, works on that.
+    archive's, an archive that is moved to another Redis, and one of which a backup restored only a
+    part; only `restores`, the restore itself, works on that.
 
     Args:
         shards: those that the archive gets if it is new.
@@ -46,6 +47,12 @@ async def check_server(
                 raise StartFailed(
                     "the archive is not complete: a restore is at work, or was cut; run "
                     "`dateline restore` with the same backup again"
+                )
+            if moving := await client.hget(keys.MOVING, "to"):
+                raise StartFailed(
+                    f"the archive is moved, or was moved, to {text_of(moving)}: set "
+                    f"DATELINE_REDIS_URL and DATELINE_SHARDS as `dateline layout move` says at its "
+                    f"end, or take it back with `dateline layout undo`"
                 )
             of_archive = await claim_shards(client, shards)
             faults = []

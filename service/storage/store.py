@@ -50,6 +50,7 @@ from service.storage.recompression import Recompression
 from service.storage.removals import Removals
 from service.storage.rendered_pages import RenderedPages
 from service.storage.role_keys import check_types, of_roles
+from service.storage.routing import RoutedClient
 from service.storage.server_check import check_server
 from service.storage.shards import ONE, Shards, of_new_archive, shards_of
 from service.storage.source_moves import SourceMoves
@@ -108,6 +109,13 @@ class Store:
         names = [keys.probe(shard) for shard in self.event_stream.shards]
         for name in await key_on_each_primary(self.client, names):
             await self.client.psetex(name, keys.PROBE_TTL_MS, b"1")
+
+    async def check_replicated(self) -> None:
+        """Raise unless as many replicas as WAIT_REPLICAS have everything that was written."""
+        if isinstance(self.client, RoutedClient):
+            names = [keys.probe(shard) for shard in self.event_stream.shards]
+            for name in await key_on_each_primary(self.client, names):
+                await self.client.execute_durably("PSETEX", name, keys.PROBE_TTL_MS, b"1")
 
     async def count(self, counters: Mapping[str, int]) -> None:
         """Add to the counters of /metrics; their names are lower-case with underscores. Counters

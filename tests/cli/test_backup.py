@@ -14,6 +14,7 @@ from service.cli.backup import names_remedy
 from service.cli.main import main
 from service.errors import DatelineError
 from service.settings import Settings
+from service.storage import keys
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
 from tests.conftest import NOON
@@ -51,6 +52,26 @@ async def test_from_one_installation_to_another(
     async with open_store(settings.model_copy(update={"redis_url": server.url})) as opened:
         assert None not in await opened.articles.get([draft.id for draft in drafts("One", "Two")])
     await end(process)
+
+
+@pytest.mark.timeout(60)
+async def test_a_restore_into_more_shards(base: Path, store: Store, settings: Settings) -> None:
+    """The summary names the streams that others read from now on; without a multiple it is refused
+    before anything is written."""
+    await store.articles.append(drafts("One", "Two"), now=NOON)
+    count = len(store.event_stream.shards)
+    status, _, err = await call(
+        "backup", "b", cwd=base, REDIS_URL=settings.redis_url, SHARDS=str(count)
+    )
+    assert (0, "") == (status, err)
+    data_dir = str(base / "data")
+    status, _, err = await call("restore", "b", "--shards", "0", cwd=base, DATA_DIR=data_dir)
+    assert 1 == status
+    assert "DATELINE_SHARDS" in err
+    more = ("restore", "b", "--shards", str(2 * count), "--json")
+    status, out, err = await call(*more, cwd=base, DATA_DIR=data_dir)
+    assert 0 == status, err
+    assert [keys.stream(n) for n in range(2 * count)] == orjson.loads(out)["streams"]
 
 
 @pytest.mark.timeout(60)

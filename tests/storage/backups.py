@@ -44,8 +44,8 @@ async def restored(store: Store, folder: Path, *, shards: Shards = ONE) -> None:
     """The backup in a folder, put into the store."""
     manifest = read_manifest(folder)
     verify(folder, manifest)
-    await check_empty(store.client, manifest, shards=len(shards))
-    await Restore(store.client, folder, manifest, progress=quiet).run()
+    await check_empty(store.client, manifest, shards=shards)
+    await Restore(store.client, folder, manifest, shards=shards, progress=quiet).run()
 
 
 async def contents(client: Any) -> dict[str, Any]:

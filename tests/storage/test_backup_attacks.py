@@ -200,7 +200,7 @@ async def test_a_redis_that_goes_away_leaves_no_half_that_looks_whole(
                 server.process.kill()
 
         with pytest.raises(Unavailable), redis_errors_as_unavailable():
-            await Restore(client, base / "whole", whole, progress=kill).run()
+            await Restore(client, base / "whole", whole, shards=ONE, progress=kill).run()
         await server.process.wait()
         process = await server.embedded.start()
         assert whole.id.encode() == await client.get(keys.RESTORING)

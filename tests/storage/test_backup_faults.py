@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import pytest
 
-from service.errors import InvalidSettings, StartFailed
+from service.errors import StartFailed
 from service.settings import Settings
 from service.storage import backup, keys
 from service.storage import restore as restore_module
@@ -185,15 +185,6 @@ async def test_only_an_empty_redis_takes_a_backup(base: Path, store: Store, targ
     await check_server(target.client, shards=ONE, allow_volatile=True)
     await restored(target, base / "backup")
     assert 1 == await client.xlen(keys.stream(0))
-
-
-async def test_other_shards_are_refused(base: Path, store: Store, target: Store) -> None:
-    """With the number that the backup needs."""
-    await backed_up(store, base / "backup")
-    with pytest.raises(InvalidSettings, match="restore it with DATELINE_SHARDS=1"):
-        await restored(target, base / "backup", shards=numbered(2))
-    client: Any = target.client
-    assert [] == await client.keys("*")
 
 
 async def test_a_stream_that_is_trimmed_meanwhile_ends_the_backup(

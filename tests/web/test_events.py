@@ -14,15 +14,18 @@ from typing import Any
 import orjson
 import pytest
 from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient
+from aiohttp.test_utils import TestClient, TestServer
 
 from service.articles.article import Entry
 from service.articles.compose import compose
 from service.settings import Settings
 from service.storage import keys
-from service.storage.store import Store
+from service.storage.shards import claim_shards, numbered
+from service.storage.store import Store, of_client
+from service.web.app import create_app
 from service.web.handlers import events as events_handler
 from service.web.serving import event_broadcast
+from tests.conftest import NOON, TOKEN
 from tests.waiting import wait_until, within
 
 Client = TestClient[Any, Any]
@@ -129,11 +132,32 @@ async def test_a_gap_is_told(client: Client, store: Store) -> None:
     await publish(store, "a")
     first = await store.event_stream.last_id(0)
     await publish(store, "b", "c")
-    await store.client.xtrim("dateline:{0}:events", maxlen=1, approximate=False)
+    await store.event_stream.trim(0, min_id="0-0", max_entries=1)
     async with reading(client, **{"Last-Event-ID": first}) as response:
         gap, kept = await read(response, 2)
     assert "gap" == gap["event"]
     assert "c" == orjson.loads(kept["data"])["data"]["title"]
+
+
+async def test_an_id_of_before_the_shards_became_more_resumes(
+    settings: Settings, store: Store
+) -> None:
+    """Each shard was split: its position is that of all its parts, and no gap is announced."""
+    shards = numbered(2)
+    split = of_client(store.client, shards=shards)
+    await store.client.delete(keys.LAYOUT)
+    await claim_shards(store.client, shards)
+    await publish(split, *"abcdefgh")
+    events = [e for shard in shards for e in await split.event_stream.newest(shard, count=9)]
+    events.sort(key=lambda event: event.position)
+    expected = [event.id for event in events if event.position > events[1].position]
+    app = create_app(settings.model_copy(update={"shards": 2}), token=TOKEN, now=lambda: NOON)
+    async with (
+        TestClient(TestServer(app)) as client,
+        reading(client, **{"Last-Event-ID": events[1].entry_id}) as response,
+    ):
+        found = await read(response, len(expected))
+    assert sorted(expected) == sorted(orjson.loads(event["data"])["id"] for event in found)
 
 
 @pytest.mark.parametrize("value", ["x", "1-1,2-2", "-", "99999999999999999-1"])

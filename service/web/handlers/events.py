@@ -11,6 +11,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import cycle
 
 from aiohttp import HttpVersion11, web
 
@@ -111,9 +112,9 @@ async def _send_missed(listener: Listener, store: Store, *, resumed: bool) -> No
     """Send the events from the listener's position to the newest. For a client that does not
     resume, these are the events that arrived after its position was read."""
     for shard in store.event_stream.shards:
-        first = await store.event_stream.first_id(shard)
         last = listener.entry_ids[shard]
-        if resumed and first and position(first) > position(last) > (0, 0):
+        is_behind = resumed and await store.event_stream.is_behind(shard, last)
+        if is_behind and position(last) > (0, 0):
             listener.send(b"event: gap\ndata: events were trimmed since\n\n")
         while events := await store.event_stream.read(shard, last, count=BATCH, wait=False):
             for event in events:
@@ -151,6 +152,8 @@ def _wanted(request: web.Request) -> tuple[list[str], list[str]]:
 def _resumed(request: web.Request, shards: Shards) -> dict[int, str] | None:
     """Shard → the stream entry id after which to resume; None if the client does not resume.
 
+    The id of a client that was connected before the shards became a multiple (placement.py) has
+    fewer positions: each is that of all parts of its shard.
     It can be in the query too, because EventSource cannot set headers.
     """
     header = request.headers.get("Last-Event-ID")
@@ -158,6 +161,6 @@ def _resumed(request: web.Request, shards: Shards) -> dict[int, str] | None:
     if not last_event_id:
         return None
     entry_ids = last_event_id.split(",")
-    if not _POSITION.fullmatch(last_event_id) or len(entry_ids) != len(shards):
+    if not _POSITION.fullmatch(last_event_id) or len(shards) % len(entry_ids):
         raise InvalidInput("Last-Event-ID", last_event_id, "is not the id of an event of this site")
-    return dict(zip(shards, entry_ids, strict=True))
+    return dict(zip(shards, cycle(entry_ids), strict=False))

@@ -1,7 +1,8 @@
 """Readiness: whether this server can read and write, checked at most once a second.
 
 If Redis stalls, loads its file, is full, or is a replica, the server is not ready: posted articles
-could not be stored. `/readyz` always answers within BUDGET_S.
+could not be stored. While `dateline layout move` copies the archive it is: nobody else takes them,
+and pages are served on. `/readyz` always answers within twice BUDGET_S.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from service.errors import Unavailable
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.store import Store
+from service.storage.write_stop import WriteStop
 
 BUDGET_S = 1.5
 FRESH_S = 1.0
@@ -61,7 +63,18 @@ class Readiness:
         except TimeoutError:
             return Report(is_ready=False, reason=f"Redis did not answer within {BUDGET_S} s")
         except Unavailable as exc:
+            if await self._is_moving():
+                return Report(is_ready=True, details={"writes": "refused while the archive moves"})
             return Report(is_ready=False, reason=str(exc))
+
+    async def _is_moving(self) -> bool:
+        """Whether writes are refused because the archive is copied: pages can be read."""
+        try:
+            async with asyncio.timeout(BUDGET_S):
+                with redis_errors_as_unavailable():
+                    return bool(await WriteStop(self._store.client).noted())
+        except (TimeoutError, Unavailable):
+            return False
 
     async def _details(self) -> dict[str, Any]:
         details: dict[str, Any] = {}

@@ -1,0 +1,240 @@
+"""Place the records of a backup in an archive with other shards: k times as many, or other tags.
+
+The number of a shard is crc32(name) mod their count (shards.py). What is in number i of n shards is
+in one of the numbers i, n + i, 2n + i … of k·n: its parts. So an event stream is split into streams
+that keep entry ids and order, and whatever says "up to this entry" of it is right of each part:
+cursors, groups, ranges to be sent again. For that reason n must divide the new count.
+
+Keys with the tag {0} alone belong to no shard and stay; so do keys that no row names.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cache
+from typing import Any, TypeAlias
+
+from service.articles.aliases import source_part
+from service.storage import keys
+from service.storage.aliases import shard_of_aliases
+from service.storage.articles import Articles
+from service.storage.backup_files import Record
+from service.storage.category_limit import CategoryLimit
+from service.storage.commands import Client
+from service.storage.endpoint_placement import Parts, moved_letters, moved_replays, moved_state
+from service.storage.shards import Shards
+
+Records: TypeAlias = list[Record]
+_KEY = re.compile(rb"dateline:\{(\d+)\}:(.+)", re.DOTALL)
+_STRIDE = {"hash": 2, "zset": 2, "set": 1, "list": 1, "stream": 1}
+"""How many values of a payload belong together."""
+_ID_BYTES = 16
+
+
+def can_move(before: int, after: int) -> bool:
+    """Whether an archive of so many shards can be placed in so many others."""
+    return after > 0 and not after % before
+
+
+class Placement:
+    """Turns the records of one backup into those of its new shards.
+
+    Args:
+        flush: writes all records that were placed so far. Some are placed by what is there: aliases
+            by the source of their article, pending entries by their event.
+    """
+
+    def __init__(
+        self, client: Client, before: Shards, after: Shards, *, flush: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._client = client
+        self._before = before
+        self._after = after
+        self._flush = flush
+        self._all: Parts = {tag: tuple(self._parts(tag)) for tag in before}
+        limit = CategoryLimit(client, shards=after, limit=0)
+        self._articles = Articles(client, shards=after, category_limit=limit)
+        self._replay: tuple[bytes, str] = b"", ""
+        """Rest of the key of the endpoint whose state was placed last, and its `replay`."""
+
+    async def placed(self, record: Record) -> Records:
+        """The records in place of this one, in the order in which they must be restored."""
+        match = _KEY.fullmatch(record[1])
+        if self._before == self._after or match is None:
+            return [record]
+        if record[1] == keys.LAYOUT.encode():
+            return [_without_shards(record)]
+        tag, rest = int(match[1]), match[2]
+        name = rest.decode("utf-8", "replace")
+        for pattern, place in _ENDPOINT_ROWS:
+            if pattern.fullmatch(name):
+                return await place(self, record, rest)
+        for pattern, place_part in _rows():
+            if pattern.fullmatch(name) and tag in self._before.tags:
+                return await place_part(self, record, rest, self._parts(tag))
+        return [record]
+
+    def _parts(self, tag: int) -> Sequence[int]:
+        """The tags of the parts of a shard."""
+        number = self._before.tags.index(tag)
+        return self._after.tags[number :: len(self._before)]
+
+    async def by_id(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """A key that ends with the id of its article."""
+        return [_at(self._after.of(rest.rpartition(b":")[2].decode()), rest, record)]
+
+    async def by_item(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """Members or fields that are ids of articles, or end with one."""
+
+        def of(item: Sequence[Any]) -> Sequence[int]:
+            return [self._after.of(item[0].rpartition(b" ")[2].decode())]
+
+        return _split(record, rest, of)
+
+    async def in_every_part(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """What is true of each part, or whose part cannot be known."""
+        return [_at(tag, rest, record) for tag in parts]
+
+    async def in_first(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """What is in the first shard alone."""
+        return [_at(parts[0], rest, record)]
+
+    async def of_stream(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """Entries with the article that they are about; what is no event goes to the first."""
+        kind = record[0]
+        if kind == "pending":
+            return await self._pending(record, rest, parts)
+        if kind != "stream":
+            return [_at(tag, rest, record) for tag in parts]
+
+        def of(item: Sequence[Any]) -> Sequence[int]:
+            ((_, fields),) = item
+            subject = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"subject")
+            return [self._after.of(subject.decode()) if subject else parts[0]]
+
+        return _split(record, rest, of)
+
+    async def _pending(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        kind, _, (group, entries), expires_ms = record
+        holders = await self._holders(rest, parts, [entry[1] for entry in entries])
+        return [
+            (kind, _key(tag, rest), [group, own], expires_ms)
+            for tag in parts
+            if (own := [e for e, holder in zip(entries, holders, strict=True) if holder == tag])
+        ]
+
+    async def of_tries(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """Fields that end with the id of a stream entry."""
+        fields = record[2][::2]
+        stream = rest.removesuffix(b":tries")
+        ids = [field.rpartition(b" ")[2] for field in fields]
+        of = dict(zip(fields, await self._holders(stream, parts, ids), strict=True))
+        return _split(record, rest, lambda item: [of[item[0]]])
+
+    async def _holders(self, rest: bytes, parts: Sequence[int], ids: Sequence[bytes]) -> list[int]:
+        """The tag of the stream that has each of these entries; the first for one that is gone."""
+        await self._flush()
+        pipe = self._client.pipeline(transaction=False)
+        for tag in parts:
+            for entry_id in ids:
+                pipe.execute_command("XRANGE", _key(tag, rest), entry_id, entry_id)
+        replies = iter(await pipe.execute() if ids else [])
+        holders = [parts[0]] * len(ids)
+        for tag in parts:
+            for number in range(len(ids)):
+                if next(replies):
+                    holders[number] = tag
+        return holders
+
+    async def of_aliases(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """Aliases with the source of their article. Of one that is gone or was erased the source is
+        not known: its aliases go to every part, because one of them keeps it from coming back."""
+        await self._flush()
+        values = record[2][1::2]
+        ids = list(dict.fromkeys(str(uuid.UUID(bytes=v[:_ID_BYTES])) for v in values))
+        articles = dict(zip(ids, await self._articles.get(ids), strict=True))
+
+        def of(item: Sequence[Any]) -> Sequence[int]:
+            article = articles[str(uuid.UUID(bytes=item[1][:_ID_BYTES]))]
+            if article is None or not article.source:
+                return parts
+            shard = shard_of_aliases(source_part(article.source), self._after)
+            return [shard] if shard in parts else parts
+
+        return _split(record, rest, of)
+
+    async def of_state(self, record: Record, rest: bytes) -> Records:
+        """The delivery state of an endpoint, with a cursor of each part."""
+        kind, key, payload, expires_ms = record
+        fields, replay = moved_state(dict(zip(payload[::2], payload[1::2], strict=True)), self._all)
+        self._replay = rest.partition(b":")[2], replay
+        return [(kind, key, [part for pair in fields.items() for part in pair], expires_ms)]
+
+    async def of_replays(self, record: Record, rest: bytes) -> Records:
+        """The waiting replays of an endpoint, each as one of each part."""
+        kind, key, payload, expires_ms = record
+        await self._flush()
+        endpoint, replay = self._replay
+        progress = replay if endpoint == rest.partition(b":")[2] else ""
+        ranges = await moved_replays(self._client, payload, self._all, progress=progress)
+        return [(kind, key, ranges, expires_ms)] if ranges else []
+
+    async def of_letters(self, record: Record, rest: bytes) -> Records:
+        """The dead letters of an endpoint, each as one of each part that has its events."""
+        kind, key, payload, expires_ms = record
+        await self._flush()
+        letters = await moved_letters(self._client, payload, self._all)
+        return [(kind, key, letters, expires_ms)]
+
+
+_Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
+ROWS: tuple[tuple[str, _Place], ...] = (
+    (r"article:.+", Placement.by_id),
+    (r"gone:.+|events:dead", Placement.by_item),
+    (r"categories|(removed|versions):.+|trimmed", Placement.in_every_part),
+    (r"categories:created", Placement.in_first),
+    (r"events", Placement.of_stream),
+    (r"events:tries", Placement.of_tries),
+    (r"aliases:.+", Placement.of_aliases),
+)
+"""Names of keys of shards behind their tag → where their records go."""
+_ENDPOINT_ROWS = (
+    (re.compile(r"endpoint:.+", re.DOTALL), Placement.of_state),
+    (re.compile(r"replays:.+", re.DOTALL), Placement.of_replays),
+    (re.compile(r"dead:.+", re.DOTALL), Placement.of_letters),
+)
+
+
+@cache
+def _rows() -> tuple[tuple[re.Pattern[str], _Place], ...]:
+    return tuple((re.compile(pattern, re.DOTALL), place) for pattern, place in ROWS)
+
+
+def _key(tag: int, rest: bytes) -> bytes:
+    return b"dateline:{%d}:%b" % (tag, rest)
+
+
+def _without_shards(record: Record) -> Record:
+    kind, key, payload, expires_ms = record
+    pairs = zip(payload[::2], payload[1::2], strict=True)
+    others = [part for pair in pairs if pair[0] not in (b"shards", b"tags") for part in pair]
+    return kind, key, others, expires_ms
+
+
+def _at(tag: int, rest: bytes, record: Record) -> Record:
+    kind, _, payload, expires_ms = record
+    return kind, _key(tag, rest), payload, expires_ms
+
+
+def _split(record: Record, rest: bytes, of: Callable[[Sequence[Any]], Iterable[int]]) -> Records:
+    """The record in parts, each with those of its items whose tags `of` says."""
+    kind, _, payload, expires_ms = record
+    stride = _STRIDE[kind]
+    by_tag: dict[int, list[Any]] = {}
+    for at in range(0, len(payload), stride):
+        item = payload[at : at + stride]
+        for tag in of(item):
+            by_tag.setdefault(tag, []).extend(item)
+    return [(kind, _key(tag, rest), items, expires_ms) for tag, items in by_tag.items()]
