@@ -23,6 +23,7 @@ from service.storage.articles import Articles
 from service.storage.backup_files import Record
 from service.storage.category_limit import CategoryLimit
 from service.storage.commands import Client
+from service.storage.dictionaries import Dictionaries
 from service.storage.endpoint_placement import Parts, moved_letters, moved_replays, moved_state
 from service.storage.shards import Shards
 
@@ -55,7 +56,12 @@ class Placement:
         self._flush = flush
         self._all: Parts = {tag: tuple(self._parts(tag)) for tag in before}
         limit = CategoryLimit(client, shards=after, limit=0)
-        self._articles = Articles(client, shards=after, category_limit=limit)
+        self._articles = Articles(
+            client,
+            shards=after,
+            category_limit=limit,
+            dictionaries=Dictionaries(client, shards=after),
+        )
         self._replay: tuple[bytes, str] = b"", ""
         """Rest of the key of the endpoint whose state was placed last, and its `replay`."""
 
