@@ -330,8 +330,8 @@ def versions(n: int, path: str) -> str:
 
 
 def page_changes(n: int) -> str:
-    """Stream · about PAGE_CHANGES_MAX entries · index, views → servers. An entry: category → the
-    periods of its pages that have changed, joined by spaces."""
+    """Stream · capped at about PAGE_CHANGES_MAX entries · index, views → servers. An entry:
+    category → the periods of its pages that have changed, joined by spaces."""
     return f"dateline:{{{n}}}:changes"
 
 

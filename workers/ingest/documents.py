@@ -370,8 +370,8 @@ def _parts(
 def _prepared(
     entry: Entry, identity: tuple[str, str], job: ParseJob, rules: Sequence[Rule]
 ) -> tuple[RuledEntry, Entry | None, str | None]:
-    """What the rules make of an entry; what is to be composed, None if they drop it; and the content
-    of that, None if it is too long."""
+    """What the rules make of an entry; the entry to compose, None if they drop it; and the content
+    of that entry, None if it is too long."""
     # The entry itself is known by its place in the document.
     page = _page_of(job, identity)
     ruled = apply_rules(with_page_text(entry, *page) if page else entry, rules)
