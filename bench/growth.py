@@ -36,7 +36,7 @@ from service.articles.compose import compose
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from service.web.serving.response import zstd
+from service.web.serving.codings import zstd
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 A_CATEGORY, A_DAY = 1_000, 20

@@ -44,6 +44,7 @@ from service.web.serving.limits import limits_of
 from service.web.serving.page_cache import PageCache
 from service.web.serving.page_loader import PageLoader
 from service.web.serving.readiness import Readiness
+from service.web.serving.recompression import Recompression
 from service.web.serving.redis_watch import RedisWatch
 from service.web.serving.request_cache import CachingConnection
 from service.web.serving.response import PreparedResponse, add_common_headers, closing
@@ -203,6 +204,8 @@ async def _listening_to_changes(app: web.Application) -> AsyncIterator[None]:
         group.create_task(app[TOKENS].run())
         group.create_task(app[REDIS_WATCH].run(stop))
         group.create_task(app[REDIS_WATCH].end_waiting(stop))
+        recompression = Recompression(app[CACHE], zone=app[SETTINGS].timezone, now=app[CLOCK])
+        group.create_task(recompression.run(stop))
         for shard in app[STORE].event_stream.shards:
             group.create_task(app[EVENTS].run(shard, stop))
         yield

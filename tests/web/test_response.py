@@ -10,8 +10,9 @@ import brotli
 import pytest
 from aiohttp import web
 
+from service.web.serving.codings import CODINGS, zstd
 from service.web.serving.conditional import choose_coding, is_not_modified
-from service.web.serving.response import CODINGS, PreparedPage, zstd
+from service.web.serving.response import PreparedPage
 from tests.waiting import within
 
 BODY = b"<rss>" + b"words " * 500 + b"</rss>"

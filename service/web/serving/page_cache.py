@@ -64,6 +64,7 @@ class Held:
     """Raw request path under which the page is hot; empty if it is not hot."""
     size: int = 0
     """Bytes that the cache has counted for it."""
+    loaded_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self.hot = Hot(self.prepared)
@@ -120,6 +121,14 @@ class PageCache:
     def holds(self, category: str) -> bool:
         """Whether any page of a category or view is cached, in any format."""
         return category in self._categories
+
+    def find(self, is_wanted: Callable[[Key, Held], bool]) -> Held | None:
+        """The first cached page that is wanted, least recently loaded first."""
+        return next((held for key, held in self._held.items() if is_wanted(key, held)), None)
+
+    def forget_answers(self, held: Held) -> None:
+        """Parse the next requests for a page again, because its answers were replaced."""
+        self.repeated.forget(held.hot)
 
     async def get(
         self, page: Page | ArticlePage, extension: str, *, hot_path: str, client: Client = None

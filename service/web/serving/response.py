@@ -8,38 +8,22 @@ get an ordinary aiohttp response with the same headers.
 
 from __future__ import annotations
 
-import gzip
 import re
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from email.utils import formatdate
 from functools import lru_cache
 from html import escape
 
-import brotli
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
 from service.feeds.page import etag_of
+from service.web.serving.codings import CODINGS, quick
 from service.web.serving.conditional import choose_coding, delta_base, is_not_modified
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
 
 # A smaller body fits in one packet without compression.
 MIN_CODED_BYTES = 1_000
-# The best trade of time against size, for 390 kB: br 5 takes 5 ms, br 11 547 ms; gzip 6 takes
-# 6 times as long as 1 for 4 % less; zstd 3 takes 0.7 ms.
-_CODERS: dict[str, Callable[[bytes], bytes]] = {
-    "br": lambda body: brotli.compress(body, quality=5),
-    "zstd": lambda body: zstd.compress(body, 3),
-    "gzip": lambda body: gzip.compress(body, 4, mtime=0),
-}
-CODINGS = tuple(_CODERS)
-"""Content codings besides identity, the preferred one first."""
 SERVER = "dateline"
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; img-src * data:; media-src *; style-src 'self'; "
@@ -171,6 +155,8 @@ class PreparedPage:
         self._status = status
         self._headers = headers
         self._answers: dict[tuple[str, bool], PreparedResponse] = {}
+        self._best: set[str] = set()
+        """Codings in which the body is as small as it can be."""
         self._not_modified = {
             coding: self._make_304(coding) for coding in ("identity", *self.codings)
         }
@@ -217,7 +203,16 @@ class PreparedPage:
         """Compress the body, and prepare the responses to GET and HEAD in this coding."""
         if (coding, False) in self._answers:
             return
-        coded = _CODERS[coding](self.body) if coding in _CODERS else self.body
+        self._put(coding, quick(coding, self.body))
+
+    def replace(self, coding: str, coded: bytes) -> None:
+        """Answer with this form of the same body from now on, if it is smaller than the present
+        one, whose validators it keeps."""
+        self._best.add(coding)
+        if len(coded) < len(self._answers[coding, False].coded):
+            self._put(coding, coded)
+
+    def _put(self, coding: str, coded: bytes) -> None:
         headers = {**self._all_headers(coding), "Content-Length": str(len(coded))}
         self._answers[coding, True] = self._ready(self._status, headers, b"")
         self._answers[coding, False] = self._ready(self._status, headers, coded)
@@ -226,6 +221,13 @@ class PreparedPage:
     def prepared_codings(self) -> tuple[str, ...]:
         """Codings that clients have requested, `identity` included, in that order."""
         return tuple(coding for coding, head in self._answers if not head)
+
+    @property
+    def quick_codings(self) -> tuple[str, ...]:
+        """Codings that clients have requested and that were made quickly, not as small as can
+        be."""
+        made = {coding for coding, _ in list(self._answers)} - self._best
+        return tuple(coding for coding in self.codings if coding in made)
 
     def delta_base(self, request: web.BaseRequest) -> str:
         """Hash of the earlier version that the client has, if it accepts a difference from it;
