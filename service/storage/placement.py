@@ -23,6 +23,7 @@ from service.storage.articles import Articles
 from service.storage.backup_files import Record
 from service.storage.category_limit import CategoryLimit
 from service.storage.commands import Client
+from service.storage.dictionaries import Dictionaries
 from service.storage.endpoint_placement import Parts, moved_letters, moved_replays, moved_state
 from service.storage.shards import Shards
 
@@ -55,7 +56,12 @@ class Placement:
         self._flush = flush
         self._all: Parts = {tag: tuple(self._parts(tag)) for tag in before}
         limit = CategoryLimit(client, shards=after, limit=0)
-        self._articles = Articles(client, shards=after, category_limit=limit)
+        self._articles = Articles(
+            client,
+            shards=after,
+            category_limit=limit,
+            dictionaries=Dictionaries(client, shards=after),
+        )
         self._replay: tuple[bytes, str] = b"", ""
         """Rest of the key of the endpoint whose state was placed last, and its `replay`."""
 
@@ -192,9 +198,11 @@ class Placement:
 _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
 ROWS: tuple[tuple[str, _Place], ...] = (
     (r"article:.+", Placement.by_id),
-    (r"gone:.+|events:dead", Placement.by_item),
+    (r"gone:.+|events:dead|subscriptions", Placement.by_item),
     (r"categories|(removed|versions):.+|trimmed", Placement.in_every_part),
     (r"categories:created", Placement.in_first),
+    # By host, which their rows alone say: source_moves.py does that afterwards.
+    (r"sources(:(due|polls|hosts))?|pushes", Placement.in_first),
     (r"events", Placement.of_stream),
     (r"events:tries", Placement.of_tries),
     (r"aliases:.+", Placement.of_aliases),
