@@ -238,7 +238,7 @@ async def test_odd_settings_of_operators_harm_no_output(
         },
         keys.TOKENS: {"id": "x", "name": "x"},
         keys.SUBSCRIBERS: {"id": "x", "callback": "http://s.example/", "topic": "t"},
-        keys.SUBSCRIPTIONS: {"id": "x", "topic": "t"},
+        keys.subscriptions(0): {"id": "x", "topic": "t"},
     }  # fmt: skip
     for key, fields in nouns.items():
         whole = orjson.dumps(fields)
@@ -294,7 +294,7 @@ async def test_an_odd_host_stops_no_poll(store: Store, value: bytes) -> None:
 
 async def test_a_ruined_queue_of_pushes_ends_no_worker(store: Store, settings: Settings) -> None:
     """Polls go on beside it; pushes do, too, once it can be read."""
-    await store.client.set(keys.PUSHES, b"not a stream")
+    await store.client.set(keys.pushes(0), b"not a stream")
 
     async def names() -> list[str]:
         return [fault.name for fault in await store.faults.all(now=now())]
@@ -309,7 +309,7 @@ async def test_a_ruined_queue_of_pushes_ends_no_worker(store: Store, settings: S
         intake = Intake(store, settings, pool, now=now)
         async with at_work(PushConsumer(store, intake, ordinal=0, now=now).run):
             await wait_until(is_reported)
-            await store.client.delete(keys.PUSHES)
+            await store.client.delete(keys.pushes(0))
             await wait_until(is_over)
 
 

@@ -70,7 +70,9 @@ class Backup:
         self.layout = await version_of(self._client)
         await SourceBackup(self._client, self._first, shards=self._shards).copy()
         self._progress("sources", self._first.records)
-        await self._reader.copy([keys.PUSHES.encode()], self._first)
+        await self._reader.copy(
+            [keys.pushes(shard).encode() for shard in self._shards], self._first
+        )
         self._views = await self._views_now()
         for shard in self._shards:
             self._own_groups[shard] = await self._groups(shard, own=True)

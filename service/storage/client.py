@@ -48,7 +48,7 @@ CONNECT_TIMEOUT_S = 2
 RETRIES = 3
 MAX_CONNECTIONS = 64
 """Connections of a process, besides READERS a shard; more commands wait for a free connection."""
-READERS = 4
+READERS = 5
 """Loops of a process with all roles that block on a shard's stream."""
 
 _WRONG_LOGIN = "DATELINE_REDIS_URL must have the user and password that Redis has now"

@@ -31,13 +31,14 @@ class Stage(Enum):
 
 RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{\d+\}:sources(:(due|polls|hosts))?", Stage.FIRST),
-    (r"dateline:\{0\}:pushes", Stage.FIRST),
+    (r"dateline:\{\d+\}:pushes", Stage.FIRST),
     (r"dateline:\{\d+\}:article:.+", Stage.ARTICLES),
     (r"dateline:\{\d+\}:(events|trimmed)", Stage.EVENTS),
     (r"dateline:\{0\}:(endpoints|subscribers|hub:asked)", Stage.ENDPOINTS),
     (r"dateline:\{0\}:(endpoint|attempts|dead|replays):.+", Stage.ENDPOINTS),
     (r"dateline:\{0\}:hub:(unconfirmed|(host|address):.+)", Stage.LAST),
-    (r"dateline:\{0\}:(layout|counters|operations|private|subscriptions)", Stage.LAST),
+    (r"dateline:\{0\}:(layout|counters|operations|private)", Stage.LAST),
+    (r"dateline:\{\d+\}:subscriptions", Stage.LAST),
     (r"dateline:\{0\}:tokens(:used)?", Stage.LAST),
     (r"dateline:\{0\}:views(:(changes|built))?", Stage.LAST),
     (r"dateline:\{\d+\}:(twins|urls|landmarks):.+", Stage.LAST),

@@ -8,6 +8,20 @@ without a cap are permanent because they *are* the archive; they are marked so. 
 
 from __future__ import annotations
 
+from service.storage.source_keys import PAGE_MARKS_TTL_S as PAGE_MARKS_TTL_S
+from service.storage.source_keys import PUSH_MAX_BYTES as PUSH_MAX_BYTES
+from service.storage.source_keys import PUSHES_MAX as PUSHES_MAX
+from service.storage.source_keys import page_marks as page_marks
+from service.storage.source_keys import pushes as pushes
+from service.storage.source_keys import sources as sources
+from service.storage.source_keys import sources_claims as sources_claims
+from service.storage.source_keys import sources_due as sources_due
+from service.storage.source_keys import sources_hosts as sources_hosts
+from service.storage.source_keys import sources_known as sources_known
+from service.storage.source_keys import sources_moving as sources_moving
+from service.storage.source_keys import sources_polls as sources_polls
+from service.storage.source_keys import subscriptions as subscriptions
+
 # dateline:{0}:layout · hash · permanent · written once by the first process to connect. Field
 # `shards`: the count that all other names depend on; a process with another count refuses to start.
 # Field `tags`: those of the shards, if they are not 0 to SHARDS - 1 (shards.py).
@@ -83,10 +97,6 @@ TOKENS_MAX = 1_000
 # removed with it · servers → API, CLI.
 TOKENS_USED = "dateline:{0}:tokens:used"
 
-# dateline:{0}:subscriptions · hash · one field a WebSub subscription (id in its callback → JSON);
-# removed some time after its lease ended · ingest, servers → servers, ingest.
-SUBSCRIPTIONS = "dateline:{0}:subscriptions"
-
 # dateline:{0}:subscribers · hash · one field a subscription to our hub (id → JSON); removed when
 # its lease has ended · deliver → deliver, API.
 SUBSCRIBERS = "dateline:{0}:subscribers"
@@ -99,11 +109,6 @@ HUB_ASKED = "dateline:{0}:hub:asked"
 # servers, deliver. Ids of those in HUB_ASKED that are no subscriptions yet, score: ms of the
 # request.
 HUB_UNCONFIRMED = "dateline:{0}:hub:unconfirmed"
-
-# dateline:{0}:pushes · stream · at most PUSHES_MAX entries of PUSH_MAX_BYTES, deleted when they
-# were taken in; what does not fit is polled instead · servers → ingest. Fields: source, body, type.
-PUSHES = "dateline:{0}:pushes"
-PUSHES_MAX, PUSH_MAX_BYTES = 100, 2_000_000
 
 # dateline:{0}:previews · list · TTL PREVIEWS_TTL_S, capped at PREVIEWS_MAX · servers, CLI → ingest.
 # An item: the name of a request, a space, and the fields of a source as JSON.
@@ -123,7 +128,6 @@ OPERATIONS_MAX = 10_000
 # dateline:{0}:deliverers · sorted set · one member a deliver worker (its token), score: the ms at
 # which it is taken for gone · deliver.
 DELIVERERS = "dateline:{0}:deliverers"
-PAGE_MARKS_TTL_S = 90 * 86_400
 
 RENDERED_TTL_S = 86_400
 ATTEMPTS_MAX = 50
@@ -212,47 +216,6 @@ def aliases(n: int, bucket: int) -> str:
     million aliases a shard.
     """
     return f"dateline:{{{n}}}:aliases:{bucket:04x}"
-
-
-def sources(n: int) -> str:
-    """Hash of the sources whose host is in this shard, id → its settings as JSON · permanent · API,
-    CLI and ingest → ingest. All that belongs to a source is in the shard of its row."""
-    return f"dateline:{{{n}}}:sources"
-
-
-def sources_due(n: int) -> str:
-    """Sorted set, one member a source that is not paused, score: ms when it is due, or until when a
-    worker has claimed it · removed with the source · API, CLI, ingest → ingest."""
-    return f"dateline:{{{n}}}:sources:due"
-
-
-def sources_polls(n: int) -> str:
-    """Hash, one field a source: what its polls left, as JSON · removed with the source · ingest."""
-    return f"dateline:{{{n}}}:sources:polls"
-
-
-def sources_hosts(n: int) -> str:
-    """Hash, one field a host that is being asked or spared: JSON of `n`, ms from when on it may be
-    asked, and `f`, source id → ms until when its claim holds · removed after that · ingest."""
-    return f"dateline:{{{n}}}:sources:hosts"
-
-
-def sources_claims(n: int) -> str:
-    """Hash, one field a source that a worker has claimed: the worker, and ms until when its claim
-    holds; removed with the claim · ingest."""
-    return f"dateline:{{{n}}}:sources:claims"
-
-
-def sources_known(n: int) -> str:
-    """Hash, one field a source: what is remembered of the entries of its last document
-    (sources/known_entries.py), removed with the source · ingest → ingest."""
-    return f"dateline:{{{n}}}:sources:known"
-
-
-def sources_moving(n: int) -> str:
-    """Hash, one field a source that has left this shard and is not due in its new one yet: the tag
-    of that, and ms when it is due there (source_moves.py) · removed then · ingest."""
-    return f"dateline:{{{n}}}:sources:moving"
 
 
 def twins(n: int, article_id: str) -> str:
@@ -392,13 +355,6 @@ def preview(name: str) -> str:
     """List with one item, the answer to a request for a preview · TTL PREVIEWS_TTL_S, removed when
     it was read · ingest → servers, CLI."""
     return f"dateline:{{0}}:preview:{name}"
-
-
-def page_marks(n: int, source_id: str) -> str:
-    """Hash, one field an article of a source whose page was wanted (its id → JSON, see
-    page_marks.py) · TTL PAGE_MARKS_TTL_S after the last, pruned to what its feed has, removed with
-    the source · ingest."""
-    return f"dateline:{{{n}}}:pages:{source_id}"
 
 
 def replays(endpoint_id: str) -> str:

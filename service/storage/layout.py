@@ -15,6 +15,7 @@ from service.storage import keys
 from service.storage.category_renames import rename_categories
 from service.storage.commands import Client
 from service.storage.duplicate_moves import spread_duplicates
+from service.storage.our_subscriptions import place_subscriptions
 from service.storage.source_moves import place_sources
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ async def _have_dictionaries(client: Client) -> None:
 
 STEPS: tuple[Step, ...] = (
     _forget_open_hub, rename_categories, _have_dictionaries, spread_duplicates,
-    place_sources,
+    place_sources, place_subscriptions,
 )  # fmt: skip
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)

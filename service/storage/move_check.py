@@ -8,7 +8,7 @@ from service.articles.article import Article
 from service.storage import keys
 from service.storage.store import Store
 
-_REGISTRIES = (keys.VIEWS, keys.PRIVATE_FEEDS, keys.TOKENS, keys.SUBSCRIPTIONS, keys.SUBSCRIBERS)
+_REGISTRIES = (keys.VIEWS, keys.PRIVATE_FEEDS, keys.TOKENS, keys.SUBSCRIBERS)
 
 
 async def differences(source: Store, copy: Store) -> list[str]:
@@ -20,6 +20,11 @@ async def differences(source: Store, copy: Store) -> list[str]:
         ("events", await _events(source), await _events(copy)),
         ("webhooks", await source.webhooks.count(), await copy.webhooks.count()),
         ("sources", await source.sources.count(), await copy.sources.count()),
+        (
+            "subscriptions at hubs",
+            await source.our_subscriptions.count(),
+            await copy.our_subscriptions.count(),
+        ),
     ):
         if here != there:
             lines.append(f"{there} {what} instead of {here}")

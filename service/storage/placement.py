@@ -198,9 +198,11 @@ class Placement:
 _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
 ROWS: tuple[tuple[str, _Place], ...] = (
     (r"article:.+", Placement.by_id),
-    (r"gone:.+|events:dead", Placement.by_item),
+    (r"gone:.+|events:dead|subscriptions", Placement.by_item),
     (r"categories|(removed|versions):.+|trimmed", Placement.in_every_part),
     (r"categories:created", Placement.in_first),
+    # By host, which their rows alone say: source_moves.py does that afterwards.
+    (r"sources(:(due|polls|hosts))?|pushes", Placement.in_first),
     (r"events", Placement.of_stream),
     (r"events:tries", Placement.of_tries),
     (r"aliases:.+", Placement.of_aliases),

@@ -30,6 +30,7 @@ from service.storage.key_reader import KeyReader, chunks
 from service.storage.layout import VERSION, migrate
 from service.storage.placement import Placement, can_move
 from service.storage.shards import Shards, claim_shards
+from service.storage.source_moves import place_sources
 
 Progress = Callable[[str, int], None]
 ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
@@ -159,6 +160,8 @@ class Restore:
             ) from exc
         await self._show_without_original()
         await migrate(client)
+        if self._manifest.layout_shards != self._shards:
+            await place_sources(client)
         await client.delete(keys.RESTORING)
         self._progress(self._of_total, self._done)
 

@@ -14,9 +14,7 @@ from service.storage.commands import Client
 from service.storage.shards import Shards
 
 _FIXED: dict[str, dict[str, str]] = {
-    "ingest": {
-        keys.PUSHES: "stream",
-    },
+    "ingest": {},
     "aggregate": {},
     "deliver": {
         keys.ENDPOINTS: "hash", keys.ENDPOINTS_CHANGES: "stream", keys.DELIVERERS: "zset",
@@ -35,7 +33,7 @@ def of_roles(roles: Iterable[str], *, shards: Shards) -> dict[str, str]:
             needed |= {keys.stream(shard): "stream" for shard in shards}
         if role == "ingest":
             for shard in shards:
-                needed |= {keys.sources_due(shard): "zset"}
+                needed |= {keys.sources_due(shard): "zset", keys.pushes(shard): "stream"}
                 needed |= {name(shard): "hash" for name in _OF_SOURCES}
         if role == "aggregate":
             needed |= {keys.dirty(shard): "zset" for shard in shards}

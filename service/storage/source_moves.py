@@ -27,8 +27,6 @@ from service.storage.shards import ONE, Shards, shards_of
 from service.storage.source_rows import is_elsewhere, shard_of_row
 
 AT_ONCE = 100
-# The shard that had all sources until December 2026.
-FORMER = 0
 _READ = """
 -- KEYS 1 due 2 sources 3 polls 4 known entries 5 page marks  ARGV 1 source id
 -- Returns its row, poll, known entries and score, '' for what is missing, and its page marks.
@@ -205,13 +203,14 @@ def _keys_to_leave(shard: int, source_id: str) -> list[str]:
 
 
 async def place_sources(client: Client) -> None:
-    """Move the sources of an archive whose sources were all in the first shard to the shards of
-    their hosts. Can be repeated."""
+    """Move the sources of an archive that are not in the shards of their hosts: those of a version
+    that had all of them in the first shard, or of an archive of other shards. Can be repeated."""
     shards = await shards_of(client) or ONE
     moves = SourceMoves(client, shards=shards)
     await moves.complete()
-    if len(shards) > 1:
-        names = await client.hkeys(keys.sources(FORMER))
+    if len(shards) == 1:
+        return
+    for shard in shards:
+        names = await client.hkeys(keys.sources(shard))
         # What a hand has stored under another name stays.
-        ids = [name.decode() for name in names if name.isascii()]
-        await moves.move(ids, shard=FORMER)
+        await moves.move([name.decode() for name in names if name.isascii()], shard=shard)

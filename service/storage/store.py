@@ -238,7 +238,7 @@ def of_client(
         sources=Sources(client, shards=shards),
         claims=Claims(client, shards=shards, moves=SourceMoves(client, shards=shards)),
         hub_subscriptions=HubSubscriptions(client),
-        our_subscriptions=OurSubscriptions(client),
+        our_subscriptions=OurSubscriptions(client, shards=shards),
         previews=Previews(client),
         private_feeds=PrivateFeeds(client),
         views=Views(client, shards=shards),

@@ -52,7 +52,9 @@ async def test_polls_and_pushes_of_a_hub_count_for_the_source(
         source_id = await add(capped, f"{site.url}/f", clock)
         await polled(capped, source_id, "2 articles, 2 new")
         pushed = rss(site, 2, 6).encode()
-        assert await capped.our_subscriptions.push(source_id, pushed, "application/rss+xml")
+        assert await capped.our_subscriptions.push(
+            source_id, pushed, "application/rss+xml", host="x"
+        )
 
         async def all_there() -> bool:
             return 6 == len(await articles(store))

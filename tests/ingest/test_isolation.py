@@ -77,7 +77,7 @@ async def test_a_bug_in_what_decides_the_next_poll_costs_its_source(
         await wait_until(is_over)
 
 
-@pytest.mark.parametrize("key", [keys.ENDPOINTS, keys.SUBSCRIPTIONS, keys.PUSHES])
+@pytest.mark.parametrize("key", [keys.ENDPOINTS, keys.subscriptions(0), keys.pushes(0)])
 async def test_keys_beside_the_sources_stop_no_poll(
     store: Store, settings: Settings, site: FakeSite, clock: Clock, redis: Redis,
     monkeypatch: pytest.MonkeyPatch, key: str,
@@ -101,20 +101,20 @@ async def test_a_subscription_that_cannot_be_read_is_not_swept(store: Store, clo
     """The other subscriptions are swept."""
     over = HubSubscription(id="over", source_id="s", hub="h", topic="t", secret="x")
     await store.our_subscriptions.put(over)
-    await store.client.hset(keys.SUBSCRIPTIONS, "broken", b"{")
+    await store.client.hset(keys.subscriptions(0), "broken", b"{")
     clock.move(days=400)
     await store.our_subscriptions.sweep(to_ms(clock()))
-    assert [b"broken"] == await store.client.hkeys(keys.SUBSCRIPTIONS)
+    assert [b"broken"] == await store.client.hkeys(keys.subscriptions(0))
 
 
 async def test_a_push_that_cannot_be_read_is_dropped(store: Store) -> None:
     """Of another program: it does not come first forever."""
-    await store.our_subscriptions.pushes("c", count=4, block_ms=10)
-    await store.client.xadd(keys.PUSHES, {"other": "x"})
-    await store.our_subscriptions.push("s", b"<rss/>", "text/xml")
-    (push,) = await store.our_subscriptions.pushes("c", count=4, block_ms=10)
+    await store.our_subscriptions.pushes(0, "c", count=4, block_ms=10)
+    await store.client.xadd(keys.pushes(0), {"other": "x"})
+    await store.our_subscriptions.push("s", b"<rss/>", "text/xml", host="x")
+    (push,) = await store.our_subscriptions.pushes(0, "c", count=4, block_ms=10)
     assert "s" == push.source_id
-    assert 1 == await store.client.xlen(keys.PUSHES)
+    assert 1 == await store.client.xlen(keys.pushes(0))
 
 
 async def test_a_push_that_a_killed_worker_had_is_appended_by_its_next_process(
@@ -122,13 +122,15 @@ async def test_a_push_that_a_killed_worker_had_is_appended_by_its_next_process(
 ) -> None:
     """At once, and not when a worker with another number may take it: it was sent to this one."""
     source_id = await add(store, f"{site.url}/f", clock)
-    assert await store.our_subscriptions.push(source_id, RSS.encode(), "application/rss+xml")
-    killed = partial(store.our_subscriptions.pushes, "ingest-0", count=4, block_ms=10)
+    assert await store.our_subscriptions.push(
+        source_id, RSS.encode(), "application/rss+xml", host="x"
+    )
+    killed = partial(store.our_subscriptions.pushes, 0, "ingest-0", count=4, block_ms=10)
     assert [] == await killed()  # It has made the group.
     assert [source_id] == [push.source_id for push in await killed()]
 
     async def is_taken() -> bool:
-        return not await redis.xlen(keys.PUSHES)
+        return not await redis.xlen(keys.pushes(0))
 
     async with polling(store, settings, clock):
         await wait_until(is_taken)

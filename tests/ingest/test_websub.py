@@ -123,7 +123,7 @@ async def test_a_hub_is_asked_verified_and_believed(
         shown = await sources.to_public(store, await sources.find(store, source_id), now=clock())
         assert shown["hub"] == f"{site.url}/hub"
     assert 1 == len(hub.requests)
-    assert 0 == await store.client.xlen(keys.PUSHES)
+    assert 0 == await store.client.xlen(keys.pushes(0))
 
 
 async def subscribing(
@@ -150,7 +150,7 @@ async def test_forged_pushes_are_answered_and_ignored(
         await hub.verify(form)
         assert 202 == await hub.push(form, NEW, secret="wrong")
         assert 403 == await hub.push(form, NEW, secret="")
-        assert 0 == await store.client.xlen(keys.PUSHES)
+        assert 0 == await store.client.xlen(keys.pushes(0))
         assert 202 == await hub.push(form, RSS)
 
         async def taken() -> bool:
@@ -304,7 +304,7 @@ async def test_subscriptions_that_are_over_are_forgotten(store: Store) -> None:
 
     async def kept(now_ms: int) -> set[str]:
         await store.our_subscriptions.sweep(now_ms)
-        return {key.decode() for key in await store.client.hkeys(keys.SUBSCRIPTIONS)}
+        return {key.decode() for key in await store.client.hkeys(keys.subscriptions(0))}
 
     assert {"asked", "live", "ending"} == await kept(999_999)
     assert {"asked", "live"} == await kept(1_000_000)
@@ -348,7 +348,7 @@ async def test_a_source_that_names_no_hub_any_more_is_unsubscribed(
         # Past the time at which it would have been renewed.
         await again(store, clock, source_id, "the same bytes", after_s=864_000)
     assert (2 if is_live else 1) == len(hub.requests)
-    assert 0 == await store.client.hlen(keys.SUBSCRIPTIONS)
+    assert 0 == await store.client.hlen(keys.subscriptions(0))
 
 
 async def test_a_renewal_that_is_due_names_no_hub_that_is_gone(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from service.articles.aliases import aliases_of
@@ -13,12 +14,15 @@ from service.articles.article import Entry
 from service.articles.compose import compose
 from service.articles.encoded import encode
 from service.articles.event import position
+from service.articles.times import to_ms
 from service.errors import InvalidSettings
-from service.manage import webhooks
+from service.manage import sources, webhooks
 from service.manage.erasure import erase
 from service.settings import Settings
+from service.sources.schedule import Poll
 from service.storage import keys
 from service.storage.backup_files import BackupFault
+from service.storage.claims import Claimant
 from service.storage.dead_events import dead_event
 from service.storage.kept_keys import Stage, stages_of
 from service.storage.placement import ROWS, _rows, can_move
@@ -26,6 +30,7 @@ from service.storage.removals import mark_of
 from service.storage.shards import ONE, Shards, numbered, shards_of, spread
 from service.storage.store import Store, of_client
 from service.storage.webhooks import Range
+from service.websub.subscriber import HubSubscription
 from tests.conftest import NOON
 from tests.loops import at_work
 from tests.receiver import FakeReceiver
@@ -101,6 +106,39 @@ async def test_feeds_articles_and_events_are_the_same(
         drafts("Story 1", "Story 99"), now=datetime.now(UTC)
     )
     assert ("unchanged", "created") == (receipt.status, another.status)
+
+
+@pytest.mark.parametrize("after", [numbered(2), spread(3), Shards((5,))])
+async def test_sources_are_in_the_shards_of_their_hosts(
+    base: Path, archive: Store, target: Store, after: Shards
+) -> None:
+    """With their polls, due when they were; subscriptions where their ids say, pushes once."""
+    for number in range(20):
+        fields = {"url": f"http://h{number}.example/f", "paused": number > 15}
+        source, _ = await sources.add(archive, fields, now=NOON)
+        poll = orjson.dumps(Poll(etag=str(number)))
+        await archive.client.hset(keys.sources_polls(0), source.id, poll)
+        await archive.our_subscriptions.put(
+            HubSubscription(id=f"s{number}", source_id=source.id, hub="h", topic="t", secret="x")
+        )
+        await archive.our_subscriptions.push(source.id, b"x", "text/xml", host=source.host)
+    before = await archive.sources.all()
+    await backed_up(archive, base / "backup")
+    await restored(target, base / "backup", shards=after)
+    moved = of_client(target.client, shards=after)
+    assert before == await moved.sources.all()
+    for source in before:
+        assert await archive.sources.poll(source.id) == await moved.sources.poll(source.id)
+    assert all([await moved.our_subscriptions.get(f"s{number}") for number in range(20)])
+    claims, _ = await moved.claims.claim(
+        claimant=Claimant(ordinal=0, token="t"), now_ms=to_ms(NOON), limit=99,
+        lapse_ms=to_ms(LATER), spacing_ms=0,
+    )  # fmt: skip
+    assert 16 == len(claims)
+    assert all(after.of(claim.source.host) == claim.shard for claim in claims)
+    assert sorted(source.id for source in before) == sorted(
+        await moved.our_subscriptions.drop_pushes()
+    )
 
 
 async def test_streams_go_on_after_their_last_entry(

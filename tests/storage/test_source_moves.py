@@ -169,7 +169,7 @@ def cut_at(store: Store, step: str) -> Callable[[], None]:
     kept = getattr(moves, step)
 
     class Cut:
-        async def each(self, calls: object) -> None:
+        async def run_all(self, calls: object) -> None:
             raise Killed
 
     setattr(moves, step, Cut())
@@ -234,9 +234,9 @@ async def test_a_source_that_is_removed_during_its_move_is_gone(sharded: Store) 
     leave: Any = moves._leave
 
     class Removing:
-        async def each(self, calls: Any) -> Any:
+        async def run_all(self, calls: Any) -> Any:
             await sharded.client.hdel(keys.sources(former), again.id)
-            return await leave.each(calls)
+            return await leave.run_all(calls)
 
     moves._leave = Removing()  # type: ignore[assignment]
     await moves.move([again.id], shard=former)
@@ -335,4 +335,4 @@ async def test_a_script_that_servers_forgot_runs_on_each(sharded: Store) -> None
     script: Any = Claims(sharded.client, shards=SHARDS, moves=sharded.claims._moves)._turn
     await sharded.client.execute_command("SCRIPT FLUSH")
     calls = [([keys.sources_hosts(shard)], [0, 10, host_in(shard)]) for shard in (0, 1, 2, 0)]
-    assert [0, 0, 0, 10] == await script.each(calls)
+    assert [0, 0, 0, 10] == await script.run_all(calls)

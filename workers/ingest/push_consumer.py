@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from functools import partial
 
 from service.articles.times import to_ms
 from service.errors import ParseFailed
+from service.process import stopping_group
 from service.storage.faults import each_alone
 from service.storage.our_subscriptions import Push
 from service.storage.store import Store
@@ -23,6 +25,7 @@ from workers.runtime import Clock, Stopwatch
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 4
+"""Pushes of all shards, but at least one of each, that are read and appended at a time."""
 BLOCK_MS = 1_000
 
 
@@ -34,23 +37,32 @@ class PushConsumer:
         self._intake = intake
         self._consumer = f"ingest-{ordinal}"
         self._now = now
-        self._is_clean = False
-        """Whether nothing is pending for this consumer that it has not in work."""
+        self._clean: set[int] = set()
+        """Shards in which nothing is pending for this consumer that it has not in work."""
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Append pushes until stopped."""
-        faults = self._store.faults
-        await runtime.repeat_safely(self._append_some, stop, what="pushes", faults=faults)
+        """Append pushes until stopped, with a loop for each shard."""
+        async with stopping_group(stop) as group:
+            for shard in self._store.our_subscriptions.shards:
+                group.create_task(
+                    runtime.repeat_safely(
+                        partial(self._append_some, shard), stop, what="pushes",
+                        faults=self._store.faults,
+                    )
+                )  # fmt: skip
 
-    async def _append_some(self) -> None:
+    async def _append_some(self, shard: int) -> None:
         # After a start, and a failure, pushes may be pending that were not processed or received.
-        is_clean, self._is_clean = self._is_clean, False
+        is_clean = shard in self._clean
+        self._clean.discard(shard)
+        of_shard = max(1, AT_ONCE // len(self._store.our_subscriptions.shards))
         pushes = await self._store.our_subscriptions.pushes(
-            self._consumer, count=AT_ONCE, block_ms=BLOCK_MS, again=not is_clean
+            shard, self._consumer, count=of_shard, block_ms=BLOCK_MS, again=not is_clean
         )
         if pushes:
             await each_alone(pushes, self._append_all, self._drop)
-        self._is_clean = is_clean or not pushes
+        if is_clean or not pushes:
+            self._clean.add(shard)
 
     async def _append_all(self, pushes: Sequence[Push]) -> None:
         for push in pushes:

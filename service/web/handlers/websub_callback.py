@@ -78,7 +78,8 @@ async def deliver(request: web.Request) -> web.StreamResponse:
         # A push without a signature offers nothing to guess, and its hub should learn of it.
         return web.Response(status=202 if signature else 403)
     content_type = request.headers.get("Content-Type", "")
-    if not await store.our_subscriptions.push(subscription.source_id, body, content_type):
+    pushed = store.our_subscriptions.push(source.id, body, content_type, host=source.host)
+    if not await pushed:
         await store.sources.wake(subscription.source_id, due_ms=now_ms)
     await store.count({"pushes": 1})
     return web.Response(status=202)
