@@ -15,6 +15,7 @@ from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import NOON
 from tests.loops import at_work
+from tests.old_articles import field_of
 from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 from workers.aggregate.compaction import Compaction
@@ -70,7 +71,5 @@ async def stored_docs(store: Store, ids: list[str]) -> list[bytes]:
     docs = []
     for article_id in ids:
         shard = store.event_stream.shards.of(article_id)
-        doc = await store.client.hget(keys.article(shard, article_id), "doc")
-        assert doc is not None
-        docs.append(doc)
+        docs.append(await field_of(store.client, keys.article(shard, article_id), "doc"))
     return docs

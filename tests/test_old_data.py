@@ -28,6 +28,7 @@ from tests.deliver.working import delivering, subscribe
 from tests.loops import at_work
 from tests.odd_archive import Archive, private_path, view_path
 from tests.odd_documents import COMMON
+from tests.old_articles import as_hash, put_field
 from tests.receiver import FakeReceiver
 from tests.running import call
 from tests.waiting import wait_until, within
@@ -105,8 +106,7 @@ async def test_odd_characters_in_stored_articles_harm_no_output(
     ids = await victims(archive, len(pairs))
     for number, (article_id, (name, value)) in enumerate(zip(ids, pairs, strict=True)):
         key = keys.article(0, article_id)
-        doc = await store.client.hget(key, "doc")
-        assert doc
+        doc = (await as_hash(store.client, key))[b"doc"]
         odd = spoiled(plain(doc), name, value)
         await store.client.hset(key, "doc", compressed(odd) if number % 2 else odd)
     archive.taken.update(ids)
@@ -133,8 +133,7 @@ async def test_wrong_types_in_stored_articles_cost_themselves(
     ids = await victims(archive, len(ruined))
     for number, (article_id, (field, name, value)) in enumerate(zip(ids, ruined, strict=True)):
         key = keys.article(0, article_id)
-        stored = await store.client.hget(key, field)
-        assert stored
+        stored = (await as_hash(store.client, key))[field.encode()]
         spoilt = spoiled(plain(stored), name, value) if name else value
         is_packed = field == "doc" and number % 2
         await store.client.hset(key, field, compressed(spoilt) if is_packed else spoilt)
@@ -322,6 +321,6 @@ async def test_an_erased_article_stays_erased(archive: Archive, store: Store, he
     (erased,) = await store.articles.get([article_id])
     assert erased
     assert "" == erased.title
-    await store.client.hset(keys.article(0, article_id), "head", head)
+    await put_field(store.client, keys.article(0, article_id), "head", head)
     await archive.push([{**_PUSHED, "title": "Again", "guid": "victim 0"}])
     assert [None] == await store.articles.get([article_id])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ import msgpack
 from service.storage.compression import Dictionary, plain
 from tests.storage.backups import contents
 
+_ARTICLE = b"\1\0\0"
+"""A stored article (article.lua), whose head has less than 64 kB."""
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 
@@ -40,6 +43,9 @@ def _parts(value: Any, known: dict[int, Dictionary]) -> Iterator[bytes]:
         value = value.encode()
     if isinstance(value, bytes):
         yield value
+        if value.startswith(_ARTICLE):
+            head_bytes, idx_bytes = struct.unpack(">II", value[1:9])
+            yield from _parts(value[9 + head_bytes + idx_bytes :], known)
         if value.startswith(_ZSTD_MAGIC):
             yield plain(value, known)
         try:

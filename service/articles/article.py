@@ -26,6 +26,7 @@ import orjson
 
 from service.articles.categories import Category
 from service.articles.field_types import check_types, moment_of
+from service.articles.head import decode_head
 from service.articles.json_text import decode_stored
 from service.articles.podcast import Podcast, podcast_of
 from service.articles.text import are_normalized, language_tag, normalized, without_forbidden
@@ -353,10 +354,8 @@ class Article:
         If Redis loses the end of its file, a revision can come again with another content.
         """
         try:
-            decided = orjson.loads(head or b"{}")
+            decided = decode_head(head)
         except ValueError:
-            return False
-        if not isinstance(decided, dict):
             return False
         names = ("revision", "hash", "published", "updated", "first_seen", "status")
         dates = map(to_rfc3339, (self.published, self.updated, self.first_seen))

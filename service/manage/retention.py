@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-import orjson
-
 from service.articles import times
 from service.articles.aliases import canonical
 from service.articles.article import Article
+from service.articles.head import decode_head
 from service.articles.retention import Floor, RetentionPolicy
 from service.feeds.index_step import IndexStep, removal_step
 from service.storage.duplicates import Mark
@@ -79,7 +78,7 @@ def _is_below(article_id: str, head: bytes, floor: Floor) -> bool:
 
 
 def _published_ms(head: bytes) -> int:
-    return times.to_ms(times.from_rfc3339(orjson.loads(head)["published"]))
+    return times.to_ms(times.from_rfc3339(decode_head(head)["published"]))
 
 
 def _is_expired(article: Article, policy: RetentionPolicy, floors: Mapping[str, Floor]) -> bool:

@@ -21,7 +21,7 @@ _ALIAS_BYTES = ALIAS_BYTES - _SOURCE_BYTES
 _KNOWN = """
 -- KEYS articles. Returns for each whether it exists, 1 or 0.
 local answer = {}
-for i, key in ipairs(KEYS) do answer[i] = redis.call('HEXISTS', key, 'head') end
+for i, key in ipairs(KEYS) do answer[i] = redis.call('EXISTS', key) end
 return answer
 """
 

@@ -80,12 +80,12 @@ class Articles:
         self._dictionaries = dictionaries
         self._aliases = Aliases(client, shards=shards)
         self._category_limit = category_limit
-        durable = partial(lua_script, client, "head", "event", is_durable=True)
+        durable = partial(lua_script, client, "article", "head", "event", is_durable=True)
         self._append: Script[list[_Answer] | None] = durable("append")
         self._withdraw: Script[_Answer | None] = durable("withdraw")
         self._erase: Script[_Answer | None] = durable("erase")
-        self._index: Script[int] = lua_script(client, "head", "versions", "index")
-        self._read_many: Script[list[bytes | None]] = lua_script(client, "read")
+        self._index: Script[int] = lua_script(client, "article", "head", "versions", "index")
+        self._read_many: Script[list[bytes | None]] = lua_script(client, "article", "read")
 
     async def append(
         self,

@@ -32,7 +32,8 @@ from service.feeds.index_step import Indexed
 from service.feeds.page import VIEWS
 from service.storage import backup_files, keys
 from service.storage.backup_files import FILES, Manifest, RecordWriter
-from service.storage.commands import Client, StreamEntry
+from service.storage.client import lua_text
+from service.storage.commands import Client, Pipeline, StreamEntry
 from service.storage.endpoint_backup import EndpointBackup
 from service.storage.event_stream import OWN_GROUPS
 from service.storage.kept_keys import Stage, stage_of
@@ -114,10 +115,10 @@ class Backup:
             part, names = names[: self._page.count], names[self._page.count :]
             pipe = self._client.pipeline(transaction=False)
             for name in part:
-                pipe.hgetall(name.decode())
-            replies: list[dict[bytes, bytes]] = await pipe.execute()
-            self._page.note(map(size_of, replies))
-            await self._put_articles(shard, dict(zip(part, replies, strict=True)))
+                _read_in(pipe, name, *_FIELDS)
+            articles = _articles(part, await pipe.execute())
+            self._page.note(map(size_of, articles.values()))
+            await self._put_articles(shard, articles)
 
     async def _put_articles(self, shard: int, articles: dict[bytes, dict[bytes, bytes]]) -> None:
         await self._correct_views(shard, articles)
@@ -140,13 +141,13 @@ class Backup:
             return
         pipe = self._client.pipeline(transaction=True)
         for name, views in named.items():
-            pipe.hget(name.decode(), "idx")
+            _read_in(pipe, name, "idx")
             for path in views:
                 article_id = name.decode().rpartition(":")[2]
                 pipe.execute_command("ZSCORE", keys.category(shard, path), article_id)
         replies = iter(await pipe.execute())
         for name, views in named.items():
-            idx = next(replies)
+            (idx,) = next(replies)
             absent = {path for path in views if next(replies) is None}
             if absent and idx == articles[name][b"idx"]:
                 articles[name][b"idx"] = Indexed.of(idx).without(absent)
@@ -196,10 +197,10 @@ class Backup:
             after = entries[-1][0].decode()
             pipe = self._client.pipeline(transaction=True)
             for name in names:
-                pipe.hgetall(name.decode())
+                _read_in(pipe, name, *_FIELDS)
             pipe.xrange(keys.stream(shard), min=f"({after}", count=PAGE)
             *replies, later = await pipe.execute()
-            articles = dict(zip(names, replies, strict=True))
+            articles = _articles(names, replies)
             count = settled(names, _article_keys(shard, later)) if len(later) < PAGE else None
             await self._put_articles(shard, articles)
             self._put_events(shard, entries)
@@ -288,6 +289,26 @@ def settled(copied: Collection[bytes], later: Sequence[bytes]) -> int | None:
     needed = {b"", *copied}
     count = max((number for number, name in enumerate(later, 1) if name in copied), default=0)
     return count if needed.issuperset(later[:count]) else None
+
+
+# By its text: a transaction cannot load a script that the server does not know.
+_READ = lua_text("article", "read")
+_FIELDS = ("doc", "head", "idx")
+
+
+def _read_in(pipe: Pipeline, name: bytes, *fields: str) -> None:
+    """Read these fields of an article, in whichever form it is stored."""
+    pipe.execute_command("EVAL", _READ, 1, name, *fields)
+
+
+def _articles(
+    names: Sequence[bytes], replies: Sequence[Sequence[bytes | None]]
+) -> dict[bytes, dict[bytes, bytes]]:
+    """Name → fields of each article, from the replies to `_read_in`."""
+    return {
+        name: {f.encode(): value for f, value in zip(_FIELDS, values, strict=True) if value}
+        for name, values in zip(names, replies, strict=True)
+    }
 
 
 def _pairs(items: Iterable[tuple[Any, Any]]) -> list[Any]:

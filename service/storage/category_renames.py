@@ -27,7 +27,7 @@ from service.errors import InvalidInput
 from service.feeds.query import parse_query
 from service.storage import keys
 from service.storage.category_index import index_keys
-from service.storage.client import Script, lua_script
+from service.storage.client import Script, lua_script, lua_text
 from service.storage.commands import Client
 from service.storage.compression import compressed, plain
 from service.storage.shards import ONE, shards_of
@@ -37,17 +37,14 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 200
 _TRIES = 5
-_FIELDS = ("doc", "head", "idx")
 _REPLACE = """
 -- KEYS 1 article  ARGV 1-3 doc, head and idx as they were read ('' if missing)  4-6 to be stored
 -- Returns 1; 0 if the article has changed since.
-local stored = redis.call('HMGET', KEYS[1], 'doc', 'head', 'idx')
+local stored = {load_article(KEYS[1])}
 for i = 1, 3 do
   if (stored[i] or '') ~= ARGV[i] then return 0 end
 end
-for i, name in ipairs({'doc', 'head', 'idx'}) do
-  if ARGV[i + 3] ~= '' then redis.call('HSET', KEYS[1], name, ARGV[i + 3]) end
-end
+save_article(KEYS[1], ARGV[4], ARGV[5], ARGV[6])
 return 1
 """
 # Hashes of settings as JSON; those of the second kind have no `categories`, but one `category`.
@@ -107,17 +104,15 @@ async def _rename_articles(client: Client, shard: int, renames: Mapping[str, str
 
 async def _rename_batch(client: Client, names: Sequence[str], renames: Mapping[str, str]) -> None:
     """Rename in these articles; those that change meanwhile are read again."""
-    exchange: Script[int] = Script(client, _REPLACE)
+    exchange: Script[int] = Script(client, lua_text("article") + _REPLACE)
+    read: Script[list[bytes | None]] = lua_script(client, "article", "read")
     for _ in range(_TRIES):
         if not names:
             return
-        pipe = client.pipeline(transaction=False)
-        for name in names:
-            pipe.hmget(name, _FIELDS)
-        stored: list[list[bytes | None]] = await pipe.execute()
+        stored = await read(keys=names, args=("doc", "head", "idx"))
         left = []
-        for name, values in zip(names, stored, strict=True):
-            before = [value or b"" for value in values]
+        for at, name in enumerate(names):
+            before = [value or b"" for value in stored[3 * at : 3 * at + 3]]
             after = [_doc(before[0], renames), _head(before[1], renames), _idx(before[2], renames)]
             if after != before and not await exchange(keys=[name], args=[*before, *after]):
                 left.append(name)

@@ -268,8 +268,12 @@ def lua_script(client: Client, *names: str, is_durable: bool = False) -> Script[
     Args:
         is_durable: whether a call waits until replicas have what it wrote (WAIT_REPLICAS).
     """
-    source = "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names)
-    return Script(client, source, is_durable=is_durable)
+    return Script(client, lua_text(*names), is_durable=is_durable)
+
+
+def lua_text(*names: str) -> str:
+    """The text of these .lua files, joined in this order."""
+    return "".join((_SCRIPTS / f"{name}.lua").read_text("utf-8") for name in names)
 
 
 @contextmanager

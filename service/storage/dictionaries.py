@@ -50,7 +50,7 @@ class Dictionaries:
         self._shards = shards
         self._known: dict[int, Dictionary] = {}
         self._newest: TTLCache[int, Dictionary | None] = TTLCache(len(shards), REFRESH_S)
-        self._replace: Script[int] = lua_script(client, "recompress")
+        self._replace: Script[int] = lua_script(client, "article", "head", "recompress")
 
     async def newest(self, shard: int) -> Dictionary | None:
         """What documents of a shard are to be compressed with; None if there is none yet. It may

@@ -162,7 +162,7 @@ class Duplicates:
         self._note: Script[list[Any]] = lua_script(client, "note_traces")
         self._leave: Script[int] = lua_script(client, "leave_traces")
         self._window = 0
-        self._mark: Script[list[int]] = lua_script(client, "head", "mark")
+        self._mark: Script[list[int]] = lua_script(client, "article", "head", "mark")
 
     async def note(self, traces: Sequence[Trace], *, now_ms: int) -> list[Owners]:
         """Note articles as the last ones with their links and landmarks.

@@ -152,10 +152,12 @@ def trimmed(n: int) -> str:
 
 
 def article(n: int, article_id: str) -> str:
-    """Hash, one an article · permanent · append, withdraw, index → all.
+    """String, one an article (a hash, if a version before December 2026 wrote it) · permanent ·
+    append, withdraw, index → all.
 
-    `doc` JSON less STORED_FIELDS, compressed (see compression.py); `head` JSON of what append
-    decided (see append.lua); `idx` what the category indexes hold of it (see index.lua).
+    Its parts (see article.lua): `doc` JSON less STORED_FIELDS, compressed (see compression.py);
+    `head` what append decided (see append.lua, head.lua); `idx` what the category indexes hold of
+    it (see index.lua).
     """
     return f"dateline:{{{n}}}:article:{article_id}"
 

@@ -23,7 +23,7 @@ class KnownEntries:
     def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
-        self._known: Script[bytes] = lua_script(client, "known")
+        self._known: Script[bytes] = lua_script(client, "article", "head", "known")
 
     async def holding(self, records: bytes, *, document: str) -> bytes:
         """Those of the records whose articles Redis has as they were appended, in no order.

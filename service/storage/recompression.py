@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 
+from service.articles.head import decode_head, is_json
 from service.storage import keys
-from service.storage.client import Script
+from service.storage.client import Script, lua_text
 from service.storage.commands import Client
 from service.storage.compression import Dictionary, compressed, dictionary_id
 from service.storage.dictionaries import Dictionaries
@@ -17,19 +18,18 @@ from service.storage.shards import Shards
 AT_ONCE = 100
 SCAN_COUNT = 500
 _ARTICLES = "dateline:{*}:article:*"
-_IS_DUPLICATE = b'"duplicate_of":"'
 _DOCS = """
 -- KEYS articles. Returns `doc` and `head` of each in turn, false where another type is stored.
 local answer = {}
 for i = 1, #KEYS do
-  local stored = redis.pcall('HMGET', KEYS[i], 'doc', 'head')
-  answer[2 * i - 1], answer[2 * i] = stored[1] or false, stored[2] or false
+  local is_article, doc, head = pcall(load_article, KEYS[i])
+  answer[2 * i - 1], answer[2 * i] = is_article and doc or false, is_article and head or false
 end
 return answer
 """
 
-_Doc = tuple[str, bytes]
-"""(article id, document as it is stored)"""
+_Article = tuple[str, bytes, bytes]
+"""(article id, document and head as they are stored)"""
 
 
 class Recompression:
@@ -39,7 +39,7 @@ class Recompression:
         self._client = client
         self._shards = shards
         self._dictionaries = dictionaries
-        self._docs: Script[list[bytes | None]] = Script(client, _DOCS)
+        self._docs: Script[list[bytes | None]] = Script(client, lua_text("article") + _DOCS)
 
     async def count(self) -> int:
         """Number of live articles that are indexed."""
@@ -59,12 +59,13 @@ class Recompression:
             )
             for at in range(0, len(ids), AT_ONCE):
                 part = [article_id.decode() for article_id in ids[at : at + AT_ONCE]]
-                docs = await self._read(shard, part, duplicates=False)
-                await self._dictionaries.load((shard, doc) for _, doc in docs)
-                for _, doc in docs:
+                articles = await self._read(shard, part)
+                await self._dictionaries.load((shard, doc) for _, doc, _ in articles)
+                for _, doc, head in articles:
                     # A hand made it unreadable: another one will do.
                     with suppress(ValueError):
-                        documents.append(self._dictionaries.plain(doc))
+                        if not decode_head(head).get("duplicate_of"):
+                            documents.append(self._dictionaries.plain(doc))
         return documents
 
     async def sweep(self, newest: Mapping[int, Dictionary]) -> AsyncIterator[int]:
@@ -89,23 +90,24 @@ class Recompression:
                 yield await self._rewrite(shard, article_ids, newest[shard])
 
     async def _rewrite(self, shard: int, article_ids: Sequence[str], newest: Dictionary) -> int:
-        docs = [d for d in await self._read(shard, article_ids) if dictionary_id(d[1]) != newest.id]
-        await self._dictionaries.load((shard, doc) for _, doc in docs)
+        stored = [
+            (article_id, doc)
+            for article_id, doc, head in await self._read(shard, article_ids)
+            if dictionary_id(doc) != newest.id or is_json(head)
+        ]
+        await self._dictionaries.load((shard, doc) for _, doc in stored)
         changes = []
-        for article_id, doc in docs:
+        for article_id, doc in stored:
             # One that cannot be read stays as it is.
             with suppress(ValueError):
-                shorter = compressed(self._dictionaries.plain(doc), newest)
-                if len(shorter) < len(doc):
-                    changes.append((article_id, doc, shorter))
+                plain = self._dictionaries.plain(doc)
+                changes.append((article_id, doc, min(compressed(plain, newest), doc, key=len)))
         return await self._dictionaries.replace(shard, changes, newest) if changes else 0
 
-    async def _read(
-        self, shard: int, article_ids: Sequence[str], *, duplicates: bool = True
-    ) -> list[_Doc]:
+    async def _read(self, shard: int, article_ids: Sequence[str]) -> list[_Article]:
         stored = await self._docs(keys=[keys.article(shard, i) for i in article_ids])
         return [
-            (article_id, doc)
+            (article_id, doc, head)
             for article_id, doc, head in zip(article_ids, stored[::2], stored[1::2], strict=True)
-            if doc and (duplicates or _IS_DUPLICATE not in (head or b""))
+            if doc and head
         ]

@@ -65,7 +65,7 @@ class Removals:
     def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self._shards = shards
-        self._remove: Script[int] = lua_script(client, "versions", "remove")
+        self._remove: Script[int] = lua_script(client, "article", "versions", "remove")
         self._erase: Script[int] = Script(client, _ERASE)
 
     async def contains(self, article_id: str) -> bool:

@@ -15,15 +15,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import orjson
 from redis.exceptions import ResponseError
 
 from service.articles.article import LIVE
 from service.articles.event import position
+from service.articles.head import decode_head
 from service.errors import InvalidSettings
 from service.feeds.index_step import Indexed
 from service.storage import backup_files, keys
 from service.storage.backup_files import MANIFEST, BackupFault, Manifest
+from service.storage.client import Script, lua_script
 from service.storage.commands import Client, Pipeline, Value
 from service.storage.duplicates import Duplicates, Mark
 from service.storage.key_reader import KeyReader, chunks
@@ -31,6 +32,7 @@ from service.storage.layout import VERSION, migrate
 from service.storage.placement import Placement, can_move
 from service.storage.shards import Shards, claim_shards
 from service.storage.source_moves import place_sources
+from service.storage.stored_articles import stored_article
 
 Progress = Callable[[str, int], None]
 ARTICLES_AT_ONCE, RECORDS_AT_ONCE = 100, 200
@@ -127,6 +129,7 @@ class Restore:
         self._shards = shards
         self._progress = progress
         self._reader = KeyReader(client)
+        self._read: Script[list[bytes | None]] = lua_script(client, "article", "read")
         self._now_ms = time.time_ns() // 1_000_000
         self._pipe: Pipeline = client.pipeline(transaction=False)
         self._placement = Placement(client, manifest.layout_shards, shards, flush=self._flush)
@@ -227,15 +230,17 @@ class Restore:
         return [
             part
             for pair, head in zip(zip(payload[::2], payload[1::2], strict=True), heads, strict=True)
-            if head and orjson.loads(head)["status"] != LIVE
+            if head and decode_head(head)["status"] != LIVE
             for part in pair
         ]
 
     async def _fields_of(self, names: Sequence[bytes], field: str) -> list[bytes]:
         pipe = self._client.pipeline(transaction=False)
+        self._read.load_in(pipe)
         for name in names:
-            pipe.hget(name.decode(), field)
-        return [value or b"" for value in (await pipe.execute() if names else [])]
+            self._read.run_in(pipe, keys=[name.decode()], args=[field])
+        _, *replies = await pipe.execute()
+        return [value or b"" for (value,) in replies]
 
     async def _flush_articles(self) -> None:
         """Write the articles at hand with their indexes, in place of what is there of them."""
@@ -249,7 +254,7 @@ class Restore:
         added: dict[bytes, list[Value]] = defaultdict(list)
         for (name, fields), idx in zip(articles.items(), present, strict=True):
             prefix, article_id = name.split(b":article:", 1)
-            head = orjson.loads(fields[b"head"])
+            head = decode_head(fields[b"head"])
             self._note_original(article_id.decode(), head.get("duplicate_of", ""))
             after = Indexed.of(fields.get(b"idx", b""))
             for path in set(Indexed.of(idx).paths) - set(after.paths):
@@ -267,8 +272,7 @@ class Restore:
         for index, pairs in added.items():
             await self._send("ZADD", index, *pairs)
         for name, fields in articles.items():
-            await self._send("DEL", name)
-            await self._send("HSET", name, *[part for pair in fields.items() for part in pair])
+            await self._send("SET", name, stored_article(fields))
 
     def _note_original(self, article_id: str, original: str) -> None:
         # The later of two copies counts, also if it is not a duplicate any more.

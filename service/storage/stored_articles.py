@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from service.articles.article import STORED_FIELDS, Article
+from service.articles.head import decode_head
 from service.articles.json_text import decode_stored
 from service.storage.stored import decoded
 
@@ -29,7 +31,7 @@ def decoded_articles(
 def _article(plain: Plain, stored: tuple[str, bytes, bytes]) -> Article:
     """Decode (id, doc, head) as they are stored."""
     article_id, doc, head = stored
-    decided, fields = decode_stored(head), decode_stored(plain(doc))
+    decided, fields = decode_head(head), decode_stored(plain(doc))
     fields.update((name, decided[name]) for name in STORED_FIELDS if name in decided)
     fields["content_hash"] = decided["hash"]
     fields["duplicate_revision"] = decided.get("marks", 0)
@@ -46,3 +48,13 @@ def categories_in(doc: bytes, plain: Plain) -> list[str]:
     except (ValueError, TypeError, KeyError):
         return []
     return [path for path in paths if isinstance(path, str)] if isinstance(paths, list) else []
+
+
+# The first byte of a stored article; article.lua reads it.
+_FORM = b"\1"
+
+
+def stored_article(fields: Mapping[bytes, bytes]) -> bytes:
+    """The form in which article.lua reads an article with these fields: doc, head, idx."""
+    doc, head, idx = (fields.get(name, b"") for name in (b"doc", b"head", b"idx"))
+    return _FORM + struct.pack(">II", len(head), len(idx)) + head + idx + doc

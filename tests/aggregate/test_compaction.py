@@ -21,6 +21,7 @@ from service.storage.shards import numbered
 from service.storage.store import Store, of_client, open_store
 from tests.conftest import NOON
 from tests.many_articles import ENOUGH, archive_of, compact, prose, stored_docs
+from tests.old_articles import all_as_hashes, as_hash, put_field
 from tests.storage.backups import backed_up, restored
 from tests.traces import traces
 from workers.aggregate import compaction
@@ -228,7 +229,7 @@ async def test_odd_articles_do_not_stop_the_sweep(store: Store, settings: Settin
     """A key of another type, and a document that a hand made unreadable."""
     ids = await archive_of(store, settings, [prose(n) for n in range(ENOUGH)])
     await store.client.execute_command("SET", keys.article(0, ids[0]), "x")
-    await store.client.hset(keys.article(0, ids[1]), "doc", b"\x28\xb5\x2f\xfdbroken")
+    await put_field(store.client, keys.article(0, ids[1]), "doc", b"\x28\xb5\x2f\xfdbroken")
     await compact(store)
     assert {await newest(store)} == await ids_used(store, ids[2:])
     await store.client.unlink(keys.article(0, ids[0]))
@@ -240,7 +241,7 @@ async def test_an_article_of_an_old_version_stays_unchanged(
     """One without a hash of everything is compared in the form that it is stored in."""
     ids = await archive_of(store, settings, [prose(n) for n in range(ENOUGH)])
     name = keys.article(0, ids[0])
-    head = orjson.loads(await store.client.hget(name, "head") or b"")
+    head = orjson.loads((await as_hash(store.client, name))[b"head"])
     del head["full"]
     head["forms"] = {form.partition(":")[0]: head["hash"] for form in head["forms"]}
     await store.client.hset(name, "head", orjson.dumps(head))
@@ -250,9 +251,26 @@ async def test_an_article_of_an_old_version_stays_unchanged(
     assert ["unchanged"] * 3 == [receipt.status for receipt in receipts]
     assert [ids[1], ids[0], ids[2]] == [receipt.id for receipt in receipts]
     late = replace(prose(0), image="https://quay.example/new.jpg")
-    await store.client.hset(name, "head", orjson.dumps(head))
+    await put_field(store.client, name, "head", orjson.dumps(head))
     (receipt,) = await store.articles.append([late], now=NOON)
     assert "corrected" == receipt.status
+
+
+async def test_the_sweep_shortens_what_versions_before_stored(
+    store: Store, settings: Settings
+) -> None:
+    """Hashes become strings, and say the same."""
+    ids = await archive_of(store, settings, [prose(n) for n in range(ENOUGH)])
+    await store.articles.withdraw(ids[0], now=NOON)
+    await store.articles.erase(ids[1], now=NOON)
+    before = await store.articles.get(ids)
+    client: Any = store.client
+    await all_as_hashes(client)
+    await compact(store)
+    assert {b"string"} == {await client.type(keys.article(0, article_id)) for article_id in ids}
+    assert before == await store.articles.get(ids)
+    again = await store.articles.append([prose(n) for n in range(2, ENOUGH)], now=NOON)
+    assert {"unchanged"} == {receipt.status for receipt in again}
 
 
 async def test_a_dictionary_holds_no_text_of_few_articles(store: Store, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from service.storage.category_index import Limits
 from service.storage.event_stream import AGGREGATE, DUPLICATES
 from service.storage.store import Store
 from tests.loops import at_work
+from tests.old_articles import put_field
 from tests.waiting import wait_until
 from workers.aggregate import aggregator as aggregator_module
 from workers.aggregate import duplicate_finder, group_consumer
@@ -309,7 +310,7 @@ async def test_an_article_that_cannot_be_read_costs_itself(
     good, bad = await append(store, draft("1", "Good"), draft("2", "Good"))
     async with aggregating(store, settings):
         await until_shown(store, "all", good, bad)
-    await redis.hset(keys.article(0, bad), "doc", b"\x00broken")
+    await put_field(redis, keys.article(0, bad), "doc", b"\x00broken")
     articles = await store.articles.get([good, bad])
     assert [good, None] == [article and article.id for article in articles]
 

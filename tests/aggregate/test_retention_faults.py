@@ -12,6 +12,7 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from tests.aggregate.test_retention import append, draft, indexed, now, often, passed, titles
+from tests.old_articles import put_field
 from workers.aggregate import retention as retention_module
 from workers.aggregate.aggregator import Aggregator
 
@@ -85,7 +86,8 @@ async def test_a_bad_article_costs_itself(store: Store, settings: Settings) -> N
     )
     await store.client.delete(keys.category(0, "bad"))
     await store.client.hset(keys.category(0, "bad"), "a", "b")
-    await store.client.hset(keys.article(0, unreadable), "head", b'{"published": 3}')
+    name = keys.article(0, unreadable)
+    await put_field(store.client, name, "head", b'{"published": 3}')
     assert 1 == await passed(store, settings, "5d")
     assert ["bad"] == await titles(store)
     faults = [(f.kind, f.name) for f in await store.faults.all(now=now())]

@@ -33,6 +33,7 @@ from service.web.serving.response import PreparedPage
 from tests.conftest import AUTH, DAY, Get
 from tests.deliver.working import QUICK, delivering
 from tests.loops import at_work
+from tests.old_articles import as_hash, put_field
 from tests.receiver import FakeReceiver
 from tests.storage.backups import contents
 from tests.traces import traces
@@ -358,7 +359,7 @@ async def test_an_article_that_cannot_be_erased_costs_itself(
     ids = [r.id for r in await store.articles.append([marked(), marked(2)], now=now())]
     name = keys.article(store.event_stream.shards.of(ids[0]), ids[0])
     client: Any = store.client
-    fields: dict[bytes, bytes] = await client.hgetall(name)
+    fields = await as_hash(client, name)
     await client.delete(name)
     await client.set(name, "another type")
     await store.erasures.order(ids, now=now() - timedelta(hours=1))
@@ -376,7 +377,7 @@ async def test_a_document_that_cannot_be_read_is_erased(store: Store) -> None:
     """A hand has changed it, or its dictionary is gone: it may hold the text all the same."""
     (receipt,) = await store.articles.append([marked()], now=now())
     name = keys.article(0, receipt.id)
-    await store.client.hset(name, "doc", f"not a document about {MARK}")
+    await put_field(store.client, name, "doc", f"not a document about {MARK}".encode())
     done = await erasure.erase(store, [receipt.id], now=now())
     assert ["erased"] == [each.status for each in done.articles]
     assert [] == await traces(store.client, MARK)

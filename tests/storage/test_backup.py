@@ -27,6 +27,7 @@ from service.web.app import create_app
 from tests.conftest import NOON, TOKEN
 from tests.keys_known import known_keys, unknown_keys
 from tests.loops import at_work
+from tests.old_articles import as_hash, field_of
 from tests.receiver import FakeReceiver
 from tests.storage.backups import (
     PROGRAMS,
@@ -222,7 +223,7 @@ async def test_writers_at_work(
     newest = {fields[b"subject"]: fields[b"id"] for _, fields in entries}
     heads = {}
     async for key in target.client.scan_iter(match=keys.article(0, "*"), count=500):
-        head = orjson.loads(str(await target.client.hget(key.decode(), "head"), "utf-8"))
+        head = orjson.loads((await as_hash(target.client, key.decode()))[b"head"])
         heads[key.decode().rpartition(":")[2].encode()] = head["event"].encode()
     assert newest == heads
     assert len(heads) > 320
@@ -244,7 +245,7 @@ async def check_indexes(store: Store) -> None:
             article_id = name.rpartition(":")[2]
             (article,) = await store.articles.get([article_id])
             assert article
-            idx = Indexed.of(await store.client.hget(name, "idx") or b"")
+            idx = Indexed.of(await field_of(store.client, name, "idx"))
             assert str(article.revision) == idx.version.partition(".")[0]
             for path in idx.paths:
                 expected.setdefault(path, set()).add(article_id.encode())

@@ -21,6 +21,7 @@ from service.storage.category_renames import _rename_articles, rename_categories
 from service.storage.duplicates import Mark
 from service.storage.store import Store, open_store
 from tests.conftest import DAY, TOKEN, Get
+from tests.old_articles import all_as_hashes
 from tests.waiting import wait_until
 
 Client = TestClient[Any, Any]
@@ -50,6 +51,7 @@ async def ids(store: Store, aggregating: None) -> dict[str, str]:
     await store.duplicates.mark_all([mark])
     await store.articles.withdraw(by_guid["gone"], now=datetime.now(UTC))
     await indexed(store)
+    await all_as_hashes(store.client)
     return by_guid
 
 

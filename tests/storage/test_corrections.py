@@ -17,6 +17,7 @@ from service.articles.hashes import content_hashes
 from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import NOON
+from tests.old_articles import as_hash
 
 ENCLOSURE = Enclosure(url="http://media.example/12.mp3", type="audio/mpeg", length=5)
 MAY = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -131,9 +132,10 @@ async def test_feeds_of_one_site_do_not_overwrite_each_other_in_turn(store: Stor
 
 async def test_forms_of_very_many_documents_stay_bounded(store: Store) -> None:
     """The head does not grow with them."""
+    name = keys.article(0, draft().id)
     for number in range(50):
         await append(store, draft(Detail.FEED), document=f"d{number}")
-    assert len(orjson.loads(await head(store))["forms"]) <= 8
+    assert len(orjson.loads((await as_hash(store.client, name))[b"head"])["forms"]) <= 8
 
 
 async def test_a_poorer_form_corrects_nothing(store: Store) -> None:
@@ -149,7 +151,7 @@ async def test_a_poorer_form_corrects_nothing(store: Store) -> None:
 async def put_back(store: Store, one: Draft) -> None:
     """Store an article as a version of before November 2026 did."""
     name = keys.article(0, one.id)
-    stored_head = orjson.loads(await store.client.hget(name, "head"))
+    stored_head = orjson.loads((await as_hash(store.client, name))[b"head"])
     _, old = content_hashes(title="t", text="x", date=MAY, categories=["a/b"])
     for field in ("full", "said"):
         stored_head.pop(field, None)

@@ -19,7 +19,7 @@
 --
 -- All reads come before the first write: a wrong type fails the call with nothing written.
 --
--- `head` of an article, JSON: revision, hash, full: the hash of everything that is stored, published,
+-- `head` of an article (head.lua): revision, hash, full: the hash of everything that is stored, published,
 -- updated, first_seen, status, event, call, said: the latest date of its source, quiet: changes since
 -- without a later one, quiet_ms: when the last of them made an event, owed: whether a later one has
 -- made none, corrections: changes that made no revision, and forms: form → the hashes last seen with
@@ -107,7 +107,7 @@ local function has_better_date(head, article)
   return published and published < head.published
 end
 
-local function is_stored_as(article) return redis.call('HGET', article.key, 'doc') == article.stored end
+local function is_stored_as(article) return article.present.doc == article.stored end
 
 -- What is new in an article whose words are those that are shown, or that its form had last.
 local function judge_rest(head, article, seen_full)
@@ -223,7 +223,7 @@ local function store(head, article, status, indexed)
   if status == 'corrected' or status == 'kept' then head.call = call .. '+' end
   note(head, article)
   if kind then emit(KEYS[1], kind, article.id, article.doc, head, now) end
-  redis.call('HSET', article.key, 'doc', article.stored, 'head', cjson.encode(head))
+  save_article(article.key, article.stored, pack_head(head, article.key), article.present.idx)
   -- Without an event, the oldest possible score: the next sweep indexes it.
   redis.call('ZADD', KEYS[2], kind and now_ms or 1, article.id)
   return head
@@ -246,7 +246,7 @@ redis.call('HLEN', KEYS[3])
 for i = 1, count do
   local article = article_at(i)
   articles[i] = article
-  heads[i], indexed[i] = read_head(article.key)
+  heads[i], indexed[i], article.present = read_head(article.key)
   marks[i] = not heads[i] and redis.call('HGET', article.marks, article.mark)
 end
 
@@ -263,7 +263,7 @@ for i = 1, count do
       if marks[i] then redis.call('HDEL', article.marks, article.mark) end
     elseif status == 'noted' then
       note(head, article)
-      redis.call('HSET', article.key, 'head', cjson.encode(head))
+      save_article(article.key, article.present.doc, pack_head(head, article.key), article.present.idx)
       status = 'unchanged'
     end
     -- Whoever polls must come with it again.

@@ -9,8 +9,8 @@
 --
 -- The hashes of its text leave `head`, too: an erased article is never compared again.
 
-if redis.call('HGET', KEYS[3], 'head') ~= ARGV[4] then return false end
-local head, indexed = read_head(KEYS[3])
+local head, indexed, stored = read_head(KEYS[3])
+if stored.head ~= ARGV[4] then return false end
 -- A hand made it unreadable: its text goes all the same.
 head = head or {
   revision = indexed, published = ARGV[1], first_seen = ARGV[1], updated = ARGV[1], event = '',
@@ -22,6 +22,6 @@ head.revision, head.status, head.updated, head.call = head.revision + 1, 'withdr
 head.erased, head.hash, head.forms = true, '', {}
 head.full, head.said, head.quiet, head.quiet_ms, head.owed = nil, nil, nil, nil, nil
 emit(KEYS[1], 'withdrawn', ARGV[3], ARGV[5], head, ARGV[1])
-redis.call('HSET', KEYS[3], 'doc', ARGV[5], 'head', cjson.encode(head))
+save_article(KEYS[3], ARGV[5], pack_head(head, KEYS[3]), stored.idx)
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
 return {'erased', head.revision, head.event}

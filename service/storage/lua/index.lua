@@ -10,11 +10,11 @@
 -- Returns 1; 0 if `idx` is not what the caller read (another worker indexed it), if the article is gone,
 -- or if it is not of that version or a later one (Redis lost the end of its file): read again.
 
-local head = read_head(KEYS[1])
-if (redis.call('HGET', KEYS[1], 'idx') or '') ~= ARGV[1] then return 0 end
+local head, _, stored = read_head(KEYS[1])
+if (stored.idx or '') ~= ARGV[1] then return 0 end
 if not head then
   -- Retention has removed the article, or Redis has lost it: nothing is left to be indexed.
-  if redis.call('HEXISTS', KEYS[1], 'head') == 0 then redis.call('ZREM', KEYS[2], ARGV[3]) end
+  if not stored.head then redis.call('ZREM', KEYS[2], ARGV[3]) end
   return 0
 end
 local revision = tonumber(string.match(ARGV[4], '^%d+'))
@@ -45,7 +45,7 @@ for i = 3, #KEYS - 1, 3 do
   renew(KEYS[i + 1], periods, stamp)
 end
 note_changes(KEYS[#KEYS], ARGV[8], pages)
-redis.call('HSET', KEYS[1], 'idx', ARGV[2])
+save_article(KEYS[1], stored.doc, stored.head, ARGV[2])
 local changes = (head.marks or 0) + (head.corrections or 0)
 if string.format('%d.%d', head.revision, changes) == ARGV[4] then
   redis.call('ZREM', KEYS[2], ARGV[3])

@@ -11,16 +11,16 @@ local answer = {}
 for i, key in ipairs(KEYS) do
   local at = RECORD_BYTES * (i - 1) + STATE_AT
   local state = string.sub(ARGV[2], at, at + 16)
-  local head = redis.pcall('HGET', key, 'head')
-  local form = '"' .. string.sub(state, 1, 1) .. ':' .. ARGV[1] .. '":"'
-  -- The head is JSON that `cjson` wrote: the name of a form occurs in it as a field or not at all.
-  local _, last = nil, nil
-  if type(head) == 'string' then _, last = string.find(head, form, 1, true) end
-  local is_known = last
-    and string.sub(head, last + 1, last + 8) == string.sub(state, 2, 9)
-    and string.sub(head, last + 34, last + 41) == string.sub(state, 10, 17)
-    and not string.find(head, '"owed":true', 1, true)
-    and not string.find(head, '"erased":true', 1, true)
+  -- Another type of key is an article that is not known.
+  local is_loaded, _, stored = pcall(load_article, key)
+  local is_readable, head = false, nil
+  if is_loaded and stored then is_readable, head = pcall(unpack_head, stored, key) end
+  local seen = is_readable and head.forms[string.sub(state, 1, 1) .. ':' .. ARGV[1]]
+  local is_known = type(seen) == 'string'
+    and string.sub(seen, 1, 8) == string.sub(state, 2, 9)
+    and string.sub(seen, 34, 41) == string.sub(state, 10, 17)
+    and not head.owed
+    and not head.erased
   answer[i] = is_known and '1' or '0'
 end
 return table.concat(answer)

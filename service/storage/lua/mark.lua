@@ -9,7 +9,7 @@
 -- Returns for each article 1 if that changed anything, else 0.
 
 local function mark(key, id, original, hidden)
-  local head = read_head(key)
+  local head, _, stored = read_head(key)
   if not head then return 0 end
   local hidden_in = cjson.decode(hidden)
   local is_same = table.concat(head.hidden_in or {}, ' ') == table.concat(hidden_in, ' ')
@@ -18,7 +18,7 @@ local function mark(key, id, original, hidden)
   head.marks = (head.marks or 0) + 1
   head.duplicate_of = original ~= '' and original or nil
   head.hidden_in = next(hidden_in) and hidden_in or nil
-  redis.call('HSET', key, 'head', cjson.encode(head))
+  save_article(key, stored.doc, pack_head(head, key), stored.idx)
   -- The oldest possible score: the next sweep indexes it.
   redis.call('ZADD', KEYS[1], 1, id)
   return 1

@@ -1,4 +1,5 @@
--- Replace stored documents by other forms of the same, compressed with a dictionary.
+-- Replace stored documents by other forms of the same, compressed with a dictionary, and articles that
+-- versions before December 2026 stored by the present form (article.lua).
 --
 -- KEYS  1 dictionaries  2… articles
 -- ARGV  1 id of the dictionary  then for each article: `doc` as it was read, `doc` to store
@@ -9,10 +10,10 @@
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 local count = 0
 for i = 2, #KEYS do
-  local stored = redis.pcall('HMGET', KEYS[i], 'doc', 'head')
-  local head = stored[2] and string.find(stored[2], '"full":"', 1, true)
-  if head and stored[1] == ARGV[2 * i - 2] then
-    redis.call('HSET', KEYS[i], 'doc', ARGV[2 * i - 1])
+  local head, _, stored = read_head(KEYS[i])
+  if head and stored.doc == ARGV[2 * i - 2] then
+    local doc = head.full and ARGV[2 * i - 1] or stored.doc
+    save_article(KEYS[i], doc, pack_head(head, KEYS[i]), stored.idx)
     count = count + 1
   end
 end

@@ -7,9 +7,9 @@
 --       7 PAGE_CHANGES_MAX  then for each category: path, periods joined by spaces
 -- Returns 1, also if it is removed already (clients resend after a lost reply); 0 if it has changed.
 
-local stored = redis.call('HMGET', KEYS[1], 'idx', 'head')
-if not stored[2] then return redis.call('HEXISTS', KEYS[3], ARGV[4]) end
-if (stored[1] or '') ~= ARGV[1] or stored[2] ~= ARGV[2] then return 0 end
+local _, head, idx = load_article(KEYS[1])
+if not head then return redis.call('HEXISTS', KEYS[3], ARGV[4]) end
+if (idx or '') ~= ARGV[1] or head ~= ARGV[2] then return 0 end
 redis.call('ZCARD', KEYS[2])
 redis.call('HLEN', KEYS[3])
 for i = 4, #KEYS - 1, 3 do

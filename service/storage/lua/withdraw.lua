@@ -5,8 +5,8 @@
 -- Returns {status, revision, event id}, status: withdrawn | unchanged; nil if the article has changed
 -- since: read again.
 
-if redis.call('HGET', KEYS[3], 'head') ~= ARGV[4] then return false end
-local head, indexed = read_head(KEYS[3])
+local head, indexed, stored = read_head(KEYS[3])
+if stored.head ~= ARGV[4] then return false end
 head = head or {
   revision = indexed, published = ARGV[1], updated = ARGV[1], first_seen = ARGV[1], hash = '',
   status = 'live', forms = {},
@@ -16,6 +16,6 @@ redis.call('XLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 head.revision, head.status, head.updated, head.call = head.revision + 1, 'withdrawn', ARGV[1], ''
 emit(KEYS[1], 'withdrawn', ARGV[3], ARGV[5], head, ARGV[1])
-redis.call('HSET', KEYS[3], 'head', cjson.encode(head))
+save_article(KEYS[3], stored.doc, pack_head(head, KEYS[3]), stored.idx)
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
 return {'withdrawn', head.revision, head.event}

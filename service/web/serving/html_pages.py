@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-import orjson
-
 from service.articles import categories
 from service.articles.article import LIVE, Article
+from service.articles.head import decode_head
 from service.articles.times import to_ms
 from service.errors import Gone, NotFound
 from service.feeds.formats import FORMATS
@@ -136,12 +135,12 @@ class HtmlPages:
     async def article_version(self, page: ArticlePage) -> str:
         """Version of an article: what is stored besides its text. Raises NotFound or Gone."""
         (head,) = await self._store.articles.heads([page.id])
-        fields = decoded(orjson.loads, head, what=f"article {page.id}") if head else None
+        fields = decoded(decode_head, head, what=f"article {page.id}") if head else None
         if fields is None:
             raise await _missing(self._store, page.id)
         if fields["status"] != LIVE:
             raise Gone(f"{page.id}: this article was withdrawn")
-        return head.decode()
+        return head.hex()
 
     async def article(self, page: ArticlePage) -> Written:
         """One article for people. Raises NotFound or Gone."""
