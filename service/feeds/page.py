@@ -16,6 +16,7 @@ from __future__ import annotations
 import calendar
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta, tzinfo
 from urllib.parse import quote
@@ -207,3 +208,8 @@ def _period(numbers: list[int]) -> Period | None:
     except ValueError:
         return None
     return Period(*numbers)
+
+
+def days_among(periods: Iterable[str]) -> list[Period]:
+    """The days among the texts of periods; years, months and `live` are left out."""
+    return [period for period in map(Period.parse, periods) if period.day]

@@ -392,11 +392,9 @@ async def test_articles_of_earlier_releases_are_erased(store: Store) -> None:
         "status": "live", "event": f"{draft.id}_3", "call": "", "forms": {"1": "a" * 32},
     }  # fmt: skip
     name = keys.article(store.event_stream.shards.of(draft.id), draft.id)
-    await store.client.hset(name, "doc", draft.to_doc())
-    await store.client.hset(name, "head", orjson.dumps(head))
+    await store.client.hset(name, mapping={"doc": draft.to_doc(), "head": orjson.dumps(head)})
     done = await erasure.erase(store, [draft.id], now=now())
     assert ("erased", 4) == (done.articles[0].status, done.articles[0].revision)
     (article,) = await store.articles.get([draft.id])
-    assert article is not None
     assert (True, "withdrawn", (PATH,)) == (article.erased, article.status, article.categories)
     assert [] == await traces(store.client, MARK)

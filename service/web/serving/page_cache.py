@@ -22,7 +22,7 @@ from cachetools import TTLCache
 
 from service.errors import DatelineError, NotFound, TooManyReads, Unavailable
 from service.feeds.archive import ArchiveLinks
-from service.feeds.page import ArticlePage, Page, Period
+from service.feeds.page import ArticlePage, Page, Period, days_among
 from service.storage.client import redis_errors_as_unavailable
 from service.storage.rendered_pages import Change, Rendered
 from service.web.serving.costly_reads import Client
@@ -57,7 +57,7 @@ class Held:
     """The feed of a page that is not shared, to make differences to its next version."""
     hot: Hot = field(init=False)
     links: ArchiveLinks | None = None
-    """Of a feed whose changes `follow` knows; None for any other page."""
+    """Archive links of a feed whose changes `follow` knows; None for any other page."""
     is_current: bool = False
     """Whether no change is known since it was loaded or confirmed; only with `links`."""
     path: str = ""
@@ -290,7 +290,7 @@ class PageCache:
         for uses, key in sorted(touched, key=lambda pair: pair[0], reverse=True):
             if not uses:
                 self._forget(self._held[key])
-            elif key[1] in extensions and not _is_selection(key):
+            elif key[1] in extensions and not (isinstance(key[0], Page) and key[0].query):
                 self._renew(key)
             else:
                 # HTML takes tens of milliseconds to render, and strangers can make up any number
@@ -347,7 +347,7 @@ class PageCache:
         periods: dict[str, set[str]] = {}
         for category, period in changes:
             periods.setdefault(category, set()).add(period)
-        days = {category: _days(names) for category, names in periods.items()}
+        days = {category: days_among(names) for category, names in periods.items()}
         self._doubtful.update(key for key in self._loading if key[0].category in periods)
         for (page, _), cached in self._held.items():
             if not cached.is_current or cached.links is None or not isinstance(page, Page):
@@ -398,12 +398,3 @@ class PageCache:
         most MAX_READS, because nobody may take them while Redis is away."""
         reads, self._reads = self._reads, set()
         return reads
-
-
-def _days(periods: Collection[str]) -> list[Period]:
-    parsed = map(Period.parse, periods)
-    return [period for period in parsed if period.day]
-
-
-def _is_selection(key: Key) -> bool:
-    return isinstance(key[0], Page) and bool(key[0].query)
