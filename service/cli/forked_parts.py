@@ -133,18 +133,25 @@ def _fork(part: Part, others: Iterable[ForkedPart]) -> ForkedPart:
     # What is buffered would be written by both.
     sys.stdout.flush()
     sys.stderr.flush()
+    # Python calls functions of libraries at a fork, and ignores what a signal raises in them: a
+    # Ctrl-C would be lost.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         pid = os.fork()
     except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        os.close(reading)
         os.close(writing)
         raise
-    finally:
-        if os.getpid() == parent:
-            os.close(reading)
     if not pid:
+        # Until it has its own session, Ctrl-C is for its parent.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for descriptor in (writing, *(other.environment for other in others)):
             os.close(descriptor)
         _run(part.command, reading, parent)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    os.close(reading)
     return ForkedPart(pid, writing)
 
 
@@ -156,6 +163,7 @@ def _run(command: Sequence[str], environment: int, parent: int) -> None:
     """
     process.die_with_parent()
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     process.show_as(command)
     with os.fdopen(environment, "rb") as pipe:
         environ = pipe.read()

@@ -15,18 +15,24 @@ from tests.waiting import wait_until, within
 
 # Forks a part, has it run with an environment, and ends as it ends. The part's module is `told`.
 SCRIPT = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 from service.cli.forked_parts import Part, fork_parts
 
+step = sys.argv[1]
+if step == "interrupt":
+    os.register_at_fork(after_in_parent=lambda: os.kill(os.getpid(), signal.SIGINT))
 command = (sys.executable, "-m", "told", "an argument", "")
 parts = [
     Part(name="one", command=command, preload="told"),
     Part(name="two", command=command, preload="told"),
     Part(name="other", command=("true",)),
 ]
-forked = fork_parts(parts)
+try:
+    forked = fork_parts(parts)
+except KeyboardInterrupt:
+    print("interrupted")
+    sys.exit(0)
 assert ["one", "two"] == list(forked)
-step = sys.argv[1]
 
 async def main():
     one, two = forked.values()
@@ -103,6 +109,11 @@ async def test_a_part_is_ended_by_a_signal(tmp_path: Path) -> None:
 async def test_parts_that_are_never_started_end_with_their_parent(tmp_path: Path) -> None:
     """The script's output ends only when none of them has it open any more."""
     assert [] == await forked("leave", b"", tmp_path)
+
+
+async def test_ctrl_c_during_a_fork_is_not_lost(tmp_path: Path) -> None:
+    """It comes while Python runs what libraries have registered for forks."""
+    assert ["interrupted"] == await forked("interrupt", b"", tmp_path)
 
 
 def shared_mb(pid: int) -> float:

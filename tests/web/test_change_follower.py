@@ -16,7 +16,8 @@ from service.storage import keys
 from service.storage.store import Store
 from service.web.app import create_app
 from service.web.request.keys import CACHE
-from service.web.serving.page_cache import Held, PageCache
+from service.web.serving.held_page import Held
+from service.web.serving.page_cache import PageCache
 from service.web.serving.response import PreparedPage
 from tests.conftest import NOON, TOKEN, Clock
 from tests.storage.test_page_changes import publish

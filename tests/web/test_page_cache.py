@@ -12,7 +12,8 @@ from service.errors import Gone, TooManyReads, Unavailable
 from service.feeds.formats import FORMATS
 from service.feeds.page import ArticlePage, Page, Period
 from service.web.serving import page_cache
-from service.web.serving.page_cache import Held, PageCache
+from service.web.serving.held_page import Held
+from service.web.serving.page_cache import PageCache
 from service.web.serving.response import PreparedPage
 from tests.waiting import wait_until, within
 

@@ -14,18 +14,17 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Container, Sequence
 from functools import partial
 
 from cachetools import TTLCache
 
 from service.errors import DatelineError, NotFound, TooManyReads, Unavailable
-from service.feeds.archive import ArchiveLinks
 from service.feeds.page import ArticlePage, Page, Period, days_among
 from service.storage.client import redis_errors_as_unavailable
-from service.storage.rendered_pages import Change, Rendered
+from service.storage.rendered_pages import Change
 from service.web.serving.costly_reads import Client
+from service.web.serving.held_page import Held, Key, Load
 from service.web.serving.request_cache import Hot, RequestCache
 from service.web.serving.response import PreparedPage
 
@@ -42,40 +41,6 @@ FAILED_S, MAX_FAILED = 2.0, 1_000
 """A page that could not be rendered is rendered again after FAILED_S."""
 
 MAX_READS = 10_000
-
-Key = tuple[Page | ArticlePage, str]
-"""A page and its format: the extension of a feed, or one of those in `page_loader`."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Held:
-    """A page in the cache."""
-
-    prepared: PreparedPage
-    version: str
-    rendered: Rendered | None = None
-    """The feed of a page that is not shared, to make differences to its next version."""
-    hot: Hot = field(init=False)
-    links: ArchiveLinks | None = None
-    """Archive links of a feed whose changes `follow` knows; None for any other page."""
-    is_current: bool = False
-    """Whether no change is known since it was loaded or confirmed; only with `links`."""
-    path: str = ""
-    """Raw request path under which the page is hot; empty if it is not hot."""
-    size: int = 0
-    """Bytes that the cache has counted for it."""
-    loaded_at: float = field(default_factory=time.monotonic)
-
-    def __post_init__(self) -> None:
-        self.hot = Hot(self.prepared)
-
-
-Load = Callable[[Page | ArticlePage, str, Held | None, Client], Awaitable[Held]]
-"""Loads the current version of a page for a client; returns the cached page passed in if that is
-current.
-
-Raises Unavailable if Redis cannot be reached, TooManyReads if the client has too many costly reads.
-"""
 
 
 class PageCache:

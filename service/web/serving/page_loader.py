@@ -23,10 +23,10 @@ from service.storage.rendered_pages import Rendered
 from service.storage.store import Store
 from service.web.serving.costly_reads import Client, CostlyReads
 from service.web.serving.headers import CORS, LIVE_MAX_AGE_S
+from service.web.serving.held_page import Held
 from service.web.serving.html_pages import HtmlPages
 from service.web.serving.kinds import Kind, P, WorkThread
 from service.web.serving.listings import Listings
-from service.web.serving.page_cache import Held
 from service.web.serving.response import PreparedPage
 
 # The formats of pages besides feeds, in the keys of the page cache; those of feeds are their

@@ -25,7 +25,8 @@ from functools import partial
 from service.feeds.page import Page
 from service.process import sleep
 from service.web.serving.codings import best
-from service.web.serving.page_cache import Held, Key, PageCache
+from service.web.serving.held_page import Held, Key
+from service.web.serving.page_cache import PageCache
 
 logger = logging.getLogger(__name__)
 
