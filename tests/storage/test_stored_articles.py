@@ -15,6 +15,7 @@ from service.articles.head import decode_head, is_json
 from service.settings import Settings
 from service.storage import keys
 from service.storage.client import Script, lua_text
+from service.storage.duplicates import Mark
 from service.storage.store import Store
 from tests.conftest import DAY, NOON
 from tests.many_articles import archive_of
@@ -60,8 +61,11 @@ async def states(store: Store) -> list[str]:
     await store.articles.append([draft("2", "Title 2", detail=Detail.TEASER)], now=later)
     await store.articles.withdraw(ids[3], now=later)
     await store.articles.erase(ids[4], now=later)
-    await store.duplicates.mark(ids[5], original=ORIGINAL, hidden_in=("all", PATH))
-    await store.duplicates.mark(ids[6], original="no uuid", hidden_in=("all",))
+    marks = [
+        Mark(article_id=ids[5], original=ORIGINAL, hidden_in=("all", PATH)),
+        Mark(article_id=ids[6], original="no uuid", hidden_in=("all",)),
+    ]
+    assert marks == await store.duplicates.mark_all(marks)
     return ids
 
 
@@ -102,7 +106,8 @@ async def test_an_old_article_is_written_as_a_new_one(store: Store) -> None:
     withdrawn = await store.articles.withdraw(ids[2], now=later)
     erased = await store.articles.erase(ids[3], now=later)
     assert [2, 2] == [receipt and receipt.revision for receipt in (withdrawn, erased)]
-    await store.duplicates.mark(ids[4], original=ORIGINAL, hidden_in=("all",))
+    mark = Mark(article_id=ids[4], original=ORIGINAL, hidden_in=("all",))
+    assert [mark] == await store.duplicates.mark_all([mark])
     assert ["string"] * 5 + ["hash"] == [await kind_of(store, i) for i in ids]
     articles = await store.articles.get(ids)
     assert ["Low tide", "High tide", "High tide", "", "High tide", "High tide"] == [
