@@ -12,6 +12,7 @@ from redis.exceptions import ResponseError
 from service.articles.article import Detail, Draft, Entry
 from service.articles.compose import compose
 from service.articles.head import decode_head, is_json
+from service.manage import erasure
 from service.settings import Settings
 from service.storage import keys
 from service.storage.client import Script, lua_text
@@ -19,8 +20,9 @@ from service.storage.duplicates import Mark
 from service.storage.store import Store
 from tests.conftest import DAY, NOON
 from tests.many_articles import archive_of
-from tests.old_articles import all_as_hashes, as_hash, field_of
+from tests.old_articles import all_as_hashes, as_hash, field_of, put_field
 from tests.storage.backups import indexed
+from tests.traces import traces
 
 PATH = "media-center/coalition-news"
 ORIGINAL = "0279c64d-c2b4-54a6-91a0-27e24c50c73e"
@@ -211,3 +213,13 @@ async def test_a_ruined_head_costs_its_article(store: Store, settings: Settings)
     receipts = await store.articles.append([draft("1"), draft("2", "New")], now=NOON)
     assert ["erased", "created"] == [receipt.status for receipt in receipts]
     assert 2 == receipts[1].revision
+
+
+async def test_a_document_that_cannot_be_read_is_erased(store: Store) -> None:
+    """A hand has changed it, or its dictionary is gone: it may hold the text all the same."""
+    (receipt,) = await store.articles.append([draft()], now=NOON)
+    await put_field(store.client, keys.article(0, receipt.id), "doc", b"about zanzibarquux")
+    assert await traces(store.client, "zanzibarquux")
+    done = await erasure.erase(store, [receipt.id], now=NOON)
+    assert ["erased"] == [each.status for each in done.articles]
+    assert [] == await traces(store.client, "zanzibarquux")
