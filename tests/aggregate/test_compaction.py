@@ -28,7 +28,7 @@ from tests.traces import traces
 from workers.aggregate import compaction
 from workers.aggregate.compaction import Compaction
 
-MARK = "zanzibarquux"
+MARK = "ultramarinefox"
 
 
 @pytest.fixture(autouse=True)
