@@ -34,7 +34,7 @@ from service.articles.category_creator import OPERATOR
 from service.settings import Settings
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.store import Store, open_store
-from service.web.serving.response import zstd
+from service.web.serving.codings import zstd
 from workers.aggregate import aggregator
 from workers.aggregate.aggregator import Aggregator
 from workers.aggregate.compaction import Compaction

@@ -85,12 +85,15 @@ class Backup:
         for shard, start in zip(self._shards, starts, strict=True):
             self.cuts[shard] = await self._follow(shard, start)
             await self._end_stream(shard)
+        # After the articles, which need them, and before what is restored by what articles say.
+        dictionaries = {keys.dictionaries(shard).encode() for shard in self._shards}
+        await self._reader.copy(sorted(dictionaries), self._last)
         endpoints = EndpointBackup(self._client, self._last, cuts=self.cuts)
         await endpoints.copy()
         self._progress("endpoints", self._last.records)
         async for names in self._scan("dateline:*"):
             last_names = [n for n in names if stage_of(n.decode("utf-8", "replace")) is Stage.LAST]
-            plain = [n for n in last_names if n not in _WITH_CARE]
+            plain = [n for n in last_names if n not in _WITH_CARE | dictionaries]
             await self._reader.copy(plain, self._last, keep=endpoints.is_kept)
             self._progress("other keys", self._last.records)
         await self._copy_views()

@@ -199,7 +199,7 @@ _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitabl
 ROWS: tuple[tuple[str, _Place], ...] = (
     (r"article:.+", Placement.by_id),
     (r"gone:.+|events:dead|subscriptions", Placement.by_item),
-    (r"categories|(removed|versions):.+|trimmed", Placement.in_every_part),
+    (r"categories|dictionaries|(removed|versions):.+|trimmed", Placement.in_every_part),
     (r"categories:created", Placement.in_first),
     # By host, which their rows alone say: source_moves.py does that afterwards.
     (r"sources(:(due|polls|hosts))?|pushes", Placement.in_first),

@@ -17,17 +17,18 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.compression import Dictionary, compressed, dictionary_id
 from service.storage.dictionary_training import SHARED_BY, trained
-from service.storage.shards import numbered
+from service.storage.shards import ONE, Shards, numbered
 from service.storage.store import Store, of_client, open_store
 from tests.conftest import NOON
 from tests.many_articles import ENOUGH, archive_of, compact, prose, stored_docs
 from tests.old_articles import all_as_hashes, as_hash, put_field
 from tests.storage.backups import backed_up, restored
+from tests.storage.test_placement import aliased
 from tests.traces import traces
 from workers.aggregate import compaction
 from workers.aggregate.compaction import Compaction
 
-MARK = "zanzibarquux"
+MARK = "ultramarinefox"
 
 
 @pytest.fixture(autouse=True)
@@ -287,21 +288,30 @@ async def test_a_dictionary_holds_no_text_of_few_articles(store: Store, settings
     assert [] == await traces(store.client, MARK)
 
 
+@pytest.mark.parametrize("shards", [ONE, numbered(3)])
 async def test_a_backup_has_the_dictionaries(
-    store: Store, settings: Settings, tmp_path: Path
+    store: Store, settings: Settings, tmp_path: Path, shards: Shards
 ) -> None:
-    """An archive that was restored can be read."""
+    """An archive that was restored can be read, each shard of it; and what is restored by what
+    articles say, an alias here, is right."""
     ids = await archive_of(store, settings, [prose(n) for n in range(ENOUGH)])
+    sources = [f"s{n}.example" for n in range(12)]
+    first = [aliased(n, f"guid {n}", source) for n, source in enumerate(sources)]
+    ids += [receipt.id for receipt in await store.articles.append(first, now=NOON)]
     await compact(store)
     before = await store.articles.get(ids)
     dictionary = await newest(store)
+    assert {dictionary} == await ids_used(store, ids)
     await backed_up(store, tmp_path / "backup")
     client: Any = store.client
     await client.flushdb()
-    async with another(settings) as other:
-        await restored(other, tmp_path / "backup")
-        assert before == await other.articles.get(ids)
-        assert dictionary == await newest(other)
+    await restored(of_client(client, shards=shards), tmp_path / "backup", shards=shards)
+    late = of_client(client, shards=shards)
+    assert before == await late.articles.get(ids)
+    assert {dictionary} == {await newest(late, shard) for shard in shards}
+    again = [aliased(n, f"new guid {n}", source) for n, source in enumerate(sources)]
+    receipts = await late.articles.append(again, now=NOON)
+    assert ids[ENOUGH:] == [receipt.id for receipt in receipts]
 
 
 def test_texts_that_have_nothing_in_common_get_no_dictionary() -> None:

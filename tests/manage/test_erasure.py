@@ -33,7 +33,7 @@ from service.web.serving.response import PreparedPage
 from tests.conftest import AUTH, DAY, Get
 from tests.deliver.working import QUICK, delivering
 from tests.loops import at_work
-from tests.old_articles import as_hash, put_field
+from tests.old_articles import as_hash
 from tests.receiver import FakeReceiver
 from tests.storage.backups import contents
 from tests.traces import traces
@@ -370,16 +370,6 @@ async def test_an_article_that_cannot_be_erased_costs_itself(
     await client.hset(name, mapping=fields)
     await SecondPass(store, settings, now=now).run()
     assert 0 == await store.erasures.count()
-    assert [] == await traces(store.client, MARK)
-
-
-async def test_a_document_that_cannot_be_read_is_erased(store: Store) -> None:
-    """A hand has changed it, or its dictionary is gone: it may hold the text all the same."""
-    (receipt,) = await store.articles.append([marked()], now=now())
-    name = keys.article(0, receipt.id)
-    await put_field(store.client, name, "doc", f"not a document about {MARK}".encode())
-    done = await erasure.erase(store, [receipt.id], now=now())
-    assert ["erased"] == [each.status for each in done.articles]
     assert [] == await traces(store.client, MARK)
 
 

@@ -12,14 +12,17 @@ from redis.exceptions import ResponseError
 from service.articles.article import Detail, Draft, Entry
 from service.articles.compose import compose
 from service.articles.head import decode_head, is_json
+from service.manage import erasure
 from service.settings import Settings
 from service.storage import keys
 from service.storage.client import Script, lua_text
+from service.storage.duplicates import Mark
 from service.storage.store import Store
 from tests.conftest import DAY, NOON
 from tests.many_articles import archive_of
-from tests.old_articles import all_as_hashes, as_hash, field_of
+from tests.old_articles import all_as_hashes, as_hash, field_of, put_field
 from tests.storage.backups import indexed
+from tests.traces import traces
 
 PATH = "media-center/coalition-news"
 ORIGINAL = "0279c64d-c2b4-54a6-91a0-27e24c50c73e"
@@ -60,8 +63,11 @@ async def states(store: Store) -> list[str]:
     await store.articles.append([draft("2", "Title 2", detail=Detail.TEASER)], now=later)
     await store.articles.withdraw(ids[3], now=later)
     await store.articles.erase(ids[4], now=later)
-    await store.duplicates.mark(ids[5], original=ORIGINAL, hidden_in=("all", PATH))
-    await store.duplicates.mark(ids[6], original="no uuid", hidden_in=("all",))
+    marks = [
+        Mark(article_id=ids[5], original=ORIGINAL, hidden_in=("all", PATH)),
+        Mark(article_id=ids[6], original="no uuid", hidden_in=("all",)),
+    ]
+    assert marks == await store.duplicates.mark_all(marks)
     return ids
 
 
@@ -102,7 +108,8 @@ async def test_an_old_article_is_written_as_a_new_one(store: Store) -> None:
     withdrawn = await store.articles.withdraw(ids[2], now=later)
     erased = await store.articles.erase(ids[3], now=later)
     assert [2, 2] == [receipt and receipt.revision for receipt in (withdrawn, erased)]
-    await store.duplicates.mark(ids[4], original=ORIGINAL, hidden_in=("all",))
+    mark = Mark(article_id=ids[4], original=ORIGINAL, hidden_in=("all",))
+    assert [mark] == await store.duplicates.mark_all([mark])
     assert ["string"] * 5 + ["hash"] == [await kind_of(store, i) for i in ids]
     articles = await store.articles.get(ids)
     assert ["Low tide", "High tide", "High tide", "", "High tide", "High tide"] == [
@@ -206,3 +213,13 @@ async def test_a_ruined_head_costs_its_article(store: Store, settings: Settings)
     receipts = await store.articles.append([draft("1"), draft("2", "New")], now=NOON)
     assert ["erased", "created"] == [receipt.status for receipt in receipts]
     assert 2 == receipts[1].revision
+
+
+async def test_a_document_that_cannot_be_read_is_erased(store: Store) -> None:
+    """A hand has changed it, or its dictionary is gone: it may hold the text all the same."""
+    (receipt,) = await store.articles.append([draft()], now=NOON)
+    await put_field(store.client, keys.article(0, receipt.id), "doc", b"about ultramarinefox")
+    assert await traces(store.client, "ultramarinefox")
+    done = await erasure.erase(store, [receipt.id], now=NOON)
+    assert ["erased"] == [each.status for each in done.articles]
+    assert [] == await traces(store.client, "ultramarinefox")
