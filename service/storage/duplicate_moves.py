@@ -16,6 +16,7 @@ from service.storage.client import Script
 from service.storage.commands import Client, Value
 from service.storage.shards import ONE, Shards, shards_of
 from service.storage.trace_buckets import (
+    FIELD_BYTES,
     landmark_bucket,
     landmark_shard,
     link_bucket,
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 # Redis serves no other client while a script runs: 500 fields take about 1 ms.
 KEYS_AT_ONCE, FIELDS_AT_ONCE = 100, 500
-_FIELD_BYTES = 8
 _SCANNED = "dateline:{0}:[ltu]*"
 _LINKS = re.compile(r"dateline:\{0\}:urls:[0-9a-f]+")
 _LANDMARKS = re.compile(r"dateline:\{0\}:landmarks:(\d+):[0-9a-f]+")
@@ -149,7 +149,7 @@ class _Move:
         ttl_s = keys.LANDMARKS_TTL_S if window else 0
         targets: dict[str, list[Value]] = {}
         for field, owners in fields.items():
-            if len(field) != _FIELD_BYTES:
+            if len(field) != FIELD_BYTES:
                 continue  # That of note_traces.lua, or a hand's.
             if window:
                 bucket = landmark_bucket(field)

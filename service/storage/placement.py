@@ -26,6 +26,12 @@ from service.storage.commands import Client
 from service.storage.dictionaries import Dictionaries
 from service.storage.endpoint_placement import Parts, moved_letters, moved_replays, moved_state
 from service.storage.shards import Shards
+from service.storage.trace_buckets import (
+    FIELD_BYTES,
+    landmark_bucket,
+    landmark_shard,
+    link_shard,
+)
 
 Records: TypeAlias = list[Record]
 _KEY = re.compile(rb"dateline:\{(\d+)\}:(.+)", re.DOTALL)
@@ -171,6 +177,29 @@ class Placement:
 
         return _split(record, rest, of)
 
+    async def of_links(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """A bucket of links, by its number."""
+        bucket = int(rest.rpartition(b":")[2], 16)
+        return [_at(link_shard(bucket, self._after), rest, record)]
+
+    async def of_landmarks(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+        """Landmarks, each in its bucket: there were fewer of them once."""
+        kind, _, payload, expires_ms = record
+        window = rest.split(b":")[1]
+        by_bucket: dict[int, list[Any]] = {}
+        for at in range(0, len(payload), 2):
+            if len(payload[at]) == FIELD_BYTES:  # Else it is that of note_traces.lua.
+                by_bucket.setdefault(landmark_bucket(payload[at]), []).extend(payload[at : at + 2])
+        return [
+            (
+                kind,
+                keys.landmarks(landmark_shard(bucket, self._after), int(window), bucket).encode(),
+                fields,
+                expires_ms,
+            )
+            for bucket, fields in by_bucket.items()
+        ]
+
     async def of_state(self, record: Record, rest: bytes) -> Records:
         """The delivery state of an endpoint, with a cursor of each part."""
         kind, key, payload, expires_ms = record
@@ -197,7 +226,9 @@ class Placement:
 
 _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
 ROWS: tuple[tuple[str, _Place], ...] = (
-    (r"article:.+", Placement.by_id),
+    (r"(article|twins):.+", Placement.by_id),
+    (r"urls:[0-9a-f]+", Placement.of_links),
+    (r"landmarks:\d+:[0-9a-f]+", Placement.of_landmarks),
     (r"gone:.+|events:dead|subscriptions", Placement.by_item),
     (r"categories|dictionaries|(removed|versions):.+|trimmed", Placement.in_every_part),
     (r"categories:created", Placement.in_first),

@@ -13,10 +13,13 @@ import zlib
 from service.storage import keys
 from service.storage.shards import Shards
 
+FIELD_BYTES = 8
+"""Length of a link's or landmark's field."""
+
 
 def link_field(canonical: str) -> bytes:
     """The field of a canonical URL."""
-    return hashlib.blake2b(canonical.encode(), digest_size=8).digest()
+    return hashlib.blake2b(canonical.encode(), digest_size=FIELD_BYTES).digest()
 
 
 def link_bucket(field: bytes) -> int:

@@ -286,3 +286,21 @@ async def test_an_archive_of_before_is_moved_at_a_start(store: Store, settings: 
     await before(store, 10)
     async with open_store(settings.model_copy(update={"shards": len(SIX)})) as opened:
         await is_moved(opened, SIX, 10)
+
+
+@pytest.mark.parametrize("is_older", [False, True])
+@pytest.mark.parametrize("after", [numbered(3), SIX])
+async def test_an_archive_in_other_shards_has_its_traces(
+    base: Path, store: Store, target: Store, after: Shards, is_older: bool
+) -> None:
+    """Wherever they were in the backup, and whatever layout it has."""
+    await store.client.flushdb()
+    await claim_shards(store.client, numbered(1))
+    await before(store, 30)
+    if not is_older:
+        await spread_duplicates(store.client)
+    version = layout.STEPS.index(spread_duplicates) if is_older else layout.VERSION
+    await store.client.hset(keys.LAYOUT, "version", str(version))
+    await backed_up(store, base / "backup", shards=numbered(1))
+    await restored(target, base / "backup", shards=after)
+    await is_moved(target, after, 30)
