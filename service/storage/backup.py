@@ -85,7 +85,7 @@ class Backup:
         for shard, start in zip(self._shards, starts, strict=True):
             self.cuts[shard] = await self._follow(shard, start)
             await self._end_stream(shard)
-        endpoints = EndpointBackup(self._client, self._last, cuts=self.cuts)
+        endpoints = EndpointBackup(self._client, self._last, shards=self._shards, cuts=self.cuts)
         await endpoints.copy()
         self._progress("endpoints", self._last.records)
         async for names in self._scan("dateline:*"):
