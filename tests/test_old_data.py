@@ -24,7 +24,7 @@ from service.storage.compression import compressed, plain
 from service.storage.store import Store
 from tests import strict_outputs
 from tests.conftest import TOKEN
-from tests.deliver.working import delivering, subscribe
+from tests.deliver.working import delivering, registry_of, subscribe
 from tests.loops import at_work
 from tests.odd_archive import Archive, private_path, view_path
 from tests.odd_documents import COMMON
@@ -216,6 +216,14 @@ async def test_odd_indexes_and_categories_harm_no_output(archive: Archive, store
     assert b"dateline" in await archive.get("/metrics")
 
 
+WEBHOOKS = "webhooks"
+
+
+def _key_of(store: Store, key: str, field: str) -> str:
+    """The key that has a field: that of a webhook is of its partition."""
+    return registry_of(store, field) if key == WEBHOOKS else key
+
+
 @pytest.mark.timeout(60)
 async def test_odd_settings_of_operators_harm_no_output(
     archive: Archive, store: Store, settings: Settings, client: Client, receiver: FakeReceiver
@@ -231,7 +239,7 @@ async def test_odd_settings_of_operators_harm_no_output(
         },
         keys.VIEWS_BUILT: {"examined": 1, "done": True},
         keys.PRIVATE_FEEDS: {"id": "x", "category": "all", "label": "L", "created": "2026"},
-        keys.ENDPOINTS: {
+        WEBHOOKS: {
             "id": "x", "url": receiver.url, "keys": [{"secret": "whsec_AAAA"}],
             "selection": {"categories": []},
         },
@@ -245,8 +253,8 @@ async def test_odd_settings_of_operators_harm_no_output(
         values += [spoiled(whole, name, value) for name in fields for value in WRONG_VALUES]
         values += [spoiled(whole, name, value) for name in fields for value in ODD_VALUES]
         for number, value in enumerate(values):
-            await redis.hset(key, f"odd{number}", value)
-        await redis.hset(key, b"\xff\x0b", whole)
+            await redis.hset(_key_of(store, key, f"odd{number}"), f"odd{number}", value)
+        await redis.hset(_key_of(store, key, "a"), b"\xff\x0b", whole)
     await redis.incr(keys.VIEWS_CHANGED)
     await subscribe(store, receiver)
     for path in ("sources", "views", "webhooks", "private-feeds", "tokens", "subscribers"):

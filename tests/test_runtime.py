@@ -199,7 +199,7 @@ async def test_a_crash_ends_the_process_whoever_waits_on_what(others: str) -> No
 # A key of each role's, which holds something that the role cannot read.
 _PLANTED = {
     "aggregate": "dateline:{0}:events",
-    "deliver": "dateline:{0}:endpoints:changes",
+    "deliver": "dateline:{0}:changes:endpoints",
     "ingest": "dateline:{0}:sources:due",
 }
 

@@ -217,7 +217,7 @@ def list_operations(limit: int, as_json: bool) -> None:
     """List what happened to webhooks: disabled, failing, recovered, gap; newest first."""
 
     async def work(store: Store) -> list[dict[str, Any]]:
-        return await store.webhooks.operations(limit=limit)
+        return await store.operations.newest(limit=limit)
 
     listed = with_store(settings_from(), work)
     show_list(listed, "time", "type", "subject", "data", as_json=as_json)

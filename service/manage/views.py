@@ -63,7 +63,7 @@ async def remove(store: Store, name: str) -> None:
         NotFound; InvalidInput: webhooks select this view, and would silently get no more events.
     """
     view = await find(store, name)
-    followers = [w.id for w in await store.webhooks.all() if w.selection.view == name]
+    followers = [w.id async for w in store.webhooks.all() if w.selection.view == name]
     if followers:
         raise InvalidInput("view", name, f"is followed by webhooks: {', '.join(followers[:10])}")
     for feed in await store.private_feeds.all():

@@ -67,8 +67,9 @@ async def change(store: Store, webhook_id: str, fields: Mapping[str, object]) ->
 
 
 async def all_public(store: Store) -> list[dict[str, Any]]:
-    """All webhooks, each as by `to_public`."""
-    return await to_public(store, await store.webhooks.all())
+    """All webhooks, oldest first, each as by `to_public`."""
+    webhooks = [webhook async for webhook in store.webhooks.all()]
+    return await to_public(store, sorted(webhooks, key=lambda w: (w.created, w.id)))
 
 
 async def part_public(store: Store, *, after: str, limit: int) -> tuple[list[dict[str, Any]], str]:

@@ -88,7 +88,7 @@ class Backup:
         # After the articles, which need them, and before what is restored by what articles say.
         dictionaries = {keys.dictionaries(shard).encode() for shard in self._shards}
         await self._reader.copy(sorted(dictionaries), self._last)
-        endpoints = EndpointBackup(self._client, self._last, cuts=self.cuts)
+        endpoints = EndpointBackup(self._client, self._last, shards=self._shards, cuts=self.cuts)
         await endpoints.copy()
         self._progress("endpoints", self._last.records)
         async for names in self._scan("dateline:*"):

@@ -48,7 +48,7 @@ save_article(KEYS[1], ARGV[4], ARGV[5], ARGV[6])
 return 1
 """
 # Hashes of settings as JSON; those of the second kind have no `categories`, but one `category`.
-_SETTINGS = (keys.ENDPOINTS, keys.TOKENS, keys.VIEWS, keys.PRIVATE_FEEDS, keys.sources(0))
+_SETTINGS = (keys.FORMER_ENDPOINTS, keys.TOKENS, keys.VIEWS, keys.PRIVATE_FEEDS, keys.sources(0))
 
 
 class CategoryRenames:

@@ -19,6 +19,8 @@ from service.storage import keys
 from service.storage.backup_files import RecordWriter
 from service.storage.commands import Client, StreamEntry
 from service.storage.key_reader import chunks
+from service.storage.partitions import registries
+from service.storage.shards import Shards
 from service.storage.webhooks import REPLAY, Range, cursor_field
 
 logger = logging.getLogger(__name__)
@@ -26,61 +28,83 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 20
 # Behind every entry id: the cut of a shard that does not exist.
 _NO_CUT = f"{2**64 - 1}-{2**64 - 1}"
-_REGISTRIES = (keys.ENDPOINTS, keys.SUBSCRIBERS, keys.HUB_ASKED)
+_HUB = (keys.SUBSCRIBERS, keys.HUB_ASKED)
 _HOSTS = keys.hub_host("").encode()
 
 
 class EndpointBackup:
     """Copies endpoints, whose cursors must not be ahead of the events in the backup."""
 
-    def __init__(self, client: Client, file: RecordWriter, *, cuts: Mapping[int, str]) -> None:
+    def __init__(
+        self, client: Client, file: RecordWriter, *, shards: Shards, cuts: Mapping[int, str]
+    ) -> None:
         self._client = client
         self._file = file
+        self._shards = shards
         self._cuts = cuts
         self._ids: set[bytes] = set()
 
     async def copy(self) -> None:
         """Write the records of every endpoint that exists now."""
+        for shard, registry in registries(self._shards):
+            await self._copy_all(shard, [registry])
+        await self._copy_all(0, _HUB)
+
+    async def _copy_all(self, shard: int, registry_keys: Sequence[str]) -> None:
+        """The endpoints of these registries, which are in one shard."""
         ids: dict[bytes, None] = {}
-        for registry in _REGISTRIES:
+        for registry in registry_keys:
             ids.update(dict.fromkeys(await self._client.hkeys(registry)))
         for part in chunks(list(ids), AT_ONCE):
-            await self._copy_some(part)
+            await self._copy_some(shard, registry_keys, part)
 
     def is_kept(self, name: bytes, member: bytes) -> bool:
         """Whether a member of a set belongs to the backup: of the subscriptions of a host those
         that were copied, so that none counts against its host without being there."""
         return not name.startswith(_HOSTS) or member in self._ids
 
-    async def _copy_some(self, ids: Sequence[bytes]) -> None:
+    async def _copy_some(
+        self, shard: int, registry_keys: Sequence[str], ids: Sequence[bytes]
+    ) -> None:
         names = [endpoint_id.decode() for endpoint_id in ids]
         pipe = self._client.pipeline(transaction=True)
-        for registry in _REGISTRIES:
+        for registry in registry_keys:
             pipe.hmget(registry, names)
         for name in names:
-            pipe.hgetall(keys.endpoint(name))
-            pipe.lrange(keys.replays(name), 0, -1)
-            for log in (keys.attempts(name), keys.dead_letters(name)):
+            pipe.hgetall(keys.endpoint(shard, name))
+            pipe.lrange(keys.replays(shard, name), 0, -1)
+            for log in (keys.attempts(shard, name), keys.dead_letters(shard, name)):
                 pipe.execute_command("XRANGE", log, "-", "+")
         replies = iter(await pipe.execute())
-        for registry in _REGISTRIES:
+        for registry in registry_keys:
             values = [(i, value) for i, value in zip(ids, next(replies), strict=True) if value]
             self._ids.update(endpoint_id for endpoint_id, _ in values)
             if values:
                 self._file.put("hash", registry, [part for pair in values for part in pair])
         for name in names:
-            state, replays, attempts, letters = (next(replies) for _ in range(4))
-            try:
-                state = self._ending_at_cut(state, replays)
-                replays = [self._replay(each) for each in replays]
-                letters = self._letters(letters)
-            except (ValueError, TypeError, AttributeError):
-                # What no version of dateline wrote is kept as it is: it costs this endpoint alone.
-                logger.exception("the state of an endpoint is not understood", extra={"id": name})
-            self._put("hash", keys.endpoint(name), _flat(state))
-            self._put("list", keys.replays(name), replays)
-            self._put("stream", keys.attempts(name), [[i, _flat(f)] for i, f in attempts])
-            self._put("stream", keys.dead_letters(name), [[i, _flat(f)] for i, f in letters])
+            self._put_endpoint(shard, name, *(next(replies) for _ in range(4)))
+
+    def _put_endpoint(
+        self,
+        shard: int,
+        name: str,
+        state: dict[bytes, bytes],
+        replays: Sequence[bytes],
+        attempts: Sequence[StreamEntry],
+        letters: Sequence[StreamEntry],
+    ) -> None:
+        """Write the records of one endpoint, but for its settings."""
+        try:
+            state = self._ending_at_cut(state, replays)
+            replays = [self._replay(each) for each in replays]
+            letters = self._letters(letters)
+        except (ValueError, TypeError, AttributeError):
+            # What no version of dateline wrote is kept as it is: it costs this endpoint alone.
+            logger.exception("the state of an endpoint is not understood", extra={"id": name})
+        self._put("hash", keys.endpoint(shard, name), _flat(state))
+        self._put("list", keys.replays(shard, name), list(replays))
+        self._put("stream", keys.attempts(shard, name), [[i, _flat(f)] for i, f in attempts])
+        self._put("stream", keys.dead_letters(shard, name), [[i, _flat(f)] for i, f in letters])
 
     def _put(self, kind: str, key: str, payload: list[Any]) -> None:
         if payload:

@@ -139,7 +139,7 @@ class Erasures:
     async def _scrub_attempts(self, article_ids: Sequence[str], since: datetime | None) -> int:
         first_ms = times.to_ms(since) if since else 0
         total = 0
-        for names in (await self._keys_by_slot(keys.attempts("*"))).values():
+        for names in (await self._keys_by_slot("dateline:{*}:attempts:*")).values():
             for at in range(0, len(names), KEYS_AT_ONCE):
                 chunk = names[at : at + KEYS_AT_ONCE]
                 total += await self._attempts(keys=chunk, args=[first_ms, *article_ids])

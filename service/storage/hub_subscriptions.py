@@ -135,7 +135,7 @@ class HubSubscriptions:
             keys.SUBSCRIBERS,
             keys.HUB_ASKED,
             keys.hub_host(host_of_callback(asked.callback)),
-            keys.ENDPOINTS_CHANGES,
+            keys.endpoints_changes(0),
             keys.HUB_UNCONFIRMED,
         ]
         args: list[Value] = [
@@ -200,8 +200,8 @@ class HubSubscriptions:
             keys.SUBSCRIBERS,
             keys.HUB_ASKED,
             keys.HUB_UNCONFIRMED,
-            keys.endpoint(which.id),
-            keys.attempts(which.id),
+            keys.endpoint(0, which.id),
+            keys.attempts(0, which.id),
             keys.hub_host(host_of_callback(which.callback)),
             *map(keys.hub_address, [*networks, *gone]),
         ]
@@ -266,7 +266,7 @@ class HubSubscriptions:
             return False
         pipe = self._client.pipeline(transaction=True)
         pipe.hset(keys.HUB_ASKED, subscriber_id, kept.denied.to_json())
-        pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": subscriber_id}, maxlen=keys.CHANGES_MAX)
+        pipe.xadd(keys.endpoints_changes(0), {"id": subscriber_id}, maxlen=keys.CHANGES_MAX)
         await pipe.execute()
         return True
 
@@ -274,7 +274,7 @@ class HubSubscriptions:
         """What was sent last (`sent`, a tag), `failures`, `next_ms`, `first_failure_ms`."""
         pipe = self._client.pipeline(transaction=False)
         for subscriber_id in ids:
-            pipe.hgetall(keys.endpoint(subscriber_id))
+            pipe.hgetall(keys.endpoint(0, subscriber_id))
         return [
             {name.decode(): value.decode() for name, value in fields.items()}
             for fields in (await pipe.execute() if ids else [])

@@ -8,6 +8,15 @@ without a cap are permanent because they *are* the archive; they are marked so. 
 
 from __future__ import annotations
 
+from service.storage.endpoint_keys import attempts as attempts
+from service.storage.endpoint_keys import dead_letters as dead_letters
+from service.storage.endpoint_keys import endpoint as endpoint
+from service.storage.endpoint_keys import endpoints as endpoints
+from service.storage.endpoint_keys import endpoints_changes as endpoints_changes
+from service.storage.endpoint_keys import needed as needed
+from service.storage.endpoint_keys import replays as replays
+from service.storage.endpoint_keys import unsent_operations as unsent_operations
+from service.storage.endpoint_keys import webhook_deliverers as webhook_deliverers
 from service.storage.source_keys import PAGE_MARKS_TTL_S as PAGE_MARKS_TTL_S
 from service.storage.source_keys import PUSH_MAX_BYTES as PUSH_MAX_BYTES
 from service.storage.source_keys import PUSHES_MAX as PUSHES_MAX
@@ -51,9 +60,6 @@ ERASING = "dateline:{0}:erasing"
 # of retention: `ended`, `policy`, `removed`, `examined`.
 RETENTION = "dateline:{0}:retention"
 
-# dateline:{0}:counters · hash · permanent, one field a counter · workers → /metrics.
-COUNTERS = "dateline:{0}:counters"
-
 # dateline:{0}:faults · hash · TTL FAULTS_TTL_S after the last, capped at FAULTS_MAX, one field a
 # thing that could not be done (faults.py) · all → status, /readyz.
 FAULTS = "dateline:{0}:faults"
@@ -66,9 +72,9 @@ PROBE_TTL_MS = 1_000
 ASKED = "dateline:{0}:asked"
 ASKED_MAX = 2_000
 
-# dateline:{0}:endpoints · hash · permanent, one field a webhook (id → its settings as JSON) ·
-# API and CLI → deliver.
-ENDPOINTS = "dateline:{0}:endpoints"
+# dateline:{0}:endpoints · hash · permanent, one field a webhook (id → its settings as JSON) · until
+# there were partitions; webhook_partitions.py moves them.
+FORMER_ENDPOINTS = "dateline:{0}:endpoints"
 
 # dateline:{0}:categories:renamed · hash · permanent, one field a category whose slug is another one
 # since it was created (former path → path) · layout → servers.
@@ -115,18 +121,15 @@ HUB_UNCONFIRMED = "dateline:{0}:hub:unconfirmed"
 PREVIEWS = "dateline:{0}:previews"
 PREVIEWS_MAX, PREVIEWS_TTL_S = 20, 30
 
-# dateline:{0}:endpoints:changes · stream · about CHANGES_MAX entries · API, CLI → deliver. Field
-# `id`: a webhook or subscription that was made, changed, removed, or has a new order.
-ENDPOINTS_CHANGES = "dateline:{0}:endpoints:changes"
 CHANGES_MAX = 10_000
 
 # dateline:{0}:operations · stream · about OPERATIONS_MAX entries · deliver → operators. CloudEvents
-# as on the event stream (docs/stream.md).
+# as on the event stream (docs/stream.md). Those of other shards wait in `unsent_operations`.
 OPERATIONS = "dateline:{0}:operations"
 OPERATIONS_MAX = 10_000
 
-# dateline:{0}:deliverers · sorted set · one member a deliver worker (its token), score: the ms at
-# which it is taken for gone · deliver.
+# dateline:{0}:deliverers · sorted set · one member a deliver worker (its token) that shares the
+# subscriptions to our hub, score: the ms at which it is taken for gone · deliver.
 DELIVERERS = "dateline:{0}:deliverers"
 
 RENDERED_TTL_S = 86_400
@@ -308,31 +311,23 @@ def rendered(n: int, page: str, extension: str) -> str:
     return f"dateline:{{{n}}}:rendered:{page}.{extension}"
 
 
-def lease(name: str) -> str:
+def counters(n: int) -> str:
+    """Hash · permanent, one field a counter · workers → /metrics, which adds up those of all
+    shards. Most count in {0}."""
+    return f"dateline:{{{n}}}:counters"
+
+
+COUNTERS = counters(0)
+
+
+def lease(name: str, n: int = 0) -> str:
     """String, the holder's token · TTL of the lease · workers."""
-    return f"dateline:{{0}}:lease:{name}"
+    return f"dateline:{{{n}}}:lease:{name}"
 
 
-def epoch(name: str) -> str:
+def epoch(name: str, n: int = 0) -> str:
     """Integer, how often the lease changed hands · permanent, one a lease · workers."""
-    return f"dateline:{{0}}:epoch:{name}"
-
-
-def endpoint(endpoint_id: str) -> str:
-    """Hash, a webhook's cursors and retry state · removed with the webhook · deliver; fields
-    `test` and `resume`, which order something, API and CLI."""
-    return f"dateline:{{0}}:endpoint:{endpoint_id}"
-
-
-def attempts(endpoint_id: str) -> str:
-    """Stream of attempts · MAXLEN ATTEMPTS_MAX, removed with the webhook · deliver → API."""
-    return f"dateline:{{0}}:attempts:{endpoint_id}"
-
-
-def dead_letters(endpoint_id: str) -> str:
-    """Stream of ranges of events that were given up · MAXLEN DEAD_LETTERS_MAX, removed with the
-    webhook · deliver → API, CLI."""
-    return f"dateline:{{0}}:dead:{endpoint_id}"
+    return f"dateline:{{{n}}}:epoch:{name}"
 
 
 def hub_host(host: str) -> str:
@@ -357,9 +352,3 @@ def preview(name: str) -> str:
     """List with one item, the answer to a request for a preview · TTL PREVIEWS_TTL_S, removed when
     it was read · ingest → servers, CLI."""
     return f"dateline:{{0}}:preview:{name}"
-
-
-def replays(endpoint_id: str) -> str:
-    """List of ranges to be sent again, `shard after until` · capped at REPLAYS_MAX, removed with
-    the webhook · API, CLI → deliver."""
-    return f"dateline:{{0}}:replays:{endpoint_id}"

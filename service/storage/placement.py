@@ -25,6 +25,7 @@ from service.storage.category_limit import CategoryLimit
 from service.storage.commands import Client
 from service.storage.dictionaries import Dictionaries
 from service.storage.endpoint_placement import Parts, moved_letters, moved_replays, moved_state
+from service.storage.partitions import home_of, shard_of
 from service.storage.shards import Shards
 from service.storage.trace_buckets import (
     FIELD_BYTES,
@@ -202,26 +203,42 @@ class Placement:
 
     async def of_state(self, record: Record, rest: bytes) -> Records:
         """The delivery state of an endpoint, with a cursor of each part."""
-        kind, key, payload, expires_ms = record
+        kind, _, payload, expires_ms = record
         fields, replay = moved_state(dict(zip(payload[::2], payload[1::2], strict=True)), self._all)
         self._replay = rest.partition(b":")[2], replay
-        return [(kind, key, [part for pair in fields.items() for part in pair], expires_ms)]
+        state = [part for pair in fields.items() for part in pair]
+        return [(kind, self._of_endpoint(rest), state, expires_ms)]
 
     async def of_replays(self, record: Record, rest: bytes) -> Records:
         """The waiting replays of an endpoint, each as one of each part."""
-        kind, key, payload, expires_ms = record
+        kind, _, payload, expires_ms = record
         await self._flush()
         endpoint, replay = self._replay
         progress = replay if endpoint == rest.partition(b":")[2] else ""
         ranges = await moved_replays(self._client, payload, self._all, progress=progress)
-        return [(kind, key, ranges, expires_ms)] if ranges else []
+        return [(kind, self._of_endpoint(rest), ranges, expires_ms)] if ranges else []
 
     async def of_letters(self, record: Record, rest: bytes) -> Records:
         """The dead letters of an endpoint, each as one of each part that has its events."""
-        kind, key, payload, expires_ms = record
+        kind, _, payload, expires_ms = record
         await self._flush()
         letters = await moved_letters(self._client, payload, self._all)
-        return [(kind, key, letters, expires_ms)]
+        return [(kind, self._of_endpoint(rest), letters, expires_ms)]
+
+    async def of_attempts(self, record: Record, rest: bytes) -> Records:
+        """The attempts of an endpoint, in the shard where it is now."""
+        kind, _, payload, expires_ms = record
+        return [(kind, self._of_endpoint(rest), payload, expires_ms)]
+
+    async def of_partition(self, record: Record, rest: bytes) -> Records:
+        """What ends with the number of a partition of webhooks, in the shard that has it now."""
+        number = int(rest.rpartition(b":")[2])
+        return [_at(shard_of(number, self._after), rest, record)]
+
+    def _of_endpoint(self, rest: bytes) -> bytes:
+        """The key, with this rest, of an endpoint."""
+        endpoint_id = rest.partition(b":")[2].decode("utf-8", "surrogateescape")
+        return _key(home_of(endpoint_id, self._after), rest)
 
 
 _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
@@ -231,7 +248,7 @@ ROWS: tuple[tuple[str, _Place], ...] = (
     (r"landmarks:\d+:[0-9a-f]+", Placement.of_landmarks),
     (r"gone:.+|events:dead|subscriptions", Placement.by_item),
     (r"categories|dictionaries|(removed|versions):.+|trimmed", Placement.in_every_part),
-    (r"categories:created", Placement.in_first),
+    (r"categories:created|counters|operations:unsent", Placement.in_first),
     # By host, which their rows alone say: source_moves.py does that afterwards.
     (r"sources(:(due|polls|hosts))?|pushes", Placement.in_first),
     (r"events", Placement.of_stream),
@@ -243,6 +260,8 @@ _ENDPOINT_ROWS = (
     (re.compile(r"endpoint:.+", re.DOTALL), Placement.of_state),
     (re.compile(r"replays:.+", re.DOTALL), Placement.of_replays),
     (re.compile(r"dead:.+", re.DOTALL), Placement.of_letters),
+    (re.compile(r"attempts:.+", re.DOTALL), Placement.of_attempts),
+    (re.compile(r"(endpoints|epoch:webhooks):[0-9]{1,3}"), Placement.of_partition),
 )
 
 

@@ -11,14 +11,13 @@ from collections.abc import Iterable, Mapping
 from service.storage import keys
 from service.storage.client import of_wrong_type
 from service.storage.commands import Client
+from service.storage.partitions import registries
 from service.storage.shards import Shards
 
 _FIXED: dict[str, dict[str, str]] = {
     "ingest": {},
     "aggregate": {},
-    "deliver": {
-        keys.ENDPOINTS: "hash", keys.ENDPOINTS_CHANGES: "stream", keys.DELIVERERS: "zset",
-    },
+    "deliver": {keys.DELIVERERS: "zset"},
 }  # fmt: skip
 
 _OF_SOURCES = (keys.sources, keys.sources_polls, keys.sources_hosts)
@@ -35,6 +34,10 @@ def of_roles(roles: Iterable[str], *, shards: Shards) -> dict[str, str]:
             for shard in shards:
                 needed |= {keys.sources_due(shard): "zset", keys.pushes(shard): "stream"}
                 needed |= {name(shard): "hash" for name in _OF_SOURCES}
+        if role == "deliver":
+            needed |= {registry: "hash" for _, registry in registries(shards)}
+            needed |= {keys.endpoints_changes(shard): "stream" for shard in shards}
+            needed |= {keys.webhook_deliverers(shard): "zset" for shard in shards}
         if role == "aggregate":
             needed |= {keys.dirty(shard): "zset" for shard in shards}
     return needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ from service.storage.hub_subscriptions import HubSubscriptions
 from service.storage.known_entries import KnownEntries
 from service.storage.layout import migrate
 from service.storage.leases import Leases
+from service.storage.operations import Operations
 from service.storage.our_subscriptions import OurSubscriptions
 from service.storage.page_changes import PageChanges
 from service.storage.page_marks import PageMarks
@@ -84,6 +86,7 @@ class Store:
     leases: Leases
     read_turns: ReadTurns
     webhooks: Webhooks
+    operations: Operations
     category_renames: CategoryRenames
     duplicates: Duplicates
     sources: Sources
@@ -128,14 +131,15 @@ class Store:
 
     async def counters(self) -> dict[str, int]:
         """All counters; they count from the creation of the archive."""
-        counters: dict[bytes, bytes] = {}
-        with _ruined_counters_ignored():
-            counters = await self.client.hgetall(keys.COUNTERS)
-        return {
-            name.decode(): int(value)
-            for name, value in counters.items()
-            if _COUNTER.fullmatch(name) and value.isdigit()
-        }
+        totals: Counter[str] = Counter()
+        for name in dict.fromkeys([keys.COUNTERS, *map(keys.counters, self.event_stream.shards)]):
+            counters: dict[bytes, bytes] = {}
+            with _ruined_counters_ignored():
+                counters = await self.client.hgetall(name)
+            for counter, value in counters.items():
+                if _COUNTER.fullmatch(counter) and value.isdigit():
+                    totals[counter.decode()] += int(value)
+        return dict(totals)
 
 
 @contextmanager
@@ -232,7 +236,8 @@ def of_client(
         rendered_pages=RenderedPages(client, shards=shards),
         leases=Leases(client),
         read_turns=ReadTurns(client),
-        webhooks=Webhooks(client),
+        webhooks=Webhooks(client, shards=shards),
+        operations=Operations(client),
         category_renames=CategoryRenames(client),
         duplicates=Duplicates(client, shards=shards),
         sources=Sources(client, shards=shards),

@@ -7,33 +7,25 @@ and CLI leave orders for it (a test, another cursor, a replay).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
-
-import orjson
 
 from service.storage import keys
 from service.storage.client import Script, lua_script
-from service.storage.commands import Client, Pipeline, StreamEntry, Value
+from service.storage.commands import Client, StreamEntry, Value
 from service.storage.leases import Lease
-from service.storage.partitions import partition_of
+from service.storage.needed_events import NeededEvents
+from service.storage.operations import operations_of
+from service.storage.partitions import PARTITIONS, partition_of, registries, shard_of
+from service.storage.shards import Shards
 from service.storage.stored import decoded, typed
 from service.webhooks.webhook import Webhook
 
 _CURSOR = "cursor:"
 REPLAY = "replay"
 """Name of the state field that holds the position of the first replay."""
-_AT_ONCE = 500
-
-_REPLACE = """
--- KEYS 1 endpoints  ARGV 1 id 2 settings as they were 3 new settings
--- Returns 1; 0 if the settings have changed since.
-if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-return 1
-"""
+_AT_ONCE, _PARTITIONS_AT_ONCE = 500, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +102,9 @@ class State:
 class Ack:
     """The changes to store after an attempt, all or nothing."""
 
-    registry: str
-    """Key of the hash in which the endpoint must still exist."""
+    registry: str = ""
+    """Key of the hash in which a subscription must still exist; empty for a webhook, which must be
+    among those of its partition."""
     endpoint_id: str
     fields: Mapping[str, str | int] = field(default_factory=dict)
     orders: Mapping[str, str] = field(default_factory=dict)
@@ -135,63 +128,63 @@ class Settled(Enum):
 
 
 class Webhooks:
-    """Webhooks, their delivery states and logs."""
+    """Webhooks, their delivery states and logs, in partitions (partitions.py)."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
+        self._shards = shards
+        self._needed = NeededEvents(client, shards=shards)
         self._settle: Script[list[int]] = lua_script(client, "settle", is_durable=True)
-        self._replace: Script[int] = Script(client, _REPLACE)
+        self._change: Script[int] = lua_script(client, "needed", "change_webhook")
+
+    def shard_of(self, webhook_id: str) -> int:
+        """The shard that has everything of a webhook."""
+        return shard_of(partition_of(webhook_id), self._shards)
 
     async def add(self, webhook: Webhook, cursors: Mapping[int, str]) -> None:
         """Store a webhook that starts at these cursors (shard → entry id)."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hset(
-            keys.endpoint(webhook.id),
-            mapping={cursor_field(shard): cursor for shard, cursor in cursors.items()},
-        )
-        pipe.hset(keys.ENDPOINTS, webhook.id, webhook.to_json())
-        _note_change(pipe, webhook.id)
-        await pipe.execute()
+        fields = {cursor_field(shard): cursor for shard, cursor in cursors.items()}
+        await self._changed(webhook.id, before=b"-", after=webhook.to_json(), fields=fields)
 
     async def remove(self, webhook_id: str) -> bool:
         """Delete a webhook with its state and logs; False if it is unknown."""
+        shard = self.shard_of(webhook_id)
         pipe = self._client.pipeline(transaction=True)
-        pipe.hdel(keys.ENDPOINTS, webhook_id)
+        pipe.hdel(self._registry(webhook_id), webhook_id)
         pipe.delete(
-            keys.endpoint(webhook_id),
-            keys.attempts(webhook_id),
-            keys.dead_letters(webhook_id),
-            keys.replays(webhook_id),
+            keys.endpoint(shard, webhook_id),
+            keys.attempts(shard, webhook_id),
+            keys.dead_letters(shard, webhook_id),
+            keys.replays(shard, webhook_id),
         )
-        _note_change(pipe, webhook_id)
-        return bool((await pipe.execute())[0])
+        pipe.xadd(keys.endpoints_changes(shard), {"id": webhook_id}, maxlen=keys.CHANGES_MAX)
+        is_removed = bool((await pipe.execute())[0])
+        # The stream is not kept for it any longer, also while no worker runs.
+        await self.note_needed(partition_of(webhook_id))
+        return is_removed
 
     async def replace(self, before: Webhook, after: Webhook) -> bool:
         """Store changed settings; False if the webhook was changed or removed meanwhile."""
-        stored = await self._client.hget(keys.ENDPOINTS, before.id)
+        stored = await self._client.hget(self._registry(before.id), before.id)
         if stored is None or Webhook.from_json(stored) != before:
             return False
-        args: list[Value] = [before.id, stored, after.to_json()]
-        is_done = await self._replace(keys=[keys.ENDPOINTS], args=args) == 1
-        await self._changed(before.id)
+        is_done = await self._changed(before.id, before=stored, after=after.to_json()) == 1
+        if after.paused:
+            await self.note_needed(partition_of(before.id))
         return is_done
 
     async def get(self, webhook_id: str) -> Webhook | None:
         """The webhook of this id; None if it is unknown."""
-        stored = await self._client.hget(keys.ENDPOINTS, webhook_id)
+        stored = await self._client.hget(self._registry(webhook_id), webhook_id)
         return decoded(_webhook, stored, what=f"webhook {webhook_id}") if stored else None
 
     async def is_stored(self, webhook_id: str) -> bool:
         """Whether there is a webhook of this id, readable or not."""
-        return await self._client.hexists(keys.ENDPOINTS, webhook_id)
+        return await self._client.hexists(self._registry(webhook_id), webhook_id)
 
-    async def all(self) -> list[Webhook]:
-        """All webhooks, oldest first."""
-        stored: dict[bytes, bytes] = await self._client.hgetall(keys.ENDPOINTS)
-        webhooks = [
-            decoded(_webhook, value, what=f"webhook {name!r}") for name, value in stored.items()
-        ]
-        return sorted((w for w in webhooks if w), key=lambda w: (w.created, w.id))
+    async def in_partition(self, partition: int) -> list[Webhook]:
+        """The webhooks of a partition whose settings can be read."""
+        return [webhook async for webhook in self._in_partitions(range(partition, partition + 1))]
 
     async def part(self, *, after: str, limit: int) -> list[Webhook]:
         """The first webhooks after an id, in the order of partitions and ids; at most `limit`.
@@ -200,12 +193,38 @@ class Webhooks:
             after: id of the webhook before, which may be gone; empty for the first ones.
         """
         start = (partition_of(after), after) if after else (0, "")
-        webhooks = [w for w in await self.all() if (partition_of(w.id), w.id) > start]
-        return sorted(webhooks, key=lambda w: (partition_of(w.id), w.id))[:limit]
+        webhooks: list[Webhook] = []
+        async for webhook in self._in_partitions(range(start[0], PARTITIONS)):
+            if (partition_of(webhook.id), webhook.id) > start:
+                webhooks.append(webhook)
+            if len(webhooks) == limit:
+                break
+        return webhooks
+
+    async def all(self) -> AsyncIterator[Webhook]:
+        """Every webhook whose settings can be read, a few partitions at a time."""
+        async for webhook in self._in_partitions(range(PARTITIONS)):
+            yield webhook
+
+    async def _in_partitions(self, partitions: range) -> AsyncIterator[Webhook]:
+        """The webhooks of these partitions, in the order of partitions and ids."""
+        for at in range(0, len(partitions), _PARTITIONS_AT_ONCE):
+            pipe = self._client.pipeline(transaction=False)
+            for partition in partitions[at : at + _PARTITIONS_AT_ONCE]:
+                pipe.hgetall(keys.endpoints(shard_of(partition, self._shards), partition))
+            stored: list[dict[bytes, bytes]] = await pipe.execute()
+            for values in stored:
+                for name in sorted(values):
+                    webhook = decoded(_webhook, values[name], what=f"webhook {name!r}")
+                    if webhook:
+                        yield webhook
 
     async def count(self) -> int:
         """Number of webhooks, with those whose settings cannot be read."""
-        return await self._client.hlen(keys.ENDPOINTS)
+        pipe = self._client.pipeline(transaction=False)
+        for _, registry in registries(self._shards):
+            pipe.execute_command("HLEN", registry)
+        return sum(await pipe.execute())
 
     async def state(self, webhook_id: str) -> State:
         """The delivery state of a webhook; an empty state for an unknown id."""
@@ -217,8 +236,9 @@ class Webhooks:
         for at in range(0, len(webhook_ids), _AT_ONCE):
             pipe = self._client.pipeline(transaction=False)
             for webhook_id in webhook_ids[at : at + _AT_ONCE]:
-                pipe.hgetall(keys.endpoint(webhook_id))
-                pipe.lrange(keys.replays(webhook_id), 0, 0)
+                shard = self.shard_of(webhook_id)
+                pipe.hgetall(keys.endpoint(shard, webhook_id))
+                pipe.lrange(keys.replays(shard, webhook_id), 0, 0)
             replies = iter(await pipe.execute())
             states += [
                 State.from_fields(fields, first)
@@ -226,45 +246,34 @@ class Webhooks:
             ]
         return states
 
-    async def needed_from(self, shard: int) -> list[str]:
-        """Cursors in a shard's stream after which entries are still to be sent, or sent again, to
-        webhooks that are neither disabled nor paused."""
-        active = [webhook.id for webhook in await self.all() if not webhook.paused]
-        cursors = []
-        for state in await self.states(active):
-            if not state.disabled and shard in state.cursors:
-                cursors.append(state.cursors[shard])
-            cursors += [r.after for r in state.replays if r.shard == shard and not state.disabled]
-        return cursors
+    async def needed(self) -> Mapping[int, str]:
+        """Stream shard → the cursor after which entries are still to be sent, or sent again, to
+        webhooks that are neither disabled nor paused. It may be too low, never too high."""
+        return await self._needed.lowest()
+
+    async def note_needed(self, partition: int) -> None:
+        """Note anew what the webhooks of a partition need, for `needed`."""
+        await self._needed.note(partition)
 
     async def order(self, webhook_id: str, **orders: str) -> None:
         """Store an order for the worker of a webhook: `test` or `resume`."""
-        pipe = self._client.pipeline(transaction=True)
-        pipe.hset(keys.endpoint(webhook_id), mapping=orders)
-        _note_change(pipe, webhook_id)
-        await pipe.execute()
+        await self._changed(webhook_id, fields=orders)
 
     async def replay(self, webhook_id: str, ranges: Sequence[Range]) -> bool:
         """Append ranges to the waiting replays; False, without a change, if they are too many."""
-        key = keys.replays(webhook_id)
-        if await self._client.llen(key) + len(ranges) > keys.REPLAYS_MAX:
-            return False
-        pipe = self._client.pipeline(transaction=True)
-        pipe.rpush(key, *map(str, ranges))
-        _note_change(pipe, webhook_id)
-        await pipe.execute()
-        return True
+        return await self._changed(webhook_id, ranges=ranges) >= 0
 
-    async def changes(self, after: str, *, block_ms: int) -> tuple[str, list[str]]:
-        """Wait for changes after a position, `$` at first.
+    async def changes(self, shard: int, after: str, *, block_ms: int) -> tuple[str, list[str]]:
+        """Wait for changes in a shard after a position, `$` at first.
 
         Returns:
             The position for the next call, and the ids of the changed endpoints.
         """
+        name = keys.endpoints_changes(shard)
         if after == "$":
-            newest = await self._client.xrevrange(keys.ENDPOINTS_CHANGES, count=1)
+            newest = await self._client.xrevrange(name, count=1)
             return (newest[0][0].decode() if newest else "0-0"), []
-        reply = await self._client.xread({keys.ENDPOINTS_CHANGES: after}, block=block_ms)
+        reply = await self._client.xread({name: after}, block=block_ms)
         entries: list[StreamEntry] = reply[0][1] if reply else []
         ids = [fields[b"id"].decode() for _, fields in entries]
         return (entries[-1][0].decode() if entries else after), ids
@@ -272,19 +281,22 @@ class Webhooks:
     async def settle(
         self, acks: Sequence[tuple[Lease, Ack]], *, counters: Mapping[str, int]
     ) -> list[Settled]:
-        """Store acks, each if this process still holds its lease and its endpoint exists."""
+        """Store acks of one shard, that of their leases, each if this process still holds its lease
+        and its endpoint exists."""
+        (shard,) = {lease.shard for lease, _ in acks}
         epochs = {lease.name: lease.epoch for lease, _ in acks}
         numbers = {name: number for number, name in enumerate(epochs, 1)}
-        names = [keys.OPERATIONS, keys.COUNTERS, *map(keys.epoch, epochs)]
+        names = [operations_of(shard), keys.counters(shard)]
+        names += [keys.epoch(name, shard) for name in epochs]
         args: list[Value] = [keys.ATTEMPTS_MAX, keys.DEAD_LETTERS_MAX, keys.OPERATIONS_MAX]
         args += [*_pairs(counters), len(epochs), *epochs.values()]
         for lease, ack in acks:
             names += [
-                ack.registry,
-                keys.endpoint(ack.endpoint_id),
-                keys.attempts(ack.endpoint_id),
-                keys.dead_letters(ack.endpoint_id),
-                keys.replays(ack.endpoint_id),
+                ack.registry or self._registry(ack.endpoint_id),
+                keys.endpoint(shard, ack.endpoint_id),
+                keys.attempts(shard, ack.endpoint_id),
+                keys.dead_letters(shard, ack.endpoint_id),
+                keys.replays(shard, ack.endpoint_id),
             ]
             args += [ack.endpoint_id, numbers[lease.name], str(ack.replayed or "")]
             for pairs in (ack.fields, ack.orders, ack.attempt, ack.dead_letter, ack.event):
@@ -293,24 +305,42 @@ class Webhooks:
 
     async def attempts(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
         """The last attempts, newest first, at most `limit`."""
-        entries = await self._client.xrevrange(keys.attempts(webhook_id), count=limit)
+        name = keys.attempts(self.shard_of(webhook_id), webhook_id)
+        entries = await self._client.xrevrange(name, count=limit)
         return [_record(entry_id, fields) for entry_id, fields in entries]
 
     async def dead_letters(self, webhook_id: str, *, limit: int) -> list[dict[str, str | int]]:
         """The last ranges of events whose delivery was given up, newest first."""
-        entries = await self._client.xrevrange(keys.dead_letters(webhook_id), count=limit)
+        name = keys.dead_letters(self.shard_of(webhook_id), webhook_id)
+        entries = await self._client.xrevrange(name, count=limit)
         return [_record(entry_id, fields) for entry_id, fields in entries]
 
-    async def operations(self, *, limit: int) -> list[dict[str, Any]]:
-        """The last events of the operations stream, newest first."""
-        entries = await self._client.xrevrange(keys.OPERATIONS, count=limit)
-        events = [_texts(fields) for _, fields in entries]
-        return [{**event, "data": orjson.loads(event["data"])} for event in events]
+    def _registry(self, webhook_id: str) -> str:
+        return keys.endpoints(self.shard_of(webhook_id), partition_of(webhook_id))
 
-    async def _changed(self, endpoint_id: str) -> None:
-        await self._client.xadd(
-            keys.ENDPOINTS_CHANGES, {"id": endpoint_id}, maxlen=keys.CHANGES_MAX
-        )
+    async def _changed(
+        self,
+        webhook_id: str,
+        *,
+        before: bytes = b"",
+        after: bytes = b"",
+        fields: Mapping[str, str] | None = None,
+        ranges: Sequence[Range] = (),
+    ) -> int:
+        """Run change_webhook.lua; its reply."""
+        shard = self.shard_of(webhook_id)
+        names = [
+            self._registry(webhook_id),
+            keys.endpoint(shard, webhook_id),
+            keys.replays(shard, webhook_id),
+            keys.needed(shard),
+            keys.endpoints_changes(shard),
+        ]
+        args: list[Value] = [
+            webhook_id, partition_of(webhook_id), keys.CHANGES_MAX, keys.REPLAYS_MAX, before, after,
+            *_pairs(fields or {}), *map(str, ranges),
+        ]  # fmt: skip
+        return await self._change(keys=names, args=args)
 
 
 def _webhook(stored: bytes) -> Webhook:
@@ -320,10 +350,6 @@ def _webhook(stored: bytes) -> Webhook:
 def cursor_field(shard: int) -> str:
     """Name of the state field that holds a shard's cursor."""
     return f"{_CURSOR}{shard}"
-
-
-def _note_change(pipe: Pipeline, endpoint_id: str) -> None:
-    pipe.xadd(keys.ENDPOINTS_CHANGES, {"id": endpoint_id}, maxlen=keys.CHANGES_MAX)
 
 
 def _pairs(fields: Mapping[str, Value]) -> Iterator[Value]:

@@ -21,6 +21,7 @@ from service.storage.shards import numbered
 from service.storage.store import Store, of_client, open_store
 from service.storage.write_stop import SETTING, WriteStop
 from tests.conftest import NOON
+from tests.deliver.working import registry_of
 from tests.receiver import FakeReceiver
 from tests.running import Running, call, running
 from tests.servers import Server, connected
@@ -239,7 +240,7 @@ async def test_the_comparison_names_what_is_missing(base: Path, store: Store) ->
         (one,) = drafts("One")
         await target.client.unlink(keys.article(more.of(one.id), one.id))
         await target.client.unlink(keys.stream(more.of(one.id)))
-        await target.client.hset(keys.ENDPOINTS, "x", "{}")
+        await target.client.hset(registry_of(copy, "x"), "x", "{}")
         article, *lines = await differences(store, copy)
     assert f"article {one.id} is another" == article
     assert ["events", "webhooks"] == [line.split()[1] for line in lines]

@@ -21,6 +21,7 @@ from service.storage.store import Store
 from service.websub.hub import TopicSubscription
 from tests.cli.test_commands import dateline, on_store, redis_url, shown
 from tests.composing import full_article
+from tests.deliver.working import registry_of
 from tests.running import ROOT, call
 from tests.servers import raw_server
 
@@ -33,7 +34,7 @@ CLEANED = without_forbidden(EVIL)
 ESCAPED = (r"\x1b[2J\x9b31m\x7f\u202eX\r\ny\u2028z\x00", r"[2J›31m\u202eX\ny\u2028z")
 WORD = "marker"
 HASHES = (
-    keys.sources(0), keys.sources_polls(0), keys.ENDPOINTS, keys.VIEWS, keys.PRIVATE_FEEDS,
+    keys.sources(0), keys.sources_polls(0), keys.VIEWS, keys.PRIVATE_FEEDS,
     keys.TOKENS, keys.SUBSCRIBERS,
 )  # fmt: skip
 COMMANDS = [
@@ -79,13 +80,14 @@ def _plant(webhook_id: str, source_id: str) -> Callable[[Store], Awaitable[None]
         await client.hset(keys.SUBSCRIBERS, subscription.id, subscription.to_json())
         poll = orjson.dumps({"result": WORD, "kind": WORD})
         await client.hset(keys.sources_polls(0), source_id, poll)
-        for name in HASHES:
+        for name in (*HASHES, registry_of(store, webhook_id)):
             for field, value in (await client.hgetall(name)).items():
                 planted = value.replace(WORD.encode(), orjson.dumps(EVIL)[1:-1])
                 await client.hset(name, field.decode(), planted)
         record = {"status": "500", "error": EVIL, "message_id": EVIL, "duration_ms": "5"}
-        await _append(store, keys.attempts(webhook_id), **record)
-        await _append(store, keys.dead_letters(webhook_id), **record, events="1")
+        shard = store.webhooks.shard_of(webhook_id)
+        await _append(store, keys.attempts(shard, webhook_id), **record)
+        await _append(store, keys.dead_letters(shard, webhook_id), **record, events="1")
         operation = {"time": "t", "type": EVIL, "subject": EVIL}
         data = orjson.dumps({EVIL: EVIL}).decode()
         await _append(store, keys.OPERATIONS, **operation, data=data)

@@ -22,21 +22,24 @@ from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store, open_store
 from tests.deliver.working import (
+    LEASES,
     delivered,
     delivering,
+    leave_all,
     operations,
     publish,
     shared,
     shares,
     shown,
     subscribe,
+    take_all,
 )
 from tests.loops import at_work
 from tests.receiver import FakeReceiver
 from tests.running import free_port
 from tests.servers import serving
 from tests.waiting import random_moment, wait_until
-from workers.deliver.endpoint import LEASES, PARTITIONS, lease_of
+from workers.deliver.endpoint import WEBHOOK_LEASES, lease_of
 from workers.deliver.worker import DeliverWorker
 
 OLD = "1970-01-01T00:00:00Z"
@@ -124,21 +127,23 @@ async def test_endpoints_stay_if_the_worker_that_wanted_them_leaves(
     store: Store, settings: Settings, receiver: FakeReceiver
 ) -> None:
     """A worker that came and went before anything was handed over."""
-    while lease_of(await subscribe(store, receiver)) not in sorted(LEASES)[8:]:
-        await webhooks.remove(store, (await store.webhooks.all())[0].id)
+    while (
+        lease_of(webhook_id := await subscribe(store, receiver)) not in sorted(WEBHOOK_LEASES)[128:]
+    ):
+        await webhooks.remove(store, webhook_id)
     async with delivering(store, settings):
         receiver.delay_s = 0.3
         expected = await publish(store, *(f"n{i}" for i in range(5)))
-        await shared(store, PARTITIONS)
-        await store.leases.share(LEASES, token="other", ttl_ms=60_000, held={})
+        await shared(store, LEASES)
+        await take_all(store, token="other", ttl_ms=60_000)
 
         async def hands_over() -> bool:
             (count,) = await shares(store)
-            return count < PARTITIONS
+            return count < LEASES
 
         # What has nothing in flight is left at once.
         await wait_until(hands_over)
-        await store.leases.leave(LEASES, token="other")
+        await leave_all(store, token="other")
         receiver.delay_s = 0
         assert expected == await delivered(receiver, 5)
 
@@ -231,7 +236,7 @@ async def test_a_stream_that_was_trimmed_empty_is_no_gap(
     assert (1, 0, 0) == await store.event_stream.trim(0, min_id=far, max_entries=100)
     second = await subscribe(store, receiver, secret=receiver.secret)
     async with delivering(store, settings):
-        await shared(store, PARTITIONS)
+        await shared(store, LEASES)
         await publish(store, "b")
         await delivered(receiver, 3)
     assert [0, 0] == [(await shown(store, each))["gaps"] for each in (first, second)]

@@ -11,7 +11,7 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.store import Store
 from service.webhooks.selection import Selection
-from tests.deliver.working import delivered, delivering, publish, subscribe
+from tests.deliver.working import delivered, delivering, publish, registry_of, subscribe
 from tests.receiver import FakeReceiver
 from tests.waiting import wait_until
 from workers.deliver import dispatcher, worker
@@ -40,15 +40,16 @@ async def test_a_key_of_the_wrong_type_costs_its_webhook(
     """Each of the keys that a webhook has; the others are sent everything, once."""
     bad = await subscribe(store, receiver)
     assert callable(key)
-    await redis.delete(key(bad))
-    await redis.set(key(bad), "planted")
+    name = key(store.webhooks.shard_of(bad), bad)
+    await redis.delete(name)
+    await redis.set(name, "planted")
     good = FakeReceiver()
     async with good, delivering(store, settings):
         await subscribe(store, good)
         sent = await publish(store, "1", "2", "3")
         assert sent == await delivered(good, 3)
         await until_at_fault(store, bad)
-    await redis.delete(key(bad))
+    await redis.delete(name)
 
 
 @pytest.mark.parametrize("key", [keys.SUBSCRIBERS, keys.HUB_ASKED, keys.VIEWS, keys.VIEWS_CHANGED])
@@ -97,13 +98,14 @@ async def test_settings_that_cannot_be_read_cost_their_webhook(
     store: Store, settings: Settings, receiver: FakeReceiver, redis: Redis
 ) -> None:
     """A worker that starts, and one at work, serve the others."""
-    await redis.hset(keys.ENDPOINTS, "wh_before", b"{")
+    await redis.hset(registry_of(store, "wh_before"), "wh_before", b"{")
     await subscribe(store, receiver)
     async with delivering(store, settings):
         (first,) = await publish(store, "1")
         assert [first] == await delivered(receiver, 1)
-        await redis.hset(keys.ENDPOINTS, "wh_after", b"{")
-        await redis.xadd(keys.ENDPOINTS_CHANGES, {"id": "wh_after"})
+        await redis.hset(registry_of(store, "wh_after"), "wh_after", b"{")
+        shard = store.webhooks.shard_of("wh_after")
+        await redis.xadd(keys.endpoints_changes(shard), {"id": "wh_after"})
         await until_at_fault(store, "wh_after")
         (second,) = await publish(store, "2")
         assert [first, second] == await delivered(receiver, 2)

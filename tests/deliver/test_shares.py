@@ -10,11 +10,20 @@ from collections import Counter
 import pytest
 
 from service.settings import Settings
+from service.storage import keys
+from service.storage.leases import Lease, SharedLeases
 from service.storage.store import Store
-from tests.deliver.working import delivered, delivering, publish, shared, subscribe
+from tests.deliver.working import (
+    LEASES,
+    delivered,
+    delivering,
+    publish,
+    shared,
+    subscribe,
+    take_all,
+)
 from tests.receiver import FakeReceiver
 from workers.deliver import slots
-from workers.deliver.endpoint import LEASES, PARTITIONS
 
 
 async def test_workers_share_fairly_and_take_over(
@@ -26,14 +35,14 @@ async def test_workers_share_fairly_and_take_over(
         await subscribe(store, receiver, secret=receiver.secret or None)
     expected: list[str] = []
     async with delivering(store, settings):
-        await shared(store, PARTITIONS)
+        await shared(store, LEASES)
         expected += await publish(store, "a")
         await delivered(receiver, 20)
         async with delivering(store, settings):
-            await shared(store, PARTITIONS // 2, PARTITIONS // 2)
+            await shared(store, LEASES // 2, LEASES // 2)
             expected += await publish(store, "b")
             await delivered(receiver, 40)
-        await shared(store, PARTITIONS)
+        await shared(store, LEASES)
         expected += await publish(store, "c")
         await delivered(receiver, 60)
     await shared(store)
@@ -46,30 +55,61 @@ async def test_a_worker_that_dies_is_replaced_when_its_leases_lapse(
     """Leases of a worker that was killed are taken after LEASE_TTL_S, and no sooner."""
     await subscribe(store, receiver)
     started = time.monotonic()
-    fair, leases = await store.leases.share(LEASES, token="dead", ttl_ms=1_500, held={})
-    assert (PARTITIONS, PARTITIONS) == (fair, len(leases))
+    taken = await take_all(store, token="dead", ttl_ms=1_500)
+    assert (LEASES, LEASES) == (sum(fair for fair, _ in taken), sum(len(all) for _, all in taken))
     expected = await publish(store, "a")
     async with delivering(store, settings):
         assert expected == await delivered(receiver, 1)
         assert time.monotonic() - started > 1.45
-        await shared(store, PARTITIONS)
+        await shared(store, LEASES)
 
 
 async def test_a_lease_that_lapsed_is_taken_again_as_it_was(store: Store) -> None:
     """A stalled loop does not fence its own worker out; another's turn in between does."""
-    _, held = await store.leases.share(LEASES, token="me", ttl_ms=1, held={})
+    shared = some_leases(16)
+    _, held = await store.leases.share(shared, token="me", ttl_ms=1, held={})
     await asyncio.sleep(0.01)
-    _, again = await store.leases.share(LEASES, token="me", ttl_ms=1, held=held)
+    _, again = await store.leases.share(shared, token="me", ttl_ms=1, held=held)
     assert held == again
     await asyncio.sleep(0.01)
-    await store.leases.share(LEASES, token="other", ttl_ms=1, held={})
+    await store.leases.share(shared, token="other", ttl_ms=1, held={})
     await asyncio.sleep(0.01)
-    _, after = await store.leases.share(LEASES, token="me", ttl_ms=1_000, held=held)
-    assert all(after[name].epoch > held[name].epoch for name in LEASES)
-    fair, none = await store.leases.share(LEASES, token="late", ttl_ms=1_000, held={})
-    assert (PARTITIONS // 2, {}) == (fair, none)
-    await store.leases.leave(LEASES, token="late")
-    await store.leases.leave(LEASES, token="me")
+    _, after = await store.leases.share(shared, token="me", ttl_ms=1_000, held=held)
+    assert all(after[name].epoch > held[name].epoch for name in shared.names)
+    fair, none = await store.leases.share(shared, token="late", ttl_ms=1_000, held={})
+    assert (8, {}) == (fair, none)
+    await store.leases.leave(shared, token="late")
+    await store.leases.leave(shared, token="me")
+
+
+def some_leases(count: int, number: int = 0) -> SharedLeases:
+    """A group of so many leases."""
+    names = tuple(f"deliver:{each}" for each in range(count))
+    return SharedLeases(names=names, members=keys.DELIVERERS, number=number)
+
+
+async def test_leases_are_taken_a_few_at_a_time(store: Store) -> None:
+    """A worker loads what it took before it takes more; all of its own are renewed meanwhile."""
+    shared = some_leases(5)
+    held: dict[str, Lease] = {}
+    for expected in (2, 4, 5, 5):
+        _, held = await store.leases.share(shared, token="me", ttl_ms=1_000, held=held, most_new=2)
+        assert expected == len(held)
+
+
+async def test_what_is_left_over_in_each_group_falls_to_different_workers(store: Store) -> None:
+    """With one lease a group and three workers, each worker has one of three groups."""
+    fair: dict[str, list[int]] = {token: [] for token in ("a", "b", "c")}
+    for number in range(3):
+        for _ in range(2):
+            # Until all are known, the first has more.
+            shares = [
+                await store.leases.share(some_leases(4, number), token=token, ttl_ms=5_000, held={})
+                for token in fair
+            ]
+        for token, (share, _) in zip(fair, shares, strict=True):
+            fair[token].append(share)
+    assert [[1, 1, 2]] * 3 == [sorted(each) for each in fair.values()]
 
 
 async def test_receivers_that_hang_hold_nobody_up(

@@ -13,13 +13,17 @@ from service.articles.compose import compose
 from service.manage import webhooks
 from service.settings import Settings
 from service.storage import keys
+from service.storage.leases import Lease
+from service.storage.partitions import partition_of
 from service.storage.store import Store
 from tests.loops import at_work
 from tests.receiver import FakeReceiver
 from tests.waiting import wait_until
-from workers.deliver.endpoint import LEASES
+from workers.deliver.endpoint import HUB_LEASES, WEBHOOK_LEASES, shared_leases
 from workers.deliver.worker import DeliverWorker
 
+LEASES = len(HUB_LEASES) + len(WEBHOOK_LEASES)
+"""Number of leases of all deliver workers."""
 QUICK = {
     "webhook_retry_schedule_s": (0.05, 0.1),
     "webhook_timeout_s": 0.5,
@@ -53,7 +57,13 @@ async def publish(store: Store, *names: str, category: str = "News") -> list[str
 
 async def shares(store: Store) -> list[int]:
     """How many leases each worker holds, the most first; empty if no worker holds any."""
-    holders = await store.client.mget([keys.lease(name) for name in LEASES])
+    holders = [
+        holder
+        for shared in shared_leases(store.event_stream.shards)
+        for holder in await store.client.mget(
+            [keys.lease(name, shared.shard) for name in shared.names]
+        )
+    ]
     return sorted(Counter(holder for holder in holders if holder).values(), reverse=True)
 
 
@@ -64,6 +74,25 @@ async def shared(store: Store, *expected: int) -> None:
         return [*expected] == await shares(store)
 
     await wait_until(there)
+
+
+async def take_all(store: Store, *, token: str, ttl_ms: int) -> list[tuple[int, dict[str, Lease]]]:
+    """Share all leases as a worker of this token does; (fair share, leases) of each group."""
+    return [
+        await store.leases.share(shared, token=token, ttl_ms=ttl_ms, held={})
+        for shared in shared_leases(store.event_stream.shards)
+    ]
+
+
+async def leave_all(store: Store, *, token: str) -> None:
+    """Release the leases of a worker of this token."""
+    for shared in shared_leases(store.event_stream.shards):
+        await store.leases.leave(shared, token=token)
+
+
+def registry_of(store: Store, webhook_id: str) -> str:
+    """Key of the webhooks of a webhook's partition."""
+    return keys.endpoints(store.webhooks.shard_of(webhook_id), partition_of(webhook_id))
 
 
 async def delivered(receiver: FakeReceiver, count: int) -> list[str]:
@@ -80,13 +109,13 @@ async def operations(store: Store, *types: str) -> list[dict[str, Any]]:
     """Events on the operations stream, once the newest are of these types; the oldest first."""
 
     async def there() -> bool:
-        found = await store.webhooks.operations(limit=100)
+        found = await store.operations.newest(limit=100)
         return [f"dateline.webhook.{name}.v1" for name in types] == [
             event["type"] for event in reversed(found)
         ]
 
     await wait_until(there)
-    return (await store.webhooks.operations(limit=100))[::-1]
+    return (await store.operations.newest(limit=100))[::-1]
 
 
 async def shown(store: Store, webhook_id: str) -> dict[str, Any]:

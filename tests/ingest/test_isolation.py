@@ -77,7 +77,7 @@ async def test_a_bug_in_what_decides_the_next_poll_costs_its_source(
         await wait_until(is_over)
 
 
-@pytest.mark.parametrize("key", [keys.ENDPOINTS, keys.subscriptions(0), keys.pushes(0)])
+@pytest.mark.parametrize("key", [keys.endpoints(0, 7), keys.subscriptions(0), keys.pushes(0)])
 async def test_keys_beside_the_sources_stop_no_poll(
     store: Store, settings: Settings, site: FakeSite, clock: Clock, redis: Redis,
     monkeypatch: pytest.MonkeyPatch, key: str,

@@ -19,6 +19,7 @@ from service.storage.backup_files import Manifest, new_folder, read_manifest, ve
 from service.storage.client import connect
 from service.storage.embedded_redis import Embedded, end, find_binary
 from service.storage.kept_keys import Stage, stage_of
+from service.storage.partitions import partition_of
 from service.storage.restore import Restore, check_empty
 from service.storage.shards import ONE, Shards
 from service.storage.store import Store, of_client
@@ -173,14 +174,14 @@ async def filled(store: Store, settings: Settings) -> None:
     await client.hset(keys.sources(0), mapping={"src_1": "{}", "src_2": "{}"})
     await client.hset(keys.sources_polls(0), "src_1", '{"etag":"x"}')
     await client.zadd(keys.sources_due(0), {"src_1": 1_700_000_000_123})
-    await client.hset(keys.ENDPOINTS, "wh_1", "{}")
+    await client.hset(keys.endpoints(0, partition_of("wh_1")), "wh_1", "{}")
     newest = await store.event_stream.last_id(0)
-    await client.hset(keys.endpoint("wh_1"), mapping={"cursor:0": newest, "failures": "2"})
-    await client.rpush(keys.replays("wh_1"), f"0 0-0 {newest}", f"0 1-0 {newest}")
-    await client.xadd(keys.attempts("wh_1"), {"status": "200"})
-    await client.xadd(keys.dead_letters("wh_1"), {"after": "1-0"})
+    await client.hset(keys.endpoint(0, "wh_1"), mapping={"cursor:0": newest, "failures": "2"})
+    await client.rpush(keys.replays(0, "wh_1"), f"0 0-0 {newest}", f"0 1-0 {newest}")
+    await client.xadd(keys.attempts(0, "wh_1"), {"status": "200"})
+    await client.xadd(keys.dead_letters(0, "wh_1"), {"after": "1-0"})
     await client.hset(keys.SUBSCRIBERS, "sub_1", "{}")
-    await client.hset(keys.endpoint("sub_1"), "sent", "tag")
+    await client.hset(keys.endpoint(0, "sub_1"), "sent", "tag")
     await client.sadd(keys.hub_host("x.example"), "sub_1")
     await client.xadd(keys.pushes(0), {"source": "s", "body": b"\x00", "type": "t"})
     await client.xgroup_create(keys.pushes(0), "ingest", id="0")

@@ -37,12 +37,12 @@ async def with_orders(
     client: Any = store.client
     planted = {name: text.replace("LATE", late).replace("CUT", cut) for name, text in state.items()}
     replay = planted.pop("replays", "")
-    await client.hset(keys.endpoint(added["id"]), mapping={"cursor:0": cut, **planted})
+    await client.hset(keys.endpoint(0, added["id"]), mapping={"cursor:0": cut, **planted})
     if replay:
-        await client.rpush(keys.replays(added["id"]), replay)
+        await client.rpush(keys.replays(0, added["id"]), replay)
     for first, last in letters:
         await client.xadd(
-            keys.dead_letters(added["id"]),
+            keys.dead_letters(0, added["id"]),
             {"shard": "0", "first": {"CUT": cut, "LATE": late}[first], "last": late, "events": "2"}
             | ({"last": cut} if last == "CUT" else {}),
         )

@@ -196,7 +196,9 @@ async def test_a_former_path_can_be_a_category_again(
 async def test_settings_name_the_new_path(client: Client, store: Store) -> None:
     """Lists get it beside the former one, single categories instead of it; a bad value stays."""
     rows = {
-        keys.ENDPOINTS: {"selection": {"categories": ["c", "news"], "query": "any=c,x&all=c"}},
+        keys.FORMER_ENDPOINTS: {
+            "selection": {"categories": ["c", "news"], "query": "any=c,x&all=c"}
+        },
         keys.TOKENS: {"categories": ["i̇stanbul"]}, keys.VIEWS: {"category": "c", "query": "none=c"},
         keys.PRIVATE_FEEDS: {"category": "c/r-d"}, keys.sources(0): {"category": "c", "url": "x"},
     }  # fmt: skip
@@ -206,7 +208,7 @@ async def test_settings_name_the_new_path(client: Client, store: Store) -> None:
     await rename_categories(store.client)
     renamed = {name: orjson.loads(await store.client.hget(name, "1") or b"") for name in rows}
     assert {
-        keys.ENDPOINTS: {
+        keys.FORMER_ENDPOINTS: {
             "selection": {
                 "categories": ["c", "news", "c-plus-plus"],
                 "query": "any=c,c-plus-plus,x&all=c-plus-plus",

@@ -229,12 +229,12 @@ async def test_replays_and_dead_letters_name_the_events_that_they_named(
     last = events[-1].entry_id
     client: Any = archive.client
     state = {"cursor:0": last, "replay": events[3].entry_id, "until": f"cursor:0 {last}"}
-    await client.hset(keys.endpoint(added["id"]), mapping=state)
-    await client.rpush(keys.replays(added["id"]), str(Range(0, "0-0", events[7].entry_id)))
+    await client.hset(keys.endpoint(0, added["id"]), mapping=state)
+    await client.rpush(keys.replays(0, added["id"]), str(Range(0, "0-0", events[7].entry_id)))
     letter = {"shard": 0, "first": events[9].entry_id, "last": events[9].entry_id, "events": 1}
     gone = {"shard": 0, "first": "5-1", "last": "5-1", "events": 1}
     for each in (gone, letter):
-        await client.xadd(keys.dead_letters(added["id"]), {**each, "message_id": "x"})
+        await client.xadd(keys.dead_letters(0, added["id"]), {**each, "message_id": "x"})
     await backed_up(archive, base / "backup")
     shards = numbered(3)
     await restored(target, base / "backup", shards=shards)

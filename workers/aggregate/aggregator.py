@@ -286,10 +286,11 @@ class Aggregator:
         """Delete events that are old, or beyond the caps; before the caps in number, only those
         that no consumer group of ours and no webhook cursor needs any more."""
         oldest_ms = times.to_ms(self._now()) - int(self._settings.stream_retention_s * 1000)
+        by_webhooks = await self._store.webhooks.needed()
         for shard in self._store.event_stream.shards:
             needed = await self._store.event_stream.needed_from_all(shard)
-            cursors = await self._store.webhooks.needed_from(shard)
-            min_ids = [position(entry_id) for entry_id in (*needed, *cursors)]
+            needed += [by_webhooks[shard]] if shard in by_webhooks else []
+            min_ids = [position(entry_id) for entry_id in needed]
             needed_ms, needed_seq = min(min_ids)
             low = min((needed_ms, needed_seq), (oldest_ms, 0))
             _, dropped, heavy = await self._store.event_stream.trim(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,14 +29,22 @@ class _PendingAck:
     written: asyncio.Future[Settled]
 
 
-class AckWriter:
-    """Collects acks and counters, and writes them in batches."""
+class _Queue:
+    """The acks of one shard that wait."""
 
-    def __init__(self, webhooks: Webhooks) -> None:
+    def __init__(self) -> None:
+        self.waiting: list[_PendingAck] = []
+        self.has_acks = asyncio.Event()
+
+
+class AckWriter:
+    """Collects acks and counters, and writes them in batches, those of each shard by themselves: a
+    shard that is away holds up no other."""
+
+    def __init__(self, webhooks: Webhooks, *, shards: Iterable[int]) -> None:
         self._webhooks = webhooks
-        self._waiting: list[_PendingAck] = []
+        self._queues = {shard: _Queue() for shard in shards}
         self._counters: Counter[str] = Counter()
-        self._has_acks = asyncio.Event()
         self._has_ended = False
 
     def count(self, name: str, amount: int) -> None:
@@ -49,24 +57,33 @@ class AckWriter:
         if self._has_ended:
             written.set_result(Settled.LOST)
             return written
-        self._waiting.append(_PendingAck(lease, ack, written))
-        self._has_acks.set()
+        queue = self._queues[lease.shard]
+        queue.waiting.append(_PendingAck(lease, ack, written))
+        queue.has_acks.set()
         return written
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write until stopped, waiting while Redis is away."""
-        while not stop.is_set():
-            await runtime.woken(self._has_acks, stop, timeout_s=1)
-            await self.flush(stop)
-            await asyncio.sleep(EVERY_S)
-        await self.flush(stop)
+        async with asyncio.TaskGroup() as group:
+            for queue in self._queues.values():
+                group.create_task(self._run(queue, stop))
         self._has_ended = True
+        for queue in self._queues.values():
+            # Queued after the last look of its task.
+            await self._flush(queue, stop)
 
-    async def flush(self, stop: asyncio.Event) -> None:
+    async def _run(self, queue: _Queue, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await runtime.woken(queue.has_acks, stop, timeout_s=1)
+            await self._flush(queue, stop)
+            await asyncio.sleep(EVERY_S)
+        await self._flush(queue, stop)
+
+    async def _flush(self, queue: _Queue, stop: asyncio.Event) -> None:
         """Write all queued acks; while Redis is away, retry until it is back or `stop` is set."""
-        while self._waiting:
-            batch = self._waiting[:MAX_AT_ONCE]
-            del self._waiting[: len(batch)]
+        while queue.waiting:
+            batch = queue.waiting[:MAX_AT_ONCE]
+            del queue.waiting[: len(batch)]
             counters, self._counters = self._counters, Counter()
 
             async def unit(

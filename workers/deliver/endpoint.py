@@ -15,7 +15,10 @@ from typing import Protocol
 from yarl import URL
 
 from service.settings import Settings
-from service.storage.leases import Lease
+from service.storage import keys
+from service.storage.leases import Lease, SharedLeases
+from service.storage.partitions import HUB_PREFIXES, PARTITIONS, partition_of, partitions_of
+from service.storage.shards import Shards
 from service.storage.store import Store
 from service.storage.webhooks import Ack
 from service.webhooks.retry import Answer
@@ -23,8 +26,10 @@ from workers.http_client import STRANGER, Provenance
 from workers.runtime import Clock
 
 # Names are kept in Redis: with another count workers of two versions would share endpoints.
-PARTITIONS = 16
-LEASES = [f"deliver:{number}" for number in range(PARTITIONS)]
+HUB_LEASES = tuple(f"deliver:{number}" for number in range(16))
+"""Of the subscriptions to our hub, and the hubs that we ping."""
+WEBHOOK_LEASES = tuple(f"webhooks:{partition}" for partition in range(PARTITIONS))
+"""By the number of the partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,25 @@ class Scheduler(Protocol):
 
 def lease_of(endpoint_id: str) -> str:
     """Return the name of the lease that an endpoint belongs to."""
-    return LEASES[zlib.crc32(endpoint_id.encode()) % PARTITIONS]
+    if endpoint_id.startswith(HUB_PREFIXES):
+        return HUB_LEASES[zlib.crc32(endpoint_id.encode()) % len(HUB_LEASES)]
+    return WEBHOOK_LEASES[partition_of(endpoint_id)]
+
+
+def shared_leases(shards: Shards) -> tuple[SharedLeases, ...]:
+    """All leases, in groups that are each in one shard: the hub's, and the webhooks of a shard."""
+    hub = SharedLeases(names=HUB_LEASES, members=keys.DELIVERERS)
+    webhooks = (
+        SharedLeases(
+            names=tuple(WEBHOOK_LEASES[partition] for partition in partitions),
+            members=keys.webhook_deliverers(shard),
+            shard=shard,
+            number=number,
+        )
+        for number, shard in enumerate(shards)
+        if (partitions := partitions_of(shard, shards))
+    )
+    return (hub, *webhooks)
 
 
 class Partition:
@@ -119,6 +142,9 @@ class Partition:
 
     def __init__(self, lease: Lease) -> None:
         self.lease = lease
+        kind, _, number = lease.name.partition(":")
+        self.of_webhooks = int(number) if kind == "webhooks" else None
+        """Number of the partition of webhooks; None for a part of the hub."""
         self.valid_until = 0.0
         """By the loop's clock; after it another worker may have the endpoints."""
         self.endpoints: dict[str, Endpoint] = {}

@@ -1,6 +1,6 @@
 -- Settle deliveries: store cursors, retries and logs of attempts.
 --
--- KEYS  1 operations  2 counters  3… for each lease its epoch
+-- KEYS  1 operations of this shard  2 counters of it  3… for each lease its epoch
 --       then for each ack 5: the registry that its endpoint must be in, endpoint, attempts,
 --       dead letters, replays
 -- ARGV  1 cap of the attempts  2 of the dead letters  3 of the operations

@@ -70,7 +70,7 @@ async def list_dead_letters(request: web.Request) -> web.StreamResponse:
 
 async def list_operations(request: web.Request) -> web.StreamResponse:
     """GET: the newest events for operators: webhooks disabled, failing, recovered, with a gap."""
-    return json_response(await request.app[STORE].webhooks.operations(limit=_limit(request)))
+    return json_response(await request.app[STORE].operations.newest(limit=_limit(request)))
 
 
 async def test_webhook(request: web.Request) -> web.StreamResponse:
@@ -112,7 +112,7 @@ _FIRST = (
 async def show_page(request: web.Request) -> web.StreamResponse:
     """GET: an HTML page of all webhooks, their states and the newest events for operators."""
     webhooks = await manage_webhooks.all_public(request.app[STORE])
-    operations = await request.app[STORE].webhooks.operations(limit=manage_webhooks.MAX_LISTED)
+    operations = await request.app[STORE].operations.newest(limit=manage_webhooks.MAX_LISTED)
     return _page(request, webhooks=webhooks, operations=operations)
 
 

@@ -15,9 +15,9 @@ from service.storage import keys
 from service.storage.store import Store
 from tests.conftest import AUTH, LOOPBACK, NOON
 from tests.deliver.hub.callback import TOPIC, Callback, ask, hub, subscribed
-from tests.deliver.working import publish
+from tests.deliver.working import LEASES, publish
 from tests.waiting import wait_until
-from workers.deliver.endpoint import PARTITIONS, Partition, lease_of
+from workers.deliver.endpoint import Partition, lease_of
 from workers.deliver.hub.pings import ping_id
 from workers.deliver.hub.registry import SubscriptionRegistry
 from workers.runtime import now
@@ -177,7 +177,7 @@ async def test_a_topic_that_one_subscriber_left_has_news_for_the_next(
         subscribed_at = saves
 
         async def all_were_saved() -> bool:
-            return saves > subscribed_at + PARTITIONS
+            return saves > subscribed_at + LEASES
 
         await wait_until(all_were_saved)
         await publish(store, "News")

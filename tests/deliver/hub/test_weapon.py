@@ -156,7 +156,7 @@ async def test_the_oldest_unconfirmed_leaves_first(store: Store, settings: Setti
         refusal = await subscriptions.ask(request_for(number), settings=small, now=now_then)
         assert Refusal.NO is refusal
         # What an attempt would have left.
-        await store.client.hset(keys.endpoint(request_for(number).id), "failures", 1)
+        await store.client.hset(keys.endpoint(0, request_for(number).id), "failures", 1)
     waiting = {key.decode() for key in await store.client.hkeys(keys.HUB_ASKED)}
     assert {request_for(number).id for number in (0, 1, 3)} == waiting
     assert 3 == len([key async for key in store.client.scan_iter(match="*:endpoint:*", count=99)])

@@ -8,7 +8,6 @@ import pytest
 
 from service.manage import webhooks
 from service.settings import Settings
-from service.storage import keys
 from service.storage.store import Store
 from service.storage.webhooks import Ack, Settled
 from tests.deliver.working import delivered, delivering, publish, subscribe
@@ -235,12 +234,12 @@ async def test_a_worker_whose_lease_was_taken_cannot_settle(
 ) -> None:
     """A stopped process that wakes up late moves no cursor: its epoch is over."""
     webhook_id = await subscribe(store, receiver)
-    name = lease_of(webhook_id)
-    old = await store.leases.take(name, token="old", ttl_ms=60_000)
+    name, shard = lease_of(webhook_id), store.webhooks.shard_of(webhook_id)
+    old = await store.leases.take(name, token="old", ttl_ms=60_000, shard=shard)
     assert old
     await store.leases.give_up(old)
-    assert await store.leases.take(name, token="new", ttl_ms=1)
-    ack = Ack(registry=keys.ENDPOINTS, endpoint_id=webhook_id, fields={"cursor:0": "9-9"})
+    assert await store.leases.take(name, token="new", ttl_ms=1, shard=shard)
+    ack = Ack(endpoint_id=webhook_id, fields={"cursor:0": "9-9"})
     assert [Settled.LOST] == await store.webhooks.settle([(old, ack)], counters={})
     assert "9-9" not in (await store.webhooks.state(webhook_id)).cursors.values()
 

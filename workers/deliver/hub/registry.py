@@ -26,7 +26,6 @@ LOOK_EVERY_S = 30.0
 RECONNECT_S = 1.0
 # Changes this young are pinged by a worker that takes over a hub: nobody had its lease meanwhile.
 RECENT_S = 10.0
-PREFIX = "sub_"
 
 
 class SubscriptionRegistry:
@@ -100,7 +99,9 @@ class SubscriptionRegistry:
             self._recent.popleft()
 
     async def load(self, partition: Partition) -> None:
-        """Serve the subscriptions and the pings of a partition."""
+        """Serve the subscriptions and the pings of a partition; one of webhooks has none."""
+        if partition.of_webhooks is not None:
+            return
         for url in self._hubs:
             if lease_of(ping_id(url)) == partition.lease.name:
                 self._load_ping(url, partition)

@@ -22,7 +22,7 @@ from workers.deliver.send import target
 from workers.deliver.webhooks import outcome
 from workers.deliver.webhooks.cursor import Cursor
 from workers.deliver.webhooks.event_log import EventLog
-from workers.deliver.webhooks.outcome import DeliveryState, webhook_ack
+from workers.deliver.webhooks.outcome import DeliveryState
 from workers.deliver.webhooks.selection_groups import SelectionGroup
 from workers.http_client import typed_by_operator
 
@@ -223,7 +223,7 @@ class WebhookEndpoint:
             return self._request_for(cursor, events)
         if cursor.replay_range and cursor.is_over:
             replayed = cursor.replay_range
-            return webhook_ack(endpoint_id=self.id, fields={cursor.name: ""}, replayed=replayed)
+            return Ack(endpoint_id=self.id, fields={cursor.name: ""}, replayed=replayed)
         return None
 
     def _request_for(self, cursor: Cursor, events: list[Event]) -> Request | None:

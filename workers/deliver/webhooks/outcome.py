@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 import orjson
@@ -13,7 +12,6 @@ import orjson
 from service.articles.event import JSON
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.settings import Settings
-from service.storage import keys
 from service.storage.webhooks import Ack, State, cursor_field
 from service.webhooks import retry
 from service.webhooks.payloads import Payload
@@ -29,9 +27,6 @@ DISABLED, FAILING, RECOVERED, GAP = (
 _NO_FAILURES: Mapping[str, str | int] = {
     "failures": 0, "next_ms": 0, "first_failure_ms": 0, "until": "",
 }  # fmt: skip
-
-webhook_ack = partial(Ack, registry=keys.ENDPOINTS)
-"""An ack of a webhook; takes the other fields of `Ack`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +83,7 @@ def resume(webhook: Webhook, order: str) -> Ack:
     """
     entry_ids: Mapping[str, str] = orjson.loads(order)
     cursors = {cursor_field(int(s)): entry_id for s, entry_id in entry_ids.items() if s.isdigit()}
-    return webhook_ack(
+    return Ack(
         endpoint_id=webhook.id,
         fields={**_NO_FAILURES, "disabled": "", **cursors},
         orders={"resume": order},
@@ -105,7 +100,7 @@ def pass_gap(
     """
     data = {"after": cursor.entry_id, "until": trimmed, "shard": cursor.shard}
     error = "STREAM_MAX_ENTRIES dropped events before they were sent"
-    return webhook_ack(
+    return Ack(
         endpoint_id=webhook.id,
         fields={cursor.name: trimmed, "gaps": state.gaps + 1, "until": ""},
         attempt={
@@ -139,7 +134,7 @@ def judge(
         "duration_ms": answer.duration_ms, "answer": answer.text,
     }  # fmt: skip
     if cursor is None:
-        return webhook_ack(endpoint_id=webhook.id, orders={"test": payload.id}, attempt=attempt)
+        return Ack(endpoint_id=webhook.id, orders={"test": payload.id}, attempt=attempt)
     if answer.verdict is Verdict.DELIVERED:
         return _delivered(webhook, state, payload, cursor, attempt, now=now)
     delay_s = retry.retry_delay_s(
@@ -161,13 +156,13 @@ def _delivered(
 ) -> Ack:
     moved = {cursor.name: payload.events[-1].entry_id}
     if not state.is_failing:
-        return webhook_ack(endpoint_id=webhook.id, fields=moved, attempt=attempt)
+        return Ack(endpoint_id=webhook.id, fields=moved, attempt=attempt)
     event: Mapping[str, str | bytes] = {}
     if state.failures >= FAILING_AT:
         since = to_rfc3339(from_ms(state.first_failure_ms))
         event = operation(RECOVERED, webhook, {"failing_since": since}, now=now)
     fields = {**moved, **_NO_FAILURES}
-    return webhook_ack(endpoint_id=webhook.id, fields=fields, attempt=attempt, event=event)
+    return Ack(endpoint_id=webhook.id, fields=fields, attempt=attempt, event=event)
 
 
 def _after_failure(
@@ -213,7 +208,7 @@ def _failed(
             "events": len(payload.events), "message_id": payload.id,
             "status": answer.status, "error": answer.error,
         }  # fmt: skip
-    return webhook_ack(
+    return Ack(
         endpoint_id=webhook.id,
         fields=fields,
         attempt=attempt,

@@ -9,15 +9,14 @@ from functools import partial
 from service.articles.event import Event, before, is_behind
 from service.feeds.view import View
 from service.storage.faults import each_alone
-from service.storage.webhooks import Settled, State
+from service.storage.webhooks import Ack, Settled, State
 from service.webhooks.webhook import Webhook
 from workers import runtime
 from workers.deliver.ack_writer import AckWriter
 from workers.deliver.dispatcher import Dispatcher
-from workers.deliver.endpoint import DeliveryContext, Endpoint, Partition, lease_of
+from workers.deliver.endpoint import DeliveryContext, Endpoint, Partition
 from workers.deliver.webhooks.endpoint import WebhookEndpoint
 from workers.deliver.webhooks.event_log import MAX_EVENTS, Backlog, EventLog
-from workers.deliver.webhooks.outcome import webhook_ack
 from workers.deliver.webhooks.selection_groups import SelectionGroups
 
 READ = 500
@@ -28,7 +27,7 @@ SAVED_AT_ONCE = 32
 
 
 class WebhookRegistry:
-    """The webhooks of one worker: it knows the settings of all, and serves those it holds."""
+    """The webhooks of the partitions that one worker holds."""
 
     def __init__(self, context: DeliveryContext, dispatcher: Dispatcher, acks: AckWriter) -> None:
         self._context = context
@@ -38,12 +37,12 @@ class WebhookRegistry:
         self._views_changes = -1
         self._groups = SelectionGroups(self._views)
         self._logs: dict[int, EventLog] = {}
-        self._webhooks: dict[str, Webhook] = {}
+        self._loading: dict[str, Webhook] = {}
+        """The settings of those that are being loaded."""
 
     async def begin(self) -> None:
-        """Read all webhooks, the views and the newest events."""
+        """Read the views and the newest events."""
         store = self._context.store
-        self._webhooks = {webhook.id: webhook for webhook in await store.webhooks.all()}
         await self.look()
         for shard in store.event_stream.shards:
             newest = await store.event_stream.newest(shard, count=MAX_EVENTS)
@@ -75,14 +74,24 @@ class WebhookRegistry:
 
     async def load(self, partition: Partition) -> None:
         """Serve the webhooks of a partition; one that fails costs only itself."""
-        mine = [each for each in self._webhooks if lease_of(each) == partition.lease.name]
-        if mine:
-            await each_alone(mine, partial(self._load, partition), self._context.report)
+        if partition.of_webhooks is None:
+            return
+        webhooks = await self._context.store.webhooks.in_partition(partition.of_webhooks)
+        if not webhooks:
+            return
+        mine = {webhook.id: webhook for webhook in webhooks}
+        # What changes from now on is noted there, too (`refresh`).
+        self._loading.update(mine)
+        try:
+            await each_alone(list(mine), partial(self._load, partition), self._context.report)
+        finally:
+            for webhook_id in mine:
+                self._loading.pop(webhook_id, None)
 
     async def _load(self, partition: Partition, ids: Sequence[str]) -> None:
         states = await self._context.store.webhooks.states(ids)
         for webhook_id, state in zip(ids, states, strict=True):
-            webhook = self._webhooks.get(webhook_id)
+            webhook = self._loading.get(webhook_id)
             if webhook and webhook_id not in partition.endpoints:
                 self._dispatcher.wake(self._add(partition, webhook, state))
 
@@ -93,16 +102,20 @@ class WebhookRegistry:
         return endpoint
 
     async def refresh(self, webhook_id: str) -> None:
-        """Read again one webhook that was added, changed or removed, or has an order."""
+        """Read again one webhook that was added, changed or removed, or has an order; not if
+        another worker has it."""
+        if self._dispatcher.partition_of(webhook_id) is None:
+            return
         webhook = await self._context.store.webhooks.get(webhook_id)
         if webhook is None and await self._context.store.webhooks.is_stored(webhook_id):
             # It is not gone, and must not be dropped as if it were: the fault is listed.
             raise ValueError("its settings cannot be read")
         state = await self._context.store.webhooks.state(webhook_id)
-        if webhook:
-            self._webhooks[webhook_id] = webhook
-        else:
-            self._webhooks.pop(webhook_id, None)
+        if webhook_id in self._loading:
+            if webhook:
+                self._loading[webhook_id] = webhook
+            else:
+                del self._loading[webhook_id]
         # Only now: its partition may have changed hands meanwhile.
         partition = self._dispatcher.partition_of(webhook_id)
         if partition is None:
@@ -177,10 +190,13 @@ class WebhookRegistry:
     async def save(self, partition: Partition) -> None:
         """Save cursors that moved though nothing was sent: the next worker begins there, and the
         stream is trimmed up to there."""
+        if partition.of_webhooks is None or not partition.endpoints:
+            return
         endpoints = [e for e in partition.endpoints.values() if isinstance(e, WebhookEndpoint)]
         for at in range(0, len(endpoints), SAVED_AT_ONCE):
             # In between other tasks have a turn.
             await self._save(partition, endpoints[at : at + SAVED_AT_ONCE])
+        await self._context.store.webhooks.note_needed(partition.of_webhooks)
 
     async def _save(self, partition: Partition, endpoints: Sequence[WebhookEndpoint]) -> None:
         writing = []
@@ -195,7 +211,7 @@ class WebhookRegistry:
                     self._dispatcher.wake(endpoint)
             passed = endpoint.passed()
             if passed:
-                ack = webhook_ack(endpoint_id=endpoint.id, fields=passed)
+                ack = Ack(endpoint_id=endpoint.id, fields=passed)
                 writing.append((endpoint, ack, self._acks.write(partition.lease, ack)))
         for endpoint, ack, settled in writing:
             try:
