@@ -49,10 +49,14 @@ else
 	@$(BIN)/coverage report >/dev/null
 endif
 
-# The tests of storage on a primary behind Sentinels, and on a cluster.
+# The tests of storage on one server, on a primary behind Sentinels, and on a cluster, with one shard
+# and with three. Half an hour on two cores.
 topologies: $(VENV)/tested
-	@DATELINE_TEST_TOPOLOGY=sentinel $(BIN)/python -m pytest -n 2 tests/storage
-	@DATELINE_TEST_TOPOLOGY=cluster $(BIN)/python -m pytest -n 2 tests/storage
+	@for topology in one sentinel cluster; do for shards in 1 3; do \
+	  echo "$$topology, shards: $$shards"; \
+	  DATELINE_TEST_TOPOLOGY=$$topology DATELINE_TEST_SHARDS=$$shards \
+	    $(BIN)/python -m pytest -n 2 tests/storage tests/cli/test_layout.py || exit 1; \
+	done; done
 
 # Random requests for FUZZ_S seconds (FUZZ_SEED repeats a run), and ODD_EXAMPLES odd documents.
 fuzz: $(VENV)/tested

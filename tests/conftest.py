@@ -132,8 +132,11 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(redis_url: str, tmp_path: Path) -> Settings:
-    """Settings on the test server, for hosts on loopback that the operator typed."""
+def settings(redis_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Settings:
+    """Settings on the test server, for hosts on loopback that the operator typed. A test of the
+    mark `one_shard` is about an archive with one, whatever the run has."""
+    is_one = request.node.get_closest_marker("one_shard") is not None
+    shards = "1" if is_one else os.environ.get("DATELINE_TEST_SHARDS", "1")
     return Settings.from_env(
         {
             "DATELINE_REDIS_URL": redis_url,
@@ -143,7 +146,7 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
             "DATELINE_SITE_TITLE": "Tern Gazette",
             "DATELINE_DRAIN_S": "2",
             "DATELINE_SENTINEL_PASSWORD": topologies.SENTINEL_PASSWORD,
-            "DATELINE_SHARDS": os.environ.get("DATELINE_TEST_SHARDS", "1"),
+            "DATELINE_SHARDS": shards,
         },
         env_file=None,
     )

@@ -163,7 +163,7 @@ def test_numbers_of_performance_name_their_command() -> None:
     """docs/performance.md says how each table was made."""
     text = (ROOT / "docs" / "performance.md").read_text()
     for script in sorted((ROOT / "bench").glob("[a-z]*.py")):
-        if script.stem not in ("machine", "rig"):
+        if script.stem not in ("machine", "posting", "rig"):
             assert f"python -m bench.{script.stem}" in text
 
 

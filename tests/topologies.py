@@ -105,8 +105,11 @@ def _server(folder: Path, number: int, *options: str) -> Node:
 
 
 @asynccontextmanager
-async def watched_by_sentinels(replicas: int = 1) -> AsyncIterator[Topology]:
-    """A primary with replicas, and three Sentinels."""
+async def watched_by_sentinels(
+    replicas: int = 1, *, failover_timeout_ms: int = 10_000
+) -> AsyncIterator[Topology]:
+    """A primary with replicas, and three Sentinels, which wait up to twice the timeout between two
+    failovers, and up to once for an election."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dl-")))
         primary = _server(folder, 0)
@@ -114,7 +117,7 @@ async def watched_by_sentinels(replicas: int = 1) -> AsyncIterator[Topology]:
             _server(folder, n, "--replicaof", "127.0.0.1", str(primary.port))
             for n in range(1, replicas + 1)
         ]
-        sentinels = [_sentinel(folder, n, primary) for n in range(3)]
+        sentinels = [_sentinel(folder, n, primary, failover_timeout_ms) for n in range(3)]
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in sentinels)
         topology = Topology(
             f"redis+sentinel://:{PASSWORD}@{hosts}/{NAME}", [primary, *others], sentinels
@@ -138,7 +141,7 @@ def _pairs(flat: Any) -> Any:
     return flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
 
 
-def _sentinel(folder: Path, number: int, primary: Node) -> Node:
+def _sentinel(folder: Path, number: int, primary: Node, failover_timeout_ms: int) -> Node:
     own = folder / f"sentinel{number}"
     own.mkdir()
     config = own / "sentinel.conf"
@@ -148,7 +151,7 @@ def _sentinel(folder: Path, number: int, primary: Node) -> Node:
         f"sentinel monitor {NAME} 127.0.0.1 {primary.port} 2\n"
         f"sentinel auth-pass {NAME} {PASSWORD}\n"
         f"sentinel down-after-milliseconds {NAME} {DOWN_AFTER_MS}\n"
-        f"sentinel failover-timeout {NAME} 10000\n"
+        f"sentinel failover-timeout {NAME} {failover_timeout_ms}\n"
     )
     return Node(_free_port(), own, (str(config), "--sentinel"), SENTINEL_PASSWORD)
 
@@ -181,6 +184,23 @@ async def cluster(masters: int = 3, replicas: int = 0) -> AsyncIterator[Topology
             await node.command("CLUSTER", "REPLICATE", master_id)
         await wait_until(lambda: _is_complete(nodes, masters))
         yield topology
+
+
+async def move_slot(slot: int, source: Node, target: Node, topology: Topology) -> None:
+    """Move a slot of a cluster with its keys, a few at a time, while it is used."""
+    source_id, target_id = [
+        (await node.command("CLUSTER", "MYID")).decode() for node in (source, target)
+    ]
+    await target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
+    await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
+    while keys := await source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+        await source.command(
+            "MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "AUTH", target.password, "KEYS",
+            *keys,
+        )  # fmt: skip
+        await asyncio.sleep(0.01)
+    for node in (target, source, *await topology.primaries()):
+        await node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 async def _know_each_other(nodes: Sequence[Node]) -> bool:

@@ -37,7 +37,7 @@ from service.storage.restore import Restore, check_nothing_there, note_of
 from service.storage.server_check import check_server
 from service.storage.shards import of_new_archive
 from service.storage.store import Store, of_client, open_store
-from service.storage.write_stop import WriteStop
+from service.storage.write_stop import WriteStop, runs_of
 
 SHOWN_DIFFERENCES = 5
 
@@ -110,10 +110,10 @@ def _show(report: dict[str, Any]) -> None:
 def move(url: str, count: int, folder: Path | None, as_json: bool) -> None:
     """Copy the archive to another, empty Redis, with other shards, while pages are served on.
 
-    From the first moment on the present Redis refuses writes: posts are answered 503 with
-    Retry-After, workers wait. Nothing that is acknowledged is lost. If the copy is not complete and
-    equal, writes are taken again. A move that was cut is continued by the same command, or given up
-    by `dateline layout undo`.
+    From the first moment on the present Redis refuses writes, of other programs, too: posts are
+    answered 503 with Retry-After, workers wait. Nothing that is acknowledged is lost. If the copy
+    is not complete and equal, writes are taken again. A move that was cut is continued by the same
+    command, or given up by `dateline layout undo`.
 
     At the end, start all of dateline with the URL and the number of shards that it says.
     """
@@ -176,6 +176,10 @@ async def _check(source: Store, into: Store, target: Settings, folder: Path) -> 
     if not can_move(len(former), len(shards)):
         reason = f"must be {len(former)}, as many as now, or a multiple of that"
         raise InvalidInput("shards", len(shards), reason)
+    if await runs_of(source.client) & await runs_of(into.client):
+        raise DatelineError(
+            "the other Redis is on a server that has this archive, and would refuse writes, too"
+        )
     if await source.client.get(keys.RESTORING):
         raise DatelineError("a restore into this archive is not complete: run it again first")
     if await version_of(source.client) != VERSION:

@@ -65,6 +65,7 @@ async def moved_replays(
     ranges: list[Range] = []
     for number, stored in enumerate(replays):
         replay = Range.parse(stored.decode())
+        position(replay.until)  # Redis would refuse what is not one.
         done = progress if progress and number == 0 else replay.after
         after = max(replay.after, done, key=position)
         tags = parts.get(replay.shard, (replay.shard,))
@@ -112,6 +113,7 @@ async def _letters(
     first, last = fields.get(b"first"), fields.get(b"last")
     if not tags or first is None or last is None:
         return [fields]
+    position(last.decode())  # Redis would refuse what is not one.
     ranges = [Range(tag, before(first.decode()), last.decode()) for tag in tags]
     lasts = await _lasts(client, ranges)
     holders = [tag for tag, end in zip(tags, lasts, strict=True) if end] or [tags[0]]

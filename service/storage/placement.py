@@ -10,6 +10,7 @@ Keys with the tag {0} alone belong to no shard and stay; so do keys that no row 
 
 from __future__ import annotations
 
+import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -34,11 +35,13 @@ from service.storage.trace_buckets import (
     link_shard,
 )
 
+logger = logging.getLogger(__name__)
 Records: TypeAlias = list[Record]
 _KEY = re.compile(rb"dateline:\{(\d+)\}:(.+)", re.DOTALL)
 _STRIDE = {"hash": 2, "zset": 2, "set": 1, "list": 1, "stream": 1}
 """How many values of a payload belong together."""
 _ID_BYTES = 16
+_ENTRY_ID = re.compile(rb"\d{1,20}-\d{1,20}")
 
 
 def can_move(before: int, after: int) -> bool:
@@ -83,11 +86,15 @@ class Placement:
         name = rest.decode("utf-8", "replace")
         for pattern, place in _ENDPOINT_ROWS:
             if pattern.fullmatch(name):
-                return await place(self, record, rest)
+                return await self._of_endpoint(place, record, rest)
         for pattern, place_part in _rows():
             if pattern.fullmatch(name) and tag in self._before.tags:
                 return await place_part(self, record, rest, self._parts(tag))
         return [record]
+
+    def _of(self, article_id: bytes) -> int:
+        """The shard of an article; what another program wrote may be any bytes."""
+        return self._after.of(article_id.decode("utf-8", "replace"))
 
     def _parts(self, tag: int) -> Sequence[int]:
         """The tags of the parts of a shard."""
@@ -96,13 +103,13 @@ class Placement:
 
     async def by_id(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
         """A key that ends with the id of its article."""
-        return [_at(self._after.of(rest.rpartition(b":")[2].decode()), rest, record)]
+        return [_at(self._of(rest.rpartition(b":")[2]), rest, record)]
 
     async def by_item(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
         """Members or fields that are ids of articles, or end with one."""
 
         def of(item: Sequence[Any]) -> Sequence[int]:
-            return [self._after.of(item[0].rpartition(b" ")[2].decode())]
+            return [self._of(item[0].rpartition(b" ")[2])]
 
         return _split(record, rest, of)
 
@@ -125,7 +132,7 @@ class Placement:
         def of(item: Sequence[Any]) -> Sequence[int]:
             ((_, fields),) = item
             subject = dict(zip(fields[::2], fields[1::2], strict=True)).get(b"subject")
-            return [self._after.of(subject.decode()) if subject else parts[0]]
+            return [self._of(subject) if subject else parts[0]]
 
         return _split(record, rest, of)
 
@@ -150,13 +157,14 @@ class Placement:
         """The tag of the stream that has each of these entries; the first for one that is gone."""
         await self._flush()
         pipe = self._client.pipeline(transaction=False)
+        valid = [number for number, entry_id in enumerate(ids) if _ENTRY_ID.fullmatch(entry_id)]
         for tag in parts:
-            for entry_id in ids:
-                pipe.execute_command("XRANGE", _key(tag, rest), entry_id, entry_id)
-        replies = iter(await pipe.execute() if ids else [])
+            for number in valid:
+                pipe.execute_command("XRANGE", _key(tag, rest), ids[number], ids[number])
+        replies = iter(await pipe.execute() if valid else [])
         holders = [parts[0]] * len(ids)
         for tag in parts:
-            for number in range(len(ids)):
+            for number in valid:
                 if next(replies):
                     holders[number] = tag
         return holders
@@ -165,12 +173,11 @@ class Placement:
         """Aliases with the source of their article. Of one that is gone or was erased the source is
         not known: its aliases go to every part, because one of them keeps it from coming back."""
         await self._flush()
-        values = record[2][1::2]
-        ids = list(dict.fromkeys(str(uuid.UUID(bytes=v[:_ID_BYTES])) for v in values))
+        ids = list({article_id for value in record[2][1::2] if (article_id := _id_in(value))})
         articles = dict(zip(ids, await self._articles.get(ids), strict=True))
 
         def of(item: Sequence[Any]) -> Sequence[int]:
-            article = articles[str(uuid.UUID(bytes=item[1][:_ID_BYTES]))]
+            article = articles.get(_id_in(item[1]))
             if article is None or not article.source:
                 return parts
             shard = shard_of_aliases(source_part(article.source), self._after)
@@ -200,6 +207,15 @@ class Placement:
             )
             for bucket, fields in by_bucket.items()
         ]
+
+    async def _of_endpoint(self, place: _PlaceOwn, record: Record, rest: bytes) -> Records:
+        """Place a record of an endpoint; what no version of dateline wrote is kept as it is, and
+        costs this endpoint alone."""
+        try:
+            return await place(self, record, rest)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            logger.exception("the state of an endpoint is not understood", extra={"key": record[1]})
+            return [record]
 
     async def of_state(self, record: Record, rest: bytes) -> Records:
         """The delivery state of an endpoint, with a cursor of each part."""
@@ -241,6 +257,7 @@ class Placement:
         return _key(home_of(endpoint_id, self._after), rest)
 
 
+_PlaceOwn: TypeAlias = Callable[[Placement, Record, bytes], Awaitable[Records]]
 _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
 ROWS: tuple[tuple[str, _Place], ...] = (
     (r"(article|twins):.+", Placement.by_id),
@@ -256,7 +273,7 @@ ROWS: tuple[tuple[str, _Place], ...] = (
     (r"aliases:.+", Placement.of_aliases),
 )
 """Names of keys of shards behind their tag → where their records go."""
-_ENDPOINT_ROWS = (
+_ENDPOINT_ROWS: tuple[tuple[re.Pattern[str], _PlaceOwn], ...] = (
     (re.compile(r"endpoint:.+", re.DOTALL), Placement.of_state),
     (re.compile(r"replays:.+", re.DOTALL), Placement.of_replays),
     (re.compile(r"dead:.+", re.DOTALL), Placement.of_letters),
@@ -268,6 +285,11 @@ _ENDPOINT_ROWS = (
 @cache
 def _rows() -> tuple[tuple[re.Pattern[str], _Place], ...]:
     return tuple((re.compile(pattern, re.DOTALL), place) for pattern, place in ROWS)
+
+
+def _id_in(alias: bytes) -> str:
+    """The article that an alias names; empty if it names none."""
+    return str(uuid.UUID(bytes=alias[:_ID_BYTES])) if len(alias) >= _ID_BYTES else ""
 
 
 def _key(tag: int, rest: bytes) -> bytes:

@@ -225,7 +225,7 @@ class Restore:
         """Of scores and ids in turn, return those of articles that the backup has as withdrawn."""
         await self._flush()
         shard = key.partition(b"{")[2].partition(b"}")[0].decode()
-        ids = [article_id.decode() for article_id in payload[1::2]]
+        ids = [article_id.decode("utf-8", "replace") for article_id in payload[1::2]]
         heads = await self._fields_of([keys.article(int(shard), i).encode() for i in ids], "head")
         return [
             part

@@ -118,6 +118,11 @@ class WriteStop:
             ) from exc
 
 
+async def runs_of(client: Client) -> set[str]:
+    """What identifies the running primaries of a client, however they are addressed."""
+    return {await _run_of(primary) for _, primary in await each_primary(client)}
+
+
 async def _run_of(primary: Client) -> str:
     server: dict[str, Any] = await primary.info("server")
     return str(server["run_id"])

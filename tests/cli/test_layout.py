@@ -164,7 +164,8 @@ async def test_a_move_that_fails_leaves_the_archive_as_it_was(
         own = await started(source, settings)
         for url, count, expected in (
             (server.embedded.url, "2", "is not empty"),
-            (own, "1", "is not empty"),
+            (own, "1", "is on a server that has this archive"),
+            (f"{own}&db=1", "1", "is on a server that has this archive"),
             ("http://x", "1", "DATELINE_REDIS_URL"),
             (server.embedded.url, "0", "DATELINE_SHARDS"),
         ):

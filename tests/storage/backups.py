@@ -33,16 +33,21 @@ def quiet(what: str, count: int) -> None:
     """Progress that nobody watches."""
 
 
-async def backed_up(store: Store, folder: Path, *, shards: Shards = ONE) -> Manifest:
+async def backed_up(store: Store, folder: Path, *, shards: Shards | None = None) -> Manifest:
     """A backup of the store in a folder."""
     with new_folder(folder):
         return await take_backup(
-            store.client, folder, shards=shards, created="2026-01-05T12:00:00Z", progress=quiet
+            store.client,
+            folder,
+            shards=shards or store.event_stream.shards,
+            created="2026-01-05T12:00:00Z",
+            progress=quiet,
         )
 
 
-async def restored(store: Store, folder: Path, *, shards: Shards = ONE) -> None:
+async def restored(store: Store, folder: Path, *, shards: Shards | None = None) -> None:
     """The backup in a folder, put into the store."""
+    shards = shards or store.event_stream.shards
     manifest = read_manifest(folder)
     verify(folder, manifest)
     await check_empty(store.client, manifest, shards=shards)
@@ -128,13 +133,13 @@ PROGRAMS = programs()
 
 
 @asynccontextmanager
-async def serving(folder: Path, program: str) -> AsyncIterator[Store]:
+async def serving(folder: Path, program: str, *, shards: Shards = ONE) -> AsyncIterator[Store]:
     """The store on a server of this program."""
     server = Embedded(binary=find_binary(PROGRAMS[program]), folder=folder, appendfsync="no")
     process = await server.start()
     client = connect(server.url)
     try:
-        yield of_client(client)
+        yield of_client(client, shards=shards)
     finally:
         await client.aclose()
         await end(process)

@@ -20,7 +20,9 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def target(base: Path) -> AsyncIterator[Store]:
+async def target(base: Path, store: Store) -> AsyncIterator[Store]:
     """An empty store on a server beside the test's own, to restore a backup on."""
-    async with backups.serving(base / "target", "valkey") as opened:
+    async with backups.serving(
+        base / "target", "valkey", shards=store.event_stream.shards
+    ) as opened:
         yield opened

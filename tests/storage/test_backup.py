@@ -44,6 +44,8 @@ from tests.waiting import wait_until
 from workers.aggregate.aggregator import Aggregator
 from workers.deliver.worker import DeliverWorker
 
+pytestmark = pytest.mark.one_shard
+
 ROUTES = [(a, b) for a in PROGRAMS for b in PROGRAMS if "valkey" in (a, b) or a == b]
 
 

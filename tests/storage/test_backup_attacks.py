@@ -36,6 +36,8 @@ from tests.conftest import NOON
 from tests.servers import Server, connected
 from tests.storage.backups import backed_up, contents, drafts, kept, restored
 
+pytestmark = pytest.mark.one_shard
+
 NAMES = [name + SUFFIX for name in FILES]
 
 

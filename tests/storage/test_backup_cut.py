@@ -21,6 +21,8 @@ from tests.old_articles import as_hash
 from tests.storage.backups import backed_up, drafts, restored
 from tests.waiting import within
 
+pytestmark = pytest.mark.one_shard
+
 A, B, C = b"a", b"b", b"c"
 
 

@@ -35,6 +35,8 @@ from tests.storage.backups import (
     restored,
 )
 
+pytestmark = pytest.mark.one_shard
+
 ARTICLES = "articles.msgpack.zst"
 
 

@@ -21,6 +21,8 @@ from tests.storage.backups import backed_up, drafts, restored
 from tests.waiting import wait_until
 from workers.deliver.worker import DeliverWorker
 
+pytestmark = pytest.mark.one_shard
+
 AN_HOUR_MS = 3_600_000
 
 

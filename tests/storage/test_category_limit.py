@@ -12,7 +12,7 @@ from service.articles.category_creator import OPERATOR, CategoryCreator, free_pa
 from service.articles.compose import compose
 from service.storage import keys
 from service.storage.commands import Client
-from service.storage.shards import ONE, Shards, numbered
+from service.storage.shards import Shards, numbered
 from service.storage.store import Store, of_client
 from tests.conftest import NOON
 
@@ -23,8 +23,14 @@ def draft(guid: str, *categories: str, source: str = "http://one.example", **fie
     return compose(entry, source=source)
 
 
-def limited(store: Store, limit: int, *, shards: Shards = ONE) -> Store:
+def created_in(store: Store) -> str:
+    """The key with what each source has created."""
+    return keys.categories_created(store.event_stream.shards.tags[0])
+
+
+def limited(store: Store, limit: int, *, shards: Shards | None = None) -> Store:
     """Another process on the same Redis, with this limit."""
+    shards = shards or store.event_stream.shards
     return of_client(store.client, shards=shards, max_categories=limit)
 
 
@@ -173,18 +179,18 @@ async def test_refused_sources_do_not_fill_redis(store: Store) -> None:
     """What names its source itself can name any number: those without a category are not kept past
     a bound."""
     values = {f"http://{n}.example": b'{"created":0}' for n in range(10_000)}
-    await store.client.hset(keys.categories_created(0), mapping=values)
+    await store.client.hset(created_in(store), mapping=values)
     await limited(store, 0).articles.append(
         [draft("1", "A", source="http://new.example")], now=NOON
     )
-    assert 10_000 == await store.client.hlen(keys.categories_created(0))
+    assert 10_000 == await store.client.hlen(created_in(store))
 
 
 @pytest.mark.parametrize("value", [b"[]", b"{", b"1", b'{"created":"x"}', b"null"])
 async def test_a_value_that_cannot_be_read_counts_as_nothing(store: Store, value: bytes) -> None:
     """What another program wrote there costs no article, and hides no other source's count."""
     for name in ("http://one.example", "x"):
-        await store.client.hset(keys.categories_created(0), name, value)
+        await store.client.hset(created_in(store), name, value)
     await store.articles.append([draft("1", "A")], now=NOON)
     created = await store.category_limit.all()
     assert (0, 1) == (created["x"].created, created["http://one.example"].created)

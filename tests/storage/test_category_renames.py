@@ -19,6 +19,7 @@ from service.settings import Settings
 from service.storage import keys
 from service.storage.category_renames import _rename_articles, rename_categories
 from service.storage.duplicates import Mark
+from service.storage.shards import claim_shards
 from service.storage.store import Store, open_store
 from tests.conftest import DAY, TOKEN, Get
 from tests.old_articles import all_as_hashes
@@ -45,6 +46,7 @@ async def ids(store: Store, aggregating: None) -> dict[str, str]:
         draft("love", "❤️"), draft("gone", "C++"), draft("copy", "C++"),
         draft("other", "News", path="news"),
     ]  # fmt: skip
+    await claim_shards(store.client, store.event_stream.shards)
     receipts = await store.articles.append(drafts, now=datetime.now(UTC))
     by_guid = {each.guid: receipt.id for each, receipt in zip(drafts, receipts, strict=True)}
     mark = Mark(article_id=by_guid["copy"], original=by_guid["plus"], hidden_in=("all", "c"))
@@ -59,7 +61,8 @@ async def indexed(store: Store) -> None:
     """Wait until no index is behind."""
 
     async def done() -> bool:
-        return not await store.client.zcard(keys.dirty(0))
+        behind = [await store.client.zcard(keys.dirty(n)) for n in store.event_stream.shards]
+        return not any(behind)
 
     await wait_until(done)
 
@@ -90,16 +93,16 @@ async def test_all_that_is_stored_is_under_the_new_path(
             "news": "News",
         } == titles  # fmt: skip
         for former in FORMER.values():
-            assert 0 == await store.client.exists(
-                keys.category(0, former), keys.versions(0, former), keys.gone(0, former)
-            )
+            for n in store.event_stream.shards:
+                names = (keys.category(n, former), keys.versions(n, former), keys.gone(n, former))
+                assert 0 == await store.client.exists(*names)
     assert b"<h1" in await get("/news/istanbul")
 
 
 @pytest.mark.usefixtures("ids")
 async def test_it_is_a_step_of_the_layout(settings: Settings, store: Store) -> None:
     """The first process of this version does it at its start."""
-    await store.client.hset(keys.LAYOUT, "shards", "1")
+    await claim_shards(store.client, store.event_stream.shards)
     await store.client.hset(keys.LAYOUT, "version", "1")
     async with open_store(settings) as opened:
         assert "c-plus-plus" == await opened.category_renames.of("c")
@@ -119,11 +122,12 @@ async def test_articles_that_are_edited_meanwhile_keep_their_edits(
             )
             await store.articles.append([edited], now=datetime.now(UTC))
 
+    shard = store.event_stream.shards.of(ids["port"])
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(edit())
         for _ in range(20):
-            await _rename_articles(store.client, 0, {"i̇stanbul": "istanbul"})
-    await _rename_articles(store.client, 0, {"i̇stanbul": "istanbul"})
+            await _rename_articles(store.client, shard, {"i̇stanbul": "istanbul"})
+    await _rename_articles(store.client, shard, {"i̇stanbul": "istanbul"})
     (article,) = await store.articles.get([ids["port"]])
     assert article
     assert ("Edit 199", ("istanbul",)) == (article.title, article.categories)

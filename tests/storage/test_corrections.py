@@ -33,6 +33,11 @@ def draft(detail: Detail = Detail.RECORD, **changes: Any) -> Draft:
     return compose(Entry(detail=detail, **{**fields, **changes}), source="s")
 
 
+def home(store: Store) -> int:
+    """The shard of the article."""
+    return store.event_stream.shards.of(draft().id)
+
+
 async def append(
     store: Store, one: Draft, *, now: datetime = LATER, document: str = ""
 ) -> tuple[str, int]:
@@ -75,7 +80,7 @@ async def test_what_is_not_of_words_is_corrected(
     (field,) = change
     assert getattr(corrected, field) == getattr(article, field)
     assert (1, 1) == (article.corrections, article.revision)
-    _, event = await store.event_stream.newest(0, count=5)
+    _, event = await store.event_stream.newest(home(store), count=5)
     assert ("dateline.article.corrected.v1", article) == (event.type, event.article)
     assert article.is_of(await head(store))
 
@@ -150,7 +155,7 @@ async def test_a_poorer_form_corrects_nothing(store: Store) -> None:
 
 async def put_back(store: Store, one: Draft) -> None:
     """Store an article as a version of before November 2026 did."""
-    name = keys.article(0, one.id)
+    name = keys.article(home(store), one.id)
     stored_head = orjson.loads((await as_hash(store.client, name))[b"head"])
     _, old = content_hashes(title="t", text="x", date=MAY, categories=["a/b"])
     for field in ("full", "said"):

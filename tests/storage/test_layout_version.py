@@ -19,6 +19,8 @@ from service.storage.store import Store, open_store
 from tests.conftest import NOON
 from tests.storage.backups import backed_up, drafts, restored
 
+pytestmark = pytest.mark.one_shard
+
 
 async def test_an_empty_redis_gets_the_present_layout(
     settings: Settings, store: Store, redis: Redis

@@ -57,7 +57,8 @@ async def test_days_with_articles_of_a_month(store: Store) -> None:
         datetime(2026, 2, 28, 23, 59, tzinfo=zone), datetime(2026, 3, 1, tzinfo=zone),
     ]  # fmt: skip
     await store.client.zadd(
-        keys.category(0, "all"), {f"n{n}": to_ms(moment) for n, moment in enumerate(moments)}
+        keys.category(store.event_stream.shards.tags[-1], "all"),
+        {f"n{n}": to_ms(moment) for n, moment in enumerate(moments)},
     )
     february = Period(2026, 2)
     assert {1, 28} == await store.category_index.month_days("all", february, zone)
@@ -78,6 +79,7 @@ async def test_many_and_long_articles_are_read_as_few_and_short_ones(
     assert [None if i == "unknown" else i for i in ids] == [a and a.id for a in directly]
 
 
+@pytest.mark.one_shard
 async def test_the_number_of_categories_says_whether_there_are_new_ones(store: Store) -> None:
     """Of each shard; an article in known categories changes nothing."""
     await append(store, draft("1", categories=("A/B",)))

@@ -325,6 +325,37 @@ async def test_dead_events_and_tries_are_with_their_event(
     assert [2] * 6 == tries
 
 
+async def test_what_no_version_wrote_costs_itself_alone(
+    base: Path, archive: Store, target: Store, settings: Settings
+) -> None:
+    """Entries, aliases, tries and states of endpoints as other programs leave them."""
+    await archive.articles.append(drafts("One"), now=NOON)
+    client: Any = archive.client
+    await client.xadd(keys.stream(0), {b"subject": b"\xff\xfe", "type": "x"})
+    await client.xadd(keys.stream(0), {"other": "1"})
+    await client.hset(keys.aliases(0, 1), mapping={b"12345678": b"short", b"": b""})
+    await client.hset(keys.event_tries(0), mapping={"aggregate nothing": "a", "": "b"})
+    await client.zadd(keys.gone(0, "all"), {b"\xff": 1})
+    for number, order in enumerate(("x", "0 x y", "0 0-0 y")):
+        await client.hset(keys.ENDPOINTS, f"wh_{number}", "{}")
+        await client.hset(keys.endpoint(f"wh_{number}"), mapping={"cursor:0": "1-0", "resume": "["})
+        await client.rpush(keys.replays(f"wh_{number}"), order)
+        await client.xadd(keys.dead_letters(f"wh_{number}"), {"shard": "0", "first": "x"})
+        letter = {"shard": "0", "first": "1-1", "last": order}
+        await client.xadd(keys.dead_letters(f"wh_{number}"), letter)
+    await backed_up(archive, base / "backup")
+    await restored(target, base / "backup", shards=numbered(2))
+    moved = of_client(target.client, shards=numbered(2))
+    assert 3 == sum([await moved.event_stream.length(shard) for shard in range(2)])
+    assert None not in await moved.articles.get([draft.id for draft in drafts("One")])
+    assert 3 == await moved.webhooks.count()
+    assert ["x"] == [
+        reply.decode() for reply in await target.client.execute_command(
+            "LRANGE", keys.replays("wh_0"), 0, -1
+        )
+    ]  # fmt: skip
+
+
 async def test_shards_that_do_not_fit_are_refused(
     base: Path, archive: Store, target: Store
 ) -> None:

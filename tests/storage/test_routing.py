@@ -25,6 +25,7 @@ from tests.topologies import (
     Node,
     Topology,
     cluster,
+    move_slot,
     watched_by_sentinels,
 )
 from tests.waiting import wait_until
@@ -221,8 +222,8 @@ async def test_a_slot_moves_under_writes(masters: Topology) -> None:
             slot = await masters.nodes[0].command("CLUSTER", "KEYSLOT", "{1}")
             owner = await _owner(masters, slot)
             other = next(n for n in await masters.primaries() if n is not owner)
-            await _move(slot, owner, other, masters)
-            await _move(slot, other, owner, masters)
+            await move_slot(slot, owner, other, masters)
+            await move_slot(slot, other, owner, masters)
             stop.set()
         done = writing.result()
         assert NAMES[: len(done)] == done
@@ -237,22 +238,6 @@ async def _owner(topology: Topology, slot: int) -> Node:
                 if any(int(r[0]) <= slot <= int(r[-1]) for r in ranges):
                     return node
     raise AssertionError(slot)
-
-
-async def _move(slot: int, source: Node, target: Node, topology: Topology) -> None:
-    source_id, target_id = [
-        (await node.command("CLUSTER", "MYID")).decode() for node in (source, target)
-    ]
-    await target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
-    await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", target_id)
-    while keys := await source.command("CLUSTER", "GETKEYSINSLOT", slot, 10):
-        await source.command(
-            "MIGRATE", "127.0.0.1", target.port, "", 0, 5_000, "AUTH", target.password, "KEYS",
-            *keys,
-        )  # fmt: skip
-        await asyncio.sleep(0.01)
-    for node in (target, source, *await topology.primaries()):
-        await node.command("CLUSTER", "SETSLOT", slot, "NODE", target_id)
 
 
 @pytest.mark.timeout(60)

@@ -18,19 +18,33 @@ from service.errors import InvalidSettings, StartFailed, Unavailable
 from service.settings import Settings
 from service.storage import articles as articles_module
 from service.storage import client, keys
-from service.storage.event_stream import AGGREGATE
 from service.storage.shards import ONE, numbered
 from service.storage.store import Store, of_client, open_store
 from tests.conftest import DAY, NOON, Publish
 from tests.running import free_port
-
-STREAM = "dateline:{0}:events"
 
 
 def draft(guid: str = "g", **fields: Any) -> Draft:
     """A draft with few fields."""
     made = {"title": "t", "content_html": "<p>x</p>", "categories": ("A/B",), **fields}
     return compose(Entry(guid=guid, **made), source="s")
+
+
+def home(store: Store) -> int:
+    """The shard of `draft()`."""
+    return store.event_stream.shards.of(draft().id)
+
+
+def neighbours(store: Store, count: int) -> list[Draft]:
+    """So many drafts that are in this shard."""
+    drafts = (draft(str(n)) for n in range(1_000))
+    there = [d for d in drafts if store.event_stream.shards.of(d.id) == home(store)]
+    return there[:count]
+
+
+async def length(store: Store) -> int:
+    """Number of events in all shards."""
+    return sum([await store.event_stream.length(n) for n in store.event_stream.shards])
 
 
 async def append(store: Store, *drafts: Draft, now: datetime = NOON, **options: Any) -> list[str]:
@@ -48,7 +62,7 @@ async def only(store: Store) -> Article:
 async def test_an_article_and_its_event_are_there_together(store: Store) -> None:
     """The event's data is the article; the CloudEvent's attributes are fields of the entry."""
     (receipt,) = await store.articles.append([draft()], now=NOON)
-    ((_, fields),) = await store.client.xrange(STREAM)
+    ((_, fields),) = await store.client.xrange(keys.stream(home(store)))
     assert {
         b"specversion": b"1.0",
         b"id": receipt.event_id.encode(),
@@ -76,7 +90,7 @@ async def test_unchanged_updated_and_what_moves(store: Store) -> None:
         article.published,
         article.updated,
     )
-    assert 2 == await store.event_stream.length(0)
+    assert 2 == await length(store)
 
 
 async def test_a_call_that_is_sent_twice_is_done_once(store: Store) -> None:
@@ -89,11 +103,11 @@ async def test_a_call_that_is_sent_twice_is_done_once(store: Store) -> None:
         return await script(keys=keys, args=args)
 
     store.articles._append = recording  # type: ignore[assignment]  # the real script, listened to
-    await append(store, draft("1"), draft("2"))
+    await append(store, *neighbours(store, 2))
     ((key_names, argv),) = sent
     again = await script(keys=key_names, args=argv)
     assert [b"created", b"created"] == [answer[0] for answer in again]
-    assert 2 == await store.event_stream.length(0)
+    assert 2 == await length(store)
 
 
 async def test_concurrent_appends_of_one_article_make_one(store: Store) -> None:
@@ -102,7 +116,7 @@ async def test_concurrent_appends_of_one_article_make_one(store: Store) -> None:
         tasks = [group.create_task(append(store, draft())) for _ in range(20)]
     statuses = [status for task in tasks for status in task.result()]
     assert (1, 19) == (statuses.count("created"), statuses.count("unchanged"))
-    assert 1 == await store.event_stream.length(0)
+    assert 1 == await length(store)
 
 
 async def test_one_article_twice_in_a_call_is_taken_in_order(store: Store) -> None:
@@ -120,7 +134,7 @@ async def test_large_calls_are_cut_into_batches(
     drafts = [draft(str(n)) for n in range(40)]
     receipts = await store.articles.append(drafts, now=NOON)
     assert [d.id for d in drafts] == [receipt.id for receipt in receipts]
-    assert 40 == await store.event_stream.length(0)
+    assert 40 == await length(store)
     assert [] == await store.articles.append([], now=NOON)
 
 
@@ -191,11 +205,12 @@ async def test_withdrawn_and_back(store: Store) -> None:
 
 async def test_a_wrong_type_fails_before_anything_is_written(store: Store) -> None:
     """A script does not roll back: all reads come first."""
-    await store.client.set(keys.article(0, draft("2").id), "not a hash")
+    first, second = neighbours(store, 2)
+    await store.client.set(keys.article(home(store), second.id), "not a hash")
     with pytest.raises(ResponseError):
-        await store.articles.append([draft("1"), draft("2")], now=NOON)
-    assert [None] == await store.articles.get([draft("1").id])
-    assert 0 == await store.event_stream.length(0)
+        await store.articles.append([first, second], now=NOON)
+    assert [None] == await store.articles.get([first.id])
+    assert 0 == await length(store)
 
 
 async def test_titles_are_the_first_spelling(store: Store) -> None:
@@ -222,55 +237,6 @@ async def test_shards_share_the_work_and_hide_it(store: Store) -> None:
     assert {"a", "a/b"} == (await sharded.articles.category_titles()).keys()
     found = [i async for chunk in sharded.articles.all_ids() for i in chunk]
     assert {d.id for d in drafts} == set(found)
-
-
-async def test_groups_survive_the_streams_deletion(store: Store) -> None:
-    """NOGROUP and UNBLOCKED make it anew; making it twice is fine."""
-    for _ in range(2):
-        await store.event_stream.create_group(AGGREGATE)
-    await store.client.delete(STREAM)
-    assert [] == await store.event_stream.read_group(0, AGGREGATE, "c", count=5)
-    await append(store, draft())
-    assert 1 == len(await store.event_stream.read_group(0, AGGREGATE, "c", count=5))
-
-
-async def test_what_was_trimmed_while_pending_is_acknowledged(store: Store) -> None:
-    """On 6.2 and 7 alike, so that it does not come back forever; it is counted."""
-    await store.event_stream.create_group(AGGREGATE)
-    await append(store, draft("1"), draft("2"))
-    taken = await store.event_stream.read_group(0, AGGREGATE, "dead", count=5)
-    await store.client.xtrim(STREAM, maxlen=0, approximate=False)
-    stream = store.event_stream
-    assert [] == await stream.read_pending(0, AGGREGATE, "dead", after="0-0", count=5)
-    assert (2, 0) == (len(taken), (await store.event_stream.backlogs())[0].pending)
-    assert 2 == (await store.counters())["events_lost_aggregate"]
-
-
-async def test_claims_take_over_from_the_dead(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What another consumer was given and never acknowledged; what vanished meanwhile, too."""
-    monkeypatch.setattr("service.storage.event_stream.CLAIM_IDLE_MS", 0)
-    await store.event_stream.create_group(AGGREGATE)
-    await append(store, draft("1"), draft("2"))
-    taken = await store.event_stream.read_group(0, AGGREGATE, "dead", count=5)
-    await store.client.xdel(STREAM, taken[0].entry_id)
-    claimed = await store.event_stream.claim(0, AGGREGATE, "living", count=5)
-    assert [taken[1].id] == [event.id for event in claimed]
-    await store.event_stream.ack(AGGREGATE, claimed)
-    assert [] == await store.event_stream.claim(0, AGGREGATE, "living", count=5)
-    assert 0 == (await store.event_stream.backlogs())[0].pending
-
-
-async def test_what_a_group_needs(store: Store) -> None:
-    """Its oldest pending entry, else the last one it was given."""
-    await store.event_stream.create_group(AGGREGATE)
-    assert "0-0" == await store.event_stream.needed_from(0, AGGREGATE)
-    await append(store, draft("1"), draft("2"))
-    first, second = await store.event_stream.read_group(0, AGGREGATE, "c", count=5)
-    assert first.entry_id == await store.event_stream.needed_from(0, AGGREGATE)
-    await store.event_stream.ack(AGGREGATE, [first, second])
-    assert second.entry_id == await store.event_stream.needed_from(0, AGGREGATE)
 
 
 async def test_leases_have_one_holder(store: Store) -> None:
@@ -317,8 +283,9 @@ async def test_another_number_of_shards_is_refused(store: Store, settings: Setti
     """All names depend on it."""
     async with open_store(settings):
         pass
-    with pytest.raises(InvalidSettings, match="the archive was written with 1"):
-        async with open_store(settings.model_copy(update={"shards": 2})):
+    count = settings.shards
+    with pytest.raises(InvalidSettings, match=f"the archive was written with {count}"):
+        async with open_store(settings.model_copy(update={"shards": count + 1})):
             pass
 
 
@@ -340,7 +307,7 @@ async def test_redis_out_of_memory_accepts_nothing(store: Store) -> None:
         assert [None] == await store.articles.get([draft("2").id])
     finally:
         await store.client.config_set("maxmemory", 0)
-    assert 1 == await store.event_stream.length(0)
+    assert 1 == await length(store)
 
 
 def test_shards_of_names_never_change() -> None:
@@ -352,22 +319,13 @@ async def test_pages_between_times(store: Store) -> None:
     """The list of the API: newest first, half-open."""
     now = datetime.now(UTC)
     await store.client.zadd(
-        keys.category(0, "all"), {f"n{n}": to_ms(now - timedelta(hours=n)) for n in range(5)}
+        keys.category(home(store), "all"),
+        {f"n{n}": to_ms(now - timedelta(hours=n)) for n in range(5)},
     )
     found = await store.category_index.between(
         "all", since=now - timedelta(hours=3), until=now, limit=9
     )
     assert ["n1", "n2", "n3"] == found
-
-
-async def test_a_stream_that_is_gone_has_nothing_to_claim_and_nothing_is_needed(
-    store: Store,
-) -> None:
-    """The sweep and the trim go on; the next read makes the group again."""
-    await store.event_stream.create_group(AGGREGATE)
-    await store.client.delete(STREAM)
-    assert [] == await store.event_stream.claim(0, AGGREGATE, "c", count=5)
-    assert "0-0" == await store.event_stream.needed_from(0, AGGREGATE)
 
 
 async def test_a_burst_waits_for_connections_and_is_not_refused(store: Store) -> None:
