@@ -86,7 +86,7 @@ class Placement:
         name = rest.decode("utf-8", "replace")
         for pattern, place in _ENDPOINT_ROWS:
             if pattern.fullmatch(name):
-                return await self._of_endpoint(place, record, rest)
+                return await self._placed_alone(place, record, rest)
         for pattern, place_part in _rows():
             if pattern.fullmatch(name) and tag in self._before.tags:
                 return await place_part(self, record, rest, self._parts(tag))
@@ -208,7 +208,7 @@ class Placement:
             for bucket, fields in by_bucket.items()
         ]
 
-    async def _of_endpoint(self, place: _PlaceOwn, record: Record, rest: bytes) -> Records:
+    async def _placed_alone(self, place: _PlaceOwn, record: Record, rest: bytes) -> Records:
         """Place a record of an endpoint; what no version of dateline wrote is kept as it is, and
         costs this endpoint alone."""
         try:
