@@ -42,6 +42,8 @@ _NOT_MARKS = (
     "\u1e00-\u20cf\u2100-\u2cee\u3040-\u3098\u309b-\u9fff\uac00-\ud7ff\uff00-\uffff"
 )
 _MAYBE_MARKS = re.compile(f"[^{_NOT_MARKS}][^{_NOT_MARKS}]{{{MAX_MARKS}}}")
+MAX_CHARS_ABOUT_REFERENCES = 10_000
+"""Of a line that may be about references to control characters; a second for two million."""
 _SOLIDUS, _SOLIDUS_REFERENCE = "\u0338", "&#824;"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
@@ -252,7 +254,8 @@ def _resolved_again(text: str) -> str:
     """A text whose references were escaped twice. Nobody escapes one to a control character: that
     is what the text is about."""
     text = without_lost_references(text)
-    return unescape(_NUMERIC.sub(_literal_if_empty, text) if "&#" in text else text)
+    is_short = len(text) <= MAX_CHARS_ABOUT_REFERENCES
+    return unescape(_NUMERIC.sub(_literal_if_empty, text) if is_short and "&#" in text else text)
 
 
 def _literal_if_empty(match: re.Match[str]) -> str:
