@@ -29,13 +29,14 @@ from service.articles.field_types import check_types, moment_of
 from service.articles.head import decode_head
 from service.articles.json_text import decode_stored
 from service.articles.podcast import Podcast, podcast_of
-from service.articles.text import are_normalized, language_tag, normalized, without_forbidden
+from service.articles.text import language_tag, normalized, without_forbidden
 from service.articles.times import to_rfc3339
 
 # Namespace of article ids. Changing it would change every id: never do.
 NAMESPACE = uuid.UUID("72e9920a-fa45-4833-ab6b-30e1f227a0fe")
 LIVE = "live"
 WITHDRAWN = "withdrawn"
+
 
 # Bounds on what one article may hold; the longest real ones seen are two orders below.
 MAX_TITLE_CHARS = 500
@@ -45,10 +46,12 @@ MAX_URL_CHARS = 12_000
 """A URL of 4,000 characters, percent-encoded. Most identifiers are URLs."""
 MAX_LENGTH_BYTES = 2**53 - 1
 """The largest integer that every JSON parser represents exactly (RFC 8259 6)."""
-_TEXTS = {  # Cutting the content would break its markup; `compose` refuses what is too long.
+_IDENTIFIERS = ("source", "guid")
+_TEXTS: dict[str, int | None] = {
     "url": MAX_URL_CHARS,
     "title": MAX_TITLE_CHARS,
     "summary": MAX_SUMMARY_CHARS,
+    "content_html": None,  # Cutting would break the markup; `compose` refuses what is too long.
     "image": MAX_URL_CHARS,
     "attribution": MAX_NAME_CHARS,
     "raw_published": MAX_NAME_CHARS,
@@ -163,17 +166,12 @@ class Draft:
     def __post_init__(self) -> None:
         """Normalise every string, then derive the id."""
         put = partial(object.__setattr__, self)
-        for name in ("source", "guid"):
+        for name in _IDENTIFIERS:
             put(name, _identifier(getattr(self, name)))
-        put("content_html", normalized(self.content_html))
-        texts = [(getattr(self, name), limit) for name, limit in _TEXTS.items()]
-        texts += [(name, MAX_NAME_CHARS) for name in (*self.authors, *self.tags)]
-        # Nearly always; to look at all of them at once takes a tenth of the time.
-        if any(len(text) > n for text, n in texts) or not are_normalized(text for text, _ in texts):
-            for name, max_chars in _TEXTS.items():
-                put(name, normalized(getattr(self, name))[:max_chars])
-            for name in ("authors", "tags"):
-                put(name, tuple(normalized(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
+        for name, max_chars in _TEXTS.items():
+            put(name, normalized(getattr(self, name))[:max_chars])
+        for name in ("authors", "tags"):
+            put(name, tuple(normalized(text)[:MAX_NAME_CHARS] for text in getattr(self, name)))
         put("language", language_tag(self.language))
         put("enclosures", tuple(map(_sanitized, self.enclosures)))
         put("podcast", self.podcast.normalized() if self.podcast else None)

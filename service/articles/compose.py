@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -52,13 +53,12 @@ def compose(entry: Entry, *, source: str, guid: str = "", content: str | None = 
         entry: not cleaned.
         source: URI of the feed or site that the guid belongs to.
         guid: identity within the source, if the caller knows better than the entry.
-        content: the result of `content_of`, if the caller has it.
+        content: one of the results of `contents_of`, if the caller has it.
 
     Raises:
         InvalidInput: the entry has neither title nor text, or a value over its bound.
     """
-    if content is None:
-        content = content_of(entry)
+    content = _content(entry) if content is None else content
     if len(source) > MAX_SOURCE_CHARS:
         # If it were cut, it would name another source.
         raise InvalidInput("source", source, f"over {MAX_SOURCE_CHARS} characters")
@@ -105,20 +105,23 @@ def compose(entry: Entry, *, source: str, guid: str = "", content: str | None = 
     )
 
 
-def content_of(entry: Entry) -> str:
-    """The sanitised content of an entry.
-
-    To sanitise several, and only then to compose them, takes an eighth less time than in turns:
-    the code of nh3 and ours do not fit into the caches of a processor together.
-
-    Raises:
-        InvalidInput: it is over its bound.
-    """
+def _content(entry: Entry) -> str:
     if len(entry.content_html) > MAX_CONTENT_CHARS:
         raise InvalidInput(
             "content_html", f"{len(entry.content_html)} characters", f"over {MAX_CONTENT_CHARS}"
         )
     return _html(entry.content_html, entry)
+
+
+def contents_of(entries: Sequence[Entry]) -> list[str | None]:
+    """The sanitised content of each entry, None if it is over its bound; in less time than it takes
+    `compose` for one after another (see `sanitize.html_of_all`)."""
+    bounded = [e for e in entries if len(e.content_html) <= MAX_CONTENT_CHARS]
+    markup = [e for e in bounded if not isinstance(e.content_html, Plain)]
+    cleaned = sanitize.html_of_all([_markup(e.content_html, e) for e in markup])
+    contents: dict[int, str] = {id(e): text for e, text in zip(markup, cleaned, strict=True)}
+    contents |= {id(e): paragraphs(e.content_html) for e in bounded if id(e) not in contents}
+    return [contents.get(id(entry)) for entry in entries]
 
 
 def with_page_text(entry: Entry, url: str, markup: str) -> Entry:
@@ -149,13 +152,15 @@ def with_summary_alone(entry: Entry) -> Entry:
 def _html(text: str, entry: Entry) -> str:
     if isinstance(text, Plain):
         return paragraphs(text)
+    return sanitize.html_of_all([_markup(text, entry)])[0]
 
+
+def _markup(text: str, entry: Entry) -> sanitize.Markup:
     def id_prefix() -> str:
         # Not of the article's id, which may depend on its text.
         return f"{article_id(entry.guid, entry.url)[:8]}-"
 
-    base_url = entry.text_base_url or entry.base_url
-    return sanitize.html(text, base_url=base_url, id_prefix=id_prefix)
+    return sanitize.Markup(text, entry.text_base_url or entry.base_url, id_prefix)
 
 
 def first_sentence(text: str) -> str:

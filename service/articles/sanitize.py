@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape, unescape
 from urllib.parse import unquote
 
@@ -107,30 +108,62 @@ _LATE = 'loading="lazy" decoding="async" referrerpolicy="no-referrer"'
 _EMPTY = re.compile(r"(?:<(?!(?:img|audio|video|picture)\b)[^<>]*>|&nbsp;|\s)*")
 
 
+@dataclass(frozen=True, slots=True)
+class Markup:
+    """What is to be sanitised."""
+
+    text: str
+    base_url: str = ""
+    """What its URLs are relative to; without a base to resolve them against, they are removed."""
+    id_prefix: Callable[[], str] = str
+    """Returns what is put before each id that a link names, because pages show many articles; other
+    ids are removed."""
+
+
 def html(text: str, *, base_url: str = "", id_prefix: Callable[[], str] = str) -> str:
-    """Sanitised markup; URLs are absolute, or gone where there is no base to resolve them against.
+    """Sanitised markup with absolute URLs; see `Markup`.
 
     Markup too deep or with too many attributes to be worth the time keeps its words only.
-
-    Args:
-        id_prefix: returns what is put before each id that a link names, because pages show many
-            articles; other ids are removed.
     """
+    return html_of_all([Markup(text, base_url, id_prefix)])[0]
+
+
+def html_of_all(markups: Sequence[Markup]) -> list[str]:
+    """The sanitised markup of each.
+
+    All go through one step before the first goes through the next: nh3's code and ours displace one
+    another from the caches of a processor, which costs an eighth of the time of composing.
+    """
+    texts = [_prepared(markup.text) for markup in markups]
+    tamed = [_tamed(text, markup.base_url) for text, markup in zip(texts, markups, strict=True)]
+    cleaned = [
+        _clean(each, markup.base_url) if each else ""
+        for each, markup in zip(tamed, markups, strict=True)
+    ]
+    return [
+        _finished(clean, markup)
+        if each is not None and (len(clean) <= MAX_CHARS_MADE or len(clean) <= 8 * len(text))
+        else paragraphs(plain_text(without_scripts(text)))
+        for text, each, clean, markup in zip(texts, tamed, cleaned, markups, strict=True)
+    ]
+
+
+def _prepared(text: str) -> str:
+    """The markup as HTML parsers read what its writer meant; empty if it has nothing but space."""
     text = without_lost_references(without_forbidden(text))
     text = _closed(_CDATA.sub(r"\1", text) if "<![CDATA[" in text else text)
-    if not text.strip():
-        return ""
-    tamed = _tamed(text, base_url)
-    clean = _clean(tamed, base_url) if tamed else ""
-    if tamed is None or (len(clean) > MAX_CHARS_MADE and len(clean) > 8 * len(text)):
-        return paragraphs(plain_text(without_scripts(text)))
+    return "" if text.isspace() else text
+
+
+def _finished(clean: str, markup: Markup) -> str:
+    """What nh3 returned, without what it does not know, and empty if there is nothing to see."""
     # Character references are resolved now; characters that a dropped tag separated may compose.
     clean = _PARTS.sub(r"\1div", normalized_markup(clean))
     if ' id="' in clean or ' name="' in clean:
-        clean = _with_ids(clean, id_prefix())
+        clean = _with_ids(clean, markup.id_prefix())
     if ' cite="' in clean:
         # nh3 does not know that this is a URL.
-        clean = _CITE.sub(lambda match: _with_cite(match, base_url), clean)
+        clean = _CITE.sub(lambda match: _with_cite(match, markup.base_url), clean)
     if "<pre" in clean:
         clean = _FIRST_LINE.sub("\\1\n\n", clean)
     if "<img" in clean:

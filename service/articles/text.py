@@ -42,10 +42,8 @@ _NOT_MARKS = (
     "\u1e00-\u20cf\u2100-\u2cee\u3040-\u3098\u309b-\u9fff\uac00-\ud7ff\uff00-\uffff"
 )
 _MAYBE_MARKS = re.compile(f"[^{_NOT_MARKS}][^{_NOT_MARKS}]{{{MAX_MARKS}}}")
-# Bytes of UTF-8 that occur in texts of which every character is composed and no mark: those of
-# ASCII, Latin, Cyrillic and Han. Quotation marks and dashes need a closer look.
-_COMPOSED = bytes({*range(0xCC), 0xD0, 0xD1, *range(0xE4, 0xEA)})
-_PUNCTUATION, _QUADS = b"\xe2\x80", (b"\xe2\x80\x80", b"\xe2\x80\x81")
+MAX_CHARS_ABOUT_REFERENCES = 10_000
+"""Of a line that may be about references to control characters; a second for two million."""
 _SOLIDUS, _SOLIDUS_REFERENCE = "\u0338", "&#824;"
 _SHORT = 64
 """Characters up to which `isprintable` is faster still."""
@@ -107,10 +105,6 @@ _BLOCKS = {
 _GAPS = {"br": "\n", "/td": " ", "/th": " "} | {
     tag: "\n\n" for name in _BLOCKS for tag in (name, f"/{name}")
 }
-# The same for all tags that are usual.
-_GAP_OF_TAG = {
-    tag: _GAPS.get(tag, "") for name in _INLINE | _ELEMENTS for tag in (name, f"/{name}")
-}
 
 
 class Plain(str):
@@ -125,26 +119,7 @@ def normalized(text: str) -> str:
     if len(text) <= _SHORT and text.isascii() and text.isprintable():
         return text
     text = without_forbidden(text)
-    if text.isascii() or _is_composed(text.encode()):
-        return text
-    return unicodedata.normalize("NFC", _stream_safe(text))
-
-
-def are_normalized(texts: Iterable[str]) -> bool:
-    """Whether `normalized` changes none of these texts."""
-    # A line break composes with nothing.
-    whole = "\n".join(texts)
-    return normalized(whole) == whole
-
-
-def _is_composed(text: bytes) -> bool:
-    """Whether a text in UTF-8 is in NFC and has no marks; quick, and never wrongly True."""
-    others = text.translate(None, _COMPOSED)
-    if not others:
-        return True
-    # No other character of these is another one in NFC (U+2000 to U+203F).
-    is_punctuation = not others.strip(b"\xe2") and text.count(_PUNCTUATION) == len(others)
-    return is_punctuation and not any(map(text.__contains__, _QUADS))
+    return text if text.isascii() else unicodedata.normalize("NFC", _stream_safe(text))
 
 
 def _stream_safe(text: str) -> str:
@@ -222,8 +197,6 @@ def plain_text(markup: str) -> str:
     any other white space."""
     text = markup.replace("\n", " ")
     if "<" in text:
-        text = _without_known_tags(text)
-    if "<" in text:
         pieces = _TAG.split(text)
         # Every second piece is the name of a tag, or None for a comment.
         pieces[1::2] = [_GAPS.get(name, "") for name in pieces[1::2]]
@@ -239,22 +212,6 @@ def plain_text(markup: str) -> str:
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip()
-
-
-def _without_known_tags(markup: str) -> str:
-    """As what sanitised markup is written: each `<` begins a tag, and each tag ends with the only
-    `>` up to the next. The same markup if anything is written in another way."""
-    first, *parts = markup.split("<")
-    pieces = [first]
-    for part in parts:
-        tag, end, text = part.partition(">")
-        gap = _GAP_OF_TAG.get(tag)
-        if gap is None:
-            gap = _GAP_OF_TAG.get(tag.partition(" ")[0])
-        if gap is None or not end or ">" in text:
-            return markup
-        pieces += gap, text
-    return "".join(pieces)
 
 
 def _unescaped(text: str) -> str:
@@ -297,7 +254,8 @@ def _resolved_again(text: str) -> str:
     """A text whose references were escaped twice. Nobody escapes one to a control character: that
     is what the text is about."""
     text = without_lost_references(text)
-    return unescape(_NUMERIC.sub(_literal_if_empty, text) if "&#" in text else text)
+    is_short = len(text) <= MAX_CHARS_ABOUT_REFERENCES
+    return unescape(_NUMERIC.sub(_literal_if_empty, text) if is_short and "&#" in text else text)
 
 
 def _literal_if_empty(match: re.Match[str]) -> str:

@@ -209,7 +209,13 @@ def _token_pattern() -> re.Pattern[str]:
 
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
-_ENCODED_WORD = re.compile(rb"[a-z0-9\x80-\xff]+")
+# Byte → itself if it is of a word, else a space.
+_ONLY_WORDS = bytes(
+    byte if byte >= 0x80 or chr(byte).isdigit() or chr(byte).islower() else 0x20
+    for byte in range(256)
+)
+# Bytes of UTF-8 that begin no character of `_MAY_BE_UNSPACED`.
+_SPACED = bytes({*range(256)} - {*range(0xE0, 0xF5)})
 _TYPOGRAPHIC = "“”‘’„‚«»–—…·•،؛؟"
 _PLAIN_WORD = re.compile(r"[^\W_]+")
 # Two ranges each, which are quick; what is between them is punctuation.
@@ -231,12 +237,13 @@ def encoded_words_of(text: str, *, limit: int) -> list[bytes]:
     """The first words of a comparable text in UTF-8, several times faster than `words_of`. Rare
     punctuation, that of no keyboard, stays at a word; that makes no difference between copies."""
     if not text.isascii():
-        if _MAY_BE_UNSPACED.search(text):
-            words = words_of(text[: 2 * limit])
-            return [word.encode("utf-8", "replace") for word in words[:limit]]
         for sign in _TYPOGRAPHIC:
             text = text.replace(sign, " ")
-    return _ENCODED_WORD.findall(text.encode("utf-8", "replace"))[:limit]
+    encoded = text.encode("utf-8", "replace")
+    if encoded.translate(None, _SPACED) and _MAY_BE_UNSPACED.search(text):
+        words = words_of(text[: 2 * limit])
+        return [word.encode("utf-8", "replace") for word in words[:limit]]
+    return encoded.translate(_ONLY_WORDS).split(None, limit)[:limit]
 
 
 @dataclass(frozen=True, eq=True, order=True)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from service.articles import urls
+from service.articles import sanitize, urls
 from service.articles.article import Detail, Enclosure, Entry, article_id
 from service.articles.compose import (
     MAX_CONTENT_CHARS,
     attribution,
     compose,
+    contents_of,
     first_sentence,
     shorten,
 )
 from service.articles.input import entry_from_json
+from service.articles.text import Plain
 from service.errors import InvalidInput
 from tests.effort import assert_linear
 from workers.ingest.identify import FILE_SOURCE, identify
@@ -234,3 +237,40 @@ def test_hostile_texts_take_linear_time(text: str) -> None:
     """Their ends are looked for in a part of them, or once."""
     for work in (first_sentence, attribution):
         assert_linear(work, text)
+
+
+def test_contents_of_several_entries_are_those_of_each() -> None:
+    """In their order; one over its bound has none, and is refused when it is composed."""
+    texts = ["<b>a</b>", Plain("<b>"), "x" * (MAX_CONTENT_CHARS + 1), "", "<a href='/c'>c</a>"]
+    entries = [
+        Entry(title="T", content_html=text, base_url=f"http://n{at}.example/")
+        for at, text in enumerate(texts)
+    ]
+    contents = contents_of(entries)
+    assert None is contents[2]
+    for at in (0, 1, 3, 4):
+        alone = compose(entries[at], source="http://s.example/feed")
+        assert (alone.content_html, alone) == (
+            contents[at],
+            compose(entries[at], source="http://s.example/feed", content=contents[at]),
+        )
+    with pytest.raises(InvalidInput, match="content_html"):
+        compose(entries[2], source="http://s.example/feed", content=contents[2])
+
+
+def test_several_are_sanitised_as_each_alone() -> None:
+    """Whatever is beside them: none, empty, too deep, with ids, with another base."""
+    markups = [
+        sanitize.Markup("<a href='/x'>x</a>", "http://a.example/"),
+        sanitize.Markup(" \n"),
+        sanitize.Markup("<div>" * 20_000 + "deep"),
+        sanitize.Markup("<a href='#n'>n</a><p id=n>n</p>", "http://b.example/", lambda: "b-"),
+        sanitize.Markup("<a href='/x'>x</a>", "http://c.example/"),
+    ]
+    assert [] == sanitize.html_of_all([])
+    alone = [sanitize.html(m.text, base_url=m.base_url, id_prefix=m.id_prefix) for m in markups]
+    assert alone == sanitize.html_of_all(markups)
+    assert ["http://a.example/x", "http://c.example/x"] == [
+        re.findall('href="([^"]*)"', alone[at])[0] for at in (0, 4)
+    ]
+    assert ("", "<p>deep</p>") == (alone[1], alone[2])

@@ -32,3 +32,8 @@ def test_a_text_about_a_control_character_is_not_escaped_twice(reference: str) -
     """Nobody would escape such a reference twice; once, it is the character, which is dropped."""
     assert f"a{reference} b" == text.line(f"a{reference.replace('&', '&amp;')} b")
     assert "a b" == text.line(f"a{reference} b")
+
+
+def test_a_long_line_is_not_about_references() -> None:
+    """There they are resolved, to nothing: to look at each would take a second."""
+    assert "" == text.line("&amp;#1;" * text.MAX_CHARS_ABOUT_REFERENCES)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.articles.words import comparable, terms_of, words_of
+from service.articles.words import comparable, encoded_words_of, terms_of, words_of
 
 
 @pytest.mark.parametrize(
@@ -112,3 +114,14 @@ def test_a_hostile_phrase_ends() -> None:
     most; the bound of the test run is thirty."""
     (term,) = terms_of(f'"{" ".join(["a"] * 60)} b"')
     assert not term.is_in("a " * 1_000_000 + "c b")
+
+
+@given(st.text("ab9 _-.,'\n\t\x0c@[`{/:“”…،é\xa0\xad€中が한ไя"), st.integers(1, 6))
+def test_encoded_words_are_those_of_letters_and_digits(text: str, limit: int) -> None:
+    """As a pattern finds them; in an unspaced script each letter is one."""
+    if re.search("[中が한ไ]", text):
+        expected = [word.encode() for word in words_of(text[: 2 * limit])]
+    else:
+        plain = re.sub("[“”…،]", " ", text).encode()
+        expected = re.findall(rb"[a-z0-9\x80-\xff]+", plain)
+    assert expected[:limit] == encoded_words_of(text, limit=limit)

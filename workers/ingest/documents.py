@@ -21,7 +21,7 @@ from service.articles import urls
 from service.articles.aliases import aliases_of, canonical, is_poor
 from service.articles.article import Draft, Entry, draft_id
 from service.articles.category_mapping import placed
-from service.articles.compose import compose, content_of, with_page_text, with_summary_alone
+from service.articles.compose import compose, contents_of, with_page_text, with_summary_alone
 from service.articles.encoded import EncodedArticle, document_name, encode
 from service.articles.input import refuse_withdrawn
 from service.articles.teasers import cuts_its_texts, is_cut, is_short
@@ -335,17 +335,19 @@ def ruled_drafts_of(
     one that a rule drops."""
     rules = read_rules(job.rules)
     for part in _parts(entries, identities):
-        # All are sanitised before the first is composed; see `content_of`.
-        prepared = [_prepared(entry, identity, job, rules) for entry, identity in part]
-        for (entry, (source, guid)), (ruled, ready, content) in zip(part, prepared, strict=True):
-            if ready is None:
+        ruled_entries = [_ruled(entry, identity, job, rules) for entry, identity in part]
+        ready = [None if ruled.is_dropped else _prepared(ruled, job) for ruled in ruled_entries]
+        contents = iter(contents_of([each for each in ready if each]))
+        for (entry, (source, guid)), ruled, each in zip(part, ruled_entries, ready, strict=True):
+            if each is None:
                 yield entry, ruled, None
                 continue
             try:
+                content = next(contents)
                 if not guid and ruled.steps:
                     # Its text identifies it: that of its source, which rules do not change.
                     guid = compose(entry, source=source).guid
-                draft = compose(ready, source=source, guid=guid, content=content)
+                draft = compose(each, source=source, guid=guid, content=content)
             except InvalidInput as exc:
                 yield entry, ruled, exc
             else:
@@ -367,28 +369,23 @@ def _parts(
     yield part
 
 
-def _prepared(
+def _ruled(
     entry: Entry, identity: tuple[str, str], job: ParseJob, rules: Sequence[Rule]
-) -> tuple[RuledEntry, Entry | None, str | None]:
-    """What the rules make of an entry; the entry to compose, None if they drop it; and the content
-    of that entry, None if it is too long."""
+) -> RuledEntry:
     # The entry itself is known by its place in the document.
     page = _page_of(job, identity)
-    ruled = apply_rules(with_page_text(entry, *page) if page else entry, rules)
-    if ruled.is_dropped:
-        return ruled, None, None
-    ready = _placed(ruled, job.categories, job.mapping)
-    ready = with_summary_alone(ready) if job.summary_only else ready
-    try:
-        return ruled, ready, content_of(ready)
-    except InvalidInput:
-        return ruled, ready, None
+    return apply_rules(with_page_text(entry, *page) if page else entry, rules)
 
 
 def _page_of(job: ParseJob, identity: tuple[str, str]) -> tuple[str, str] | None:
     """URL and text of an article's page, if that was fetched."""
     _, guid = identity
     return job.pages.get(draft_id(*identity)) if job.pages and guid else None
+
+
+def _prepared(ruled: RuledEntry, job: ParseJob) -> Entry:
+    entry = _placed(ruled, job.categories, job.mapping)
+    return with_summary_alone(entry) if job.summary_only else entry
 
 
 def _placed(ruled: RuledEntry, categories: Sequence[str], mapping: Mapping[str, str]) -> Entry:
