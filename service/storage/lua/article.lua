@@ -6,6 +6,12 @@
 
 local FORM, PREFIX_BYTES = '\1', 9
 
+local function part(stored, from, to)
+  local text = string.sub(stored, from, to)
+  if text ~= '' then return text end
+  return nil
+end
+
 -- Returns doc, head and idx; nil for what is missing. Another type, or another string, fails the call.
 local function load_article(key)
   local stored = redis.pcall('GET', key)
@@ -17,14 +23,9 @@ local function load_article(key)
   -- Nothing that dateline wrote: an error of Redis that names the type.
   if string.sub(stored, 1, 1) ~= FORM or #stored < PREFIX_BYTES then redis.call('HLEN', key) end
   local head_bytes, idx_bytes = struct.unpack('>I4I4', string.sub(stored, 2, PREFIX_BYTES))
-  local function part(from, to)
-    local text = string.sub(stored, from, to)
-    if text ~= '' then return text end
-    return nil
-  end
   local idx_at = PREFIX_BYTES + 1 + head_bytes
   local doc_at = idx_at + idx_bytes
-  return part(doc_at, -1), part(PREFIX_BYTES + 1, idx_at - 1), part(idx_at, doc_at - 1)
+  return part(stored, doc_at, -1), part(stored, PREFIX_BYTES + 1, idx_at - 1), part(stored, idx_at, doc_at - 1)
 end
 
 local function save_article(key, doc, head, idx)

@@ -13,14 +13,15 @@ for i, key in ipairs(KEYS) do
   local state = string.sub(ARGV[2], at, at + 16)
   -- Another type of key is an article that is not known.
   local is_loaded, _, stored = pcall(load_article, key)
-  local is_readable, head = false, nil
-  if is_loaded and stored then is_readable, head = pcall(unpack_head, stored, key) end
-  local seen = is_readable and head.forms[string.sub(state, 1, 1) .. ':' .. ARGV[1]]
-  local is_known = type(seen) == 'string'
+  local is_readable, seen, is_owed, is_erased = false, nil, nil, nil
+  if is_loaded and stored then
+    is_readable, seen, is_owed, is_erased = pcall(seen_in, stored, string.sub(state, 1, 1) .. ':' .. ARGV[1])
+  end
+  local is_known = is_readable and type(seen) == 'string'
     and string.sub(seen, 1, 8) == string.sub(state, 2, 9)
     and string.sub(seen, 34, 41) == string.sub(state, 10, 17)
-    and not head.owed
-    and not head.erased
+    and not is_owed
+    and not is_erased
   answer[i] = is_known and '1' or '0'
 end
 return table.concat(answer)
