@@ -231,22 +231,20 @@ class Script(Generic[Reply]):
     async def run_all(self, calls: Sequence[ScriptCall]) -> list[Reply]:
         """Run the script several times in one round trip, without WAIT; the replies in order.
 
-        If a server does not know it, all of it is sent again: a script can be run twice.
+        If a server does not know it, all calls are sent again, in full: a script can be run twice,
+        and a slot may be moving to a server that never ran it.
         """
         if not calls:
             return []
         try:
-            return await self._run_all(calls)
+            return await self._run_all("EVALSHA", self._sha, calls)
         except NoScriptError:
-            _, *replies = await self._run_all(calls, loads=True)
-            return replies
+            return await self._run_all("EVAL", self._source, calls)
 
-    async def _run_all(self, calls: Sequence[ScriptCall], *, loads: bool = False) -> list[Any]:
+    async def _run_all(self, command: str, script: str, calls: Sequence[ScriptCall]) -> list[Reply]:
         pipe = self._client.pipeline(transaction=False)
-        if loads:
-            self.load_in(pipe)
         for key_names, args in calls:
-            self.run_in(pipe, keys=key_names, args=args)
+            pipe.execute_command(command, script, len(key_names), *key_names, *args)
         return await pipe.execute()
 
     def load_in(self, pipe: Pipeline) -> None:

@@ -211,6 +211,27 @@ async def _takes_writes(store: Store) -> bool:
     return True
 
 
+async def test_scripts_are_sent_in_full_to_a_server_that_a_slot_moves_to(
+    masters: Topology,
+) -> None:
+    """A new master has run none; it is asked in the midst of a pipeline, with one call for it."""
+    target, source = masters.nodes[:2]
+    slot = await source.command("CLUSTER", "KEYSLOT", "{2}")
+    ids = [await node.command("CLUSTER", "MYID") for node in (source, target)]
+    async with open_store(settings_of(masters), patience_s=8) as store:
+        script: Script[int] = Script(store.client, "return redis.call('INCRBY', KEYS[1], ARGV[1])")
+        names = [f"dateline:{{{tag}}}:probe" for tag in (1, 2)]
+        assert [1, 1] == await script.run_all([([name], [1]) for name in names])
+        await store.client.delete(names[1])
+        await target.command("SCRIPT", "FLUSH")
+        await target.command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
+        await source.command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
+        assert 5 == (await script.run_all([([name], [5]) for name in names]))[1]
+        for node in (source, target):
+            await node.command("CLUSTER", "SETSLOT", slot, "NODE", ids[1])
+        await store.client.delete(*names[1:])
+
+
 @pytest.mark.timeout(90)
 async def test_a_slot_moves_under_writes(masters: Topology) -> None:
     """There and back, without an error or a loss."""
