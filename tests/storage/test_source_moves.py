@@ -330,9 +330,18 @@ async def test_a_backup_has_a_source_that_is_moved_once(
     assert [(new, source)] == [(held.shard, held.source) for held in claims]
 
 
+@pytest.mark.parametrize("note", [b"", b"x y", b"1 soon", b"\xff", b"77 5", b"1 ", b"1 nan"])
+async def test_an_odd_note_ends_no_worker(sharded: Store, note: bytes) -> None:
+    """It goes, and nothing becomes of it."""
+    await sharded.client.hset(keys.sources_moving(0), "odd", note)
+    await sharded.claims.complete_moves()
+    assert 0 == await sharded.client.hlen(keys.sources_moving(0))
+    assert [] == await claim(sharded)
+
+
 async def test_a_script_that_servers_forgot_runs_on_each(sharded: Store) -> None:
     """All calls are answered, in order."""
-    script: Any = Claims(sharded.client, shards=SHARDS, moves=sharded.claims._moves)._turn
+    script: Any = Claims(sharded.client, shards=SHARDS)._turn
     await sharded.client.execute_command("SCRIPT FLUSH")
     calls = [([keys.sources_hosts(shard)], [0, 10, host_in(shard)]) for shard in (0, 1, 2, 0)]
     assert [0, 0, 0, 10] == await script.run_all(calls)
