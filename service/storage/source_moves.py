@@ -170,7 +170,9 @@ class SourceMoves:
             [
                 (_keys(targets[each.source_id], each.source_id), [each.source_id, each.row])
                 for each in rows
-                if ends[each.source_id] == GONE
+                # A paused one may be gone because another process has moved it: there, too, it is
+                # not due.
+                if ends[each.source_id] == GONE and each.score
             ]
         )
 

@@ -299,6 +299,26 @@ async def test_sources_of_the_version_before_are_moved(sharded: Store) -> None:
     assert str(layout.VERSION).encode() == await sharded.client.hget(keys.LAYOUT, "version")
 
 
+@pytest.mark.parametrize("paused", [True, False])
+async def test_two_processes_that_move_one_source_lose_it_not(sharded: Store, paused: bool) -> None:
+    """The second one finds it gone, after it has read it."""
+    of_then = of_client(sharded.client, shards=ONE)
+    source = await add(of_then, host_in(1), paused=paused)
+    moves, other = (SourceMoves(sharded.client, shards=SHARDS) for _ in range(2))
+    leave: Any = moves._leave
+
+    class Late:
+        async def run_all(self, calls: Any) -> Any:
+            await other.move([source.id], shard=0)
+            return await leave.run_all(calls)
+
+    moves._leave = Late()  # type: ignore[assignment]
+    await moves.move([source.id], shard=0)
+    assert source == await sharded.sources.get(source.id)
+    assert 1 == await sharded.sources.count()
+    assert [source] * (not paused) == [held.source for held in await claim(sharded)]
+
+
 async def test_a_backup_of_the_version_before_is_moved_by_its_restore(
     sharded: Store, tmp_path: Path
 ) -> None:
