@@ -3,7 +3,7 @@ that no text of strangers commands the operator's terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -57,6 +57,25 @@ def show_list(items: Sequence[Mapping[str, Any]], *columns: str, as_json: bool) 
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         say("  ".join(cells).rstrip())
+
+
+async def show_parts(
+    parts: AsyncIterator[Sequence[Mapping[str, Any]]], *columns: str, as_json: bool
+) -> None:
+    """Print a list as `show_list` does, each part of it as soon as it is there."""
+    separator = "["
+    async for part in parts:
+        if part and not as_json:
+            show_list(part, *columns, as_json=False)
+        for item in part:
+            if as_json:
+                click.echo(separator + printable_json(orjson.dumps(item).decode()), nl=False)
+            separator = ","
+    is_empty = separator == "["
+    if as_json:
+        click.echo("[]" if is_empty else "]")
+    elif is_empty:
+        show_list([], *columns, as_json=False)
 
 
 def _readable(item: Mapping[str, Any]) -> dict[str, Any]:

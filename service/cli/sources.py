@@ -5,14 +5,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from service.cli.options import Duration, Pair, Selection
-from service.cli.output import AS_JSON, say_json, show, show_list
+from service.cli.output import AS_JSON, say_json, show, show_parts
 from service.cli.preview import is_failure, show_preview
 from service.cli.running import pass_on, settings_from, warn_of_private, with_store
 from service.errors import InvalidInput
@@ -200,15 +200,17 @@ def list_sources(as_json: bool) -> None:
     """
     now = datetime.now(UTC)
 
-    async def work(store: Store) -> list[dict[str, Any]]:
-        return [
-            await manage_sources.to_public(store, s, now=now) for s in await store.sources.all()
-        ]
+    async def shown(store: Store) -> AsyncIterator[list[dict[str, Any]]]:
+        async for part in store.sources.in_parts():
+            sources = [await manage_sources.to_public(store, each, now=now) for each in part]
+            if not as_json:
+                sources = [{**source, "state": _state(source)} for source in sources]
+            yield sources
 
-    sources = with_store(settings_from(), work)
-    if not as_json:
-        sources = [{**source, "state": _state(source)} for source in sources]
-    show_list(sources, "id", "state", "due", "url", as_json=as_json)
+    async def work(store: Store) -> None:
+        await show_parts(shown(store), "id", "state", "due", "url", as_json=as_json)
+
+    with_store(settings_from(), work)
 
 
 def _state(source: dict[str, Any]) -> str:
@@ -290,10 +292,11 @@ def export_sources(secrets: bool) -> None:
     Headers, cookies and passwords are secret and are left out, unless --secrets is set.
     """
 
-    async def work(store: Store) -> bytes:
-        return await manage_sources.exported(store, with_secrets=secrets)
+    async def work(store: Store) -> None:
+        async for part in manage_sources.exported_parts(store, with_secrets=secrets):
+            sys.stdout.buffer.write(part)
 
-    sys.stdout.buffer.write(with_store(settings_from(), work))
+    with_store(settings_from(), work)
 
 
 @group.command("discover")

@@ -209,6 +209,17 @@ def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
     return opml
 
 
+def write_in_parts(feeds: Sequence[FeedLink], *, title: str) -> tuple[bytes, bytes, bytes]:
+    """What stands before the outlines of a list of feeds, these, and what stands behind them: with
+    the outlines of other lists between, it is one document."""
+    document = write(feeds, title=title)
+    # In texts both are escaped.
+    document = document.replace(b"<body/>", b"<body></body>")
+    head, _, rest = document.partition(b"<body>")
+    body, _, end = rest.rpartition(b"</body>")
+    return head + b"<body>", body, b"</body>" + end
+
+
 def _folder(folders: dict[str, etree._Element], path: str) -> etree._Element:
     if path not in folders:
         above, _, title = path.rpartition("/")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,9 +12,16 @@ from typing import Any
 from service.articles.times import from_ms, to_ms, to_rfc3339
 from service.errors import InvalidInput, NotFound
 from service.feeds import opml
-from service.http import host_of, pasted_url
+from service.http import checked_url, host_of, pasted_url
 from service.sources.schedule import Poll
-from service.sources.source import FIELDS, OMITTED, Source, change_source, make_source
+from service.sources.source import (
+    FIELDS,
+    OMITTED,
+    Source,
+    change_source,
+    make_source,
+    source_id_of,
+)
 from service.storage.category_limit import CreatedCategories
 from service.storage.key_reader import chunks
 from service.storage.store import Store
@@ -22,6 +30,7 @@ from service.storage.store import Store
 _READING_FIELDS = frozenset({"categories", "mapping", "select", "rules", "summary_only"})
 # How the note of a source begins that was imported without its secret settings.
 _LACKS = "was exported without what is secret: set its "
+_TITLE = "Sources of dateline"
 # Feeds of a list that are checked and stored between two turns of the event loop.
 AT_ONCE = 100
 
@@ -35,20 +44,16 @@ async def add(store: Store, fields: Mapping[str, object], *, now: datetime) -> t
         (the source as it is stored now, whether it is new).
     """
     source = make_source(fields, created=now)
-    (result,) = await _add_all(store, [source], await _known(store), now=now)
+    (result,) = await _add_all(store, [source], now=now)
     return result
 
 
-async def _known(store: Store) -> dict[str, Source]:
-    """All sources by the URL that each is polled at, and by its id."""
-    every = await store.sources.all()
-    return {**{source.url: source for source in every}, **{source.id: source for source in every}}
-
-
 async def _add_all(
-    store: Store, sources: Sequence[Source], known: dict[str, Source], *, now: datetime
+    store: Store, sources: Sequence[Source], *, now: datetime
 ) -> list[tuple[Source, bool]]:
-    """Add those that are new; for each the source as it is stored now, and whether it is new."""
+    """Add those that are new; for each the source as it is stored now, and whether it is new. The
+    cost depends on their number, and not on that of all sources."""
+    known = await store.sources.known(sources)
     new = {s.id: s for s in sources if s.url not in known and s.id not in known}
     added = await store.sources.add_all(list(new.values()), due_ms=to_ms(now))
     is_new = dict(zip(new, added, strict=True))
@@ -104,11 +109,10 @@ async def add_links(
     """
     answers: list[dict[str, Any]] = []
     feeds = await asyncio.to_thread(_merged, links, with_settings=with_settings)
-    known = await _known(store)
     for batch in chunks(feeds, AT_ONCE):
         sources = [_made(fields, is_typed=is_typed, now=now) for fields in batch]
         results = iter(
-            await _add_all(store, [s for s in sources if isinstance(s, Source)], known, now=now)
+            await _add_all(store, [s for s in sources if isinstance(s, Source)], now=now)
         )
         for fields, source in zip(batch, sources, strict=True):
             if isinstance(source, InvalidInput):
@@ -162,8 +166,11 @@ async def find(store: Store, name: str) -> Source:
     source = await store.sources.get(name)
     url, _ = pasted_url(name)
     if source is None and str(url).startswith(("http://", "https://")):
-        by_url = (s for s in await store.sources.all() if url in (s.url, s.added_url))
-        source = next(by_url, None)
+        with suppress(InvalidInput):
+            url = checked_url(url)
+            named = Source(id=source_id_of(url), url=url)
+            known = await store.sources.known([named])
+            source = known.get(url) or known.get(named.id)
     if source is None:
         raise NotFound(f"{name}: no such source; `dateline sources list` names them")
     return source
@@ -269,19 +276,29 @@ def _with_categories(source: Source, created: CreatedCategories | None) -> dict[
     }
 
 
-async def exported(store: Store, *, with_secrets: bool = False) -> bytes:
-    """All sources as OPML 2.0, each in the folders of its categories, with its settings.
+async def exported_parts(store: Store, *, with_secrets: bool = False) -> AsyncIterator[bytes]:
+    """All sources as OPML 2.0 in parts, each in the folders of its categories, with its settings. A
+    folder is named once in each part.
 
     A source has the URL that it was added with: with another, its articles would be new ones.
     """
-    outlines = [
-        opml.FeedLink(
-            url=source.added_url or source.url,
-            title=source.title,
-            category=category,
-            settings=source.to_exported(with_secrets=with_secrets),
-        )
-        for source in await store.sources.all()
-        for category in source.categories or ("",)
-    ]
-    return opml.write(outlines, title="Sources of dateline")
+    head, _, end = opml.write_in_parts((), title=_TITLE)
+    yield head
+    async for part in store.sources.in_parts():
+        outlines = [
+            opml.FeedLink(
+                url=source.added_url or source.url,
+                title=source.title,
+                category=category,
+                settings=source.to_exported(with_secrets=with_secrets),
+            )
+            for source in part
+            for category in source.categories or ("",)
+        ]
+        yield opml.write_in_parts(outlines, title=_TITLE)[1]
+    yield end
+
+
+async def exported(store: Store, *, with_secrets: bool = False) -> bytes:
+    """The parts of `exported_parts` as one document."""
+    return b"".join([part async for part in exported_parts(store, with_secrets=with_secrets)])

@@ -220,6 +220,11 @@ class Source:
         return replace(moved, headers={}, cookies={}, tls_ca="", tls_fingerprint="")
 
 
+def source_id_of(url: str) -> str:
+    """The id of the source that is added with a checked URL: always the same."""
+    return f"src_{uuid.uuid5(article.NAMESPACE, f'source:{url}').hex}"
+
+
 def make_source(
     fields: Mapping[str, object], *, created: datetime, is_typed: bool = True
 ) -> Source:
@@ -238,7 +243,7 @@ def make_source(
     if auth:
         settings.setdefault("auth", auth)
     source = Source(
-        id=f"src_{uuid.uuid5(article.NAMESPACE, f'source:{url}').hex}",
+        id=source_id_of(url),
         url=url,
         added_url=url,
         typed_url=None if is_typed else "",

@@ -22,6 +22,7 @@ from service.storage.commands import Client, Value
 from service.storage.shards import Shards
 from service.storage.source_moves import SourceMoves
 from service.storage.source_rows import is_elsewhere, to_poll, to_source
+from service.storage.source_urls import SourceUrls
 from service.storage.stored import decoded
 
 # Concurrent requests to a host (RFC 9112 9.4 gives no number; browsers use 6, good pollers 2).
@@ -117,9 +118,10 @@ class _Call:
 class Claims:
     """The claims of all workers, made by this process."""
 
-    def __init__(self, client: Client, *, shards: Shards, moves: SourceMoves) -> None:
+    def __init__(self, client: Client, *, shards: Shards) -> None:
         self._shards = shards
-        self._moves = moves
+        self._moves = SourceMoves(client, shards=shards)
+        self._urls = SourceUrls(client, shards=shards)
         self._states = {shard: _Shard() for shard in shards}
         self._first = 0
         """Index of the shard that has its turn first."""
@@ -263,6 +265,7 @@ class Claims:
         """Store the results of polls, except of sources that were removed, paused or claimed by
         another worker in the meantime. A source whose host changed stays in its shard until its
         next claim."""
+        await self._urls.note(result.source for result in results if result.source)
         by_shard: dict[int, list[Finished]] = {}
         for result in results:
             by_shard.setdefault(result.claim.shard, []).append(result)
@@ -270,6 +273,11 @@ class Claims:
             [(_keys(shard), _arguments(each, now_ms)) for shard, each in by_shard.items()]
         )
         self._forget(by_shard)
+        await self._urls.forget(
+            each.claim.source
+            for each in results
+            if each.source and each.source.url != each.claim.source.url
+        )
 
 
 def _arguments(results: Sequence[Finished], now_ms: int) -> list[Value]:

@@ -51,7 +51,7 @@ RULES: tuple[tuple[str, Stage], ...] = (
     (r"dateline:\{0\}:(erasing|retention)", Stage.LAST),
     (r"dateline:\{\d+\}:events:(dead|tries)", Stage.LAST),
     (r"dateline:\{\d+\}:category:.+", Stage.DERIVED),
-    (r"dateline:\{\d+\}:dirty", Stage.DERIVED),
+    (r"dateline:\{\d+\}:(dirty|sources:urls)", Stage.DERIVED),
     (r"dateline:\{\d+\}:(rendered:.+|probe|changes|reader)", Stage.LEFT_OUT),
     (r"dateline:\{0\}:(asked|deliverers|endpoints:changes|faults)", Stage.LEFT_OUT),
     (r"dateline:\{\d+\}:(deliverers:webhooks|changes:endpoints)", Stage.LEFT_OUT),

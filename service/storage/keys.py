@@ -29,6 +29,7 @@ from service.storage.source_keys import sources_hosts as sources_hosts
 from service.storage.source_keys import sources_known as sources_known
 from service.storage.source_keys import sources_moving as sources_moving
 from service.storage.source_keys import sources_polls as sources_polls
+from service.storage.source_keys import sources_urls as sources_urls
 from service.storage.source_keys import subscriptions as subscriptions
 
 # dateline:{0}:layout · hash · permanent · written once by the first process to connect. Field

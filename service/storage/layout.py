@@ -17,6 +17,7 @@ from service.storage.commands import Client
 from service.storage.duplicate_moves import spread_duplicates
 from service.storage.our_subscriptions import place_subscriptions
 from service.storage.source_moves import place_sources
+from service.storage.source_urls import note_urls
 from service.storage.webhook_partitions import partition_webhooks
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ async def _have_short_articles(client: Client) -> None:
 STEPS: tuple[Step, ...] = (
     _forget_open_hub, rename_categories, _have_dictionaries, spread_duplicates,
     place_sources, place_subscriptions, _have_short_articles, partition_webhooks,
+    note_urls,
 )  # fmt: skip
 """Step n leads from layout n to layout n + 1; data without a version has layout 0."""
 VERSION = len(STEPS)

@@ -32,6 +32,7 @@ from service.storage.layout import VERSION, migrate
 from service.storage.placement import Placement, can_move
 from service.storage.shards import Shards, claim_shards
 from service.storage.source_moves import place_sources
+from service.storage.source_urls import note_urls
 from service.storage.stored_articles import stored_article
 
 Progress = Callable[[str, int], None]
@@ -165,6 +166,7 @@ class Restore:
         await migrate(client)
         if self._manifest.layout_shards != self._shards:
             await place_sources(client)
+        await note_urls(client)
         await client.delete(keys.RESTORING)
         self._progress(self._of_total, self._done)
 

@@ -48,6 +48,13 @@ def sources_moving(n: int) -> str:
     return f"dateline:{{{n}}}:sources:moving"
 
 
+def sources_urls(n: int) -> str:
+    """Hash, the URL at which a source is polled now, if it was added with another one → its id, in
+    the shard of the URL's host · removed with the source · API, CLI, ingest → API, CLI. It may name
+    a source that has gone on: its row counts."""
+    return f"dateline:{{{n}}}:sources:urls"
+
+
 def subscriptions(n: int) -> str:
     """Hash, one field a WebSub subscription of ours (id in its callback, which chooses the shard →
     JSON) · removed some time after its lease ended · ingest, servers → servers, ingest."""

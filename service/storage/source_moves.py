@@ -15,6 +15,7 @@ the source, or a worker that reads the notes, completes the move, and it is due 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from service.storage.commands import Client, Value
 from service.storage.key_reader import chunks
 from service.storage.shards import ONE, Shards, shards_of
 from service.storage.source_rows import is_elsewhere, shard_of_row
+from service.storage.stored import decoded
 
 AT_ONCE = 100
 _READ = """
@@ -121,7 +123,8 @@ class SourceMoves:
         for shard in self._shards:
             pipe.hgetall(keys.sources_moving(shard))
         for shard, notes in zip(self._shards, await pipe.execute(), strict=True):
-            await self._end_all(shard, {name.decode(): note for name, note in notes.items()})
+            by_id = {name.decode(): note for name, note in notes.items() if name.isascii()}
+            await self._end_all(shard, by_id)
         self._is_cut = False
 
     async def complete_own(self) -> None:
@@ -167,7 +170,9 @@ class SourceMoves:
             [
                 (_keys(targets[each.source_id], each.source_id), [each.source_id, each.row])
                 for each in rows
-                if ends[each.source_id] == GONE
+                # A paused one may be gone because another process has moved it: there, too, it is
+                # not due.
+                if ends[each.source_id] == GONE and each.score
             ]
         )
 
@@ -176,8 +181,10 @@ class SourceMoves:
             return
         calls: list[tuple[Sequence[str], Sequence[Value]]] = []
         for source_id, note in notes.items():
-            tag, _, due = note.partition(b" ")
-            target = int(tag)
+            read = decoded(_read_note, note, what=f"note of a move of {source_id}")
+            if read is None:
+                continue
+            target, due = read
             calls.append(([keys.sources_due(target), keys.sources(target)], [source_id, due]))
         await self._end.run_all(calls)
         await self._client.hdel(keys.sources_moving(shard), *notes)
@@ -186,6 +193,14 @@ class SourceMoves:
 def _note(rows: _Rows, target: int, due_ms: int | None) -> bytes:
     due = str(due_ms).encode() if due_ms is not None and rows.score else rows.score
     return b"%d %b" % (target, due)
+
+
+def _read_note(note: bytes) -> tuple[int, bytes]:
+    """(tag of the new shard, ms when the source is due there, empty for never)."""
+    tag, _, due = note.partition(b" ")
+    if math.isnan(float(due or 0)):
+        raise ValueError("not a time")
+    return int(tag), due
 
 
 def _keys(shard: int, source_id: str) -> list[str]:

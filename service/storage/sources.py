@@ -13,6 +13,7 @@ from dataclasses import replace
 
 import orjson
 
+from service.errors import InvalidInput
 from service.http import host_of
 from service.sources.history import History
 from service.sources.schedule import Poll
@@ -23,10 +24,12 @@ from service.storage.commands import Client, Value
 from service.storage.key_reader import chunks
 from service.storage.shards import Shards
 from service.storage.source_rows import rows_of, to_poll, to_source
+from service.storage.source_urls import SourceUrls
 from service.storage.stored import decoded
 
 # Sources that one script call stores, and that are read and decoded at once.
 ADDED_AT_ONCE, READ_AT_ONCE = 200, 200
+SCANNED_AT_ONCE = 500
 # How often a source is looked for that is being moved.
 TRIES = 5
 # What follows these words in the result of a poll is quoted.
@@ -103,6 +106,7 @@ class Sources:
     def __init__(self, client: Client, *, shards: Shards) -> None:
         self._client = client
         self.shards = shards
+        self._urls = SourceUrls(client, shards=shards)
         self._add: Script[list[int]] = Script(client, _ADD)
         self._replace: Script[int] = Script(client, _REPLACE)
         self._wake: Script[int] = Script(client, _WAKE)
@@ -123,6 +127,7 @@ class Sources:
         return added
 
     async def _add_batch(self, batch: Sequence[Source], due_ms: int) -> list[bool]:
+        await self._urls.note(batch)
         # One that has moved is in the shard of another host.
         ids = [source.id for source in batch]
         known = await self._rows(ids) if len(self.shards) > 1 else {}
@@ -153,6 +158,7 @@ class Sources:
                 args=[source.id, orjson.dumps(source), "" if source.paused else now_ms],
             )
 
+        await self._urls.note([source])
         await self._where_it_is(source.id, attempt)
 
     async def wake(self, source_id: str, *, due_ms: int) -> None:
@@ -218,6 +224,7 @@ class Sources:
     async def remove(self, source_id: str) -> bool:
         """Delete a source; its articles stay. False if it is unknown."""
         is_known = False
+        source = await self.get(source_id)
         for _ in range(TRIES):
             removed = await self._remove.run_all(
                 [(_keys_to_remove(shard, source_id), [source_id]) for shard in self.shards]
@@ -226,6 +233,7 @@ class Sources:
             # It may have left one shard before, and arrived in another one after it was passed.
             if len(self.shards) == 1 or not await self._rows([source_id]):
                 break
+        await self._urls.forget([source] if source else [])
         return is_known
 
     async def get(self, source_id: str) -> Source | None:
@@ -233,6 +241,17 @@ class Sources:
         for _, stored in (await self._rows([source_id])).values():
             return decoded(to_source, stored, what=f"source {source_id}")
         return None
+
+    async def known(self, sources: Sequence[Source]) -> dict[str, Source]:
+        """What is stored under the ids of these sources, or polled at their URLs: id → source, and
+        URL → the source that is polled at it."""
+        stored = [
+            decoded(to_source, row, what=f"source {source_id}")
+            for source_id, (_, row) in (await self._rows([s.id for s in sources])).items()
+        ]
+        by_id = {source.id: source for source in stored if source}
+        at_urls = await self._urls.sources_at([source.url for source in sources])
+        return {**{source.url: source for source in by_id.values()}, **at_urls, **by_id}
 
     async def count(self) -> int:
         """Number of sources, paused ones included."""
@@ -256,6 +275,41 @@ class Sources:
                 yield _oldest_first([s for s in part if s.id not in moved])
                 moved.update(s.id for s in part if host_of(s.added_url or s.url) != s.host)
 
+    async def part(self, *, after: str, limit: int) -> tuple[list[Source], str]:
+        """A part of all sources, in the order of the hashes that have them: each that is there from
+        the first part to the last is in one of them.
+
+        Args:
+            after: what the call for the part before has returned; empty for the first one.
+
+        Returns:
+            The sources, and what the next part begins after; empty at the end of the list.
+
+        Raises:
+            InvalidInput: `after` is not what a call has returned.
+        """
+        place, cursor, last = _place_of(after, len(self.shards))
+        sources: list[Source] = []
+        while place < len(self.shards) and len(sources) < limit:
+            name = keys.sources(self.shards.tags[place])
+            count = min(limit, SCANNED_AT_ONCE)
+            following, stored = await self._client.execute_command(
+                "HSCAN", name, cursor, "COUNT", count
+            )
+            rows = sorted((i, row) for i, row in stored.items() if i > last)
+            for name_of_row, row in rows:
+                if len(sources) == limit:
+                    break
+                last = name_of_row
+                source = decoded(to_source, row, what=f"source {name_of_row!r}")
+                sources += [source] if source else []
+            else:
+                cursor, last = int(following), b""
+                place += not cursor
+        if place == len(self.shards):
+            return sources, ""
+        return sources, f"{place}.{cursor}.{last.hex()}"
+
     async def all(self) -> list[Source]:
         """All sources, oldest first. They are read in parts: other work has its turn in between."""
         return _oldest_first([source async for part in self.in_parts() for source in part])
@@ -278,6 +332,20 @@ class Sources:
             for shard, _row in (await self._rows([source_id])).values():
                 if await attempt(shard):
                     return
+
+
+def _place_of(after: str, shards: int) -> tuple[int, int, bytes]:
+    """(number of the shard, cursor of its hash, id of the last row there that was named)."""
+    if not after:
+        return 0, 0, b""
+    try:
+        place, cursor, last = after.split(".")
+        parsed = int(place), int(cursor), bytes.fromhex(last)
+    except ValueError as exc:
+        raise InvalidInput("after", after, "must be what `next` contains") from exc
+    if not 0 <= parsed[0] < shards or not 0 <= parsed[1] < 2**64:
+        raise InvalidInput("after", after, "must be what `next` contains")
+    return parsed
 
 
 def _oldest_first(sources: Sequence[Source]) -> list[Source]:

@@ -55,7 +55,6 @@ from service.storage.role_keys import check_types, of_roles
 from service.storage.routing import RoutedClient
 from service.storage.server_check import check_server
 from service.storage.shards import ONE, Shards, of_new_archive, shards_of
-from service.storage.source_moves import SourceMoves
 from service.storage.sources import Sources
 from service.storage.token_buckets import TokenBuckets
 from service.storage.tokens import Tokens
@@ -241,7 +240,7 @@ def of_client(
         category_renames=CategoryRenames(client),
         duplicates=Duplicates(client, shards=shards),
         sources=Sources(client, shards=shards),
-        claims=Claims(client, shards=shards, moves=SourceMoves(client, shards=shards)),
+        claims=Claims(client, shards=shards),
         hub_subscriptions=HubSubscriptions(client),
         our_subscriptions=OurSubscriptions(client, shards=shards),
         previews=Previews(client),

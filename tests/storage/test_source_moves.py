@@ -299,6 +299,26 @@ async def test_sources_of_the_version_before_are_moved(sharded: Store) -> None:
     assert str(layout.VERSION).encode() == await sharded.client.hget(keys.LAYOUT, "version")
 
 
+@pytest.mark.parametrize("paused", [True, False])
+async def test_two_processes_that_move_one_source_lose_it_not(sharded: Store, paused: bool) -> None:
+    """The second one finds it gone, after it has read it."""
+    of_then = of_client(sharded.client, shards=ONE)
+    source = await add(of_then, host_in(1), paused=paused)
+    moves, other = (SourceMoves(sharded.client, shards=SHARDS) for _ in range(2))
+    leave: Any = moves._leave
+
+    class Late:
+        async def run_all(self, calls: Any) -> Any:
+            await other.move([source.id], shard=0)
+            return await leave.run_all(calls)
+
+    moves._leave = Late()  # type: ignore[assignment]
+    await moves.move([source.id], shard=0)
+    assert source == await sharded.sources.get(source.id)
+    assert 1 == await sharded.sources.count()
+    assert [source] * (not paused) == [held.source for held in await claim(sharded)]
+
+
 async def test_a_backup_of_the_version_before_is_moved_by_its_restore(
     sharded: Store, tmp_path: Path
 ) -> None:
@@ -330,9 +350,18 @@ async def test_a_backup_has_a_source_that_is_moved_once(
     assert [(new, source)] == [(held.shard, held.source) for held in claims]
 
 
+@pytest.mark.parametrize("note", [b"", b"x y", b"1 soon", b"\xff", b"77 5", b"1 ", b"1 nan"])
+async def test_an_odd_note_ends_no_worker(sharded: Store, note: bytes) -> None:
+    """It goes, and nothing becomes of it."""
+    await sharded.client.hset(keys.sources_moving(0), "odd", note)
+    await sharded.claims.complete_moves()
+    assert 0 == await sharded.client.hlen(keys.sources_moving(0))
+    assert [] == await claim(sharded)
+
+
 async def test_a_script_that_servers_forgot_runs_on_each(sharded: Store) -> None:
     """All calls are answered, in order."""
-    script: Any = Claims(sharded.client, shards=SHARDS, moves=sharded.claims._moves)._turn
+    script: Any = Claims(sharded.client, shards=SHARDS)._turn
     await sharded.client.execute_command("SCRIPT FLUSH")
     calls = [([keys.sources_hosts(shard)], [0, 10, host_in(shard)]) for shard in (0, 1, 2, 0)]
     assert [0, 0, 0, 10] == await script.run_all(calls)

@@ -7,6 +7,7 @@ from aiohttp import web
 from service.manage import previews, sources
 from service.web.request.body import json_response, media_type, read_body, read_object
 from service.web.request.keys import CLOCK, SETTINGS, STORE
+from service.web.request.paging import check_length, part_response, part_wanted
 
 
 async def add_source(request: web.Request) -> web.StreamResponse:
@@ -28,16 +29,20 @@ async def preview_source(request: web.Request) -> web.StreamResponse:
 
 
 async def list_sources(request: web.Request) -> web.StreamResponse:
-    """GET: all sources, without the state of their polls."""
-    store = request.app[STORE]
-    return json_response(await sources.with_categories(store, await store.sources.all()))
+    """GET: sources without the state of their polls; all, or with `limit` a part."""
+    store, part = request.app[STORE], part_wanted(request)
+    if part is None:
+        check_length(await store.sources.count())
+        return json_response(await sources.with_categories(store, await store.sources.all()))
+    listed, last = await store.sources.part(after=part.after, limit=part.limit)
+    shown = await sources.with_categories(store, listed)
+    return part_response(request, "sources", shown, last=last)
 
 
 async def export_sources(request: web.Request) -> web.StreamResponse:
     """GET: all sources as an OPML document, which `add_source` accepts."""
-    body = await sources.exported(request.app[STORE])
     headers = {"Cache-Control": "no-store", "Content-Type": "text/x-opml; charset=utf-8"}
-    return web.Response(body=body, headers=headers)
+    return web.Response(body=sources.exported_parts(request.app[STORE]), headers=headers)
 
 
 async def show_source(request: web.Request) -> web.StreamResponse:
