@@ -3,7 +3,7 @@ that no text of strangers commands the operator's terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -57,6 +57,21 @@ def show_list(items: Sequence[Mapping[str, Any]], *columns: str, as_json: bool) 
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         say("  ".join(cells).rstrip())
+
+
+async def show_parts(
+    parts: AsyncIterator[Sequence[Mapping[str, Any]]], *columns: str, as_json: bool
+) -> None:
+    """Print a long list as `show_list` does, a part at a time; as JSON it is one array."""
+    before = "["
+    async for part in parts:
+        if not as_json:
+            show_list(part, *columns, as_json=False)
+        for item in part if as_json else ():
+            click.echo(before + printable_json(orjson.dumps(item).decode()), nl=False)
+            before = ","
+    if as_json:
+        click.echo("]" if before == "," else "[]")
 
 
 def _readable(item: Mapping[str, Any]) -> dict[str, Any]:
