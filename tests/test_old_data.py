@@ -212,7 +212,7 @@ async def test_odd_indexes_and_categories_harm_no_output(archive: Archive, store
             keys.category(0, category),
             *(part for member, score in members.items() for part in (score, member)),
         )
-    await redis.hset(keys.COUNTERS, b"\xff odd", b"many")
+    await redis.hset(keys.counters(0), b"\xff odd", b"many")
     assert b"dateline" in await archive.get("/metrics")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from service.cli.options import Pair
-from service.cli.output import AS_JSON, say, show, show_list
+from service.cli.output import AS_JSON, say, show, show_list, show_parts
 from service.cli.running import settings_from, warn_of_private, with_store
 from service.manage import webhooks
 from service.storage.store import Store
@@ -164,8 +164,12 @@ def set_webhook(webhook_id: str, reset: tuple[str, ...], as_json: bool, **option
 @AS_JSON
 def list_webhooks(as_json: bool) -> None:
     """List all webhooks and their states."""
-    listed = with_store(settings_from(), webhooks.all_public)
-    show_list(listed, "id", "state", "waiting", "url", as_json=as_json)
+
+    async def work(store: Store) -> None:
+        parts = webhooks.parts_public(store)
+        await show_parts(parts, "id", "state", "waiting", "url", as_json=as_json)
+
+    with_store(settings_from(), work)
 
 
 @group.command("show")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from service.storage.webhooks import Range, State
 from service.webhooks.selection import Selection
 from service.webhooks.webhook import Webhook, change_webhook, make_webhook, rotate_webhook
 
-MAX_LISTED = 100
+MAX_LISTED, MAX_WHOLE = 100, 1_000
 # How many of the newest events are examined to say how far behind a webhook is.
 MAX_COUNTED = 1_000
 CURSOR, NOW = "cursor", "now"
@@ -81,6 +81,20 @@ async def part_public(store: Store, *, after: str, limit: int) -> tuple[list[dic
     webhooks = await store.webhooks.part(after=after, limit=limit + 1)
     last = webhooks[limit - 1].id if len(webhooks) > limit else ""
     return await to_public(store, webhooks[:limit]), last
+
+
+async def parts_public(store: Store) -> AsyncIterator[list[dict[str, Any]]]:
+    """All webhooks, each as by `to_public`: up to MAX_WHOLE in one part, oldest first; of more a
+    part at a time, in the order of `part_public`."""
+    if await store.webhooks.count() <= MAX_WHOLE:
+        yield await all_public(store)
+        return
+    after = ""
+    while True:
+        shown, after = await part_public(store, after=after, limit=MAX_WHOLE)
+        yield shown
+        if not after:
+            return
 
 
 async def to_public(store: Store, webhooks: Sequence[Webhook]) -> list[dict[str, Any]]:

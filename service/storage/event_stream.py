@@ -287,7 +287,7 @@ class EventStream:
             if any(i is None for i, _ in entries):  # Redis 6.2 does not say which are gone.
                 useless += await self._vanished(shard, group)
             await self._client.xack(keys.stream(shard), group, *(useless or [b"0-0"]))
-            await self._client.hincrby(keys.COUNTERS, f"events_lost_{group}", len(useless))
+            await self._client.hincrby(keys.counters(0), f"events_lost_{group}", len(useless))
         return events
 
     def _decoded(self, shard: int, entry_id: bytes, fields: dict[bytes, bytes]) -> Event:

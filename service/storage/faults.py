@@ -97,7 +97,7 @@ class Faults:
         pipe = self._client.pipeline(transaction=False)
         pipe.hset(keys.FAULTS, mapping={field: orjson.dumps(fault)})
         pipe.expire(keys.FAULTS, keys.FAULTS_TTL_S)
-        pipe.hincrby(keys.COUNTERS, f"faults_{kind.replace(' ', '_')}", count)
+        pipe.hincrby(keys.counters(0), f"faults_{kind.replace(' ', '_')}", count)
         await pipe.execute()
         if before is None:
             await self._prune(now)

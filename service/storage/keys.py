@@ -318,9 +318,6 @@ def counters(n: int) -> str:
     return f"dateline:{{{n}}}:counters"
 
 
-COUNTERS = counters(0)
-
-
 def lease(name: str, n: int = 0) -> str:
     """String, the holder's token · TTL of the lease · workers."""
     return f"dateline:{{{n}}}:lease:{name}"

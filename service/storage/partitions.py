@@ -20,7 +20,7 @@ HUB_PREFIXES = ("sub_", "ping_")
 
 def partition_of(endpoint_id: str) -> int:
     """The partition of an endpoint, 0 to PARTITIONS - 1; stable over versions and machines."""
-    return zlib.crc32(endpoint_id.encode("utf-8", "surrogateescape")) % PARTITIONS
+    return zlib.crc32(endpoint_id.encode("utf-8", "surrogatepass")) % PARTITIONS
 
 
 def shard_of(partition: int, shards: Shards) -> int:

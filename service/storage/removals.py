@@ -118,7 +118,7 @@ class Removals:
         """Store a pass that ended."""
         pipe = self._client.pipeline(transaction=False)
         pipe.hset(keys.RETENTION, mapping={n: getattr(done, n) for n in Pass.__slots__})
-        pipe.hincrby(keys.COUNTERS, "retention_passes", 1)
+        pipe.hincrby(keys.counters(0), "retention_passes", 1)
         await pipe.execute()
 
     def _mark(self, article_id: str) -> tuple[str, bytes]:

@@ -124,17 +124,17 @@ class Store:
         whose key holds something else are lost: no work fails for them."""
         pipe = self.client.pipeline(transaction=False)
         for name, amount in counters.items():
-            pipe.hincrby(keys.COUNTERS, name, amount)
+            pipe.hincrby(keys.counters(0), name, amount)
         with _ruined_counters_ignored():
             await pipe.execute()
 
     async def counters(self) -> dict[str, int]:
         """All counters; they count from the creation of the archive."""
         totals: Counter[str] = Counter()
-        for name in dict.fromkeys([keys.COUNTERS, *map(keys.counters, self.event_stream.shards)]):
+        for shard in dict.fromkeys([0, *self.event_stream.shards]):
             counters: dict[bytes, bytes] = {}
             with _ruined_counters_ignored():
-                counters = await self.client.hgetall(name)
+                counters = await self.client.hgetall(keys.counters(shard))
             for counter, value in counters.items():
                 if _COUNTER.fullmatch(counter) and value.isdigit():
                     totals[counter.decode()] += int(value)

@@ -164,7 +164,7 @@ async def filled(store: Store, settings: Settings) -> None:
     await client.hset(keys.urls(0, 3), mapping={bytes([i]) * 8: bytes(16) for i in range(200)})
     await client.sadd(keys.twins(0, "x"), "a", "b")
     await client.hset(keys.aliases(0, 1), b"12345678", b"\xff" * 20)
-    await client.hset(keys.COUNTERS, "a", 3)
+    await client.hset(keys.counters(0), "a", 3)
     await client.hset(keys.TOKENS, "desk", '{"sha256":"x"}')
     await client.hset(keys.TOKENS_USED, "desk", "2026-01-05T12:00:00Z")
     await client.hset(keys.subscriptions(0), "ours", "{}")

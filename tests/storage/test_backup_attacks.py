@@ -80,7 +80,7 @@ async def test_whatever_happens_to_a_file_is_seen(
         client: Any = store.client
         await store.articles.append(drafts(folder), now=NOON)
         await client.hset(keys.sources(0), folder, "{}")
-        await client.hset(keys.COUNTERS, folder, "1")
+        await client.hset(keys.counters(0), folder, "1")
         await backed_up(store, base / folder)
     harm(base / "backup" / name, base / "other" / name)
     with pytest.raises(BackupFault, match=r"another copy|name the folder of a complete") as caught:

@@ -55,7 +55,7 @@ async def test_faults_are_capped(store: Store, monkeypatch: pytest.MonkeyPatch) 
     assert ["5", "4", "3"] == names
 
 
-@pytest.mark.parametrize("key", [keys.COUNTERS, keys.FAULTS])
+@pytest.mark.parametrize("key", [keys.counters(0), keys.FAULTS])
 async def test_reports_never_raise(
     store: Store, caplog: pytest.LogCaptureFixture, key: str
 ) -> None:

@@ -125,7 +125,7 @@ async def test_a_redis_that_stalls_keeps_nobody_waiting(
 
 @pytest.mark.parametrize(
     "key",
-    [keys.FAULTS, keys.COUNTERS, keys.dead_events(0), keys.stream(0), keys.category(0, "all")],
+    [keys.FAULTS, keys.counters(0), keys.dead_events(0), keys.stream(0), keys.category(0, "all")],
 )
 async def test_a_key_of_the_wrong_type_blinds_no_health_check(
     client: Client, redis: Redis, key: str

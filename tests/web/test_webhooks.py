@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import orjson
 import pytest
 from aiohttp.test_utils import TestClient
 
+from service.cli.output import show_parts
 from service.manage import webhooks
 from service.settings import Settings
 from service.storage.store import Store
@@ -148,3 +150,29 @@ async def test_a_list_that_is_too_long_must_be_read_in_parts(
     await added(store)
     async with client.get("/api/v1/webhooks", headers=AUTH) as response:
         assert (400, "limit") == (response.status, (await response.json())["field"])
+
+
+@pytest.mark.parametrize("most", [2, 5])
+async def test_the_command_line_prints_a_long_list_part_by_part(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], most: int
+) -> None:
+    """As one JSON array, or a line each; a short one is sorted by age."""
+    monkeypatch.setattr(webhooks, "MAX_WHOLE", most)
+    await show_parts(webhooks.parts_public(store), "id", as_json=True)
+    assert [] == orjson.loads(capsys.readouterr().out)
+    ids = [await added(store) for _ in range(5)]
+    await show_parts(webhooks.parts_public(store), "id", as_json=True)
+    listed = [each["id"] for each in orjson.loads(capsys.readouterr().out)]
+    assert sorted(ids) == sorted(listed)
+    await show_parts(webhooks.parts_public(store), "id", as_json=False)
+    assert listed == capsys.readouterr().out.split()
+    sizes = [len(part) async for part in webhooks.parts_public(store)]
+    assert ([5] if most == 5 else [2, 2, 1]) == sizes
+
+
+@pytest.mark.parametrize("after", ["%ED%A0%80", "%00", "wh_", "%FF%FE", "sub_1"])
+async def test_a_list_continues_after_any_text(store: Store, client: Client, after: str) -> None:
+    """Also after what no webhook is called."""
+    await added(store)
+    async with client.get(f"/api/v1/webhooks?limit=9&after={after}", headers=AUTH) as response:
+        assert (200, None) == (response.status, (await response.json())["next"])

@@ -30,7 +30,8 @@ local function add_needs(needed, settings, endpoint, replays)
     local shard = string.match(name, '^cursor:(%d+)$')
     if shard then need(needed, shard, value) end
   end
-  local is_read, order = pcall(cjson.decode, resume)
+  local is_read, order = false, nil
+  if resume ~= '' then is_read, order = pcall(cjson.decode, resume) end
   if is_read and type(order) == 'table' then
     for shard, id in pairs(order) do
       if string.match(shard, '^%d+$') and type(id) == 'string' then need(needed, shard, id) end

@@ -110,8 +110,9 @@ _FIRST = (
 
 
 async def show_page(request: web.Request) -> web.StreamResponse:
-    """GET: an HTML page of all webhooks, their states and the newest events for operators."""
-    webhooks = await manage_webhooks.all_public(request.app[STORE])
+    """GET: an HTML page of webhooks, the first MAX_WHOLE if there are more, their states and the
+    newest events for operators."""
+    webhooks = await anext(manage_webhooks.parts_public(request.app[STORE]))
     operations = await request.app[STORE].operations.newest(limit=manage_webhooks.MAX_LISTED)
     return _page(request, webhooks=webhooks, operations=operations)
 
