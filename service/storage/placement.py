@@ -215,7 +215,7 @@ class Placement:
             return await place(self, record, rest)
         except (ValueError, TypeError, LookupError, AttributeError):
             logger.exception("the state of an endpoint is not understood", extra={"key": record[1]})
-            return [record]
+            return [(record[0], self._endpoint_key(rest), record[2], record[3])]
 
     async def of_state(self, record: Record, rest: bytes) -> Records:
         """The delivery state of an endpoint, with a cursor of each part."""
@@ -223,7 +223,7 @@ class Placement:
         fields, replay = moved_state(dict(zip(payload[::2], payload[1::2], strict=True)), self._all)
         self._replay = rest.partition(b":")[2], replay
         state = [part for pair in fields.items() for part in pair]
-        return [(kind, self._of_endpoint(rest), state, expires_ms)]
+        return [(kind, self._endpoint_key(rest), state, expires_ms)]
 
     async def of_replays(self, record: Record, rest: bytes) -> Records:
         """The waiting replays of an endpoint, each as one of each part."""
@@ -232,26 +232,26 @@ class Placement:
         endpoint, replay = self._replay
         progress = replay if endpoint == rest.partition(b":")[2] else ""
         ranges = await moved_replays(self._client, payload, self._all, progress=progress)
-        return [(kind, self._of_endpoint(rest), ranges, expires_ms)] if ranges else []
+        return [(kind, self._endpoint_key(rest), ranges, expires_ms)] if ranges else []
 
     async def of_letters(self, record: Record, rest: bytes) -> Records:
         """The dead letters of an endpoint, each as one of each part that has its events."""
         kind, _, payload, expires_ms = record
         await self._flush()
         letters = await moved_letters(self._client, payload, self._all)
-        return [(kind, self._of_endpoint(rest), letters, expires_ms)]
+        return [(kind, self._endpoint_key(rest), letters, expires_ms)]
 
     async def of_attempts(self, record: Record, rest: bytes) -> Records:
         """The attempts of an endpoint, in the shard where it is now."""
         kind, _, payload, expires_ms = record
-        return [(kind, self._of_endpoint(rest), payload, expires_ms)]
+        return [(kind, self._endpoint_key(rest), payload, expires_ms)]
 
     async def of_partition(self, record: Record, rest: bytes) -> Records:
         """What ends with the number of a partition of webhooks, in the shard that has it now."""
         number = int(rest.rpartition(b":")[2])
         return [_at(shard_of(number, self._after), rest, record)]
 
-    def _of_endpoint(self, rest: bytes) -> bytes:
+    def _endpoint_key(self, rest: bytes) -> bytes:
         """The key, with this rest, of an endpoint."""
         endpoint_id = rest.partition(b":")[2].decode("utf-8", "surrogateescape")
         return _key(home_of(endpoint_id, self._after), rest)
@@ -264,7 +264,7 @@ ROWS: tuple[tuple[str, _Place], ...] = (
     (r"urls:[0-9a-f]+", Placement.of_links),
     (r"landmarks:\d+:[0-9a-f]+", Placement.of_landmarks),
     (r"gone:.+|events:dead|subscriptions", Placement.by_item),
-    (r"categories|dictionaries|(removed|versions):.+|trimmed", Placement.in_every_part),
+    (r"categories|dictionaries|(epoch|removed|versions):.+|trimmed", Placement.in_every_part),
     (r"categories:created|counters|operations:unsent", Placement.in_first),
     # By host, which their rows alone say: source_moves.py does that afterwards.
     (r"sources(:(due|polls|hosts))?|pushes", Placement.in_first),
