@@ -42,7 +42,6 @@ _STRIDE = {"hash": 2, "zset": 2, "set": 1, "list": 1, "stream": 1}
 """How many values of a payload belong together."""
 _ID_BYTES = 16
 _ENTRY_ID = re.compile(rb"\d{1,20}-\d{1,20}")
-_OF_WEBHOOKS = re.compile(rb"epoch:webhooks:[0-9]{1,3}")
 
 
 def can_move(before: int, after: int) -> bool:
@@ -85,18 +84,12 @@ class Placement:
             return [_without_shards(record)]
         tag, rest = int(match[1]), match[2]
         name = rest.decode("utf-8", "replace")
-        for pattern, place in _rows():
+        for pattern, place in _ENDPOINT_ROWS:
+            if pattern.fullmatch(name):
+                return await self._placed_alone(place, record, rest)
+        for pattern, place_part in _rows():
             if pattern.fullmatch(name) and tag in self._before.tags:
-                try:
-                    return await place(self, record, rest, self._parts(tag))
-                except (ValueError, TypeError, LookupError, AttributeError):
-                    if place not in _OF_ENDPOINTS:
-                        raise
-                    # What no version of dateline wrote is kept as it is: it costs this endpoint
-                    # alone.
-                    logger.exception(
-                        "the state of an endpoint is not understood", extra={"key": record[1]}
-                    )
+                return await place_part(self, record, rest, self._parts(tag))
         return [record]
 
     def _of(self, article_id: bytes) -> int:
@@ -215,77 +208,78 @@ class Placement:
             for bucket, fields in by_bucket.items()
         ]
 
-    async def of_state(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+    async def _placed_alone(self, place: _PlaceOwn, record: Record, rest: bytes) -> Records:
+        """Place a record of an endpoint; what no version of dateline wrote is kept as it is, and
+        costs this endpoint alone."""
+        try:
+            return await place(self, record, rest)
+        except (ValueError, TypeError, LookupError, AttributeError):
+            logger.exception("the state of an endpoint is not understood", extra={"key": record[1]})
+            return [(record[0], self._endpoint_key(rest), record[2], record[3])]
+
+    async def of_state(self, record: Record, rest: bytes) -> Records:
         """The delivery state of an endpoint, with a cursor of each part."""
         kind, _, payload, expires_ms = record
         fields, replay = moved_state(dict(zip(payload[::2], payload[1::2], strict=True)), self._all)
         self._replay = rest.partition(b":")[2], replay
         state = [part for pair in fields.items() for part in pair]
-        return [(kind, self._of_endpoint(rest), state, expires_ms)]
+        return [(kind, self._endpoint_key(rest), state, expires_ms)]
 
-    async def of_replays(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+    async def of_replays(self, record: Record, rest: bytes) -> Records:
         """The waiting replays of an endpoint, each as one of each part."""
         kind, _, payload, expires_ms = record
         await self._flush()
         endpoint, replay = self._replay
         progress = replay if endpoint == rest.partition(b":")[2] else ""
         ranges = await moved_replays(self._client, payload, self._all, progress=progress)
-        return [(kind, self._of_endpoint(rest), ranges, expires_ms)] if ranges else []
+        return [(kind, self._endpoint_key(rest), ranges, expires_ms)] if ranges else []
 
-    async def of_letters(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+    async def of_letters(self, record: Record, rest: bytes) -> Records:
         """The dead letters of an endpoint, each as one of each part that has its events."""
         kind, _, payload, expires_ms = record
         await self._flush()
         letters = await moved_letters(self._client, payload, self._all)
-        return [(kind, self._of_endpoint(rest), letters, expires_ms)]
+        return [(kind, self._endpoint_key(rest), letters, expires_ms)]
 
-    async def of_attempts(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+    async def of_attempts(self, record: Record, rest: bytes) -> Records:
         """The attempts of an endpoint, in the shard where it is now."""
         kind, _, payload, expires_ms = record
-        return [(kind, self._of_endpoint(rest), payload, expires_ms)]
+        return [(kind, self._endpoint_key(rest), payload, expires_ms)]
 
-    async def of_partition(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
+    async def of_partition(self, record: Record, rest: bytes) -> Records:
         """What ends with the number of a partition of webhooks, in the shard that has it now."""
         number = int(rest.rpartition(b":")[2])
         return [_at(shard_of(number, self._after), rest, record)]
 
-    async def of_epoch(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
-        """How often a lease changed hands: that of a partition of webhooks moves with it."""
-        if _OF_WEBHOOKS.fullmatch(rest):
-            return await self.of_partition(record, rest, parts)
-        return [record]
-
-    def _of_endpoint(self, rest: bytes) -> bytes:
+    def _endpoint_key(self, rest: bytes) -> bytes:
         """The key, with this rest, of an endpoint."""
         endpoint_id = rest.partition(b":")[2].decode("utf-8", "surrogateescape")
         return _key(home_of(endpoint_id, self._after), rest)
 
 
+_PlaceOwn: TypeAlias = Callable[[Placement, Record, bytes], Awaitable[Records]]
 _Place: TypeAlias = Callable[[Placement, Record, bytes, Sequence[int]], Awaitable[Records]]
 ROWS: tuple[tuple[str, _Place], ...] = (
     (r"(article|twins):.+", Placement.by_id),
     (r"urls:[0-9a-f]+", Placement.of_links),
     (r"landmarks:\d+:[0-9a-f]+", Placement.of_landmarks),
     (r"gone:.+|events:dead|subscriptions", Placement.by_item),
-    (r"categories|dictionaries|(removed|versions):.+|trimmed", Placement.in_every_part),
+    (r"categories|dictionaries|(epoch|removed|versions):.+|trimmed", Placement.in_every_part),
     (r"categories:created|counters|operations:unsent", Placement.in_first),
     # By host, which their rows alone say: source_moves.py does that afterwards.
     (r"sources(:(due|polls|hosts))?|pushes", Placement.in_first),
     (r"events", Placement.of_stream),
     (r"events:tries", Placement.of_tries),
     (r"aliases:.+", Placement.of_aliases),
-    (r"endpoint:.+", Placement.of_state),
-    (r"replays:.+", Placement.of_replays),
-    (r"dead:.+", Placement.of_letters),
-    (r"attempts:.+", Placement.of_attempts),
-    (r"endpoints:\d+", Placement.of_partition),
-    (r"epoch:.+", Placement.of_epoch),
 )
 """Names of keys of shards behind their tag → where their records go."""
-_OF_ENDPOINTS = (
-    Placement.of_state, Placement.of_replays, Placement.of_letters, Placement.of_attempts,
-    Placement.of_partition,
-)  # fmt: skip
+_ENDPOINT_ROWS: tuple[tuple[re.Pattern[str], _PlaceOwn], ...] = (
+    (re.compile(r"endpoint:.+", re.DOTALL), Placement.of_state),
+    (re.compile(r"replays:.+", re.DOTALL), Placement.of_replays),
+    (re.compile(r"dead:.+", re.DOTALL), Placement.of_letters),
+    (re.compile(r"attempts:.+", re.DOTALL), Placement.of_attempts),
+    (re.compile(r"(endpoints|epoch:webhooks):[0-9]{1,3}"), Placement.of_partition),
+)
 
 
 @cache
