@@ -97,6 +97,7 @@ class Placement:
                     logger.exception(
                         "the state of an endpoint is not understood", extra={"key": record[1]}
                     )
+                    return await self.of_attempts(record, rest, ())
         return [record]
 
     def _of(self, article_id: bytes) -> int:
@@ -240,7 +241,8 @@ class Placement:
         return [(kind, self._of_endpoint(rest), letters, expires_ms)]
 
     async def of_attempts(self, record: Record, rest: bytes, parts: Sequence[int]) -> Records:
-        """The attempts of an endpoint, in the shard where it is now."""
+        """The attempts of an endpoint, or what is not understood of it, in the shard where it is
+        now."""
         kind, _, payload, expires_ms = record
         return [(kind, self._of_endpoint(rest), payload, expires_ms)]
 
@@ -283,8 +285,7 @@ ROWS: tuple[tuple[str, _Place], ...] = (
 )
 """Names of keys of shards behind their tag → where their records go."""
 _OF_ENDPOINTS = (
-    Placement.of_state, Placement.of_replays, Placement.of_letters, Placement.of_attempts,
-    Placement.of_partition,
+    Placement.of_state, Placement.of_replays, Placement.of_letters,
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from service.storage.store import Store, of_client
 from service.storage.webhooks import Range
 from service.websub.subscriber import HubSubscription
 from tests.conftest import NOON
+from tests.deliver.working import registry_of
 from tests.loops import at_work
 from tests.receiver import FakeReceiver
 from tests.storage.backups import backed_up, drafts, indexed, restored
@@ -337,12 +338,13 @@ async def test_what_no_version_wrote_costs_itself_alone(
     await client.hset(keys.event_tries(0), mapping={"aggregate nothing": "a", "": "b"})
     await client.zadd(keys.gone(0, "all"), {b"\xff": 1})
     for number, order in enumerate(("x", "0 x y", "0 0-0 y")):
-        await client.hset(keys.ENDPOINTS, f"wh_{number}", "{}")
-        await client.hset(keys.endpoint(f"wh_{number}"), mapping={"cursor:0": "1-0", "resume": "["})
-        await client.rpush(keys.replays(f"wh_{number}"), order)
-        await client.xadd(keys.dead_letters(f"wh_{number}"), {"shard": "0", "first": "x"})
+        await client.hset(registry_of(archive, f"wh_{number}"), f"wh_{number}", "{}")
+        state = {"cursor:0": "1-0", "resume": "["}
+        await client.hset(keys.endpoint(0, f"wh_{number}"), mapping=state)
+        await client.rpush(keys.replays(0, f"wh_{number}"), order)
+        await client.xadd(keys.dead_letters(0, f"wh_{number}"), {"shard": "0", "first": "x"})
         letter = {"shard": "0", "first": "1-1", "last": order}
-        await client.xadd(keys.dead_letters(f"wh_{number}"), letter)
+        await client.xadd(keys.dead_letters(0, f"wh_{number}"), letter)
     await backed_up(archive, base / "backup")
     await restored(target, base / "backup", shards=numbered(2))
     moved = of_client(target.client, shards=numbered(2))
@@ -351,7 +353,7 @@ async def test_what_no_version_wrote_costs_itself_alone(
     assert 3 == await moved.webhooks.count()
     assert ["x"] == [
         reply.decode() for reply in await target.client.execute_command(
-            "LRANGE", keys.replays("wh_0"), 0, -1
+            "LRANGE", keys.replays(moved.webhooks.shard_of("wh_0"), "wh_0"), 0, -1
         )
     ]  # fmt: skip
 
