@@ -83,7 +83,7 @@ class PageLoader:
     async def load(
         self, page: Page | ArticlePage, extension: str, cached: Held | None, client: Client
     ) -> Held:
-        """Load the current version of a page (see `page_cache.Load`); report internal errors."""
+        """Load the current version of a page (see `held_page.Load`); report internal errors."""
         name = f"{page}.{extension}"
         try:
             with redis_errors_as_unavailable():
