@@ -143,6 +143,7 @@ async def test_a_list_that_is_too_long_must_be_read_in_parts(
 ) -> None:
     """It is refused by name, and not cut without a word."""
     monkeypatch.setattr(paging, "MAX_LISTED", 2)
+    monkeypatch.setattr(paging, "MAX_WHOLE", 2)
     for _ in range(2):
         await added(store)
     async with client.get("/api/v1/webhooks", headers=AUTH) as response:

@@ -2,7 +2,7 @@
 
 With `limit` a list is answered as `{"webhooks": [items], "next": URL or null}`, where `next` has
 the same parameters and `after`, the id of the last item. Without it the list is a bare array, as it
-was before there were parts, and refused if it would be longer than MAX_LISTED.
+was before there were parts, and refused if it would be longer than MAX_WHOLE.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from service.web.request.body import json_response
 from service.web.request.parameters import single_value
 
 MAX_LISTED = 1_000
-"""Most items of one answer."""
+"""Most items of a part."""
+MAX_WHOLE = 10_000
+"""Most items of a list without `limit`: clients of before expect all of it."""
 MAX_AFTER_CHARS = 200
 
 
@@ -53,9 +55,9 @@ def check_length(count: int) -> None:
     """Refuse a list without `limit` that would have too many items.
 
     Raises:
-        InvalidInput: it has more than MAX_LISTED.
+        InvalidInput: it has more than MAX_WHOLE.
     """
-    if count > MAX_LISTED:
+    if count > MAX_WHOLE:
         reason = f"must be given, 1 to {MAX_LISTED}: the list has {count} items; follow `next`"
         raise InvalidInput("limit", "", reason)
 
