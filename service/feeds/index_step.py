@@ -13,6 +13,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
+from functools import lru_cache
 
 from service.articles import times
 from service.articles.article import LIVE, Article
@@ -210,6 +211,13 @@ def _read(idx: bytes) -> tuple[tuple[int, int], int | None, list[str]]:
     return indexed, score_ms, paths.decode("utf-8", "replace").split()
 
 
+# For each category of an article once, and for many articles of a day.
+@lru_cache(1_000)
 def _periods(zone: tzinfo, *scores_ms: int | None) -> tuple[str, ...]:
-    days = [Period.of(times.from_ms(ms), zone) for ms in scores_ms if ms is not None]
-    return tuple(dict.fromkeys(str(period) for day in days for period in day.enclosing()))
+    names = [_periods_of(Period.of(times.from_ms(ms), zone)) for ms in scores_ms if ms is not None]
+    return tuple(dict.fromkeys(name for each in names for name in each))
+
+
+@lru_cache(1_000)
+def _periods_of(day: Period) -> tuple[str, ...]:
+    return tuple(str(period) for period in day.enclosing())
