@@ -169,7 +169,7 @@ def _run(command: Sequence[str], environment: int, parent: int) -> None:
         environ = pipe.read()
     # The parent may have ended before its end was ours.
     if not environ or os.getppid() != parent:
-        sys.exit(0)
+        sys.exit()
     os.environ.clear()
     for pair in environ.split(b"\0"):
         name, _, value = pair.partition(b"=")
@@ -177,4 +177,4 @@ def _run(command: Sequence[str], environment: int, parent: int) -> None:
     _, _, module, *arguments = command
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-    sys.exit(0)
+    sys.exit()

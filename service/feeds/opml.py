@@ -189,10 +189,14 @@ def _attribute(outline: Any, *names: str) -> str:
     return next((values[name] for name in names if values.get(name)), "")
 
 
-def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
-    """Write a list of feeds, in folders by category; `read` returns the same feeds."""
+def write(feeds: Sequence[FeedLink], *, title: str, has_settings: bool = False) -> bytes:
+    """Write a list of feeds, in folders by category; `read` returns the same feeds.
+
+    Args:
+        has_settings: whether outlines with settings are added to the document later.
+    """
     # Others' validators do not know our namespace.
-    has_settings = any(feed.settings for feed in feeds)
+    has_settings = has_settings or any(feed.settings for feed in feeds)
     root = etree.Element("opml", {"version": "2.0"}, {"dateline": SETTINGS} if has_settings else {})
     etree.SubElement(etree.SubElement(root, "head"), "title").text = title
     folders = {"": etree.SubElement(root, "body")}
@@ -212,7 +216,7 @@ def write(feeds: Sequence[FeedLink], *, title: str) -> bytes:
 def write_in_parts(feeds: Sequence[FeedLink], *, title: str) -> tuple[bytes, bytes, bytes]:
     """What stands before the outlines of a list of feeds, these, and what stands behind them: with
     the outlines of other lists between, it is one document."""
-    document = write(feeds, title=title)
+    document = write(feeds, title=title, has_settings=True)
     # In texts both are escaped.
     document = document.replace(b"<body/>", b"<body></body>")
     head, _, rest = document.partition(b"<body>")

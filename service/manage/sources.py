@@ -282,7 +282,7 @@ async def exported_parts(store: Store, *, with_secrets: bool = False) -> AsyncIt
 
     A source has the URL that it was added with: with another, its articles would be new ones.
     """
-    head, _, end = opml.write_in_parts((), title=_TITLE)
+    head, empty, end = opml.write_in_parts((), title=_TITLE)
     yield head
     async for part in store.sources.in_parts():
         outlines = [
@@ -296,7 +296,8 @@ async def exported_parts(store: Store, *, with_secrets: bool = False) -> AsyncIt
             for category in source.categories or ("",)
         ]
         yield opml.write_in_parts(outlines, title=_TITLE)[1]
-    yield end
+        empty = b""
+    yield empty + end
 
 
 async def exported(store: Store, *, with_secrets: bool = False) -> bytes:

@@ -176,8 +176,12 @@ async def open_store(
     try:
         if check:
             shards = await _check(client, settings, stop, roles)
+        elif settings.shards == 1:
+            # Also while Redis is away.
+            shards = ONE
         else:
-            shards = await shards_of(client) or of_new_archive(settings)
+            with redis_errors_as_unavailable():
+                shards = await shards_of(client) or of_new_archive(settings)
         yield of_client(client, shards=shards, max_categories=settings.max_categories_per_source)
     finally:
         await client.aclose()

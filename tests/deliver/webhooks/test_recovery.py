@@ -166,7 +166,7 @@ async def test_an_event_that_the_webhook_does_not_get_is_not_replayed(
     """Said at once: it would be passed over in silence."""
     webhook_id = await subscribe(store, receiver, categories=["Sports"])
     (event_id,) = await publish(store, "a")
-    with pytest.raises(InvalidInput, match="not what this webhook gets"):
+    with pytest.raises(InvalidInput, match="is not an event that this webhook gets"):
         await webhooks.replay(store, webhook_id, {"event": event_id})
 
 
