@@ -282,8 +282,9 @@ async def exported_parts(store: Store, *, with_secrets: bool = False) -> AsyncIt
 
     A source has the URL that it was added with: with another, its articles would be new ones.
     """
-    head, empty, end = opml.write_in_parts((), title=_TITLE)
-    yield head
+    # Nothing is yielded before Redis has answered: a response that has begun cannot say that
+    # it fails.
+    before, empty, end = opml.write_in_parts((), title=_TITLE)
     async for part in store.sources.in_parts():
         outlines = [
             opml.FeedLink(
@@ -295,9 +296,9 @@ async def exported_parts(store: Store, *, with_secrets: bool = False) -> AsyncIt
             for source in part
             for category in source.categories or ("",)
         ]
-        yield opml.write_in_parts(outlines, title=_TITLE)[1]
-        empty = b""
-    yield empty + end
+        yield before + opml.write_in_parts(outlines, title=_TITLE)[1]
+        before = empty = b""
+    yield before + empty + end
 
 
 async def exported(store: Store, *, with_secrets: bool = False) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
 from service.manage import previews, sources
@@ -42,7 +44,15 @@ async def list_sources(request: web.Request) -> web.StreamResponse:
 async def export_sources(request: web.Request) -> web.StreamResponse:
     """GET: all sources as an OPML document, which `add_source` accepts."""
     headers = {"Cache-Control": "no-store", "Content-Type": "text/x-opml; charset=utf-8"}
-    return web.Response(body=sources.exported_parts(request.app[STORE]), headers=headers)
+    parts = sources.exported_parts(request.app[STORE])
+    first = await anext(parts)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield first
+        async for part in parts:
+            yield part
+
+    return web.Response(body=body(), headers=headers)
 
 
 async def show_source(request: web.Request) -> web.StreamResponse:
