@@ -79,7 +79,7 @@ def test_shards_can_be_a_multiple(before: int, after: int, expected: bool) -> No
     assert expected is can_move(before, after)
 
 
-@pytest.mark.parametrize("after", [numbered(2), numbered(6), spread(3), Shards((5,)), spread(1)])
+@pytest.mark.parametrize("after", [numbered(2), numbered(6), spread(3), spread(4), spread(1)])
 async def test_feeds_articles_and_events_are_the_same(
     base: Path, archive: Store, target: Store, settings: Settings, after: Shards
 ) -> None:
