@@ -104,9 +104,15 @@ async def test_settings_that_cannot_be_read_cost_their_webhook(
         (first,) = await publish(store, "1")
         assert [first] == await delivered(receiver, 1)
         await redis.hset(registry_of(store, "wh_after"), "wh_after", b"{")
-        shard = store.webhooks.shard_of("wh_after")
-        await redis.xadd(keys.endpoints_changes(shard), {"id": "wh_after"})
-        await until_at_fault(store, "wh_after")
+        changes = keys.endpoints_changes(store.webhooks.shard_of("wh_after"))
+
+        async def is_reported() -> bool:
+            # Its partition may not have been loaded yet, and reads no changes before it is.
+            await redis.xadd(changes, {"id": "wh_after"})
+            faults = await store.faults.all(now=datetime.now(UTC))
+            return ("endpoint", "wh_after") in [(fault.kind, fault.name) for fault in faults]
+
+        await wait_until(is_reported)
         (second,) = await publish(store, "2")
         assert [first, second] == await delivered(receiver, 2)
 
