@@ -132,7 +132,7 @@ def test_how_a_source_is_polled_is_set_by_options(tmp_path: Path) -> None:
     """Each option is the field of its name; secrets go out when they are asked for."""
     made = certificates.made_in(tmp_path)
     (tmp_path / "ca.pem").write_text(made.ca)
-    secret = ("--cookie", "sid=s3", "--proxy", "socks5://me:s4@127.0.0.1:9050")
+    secret = ("--cookie", "sid=of-cookie", "--proxy", "socks5://me:s4@127.0.0.1:9050")
     more = ("--tls-ca", str(tmp_path / "ca.pem"), "--window", "mon-fri 8-18", "--summary-only")
     options = ("--category", "A", "--category", "B/C", "--history", "paged", *more, *secret)
     added = shown("sources", "add", "https://x.example/f", "--user-agent", "R/1", *options)
@@ -145,8 +145,8 @@ def test_how_a_source_is_polled_is_set_by_options(tmp_path: Path) -> None:
     assert expected == {name: added[name] for name in expected}
     private = dateline("sources", "add", "https://y.example/f", "--proxy", "http://127.0.0.1")
     assert "warning: 127.0.0.1 is not a public address" in private.stderr
-    assert b"s3" not in dateline("sources", "export").stdout_bytes
-    assert b"s3" in dateline("sources", "export", "--secrets").stdout_bytes
+    assert b"of-cookie" not in dateline("sources", "export").stdout_bytes
+    assert b"of-cookie" in dateline("sources", "export", "--secrets").stdout_bytes
     cleared = ("--category", "", "--tls-ca", os.devnull, "--proxy", "", "--history", "none")
     changed = shown("sources", "set", added["id"], *cleared, "--with-content")
     assert isinstance(changed, dict)

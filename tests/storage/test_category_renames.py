@@ -48,6 +48,7 @@ async def ids(store: Store, aggregating: None) -> dict[str, str]:
     ]  # fmt: skip
     await claim_shards(store.client, store.event_stream.shards)
     receipts = await store.articles.append(drafts, now=datetime.now(UTC))
+    await indexed(store)  # A withdrawal is shown where the article was.
     by_guid = {each.guid: receipt.id for each, receipt in zip(drafts, receipts, strict=True)}
     mark = Mark(article_id=by_guid["copy"], original=by_guid["plus"], hidden_in=("all", "c"))
     await store.duplicates.mark_all([mark])
