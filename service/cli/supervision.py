@@ -19,10 +19,10 @@ class ChildProcess(Protocol):
         """Wait for its end; return the exit status."""
 
     def terminate(self) -> None:
-        """Send SIGTERM."""
+        """Ask it to stop in order (SIGTERM); what is at work is finished."""
 
     def kill(self) -> None:
-        """Send SIGKILL."""
+        """End it at once (SIGKILL), without a chance to finish anything."""
 
 
 def delay_s(failures: int) -> float:

@@ -37,7 +37,7 @@ class ServerSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardSize:
-    """One shard."""
+    """Where a shard is, and how large: keys and bytes are estimated from samples."""
 
     shard: int
     """Its hash tag."""

@@ -46,7 +46,7 @@ class ChangeFollower:
         self._today = Period()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow until stopped."""
+        """Follow until `stop` is set. What fails is reported, and tried again at the next look."""
         while not stop.is_set():
             try:
                 with redis_errors_as_unavailable():
